@@ -88,8 +88,7 @@ class WebSocket(asyncio.BufferedProtocol):
         return not self._ended
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
 
     def start(self, connection: Connection) -> None:
         """Begin to work for `connection`, with what has come in since the 101."""
