@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.transport.packets import Message, Packet, PacketError
@@ -62,6 +63,7 @@ class Connection:
         "_pinged",
         "_refilled",
         "_throttle",
+        "busy",
         "clients",
         "closed",
         "held",
@@ -86,7 +88,9 @@ class Connection:
         self.held: dict[str, list[Message]] = {}
         self.incomplete: Packet | None = None  # waits for attachments
         self.session: dict[str, Any] | None = None  # python-socketio's per-connection data
-        self._in_hand = 0
+        #: tasks of events that wait; the loop itself has only weak references to them
+        self._in_hand: set[asyncio.Future[None]] = set()
+        self.busy = False  # reading has to pause: too much in hand, or faster than allowed
         self._allowance = 2.0 * engine.settings.events_per_second
         self._refilled = 0.0
         self._throttle: Timer | None = None
@@ -101,10 +105,10 @@ class Connection:
     def receive(self, packet: str | bytes) -> None:
         """Act on one Engine.IO packet; whatever is wrong with it closes the connection."""
         try:
-            if type(packet) is bytes:
+            if isinstance(packet, bytes):
                 self._engine.server.receive_attachment(self, packet)
             elif packet[:1] == "4":
-                self._engine.server.receive(self, packet)  # type: ignore[arg-type]
+                self._engine.server.receive(self, packet)
             elif packet[:1] == "3":
                 self._pong()
             elif packet[:1] == "1":
@@ -120,19 +124,20 @@ class Connection:
         if self._engine.settings.events_per_second:
             self._spend()
 
-    @property
-    def busy(self) -> bool:
-        """Whether reading has to pause: too much in hand, or faster than allowed."""
-        return self._in_hand >= MAX_EVENTS_IN_HAND or self._throttle is not None
+    def hold(self, event: asyncio.Future[None]) -> None:
+        """Count an event that waits for something; too many of them pause reading."""
+        self._in_hand.add(event)
+        event.add_done_callback(self._release)
+        self._look_busy()
 
-    def begin(self) -> None:
-        """Count an event that is under way."""
-        self._in_hand += 1
+    def _release(self, event: asyncio.Future[None]) -> None:
+        self._in_hand.discard(event)
+        self._look_busy()
 
-    def finish(self) -> None:
-        """Count an event as done, and read on when that makes room."""
-        self._in_hand -= 1
-        if self._in_hand == MAX_EVENTS_IN_HAND - 1 and not self.closed and not self.busy:
+    def _look_busy(self) -> None:
+        was_busy = self.busy
+        self.busy = len(self._in_hand) >= MAX_EVENTS_IN_HAND or self._throttle is not None
+        if was_busy and not self.busy and not self.closed:
             self.transport.resume()
 
     def join_or_leave(self) -> None:
@@ -154,12 +159,12 @@ class Connection:
         self._refilled = now
         if self._allowance < 1 and not self.closed and self._throttle is None:
             self._throttle = Timer(self._unthrottle)
+            self.busy = True
             self._engine.wheel.start(self._throttle, (1 - self._allowance) / rate)
 
     def _unthrottle(self) -> None:
         self._throttle = None
-        if not self.closed and not self.busy:
-            self.transport.resume()
+        self._look_busy()
 
     # Heartbeat
 

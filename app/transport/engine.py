@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import secrets
 import time
@@ -72,8 +73,9 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self._complaints = 0
         self._complaints_since = 0.0
 
-    @property
+    @functools.cached_property
     def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that the server runs in, from the first connection on."""
         return asyncio.get_running_loop()
 
     # Connections come and go

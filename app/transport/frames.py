@@ -73,6 +73,15 @@ class FrameParser:
         while True:
             buffer, at = self._buffer, self._at
             available = len(buffer) - at
+            if available >= 6 and buffer[at] == _FIN | TEXT and self._fragments is None:
+                # Nearly every frame: short, whole and text. The rest of the method would do.
+                end = at + (buffer[at + 1] ^ _MASKED) + 6
+                if end - at < 132 and len(buffer) >= end:
+                    self._at = end
+                    data = buffer[at + 2 : end]
+                    if type(data) is not bytes:
+                        data = bytes(data)
+                    return _text(_unmask(data[:4], data[4:]))
             if available < self._needed:
                 self._keep(available)
                 return None
@@ -101,8 +110,6 @@ class FrameParser:
             payload = _unmask(bytes(buffer[start : start + 4]), bytes(buffer[start + 4 : end]))
             self._at = end
             self._needed = 2
-            if first == _FIN | TEXT and self._fragments is None:
-                return _text(payload)
             self._check(first, second)
             message = self._assemble(first, payload)
             if message is not None:
@@ -137,7 +144,7 @@ class FrameParser:
             return Control(opcode, payload)
         if self._fragments is None:
             if first & _FIN:
-                return payload  # binary; whole text was returned before
+                return _text(payload) if opcode == TEXT else payload
             self._opcode = opcode
             self._fragments = bytearray()
         self._fragments += payload

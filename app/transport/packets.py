@@ -73,6 +73,14 @@ def decode(text: str) -> Packet:
 
     Of binary packets it returns those without attachments as plain ones.
     """
+    start = text.find("[", 2, _MAX_ID_DIGITS + 3)
+    digits = text[2:start]
+    if start >= 2 and text[1] == "2" and (not digits or (digits.isascii() and digits.isdigit())):
+        # Nearly every packet: an event in "/". The rest of the function would do.
+        data = _read_json(text[start:])
+        if not data or type(data[0]) is not str or data[0] in RESERVED_EVENTS:
+            raise PacketError("invalid payload")
+        return Packet(EVENT, "/", int(digits) if digits else None, data)
     kind = ord(text[1]) - 48 if len(text) > 1 else -1
     if not 0 <= kind <= BINARY_ACK:
         raise PacketError("unknown packet type")
@@ -209,6 +217,9 @@ class Message:
     def framed(self) -> bytes:
         """All its WebSocket frames, one after the other."""
         if self._framed is None:
+            if not self.attachments:
+                self._framed = frames.encode(frames.TEXT, self.text)
+                return self._framed
             binary = [frames.encode(frames.BINARY, item) for item in self.attachments]
             self._framed = b"".join((frames.encode(frames.TEXT, self.text), *binary))
         return self._framed
@@ -225,7 +236,14 @@ class Message:
 def encode(kind: int, namespace: str, id: int | None, data: Any) -> Message:
     """Encode a packet; `data` None means no payload. Raise for what JSON cannot hold."""
     attachments: list[bytes] = []
-    payload = b"" if data is None else _dumps(_extract(data, attachments))
+    if type(data) is list:
+        for item in data:
+            if type(item) not in _PLAIN:
+                data = _extract(data, attachments)
+                break
+    elif data is not None:
+        data = _extract(data, attachments)
+    payload = b"" if data is None else _dumps(data)
     head = f"4{kind}"
     if attachments:
         head = f"4{kind + 3}{len(attachments)}-"

@@ -22,8 +22,7 @@ methods are replaced, and `tests/test_contract.py` notices when a release moves 
 
 from __future__ import annotations
 
-import asyncio
-import inspect
+from collections.abc import Coroutine
 from typing import Any
 
 import socketio
@@ -66,7 +65,6 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self.opened = _nothing
         self.closed = _nothing
         self.upgraded = _nothing
-        self._running: set[asyncio.Future[None]] = set()
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
@@ -86,7 +84,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         if not clients:
             self._forget_environ(connection)
         for namespace, sid in clients:
-            self._start(self._leave(connection, namespace, sid, reason))
+            self._start(connection, self._leave(connection, namespace, sid, reason))
         self.closed(connection.sid, reason)
 
     def _forget_environ(self, connection: Connection) -> None:
@@ -143,24 +141,25 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def _act(self, connection: Connection, packet: packets.Packet) -> None:
         namespace = packet.namespace
+        sid = connection.clients.get(namespace)
         if packet.type == packets.CONNECT:
             self._connect(connection, namespace, packet.data)
             return
-        sid = connection.clients.get(namespace)
         if sid is None:
             raise PacketError("a packet for a namespace that was not joined")
         if packet.type == packets.EVENT:
-            connection.begin()
-            self._start(self._handle(connection, namespace, sid, packet.id, packet.data))
+            self._start(connection, self._handle(connection, namespace, sid, packet.id, packet.data))
         elif packet.type == packets.ACK:
             if packet.id in self.manager.callbacks.get(sid, ()):
-                connection.begin()
-                self._start(self._acknowledged(connection, sid, packet.id, packet.data))
+                    self._start(connection, self._acknowledged(connection, sid, packet.id, packet.data))
         else:
-            self._start(self._leave(connection, namespace, sid, Reason.CLIENT))
+            self._start(connection, self._leave(connection, namespace, sid, Reason.CLIENT))
 
-    def _start(self, coroutine: Any) -> None:
-        tasks.start(coroutine, self.eio.loop, self._running)
+    def _start(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a handler at once; only if it waits for something is there more to do."""
+        task = tasks.start(coroutine, self.eio.loop)
+        if not task.done():
+            connection.hold(task)
 
     # Namespaces
 
@@ -174,8 +173,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             )
             return
         connection.held[namespace] = []
-        connection.begin()
-        self._start(self._join(connection, namespace, auth))
+        self._start(connection, self._join(connection, namespace, auth))
 
     def _exists(self, namespace: str) -> bool:
         for registry in (self.handlers, self.namespace_handlers, self.namespaces):
@@ -187,29 +185,24 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         """Run the connect handler; its verdict is the reply, before anything that it emitted."""
         sid = await self.manager.pre_connect(connection.sid, namespace)
         environ = self.environ[connection.sid]
-        try:
-            refusal = await self._ask_to_join(namespace, sid, environ, auth)
-            held = connection.held.pop(namespace, [])
-            if refusal is not None:
-                await self.manager.disconnect(sid, namespace, ignore_queue=True)
-                if not connection.closed:
-                    connection.transport.send(
-                        packets.encode(packets.CONNECT_ERROR, namespace, None, refusal)
-                    )
-                return
-            await self.manager.connect(sid, namespace)
-            connection.clients[namespace] = sid
-            if connection.closed:  # while the handler ran: what it set up wants undoing
-                await self._leave(connection, namespace, sid, Reason.TRANSPORT_CLOSE)
-                return
-            connection.join_or_leave()
-            connection.transport.send(
-                packets.encode(packets.CONNECT, namespace, None, {"sid": sid})
-            )
-            for message in held:
-                connection.transport.send(message)
-        finally:
-            connection.finish()
+        refusal = await self._ask_to_join(namespace, sid, environ, auth)
+        held = connection.held.pop(namespace, [])
+        if refusal is not None:
+            await self.manager.disconnect(sid, namespace, ignore_queue=True)
+            if not connection.closed:
+                connection.transport.send(
+                    packets.encode(packets.CONNECT_ERROR, namespace, None, refusal)
+                )
+            return
+        await self.manager.connect(sid, namespace)
+        connection.clients[namespace] = sid
+        if connection.closed:  # while the handler ran: what it set up wants undoing
+            await self._leave(connection, namespace, sid, Reason.TRANSPORT_CLOSE)
+            return
+        connection.join_or_leave()
+        connection.transport.send(packets.encode(packets.CONNECT, namespace, None, {"sid": sid}))
+        for message in held:
+            connection.transport.send(message)
 
     async def _ask_to_join(
         self, namespace: str, sid: str, environ: dict[str, Any], auth: Any
@@ -296,8 +289,6 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
                 connection.transport.send(packets.encode(packets.ACK, namespace, id, answer))
         except Exception:
             log.exception("the handler of an event in %s failed", namespace)
-        finally:
-            connection.finish()
 
     async def _acknowledged(
         self, connection: Connection, sid: str, id: int | None, data: list[Any]
@@ -306,8 +297,6 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             await self.manager.trigger_callback(sid, id, data)
         except Exception:
             log.exception("the callback of an acknowledged event failed")
-        finally:
-            connection.finish()
 
     # What python-socketio itself still sends
 

@@ -15,9 +15,13 @@ from typing import Any
 
 if sys.version_info >= (3, 12):
 
-    def _begin(
+    def start(
         coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
     ) -> asyncio.Future[None]:
+        """Run `coroutine` until it waits or ends; it has to deal with its own exceptions.
+
+        The loop keeps only weak references to tasks, so one that waits must be held on to.
+        """
         return asyncio.Task(
             coroutine, loop=loop, context=contextvars.copy_context(), eager_start=True
         )
@@ -53,20 +57,4 @@ else:
             if not self.done():
                 tasks._register_task(self)
 
-    _begin = _EagerTask
-
-
-def start(
-    coroutine: Coroutine[Any, Any, None],
-    loop: asyncio.AbstractEventLoop,
-    running: set[asyncio.Future[None]],
-) -> None:
-    """Run `coroutine` until it waits or ends; it has to deal with its own exceptions.
-
-    One that waits stands in `running` until it ends, because the loop itself keeps only weak
-    references to tasks.
-    """
-    task = _begin(coroutine, loop)
-    if not task.done():
-        running.add(task)
-        task.add_done_callback(running.discard)
+    start = _EagerTask

@@ -138,7 +138,8 @@ class WebSocket(asyncio.BufferedProtocol):
         finally:
             self._corked = False
         self.flush()
-        self._read_or_pause(connection)
+        if connection.busy or self._congested or self._paused:
+            self._read_or_pause(connection)
 
     def _control(self, control: Control) -> None:
         if control.opcode == frames.PING:
