@@ -48,10 +48,11 @@ class FrameParser:
     be complete, so a message that comes one byte at a time costs no more than one read at once.
     """
 
-    __slots__ = ("_at", "_buffer", "_fragments", "_limit", "_needed", "_opcode")
+    __slots__ = ("_at", "_buffer", "_fragments", "_limit", "_needed", "_opcode", "_short")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit  # bytes in one message, all its fragments together
+        self._short = min(limit, 125) + 6  # bytes of a frame with the short form of length
         self._buffer: bytes | bytearray = b""
         self._at = 0
         self._needed = 2  # bytes from _at on before it is worth looking again
@@ -76,7 +77,7 @@ class FrameParser:
             if available >= 6 and buffer[at] == _FIN | TEXT and self._fragments is None:
                 # Nearly every frame: short, whole and text. The rest of the method would do.
                 end = at + (buffer[at + 1] ^ _MASKED) + 6
-                if end - at < 132 and len(buffer) >= end:
+                if end - at <= self._short and len(buffer) >= end:
                     self._at = end
                     data = buffer[at + 2 : end]
                     if type(data) is not bytes:

@@ -116,7 +116,8 @@ class SocketHandler(RequestHandler):
         limit = self.engine.settings.max_message_size + DRAIN
         self.request.connection.set_max_body_size(limit)  # type: ignore[attr-defined]
         self.request.connection.set_body_timeout(BODY_TIMEOUT)  # type: ignore[attr-defined]
-        if int(self.request.headers.get("Content-Length") or 0) > limit:
+        length = self.request.headers.get("Content-Length", "")
+        if length.isdecimal() and (len(length) > 18 or int(length) > limit):
             raise HTTPError(413)
 
     def _check_protocol(self) -> str | None:

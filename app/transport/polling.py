@@ -49,7 +49,7 @@ class Polling:
         backlog = self._size
         self._outbox.append(packet)
         self._size += size
-        if backlog and self._size > self._engine.settings.send_buffer:
+        if backlog > self._engine.settings.send_buffer:  # one message may be as big as it likes
             self._clear()
             if self.connection is not None:
                 self.connection.close(Reason.SLOW_CLIENT)
