@@ -115,10 +115,11 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             body = json.loads(self.request.body)
         except (ValueError, RecursionError):
             raise HTTPError(400, "the body is not JSON") from None
-        values = [body.get(name, "") for name in names] if isinstance(body, dict) else [None]
-        if not all(isinstance(value, str) for value in values):
+        values = [body.get(name, "") for name in names] if isinstance(body, dict) else []
+        texts = [value for value in values if isinstance(value, str)]
+        if len(texts) != len(names):
             raise HTTPError(422, f"want a JSON object with texts: {', '.join(names)}")
-        return values
+        return texts
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer an error as a page or as `{"error": sentence}`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
@@ -29,7 +30,10 @@ def _read_only(data_type: type[D]) -> type[D]:
         "__module__": data_type.__module__,
         "__qualname__": data_type.__qualname__,
     }
-    return type(data_type)(data_type.__name__, (data_type,), body)
+    made: type[D] = types.new_class(
+        data_type.__name__, (data_type,), exec_body=lambda namespace: namespace.update(body)
+    )
+    return made
 
 
 class Codec(Generic[D]):

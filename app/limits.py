@@ -58,7 +58,7 @@ class Limits:
         return 0 if self._handshakes.hit(key) else max(1, self._handshakes.wait(key))
 
     def login_wait(self, address: str, account: str) -> int:
-        """Return 0, or for how many seconds nobody may try from this address or for this account."""
+        """Return 0, or for how many seconds this address, or this account, may not be tried."""
         return max(
             self._failures.wait("address " + _subscriber(address)),
             self._failures.wait("account " + account),

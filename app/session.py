@@ -9,10 +9,10 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Generic, Literal
+from typing import Any, Generic, Literal
 
 import msgspec
 
@@ -235,7 +235,7 @@ class SessionFor(Generic[D]):
         self._sessions = sessions
         self._session_id = session_id
 
-    def __await__(self):  # type: ignore[no-untyped-def]  # a generator that await drives
+    def __await__(self) -> Generator[Any, Any, Session[D]]:
         return self._sessions.get(self._session_id).__await__()
 
     async def __aenter__(self) -> D:
@@ -316,7 +316,7 @@ class Sessions(Generic[D]):
         return session
 
     async def living(self, lease: Lease) -> Record:
-        """Return the record under this lock; gives the lock back and raises SessionEnded if over."""
+        """Return the record under this lock; where it is over, unlock and raise SessionEnded."""
         record = lease.record
         reason = None if record is None else self.over(record)
         if record is not None and reason is None:

@@ -245,7 +245,8 @@ def _parser(fields: Sequence[dataclasses.Field[Any]]) -> argparse.ArgumentParser
             _flag(field.name),
             metavar="VALUE",
             # a bare --cookie-partitioned reads as yes
-            **({"nargs": "?", "const": "yes"} if field.metadata["parse"] is _yes_no else {}),
+            nargs="?" if field.metadata["parse"] is _yes_no else None,
+            const="yes",
             help=f"{field.metadata['meaning']} (default: {shown})".replace("%", "%%"),
         )
     return parser

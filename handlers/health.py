@@ -4,6 +4,7 @@ from tornado.web import RequestHandler
 
 from app.lookup import SessionLookup
 from app.stores import StoreError
+from handlers.session import SessionData
 
 
 class AliveHandler(RequestHandler):
@@ -13,7 +14,7 @@ class AliveHandler(RequestHandler):
         self.write({"status": "alive"})
 
 
-class ReadyHandler(SessionLookup):
+class ReadyHandler(SessionLookup[SessionData]):
     """200 when the store and the database answer and the process is not stopping, else 503."""
 
     async def get(self) -> None:

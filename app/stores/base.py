@@ -31,7 +31,7 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached or cannot write; nothing was changed, and trying again may help."""
+    """The store cannot be reached or written; nothing was changed, and trying again may help."""
 
 
 class StoreBusy(StoreError):
@@ -80,7 +80,7 @@ class SessionStore(Protocol):
         """Add a new record; return when it is as durable as the store makes it."""
 
     async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
-        """Set (seen, expires) of many records in one go; those that do not exist are passed over."""
+        """Set (seen, expires) of many records in one go; missing ones are passed over."""
 
     async def destroy(self, session_id: str) -> Record | None:
         """Remove one record, whoever holds its lock, and return it; None where there was none."""
