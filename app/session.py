@@ -218,12 +218,10 @@ class Edit(Generic[D]):
         if encoded == self._before:
             await self._lease.release()
             return record
-        changed = sessions.changed(record, encoded)
         try:
-            await self._lease.save(changed)
+            return await self._lease.save(encoded)
         except RecordGone:
             raise SessionEnded(record.id) from None
-        return changed
 
 
 class SessionFor(Generic[D]):
@@ -398,17 +396,6 @@ class Sessions(Generic[D]):
     def deadline(self, record: Record) -> float:
         """When this session is over unless it is touched; infinity: never."""
         return self._deadline(record.created, self.seen(record))
-
-    def changed(self, record: Record, encoded: bytes) -> Record:
-        """Return the record with other data, ready to be saved."""
-        seen = self.seen(record)
-        return msgspec.structs.replace(
-            record,
-            data=encoded,
-            seen=seen,
-            expires=self._deadline(record.created, seen),
-            version=record.version + 1,
-        )
 
     # -- ending --
 
