@@ -32,7 +32,7 @@ class Locks:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 # the lock was handed over in the same turn of the loop that cancelled us
                 self.release(session_id)
-            else:
+            elif turn in waiting:
                 waiting.remove(turn)
             raise
         finally:
