@@ -125,7 +125,7 @@ class Session(Generic[D]):
         self.check_unchanged()
         if self._edit is not None and self.record is None:
             raise RuntimeError("this session is already open in a block; use that block's data")
-        edit = Edit(self._sessions, self.record.id if self.record is not None else None)
+        edit = Edit(self._sessions, self.id)
         if self.record is None:
             if self._may_create is not None:
                 self._may_create()
@@ -158,8 +158,8 @@ class Edit(Generic[D]):
 
     __slots__ = ("_before", "_draft", "_lease", "_session_id", "_sessions", "active", "snapshot")
 
-    def __init__(self, sessions: Sessions[D], session_id: str | None) -> None:
-        """Prepare to edit this session, or for None the one that `commit` will create."""
+    def __init__(self, sessions: Sessions[D], session_id: str) -> None:
+        """Prepare to edit this session, or for an empty id the one that `commit` will create."""
         self._sessions = sessions
         self._session_id = session_id
         self._lease: Lease | None = None
@@ -172,7 +172,7 @@ class Edit(Generic[D]):
         the same session, where waiting for the lock would never end.
         """
         outer = [edit for edit in _open_edits.get() if edit.active]
-        if self._session_id is None:
+        if not self._session_id:
             self._before = self._sessions.blank
         else:
             if any(edit._session_id == self._session_id for edit in outer):
@@ -183,7 +183,11 @@ class Edit(Generic[D]):
             self._lease = await self._sessions.store.lock(self._session_id)
             self._before = (await self._sessions.living(self._lease)).data
         codec = self._sessions.codec
-        self._draft = codec.draft(self._before)
+        try:
+            self._draft = codec.draft(self._before)
+        except InvalidData as error:
+            await self.abandon()
+            raise await self._sessions.unreadable(self._session_id, error) from None
         self.snapshot = self._draft
         # a record that an older release wrote may encode otherwise, though nothing changed
         self._before = codec.encode(self._draft)
@@ -304,7 +308,22 @@ class Sessions(Generic[D]):
         if reason is not None:
             await self.end(session_id, reason)
             return None
-        return Session(self, record)
+        try:
+            return Session(self, record)
+        except InvalidData as error:
+            await self.unreadable(session_id, error)
+            return None
+
+    async def active(self, session_id: str) -> None:
+        """Note that the client of this session did something; raises SessionEnded."""
+        record = await self.store.load(session_id)
+        if record is None:
+            raise SessionEnded(session_id)
+        reason = self.over(record)
+        if reason is not None:
+            await self.end(session_id, reason)
+            raise SessionEnded(session_id)
+        self._touch(record)
 
     async def get(self, session_id: str) -> Session[D]:
         """Return the living session of this id; raises SessionEnded."""
@@ -373,8 +392,11 @@ class Sessions(Generic[D]):
     def touch(self, session: Session[D]) -> None:
         """Note that the client did something; the store hears of it within `coalescing` s."""
         if session.record is not None:
-            now = self.clock()
-            self._touched[session.id] = (now, self._deadline(session.record.created, now))
+            self._touch(session.record)
+
+    def _touch(self, record: Record) -> None:
+        now = self.clock()
+        self._touched[record.id] = (now, self._deadline(record.created, now))
 
     async def flush(self, *, now: bool = False) -> None:
         """Write the touches that have gathered, when that is due or `now` is set."""
@@ -423,16 +445,15 @@ class Sessions(Generic[D]):
             await self.announce(record.id, self.reason(record), record)
         return over
 
+    async def unreadable(self, session_id: str, error: InvalidData) -> SessionEnded:
+        """End a session whose stored data fits its record no more; return what to raise."""
+        log.error("a stored session does not fit its record any more and is ended: %s", error)
+        await self.end(session_id, "revoked")
+        return SessionEnded(session_id)
+
     def over(self, record: Record) -> Reason | None:
-        """Return why this session may not be used any more, or None while it may."""
-        if self.clock() >= self.deadline(record):
-            return self.reason(record)
-        try:
-            self.codec.draft(record.data)
-        except InvalidData as error:
-            log.error("a stored session does not fit its record any more and is ended: %s", error)
-            return "revoked"
-        return None
+        """Return which limit this session has reached, or None while it may be used."""
+        return self.reason(record) if self.clock() >= self.deadline(record) else None
 
     def reason(self, record: Record) -> Reason:
         """Tell which limit has ended, or will end, this session."""
