@@ -72,8 +72,7 @@ class Session(Generic[D]):
         self._may_create = may_create
         self._edit: Edit[D] | None = None
         self.record = record
-        self._encoded = sessions.blank if record is None else record.data
-        self.data: D = sessions.codec.snapshot(self._encoded)
+        self._show(sessions.blank if record is None else record.data)
 
     def __bool__(self) -> bool:
         return self.record is not None
@@ -121,6 +120,12 @@ class Session(Generic[D]):
                 "write `async with self.session as data:` around it"
             )
 
+    def _show(self, encoded: bytes) -> None:
+        codec = self._sessions.codec
+        self.data: D = codec.snapshot(encoded)
+        # encoded anew, since an older release may have written the same data otherwise
+        self._encoded = codec.encode(self.data)
+
     async def __aenter__(self) -> D:
         self.check_unchanged()
         if self._edit is not None and self.record is None:
@@ -149,14 +154,13 @@ class Session(Generic[D]):
         record = await edit.commit(self._address, self._agent)
         if record is not None:
             self.record = record
-            self._encoded = record.data
-            self.data = edit.snapshot
+            self._show(record.data)
 
 
 class Edit(Generic[D]):
     """One block that changes a session: lock and reload, then compare, write and unlock."""
 
-    __slots__ = ("_before", "_draft", "_lease", "_session_id", "_sessions", "active", "snapshot")
+    __slots__ = ("_before", "_draft", "_lease", "_session_id", "_sessions", "active")
 
     def __init__(self, sessions: Sessions[D], session_id: str) -> None:
         """Prepare to edit this session, or for an empty id the one that `commit` will create."""
@@ -188,7 +192,6 @@ class Edit(Generic[D]):
         except InvalidData as error:
             await self.abandon()
             raise await self._sessions.unreadable(self._session_id, error) from None
-        self.snapshot = self._draft
         # a record that an older release wrote may encode otherwise, though nothing changed
         self._before = codec.encode(self._draft)
         self.active = True
@@ -208,7 +211,7 @@ class Edit(Generic[D]):
         """
         sessions = self._sessions
         try:
-            encoded, self.snapshot = sessions.codec.checked(self._draft)
+            encoded = sessions.codec.checked(self._draft)
         except BaseException:
             await self.abandon()
             raise
