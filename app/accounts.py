@@ -21,10 +21,24 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from app.passwords import InvalidAccount, Passwords, account_key, clean_name, clean_password
+from app.passwords import (
+    InvalidAccount,
+    NameTaken,
+    Passwords,
+    account_key,
+    clean_name,
+    clean_password,
+)
 from app.settings import Settings, SettingsError, parse_settings
 
-__all__ = ["Accounts", "AccountsUnavailable", "InvalidAccount", "account_key", "open_engine"]
+__all__ = [
+    "Accounts",
+    "AccountsUnavailable",
+    "InvalidAccount",
+    "NameTaken",
+    "account_key",
+    "open_engine",
+]
 
 log = logging.getLogger("latchkey.accounts")
 T = TypeVar("T")
@@ -158,7 +172,7 @@ class Accounts:
             with self._engine.begin() as connection:
                 connection.execute(sa.insert(_accounts), row)
         except IntegrityError:
-            raise InvalidAccount("This name is taken; choose another one.") from None
+            raise NameTaken("This name is taken; choose another one.") from None
         return name
 
     def _find(self, name: str, password: str) -> str | None:

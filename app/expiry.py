@@ -78,8 +78,7 @@ class Expiry:
         if not 0 <= now - self._reconciled < _RECONCILE_EVERY:
             self._reconciled = now
             await self.reconcile()
-        if not 0 <= now - self._purged < _MOST_IDLE = 1000  # deadlines of sessions without connections that may lie in the queue
-_PURGE_EVERY:
+        if not 0 <= now - self._purged < _PURGE_EVERY:
             await self._sessions.flush(now=True)
             if len(await self._sessions.purge(_PURGE_AT_ONCE)) < _PURGE_AT_ONCE:
                 self._purged = now

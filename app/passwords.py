@@ -23,6 +23,10 @@ class InvalidAccount(ValueError):
     """A name or password that cannot be had; the text is for the person who chose it."""
 
 
+class NameTaken(InvalidAccount):
+    """Somebody has this name."""
+
+
 def _normal(text: str, longest: int) -> str | None:
     """Return the text in NFKC; None where it is too long or no text (a lone surrogate)."""
     if len(text) > longest * _BEFORE_NORMALISING:

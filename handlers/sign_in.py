@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from tornado.web import HTTPError
 
-from app.accounts import AccountsUnavailable, InvalidAccount, account_key
+from app.accounts import AccountsUnavailable, InvalidAccount, NameTaken, account_key
 from handlers.session import BaseHandler
 
 _RETRY_AFTER = 2  # seconds
@@ -119,9 +119,14 @@ class RegisterHandler(CredentialsHandler):
             )
 
     async def user(self, username: str, password: str) -> str:
-        return await self.services.accounts.register(
-            username, password, admit=lambda: self.admit(username)
-        )
+        try:
+            return await self.services.accounts.register(
+                username, password, admit=lambda: self.admit(username)
+            )
+        except NameTaken:
+            # or else this page would tell a list of names as fast as one can ask
+            self.failed(username)
+            raise
 
 
 class LogoutHandler(BaseHandler):
