@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import logging
 import time
@@ -13,7 +12,6 @@ from typing import Any
 
 import msgspec
 import tornado.web
-from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
 
@@ -34,6 +32,7 @@ from app.stores import Record, SessionStore
 from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
 from app.transport import SocketServer, socket_handler
+from app.transport.http_server import HttpServer
 from handlers.session import SessionData
 
 log = logging.getLogger("latchkey")
@@ -58,7 +57,7 @@ class Application(tornado.web.Application):
     def __init__(self, services: Services, routes: Sequence[Any], **options: Any) -> None:
         super().__init__(list(routes), services=services, **options)
         self.services = services
-        self._server: HTTPServer | None = None
+        self._server: HttpServer | None = None
         self._in_hand = 0
 
     def find_handler(self, request: HTTPServerRequest, **options: Any) -> Any:
@@ -70,14 +69,14 @@ class Application(tornado.web.Application):
         """Listen and begin the periodic callback; return the URL. Raises OSError."""
         settings = self.services.settings
         sockets = bind_sockets(settings.port, settings.host)
-        self._server = HTTPServer(
+        self._server = HttpServer(
             self,
             max_body_size=settings.max_message_size,
             max_header_size=_LARGEST_HEADERS,
-            idle_connection_timeout=_SLOW_CLIENT,
+            header_timeout=_SLOW_CLIENT,
             body_timeout=_SLOW_CLIENT,
         )
-        self._server.add_sockets(sockets)
+        await self._server.listen(sockets)
         self.services.expiry.start()
         host, port = sockets[0].getsockname()[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -87,14 +86,11 @@ class Application(tornado.web.Application):
         services = self.services
         services.stopping = True
         if self._server is not None:
-            self._server.stop()
+            self._server.stop_listening()
         services.expiry.stop()
         await services.connections.close_all()
-        if self._server is not None:
-            try:
-                await asyncio.wait_for(self._server.close_all_connections(), _FAREWELL)
-            except asyncio.TimeoutError:
-                log.warning("some requests were cut off after %g s", _FAREWELL)
+        if self._server is not None and not await self._server.close(_FAREWELL):
+            log.warning("some requests were cut off after %g s", _FAREWELL)
         try:
             await services.sessions.flush(now=True)
         finally:

@@ -13,6 +13,7 @@ from typing import Any
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from app.transport.connection import Connection, Reason
+from app.transport.http_exchange import Exchange
 from app.transport.polling import SEPARATOR, Polling
 from app.transport.server import SocketServer
 from app.transport.websocket import WebSocket
@@ -228,12 +229,15 @@ class SocketHandler(RequestHandler):
         self.set_header("Upgrade", "websocket")
         self.set_header("Connection", "Upgrade")
         self.set_header("Sec-WebSocket-Accept", accept.decode())
-        written = self.finish()
-        stream = self.detach()
-        await written
         websocket = WebSocket(self.engine)
-        if not await websocket.take_over(stream):
-            return
+        written = self.finish()
+        if isinstance(self.request.connection, Exchange):
+            websocket.adopt(*self.request.connection.detach())
+        else:
+            stream = self.detach()
+            await written
+            if not await websocket.take_over(stream):
+                return
         if self.connection is not None:
             websocket.probe(self.connection)
             return

@@ -66,6 +66,12 @@ class WebSocket(asyncio.BufferedProtocol):
 
     # The socket changes hands
 
+    def adopt(self, transport: asyncio.Transport, received: bytes) -> None:
+        """Take the transport from the HTTP connection, with what it has read already."""
+        transport.set_protocol(self)
+        self.connection_made(transport)
+        self._parser.feed(received)
+
     async def take_over(self, stream: IOStream) -> bool:
         """Take the socket from Tornado, with what it has read already; False if it is gone."""
         first = stream.read_bytes(65536, partial=True)

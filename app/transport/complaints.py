@@ -1,0 +1,28 @@
+"""What clients do wrong, in the log: one line each, and only so many a second."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+_PER_SECOND = 5
+
+
+class Complaints:
+    """A log that hostile clients cannot fill; the lines that are left out are counted."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._count = 0
+        self._since = 0.0
+
+    def add(self, who: object, why: object) -> None:
+        """Log one line; neither `who` nor `why` may hold a word of the client's own."""
+        now = time.monotonic()
+        if now - self._since >= 1:
+            if self._count > _PER_SECOND:
+                self._log.warning("%d more like it", self._count - _PER_SECOND)
+            self._count, self._since = 0, now
+        self._count += 1
+        if self._count <= _PER_SECOND:
+            self._log.warning("%s: %s", who, why)

@@ -1,0 +1,356 @@
+"""One HTTP/1 client: its requests in, their responses out, one at a time and in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import math
+import socket
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from tornado.httputil import HTTPInputError
+from tornado.iostream import StreamClosedError
+
+from app.transport.http_exchange import Exchange
+from app.transport.http_head import Refused, find_head, parse_head
+
+if TYPE_CHECKING:
+    from app.transport.http_server import HttpServer
+
+log = logging.getLogger("app.transport.http")
+
+#: Seconds in which a client that was answered early may still send; bytes that it may send then.
+LINGER = 2.0
+DRAIN = 16_000_000
+
+
+class HttpContext:
+    """Who is at the other end, by the names that Tornado uses."""
+
+    __slots__ = ("address", "address_family", "protocol", "remote_ip")
+
+    def __init__(self, transport: asyncio.BaseTransport) -> None:
+        sock = transport.get_extra_info("socket")
+        self.address: Any = transport.get_extra_info("peername")
+        self.address_family: int | None = sock.family if sock is not None else None
+        internet = self.address_family in (socket.AF_INET, socket.AF_INET6) and self.address
+        self.remote_ip: str = self.address[0] if internet else "0.0.0.0"  # noqa: S104
+        tls = transport.get_extra_info("sslcontext") is not None
+        self.protocol = "https" if tls else "http"
+
+    def __str__(self) -> str:
+        return self.remote_ip
+
+
+class HttpConnection(asyncio.BufferedProtocol):
+    """Reads requests strictly, hands each to the application, and knows when to stop.
+
+    What comes in while a request is in hand waits unparsed, and reading pauses: a client has at
+    most one read of the server's buffer in memory.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_closing",
+        "_congested",
+        "_drained",
+        "_due",
+        "_exchange",
+        "_in_head",
+        "_paused",
+        "_pending",
+        "_server",
+        "_stuck_due",
+        "_transport",
+        "_waiters",
+        "_working",
+        "context",
+    )
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]
+        self._exchange: Exchange | None = None
+        self._pending = b""
+        self._in_head = False  # the beginning of a request is here
+        self._working = False
+        self._paused = False  # reading
+        self._congested = False  # writing
+        self._closing = False
+        self._drained = 0  # bytes dropped since the last response
+        self._due = math.inf  # loop time at which the client has been waited for enough
+        self._stuck_due = math.inf  # the same for its reading of what we write
+        self._backlog = 0  # bytes unwritten when _stuck_due was set
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server stops, so that this response is the last one."""
+        return self._server.draining
+
+    # The transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
+        self.context = HttpContext(transport)
+        self._due = self._server.loop.time() + self._server.header_timeout
+        self._server.opened(self)
+        if self.draining:
+            self.close_soon()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._server.read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._closing:
+            self._drained += nbytes
+            if self._drained > DRAIN:
+                self._transport.abort()
+            return
+        data = bytes(self._server.read_buffer[:nbytes])
+        self._pending = self._pending + data if self._pending else data
+        self.work()
+
+    def eof_received(self) -> bool:
+        return False  # a client that has shut its side is taken to have left
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._server.forget(self)
+        exchange, self._exchange = self._exchange, None
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(StreamClosedError())
+                waiter.exception()
+        if exchange is not None:
+            exchange.abandon()
+        self._server.app.on_close(self)
+
+    def pause_writing(self) -> None:
+        self._congested = True
+        self._watch_backlog()
+
+    def resume_writing(self) -> None:
+        self._congested = False
+        if not self._closing:
+            self._stuck_due = math.inf
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self.work()
+
+    # Requests
+
+    def work(self) -> None:
+        """Go on until bytes, the application or the client have to be waited for."""
+        if self._working:
+            return
+        self._working = True
+        try:
+            while not self._closing and self._step():
+                pass
+        except Refused as refused:
+            self._refuse(refused.status, str(refused))
+        except HTTPInputError:
+            self._refuse(400, "a Host, query or body that Tornado refuses")
+        except (Exception, asyncio.CancelledError):
+            log.exception("a request could not be handed to its handler")
+            self._refuse(500, "an error of our own")
+        finally:
+            self._working = False
+        self._read_or_pause()
+
+    def _step(self) -> bool:
+        """Take the request one step further; False if something has to be waited for."""
+        exchange = self._exchange
+        if exchange is None:
+            return self._begin()
+        if exchange.busy:
+            return False
+        exchange.go_on()
+        if exchange.finished:
+            return exchange.status != 101 and self._end(exchange)
+        if exchange.received:
+            return False
+        if not exchange.accepted:
+            self._accept(exchange)
+        if not exchange.body.done:
+            if not self._pending:
+                return False
+            before = len(self._pending)
+            self._pending = exchange.take(self._pending)
+            return exchange.body.done or len(self._pending) < before
+        self._due = math.inf
+        exchange.receive()
+        return True
+
+    def _begin(self) -> bool:
+        """Start with the next request if its head is here."""
+        if not self._pending or self._congested:
+            return False
+        server = self._server
+        end = find_head(self._pending, server.max_header_size)
+        if not end:
+            if not self._in_head:
+                self._in_head = True
+                self._due = server.loop.time() + server.header_timeout
+            return False
+        head = parse_head(self._pending[:end])
+        self._pending = self._pending[end:]
+        self._in_head = False
+        self._due = math.inf
+        self._exchange = Exchange(self, head, server.max_body_size, server.body_timeout)
+        self._exchange.begin(server.app)
+        return True
+
+    def _accept(self, exchange: Exchange) -> None:
+        """Let the body come, now that the delegate has seen the head."""
+        exchange.accept()
+        if exchange.body.done:
+            return
+        if exchange.head.expects_continue and not exchange.started:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._due = self._server.loop.time() + exchange.body_timeout
+
+    def _end(self, exchange: Exchange) -> bool:
+        """Finish with a request whose response is written."""
+        self._exchange = None
+        if exchange.received:
+            exchange.release()
+        else:
+            exchange.abandon()
+        if not exchange.keep_alive or self.draining:
+            self._close(unread=not exchange.body.done)
+            return False
+        self._due = self._server.loop.time() + self._server.keep_alive_timeout
+        return True
+
+    def response_finished(self) -> None:
+        """Go on with the next request, but not in the context of the one that has finished."""
+        exchange = self._exchange
+        if exchange is not None and exchange.status == 101:
+            self._due = self._server.loop.time() + self._server.header_timeout
+        elif self._pending:
+            self._server.loop.call_soon(self.work, context=contextvars.Context())
+        else:
+            self.work()
+
+    def _read_or_pause(self) -> None:
+        """Read unless what is here already has to wait."""
+        exchange = self._exchange
+        pause = exchange is not None and (
+            exchange.busy or (exchange.received and bool(self._pending))
+        )
+        pause = (pause or self._congested) and not self._closing
+        if pause is not self._paused and not self._transport.is_closing():
+            self._paused = pause
+            if pause:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    # Responses
+
+    def write(self, data: bytes) -> asyncio.Future[None]:
+        """Write; the future is done once the client reads fast enough for more."""
+        if self._transport.is_closing():
+            return self.gone()
+        self._transport.write(data)
+        if not self._congested:
+            return self._server.done
+        waiter: asyncio.Future[None] = self._server.loop.create_future()
+        self._waiters.append(waiter)
+        return waiter
+
+    def gone(self) -> asyncio.Future[None]:
+        """Return what a write results in whose client has gone; it need not be awaited."""
+        future: asyncio.Future[None] = self._server.loop.create_future()
+        future.set_exception(StreamClosedError())
+        future.exception()
+        return future
+
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """Let go of the transport; return it with what was read but not used."""
+        self._exchange = None
+        self._closing = True
+        self._server.forget(self)
+        if self._paused:
+            self._transport.resume_reading()
+        pending, self._pending = self._pending, b""
+        return self._transport, pending
+
+    # The end
+
+    def _refuse(self, status: int, why: str) -> None:
+        """Answer a request that is no good, if there is still time to, and close."""
+        self._server.complaints.add(self.context, why)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            started = exchange.started
+            exchange.abandon()
+            if started:
+                self._transport.abort()
+                return
+        phrase = HTTPStatus(status).phrase
+        self._transport.write(
+            f"HTTP/1.1 {status} {phrase}\r\nDate: {formatdate(usegmt=True)}\r\n"
+            "Connection: close\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        self._close(unread=True)
+
+    def _close(self, *, unread: bool) -> None:
+        """Close once everything is written; a client that still sends must not lose the answer.
+
+        Closing a socket with unread bytes resets it, and a reset may overtake what was written
+        last (RFC 9112, 9.6): so our side is closed first, and what comes is dropped for a while.
+        """
+        self._closing = True
+        unread = unread or bool(self._pending)
+        self._pending = b""
+        self._watch_backlog()
+        if not unread:
+            self._transport.close()
+            return
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._due = self._server.loop.time() + LINGER
+        self._read_or_pause()
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        self._transport.abort()
+
+    def close_soon(self) -> None:
+        """Close unless a request is in hand: its response will then be the last."""
+        if self._exchange is None:
+            self._close(unread=False)
+
+    def _watch_backlog(self) -> None:
+        """Give the client a while to read some of what is written."""
+        self._backlog = self._transport.get_write_buffer_size()
+        if self._backlog:
+            self._stuck_due = self._server.loop.time() + self._server.body_timeout
+
+    def check(self, now: float) -> None:
+        """Act on deadlines, every second or so."""
+        if now >= self._stuck_due:
+            if self._transport.get_write_buffer_size() >= self._backlog:
+                self._transport.abort()
+            else:
+                self._watch_backlog()
+        if now < self._due:
+            return
+        self._due = math.inf
+        if self._closing and self._transport.get_write_buffer_size():
+            self._due = now + LINGER
+        elif self._closing:
+            self._transport.abort()
+        elif self._exchange is not None or self._in_head:
+            self._refuse(408, "a request that does not come to its end")
+        else:
+            self.close_soon()

@@ -1,0 +1,139 @@
+"""The head of an HTTP/1 request, read strictly: what two parsers might read in two ways is refused.
+
+There is one grammar and no second chance (RFC 9112, sections 2 to 6): no bare CR or LF, no folded
+lines, no space before a colon, no control characters, no second Content-Length, no transfer
+coding but `chunked`. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from tornado.httputil import HTTPHeaders, RequestStartLine
+
+_MOST_FIELDS = 100
+# RFC 9112, 3 and 5; RFC 9110, 5.6.2 (token) and 5.5 (field-value)
+_HEAD = re.compile(
+    rb"(?:\r\n)?"  # RFC 9112, 2.2: one empty line before a request is nothing
+    rb"[A-Z]+ [!-~]+ HTTP/[0-9]\.[0-9]\r\n"
+    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*\r\n"
+)
+_NEVER_IN_A_HEAD = re.compile(
+    rb"\A(?!(?:\r\n?)?(?:[A-Z]|\Z))|(?<!\r)\n|\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+)
+_ABSOLUTE = re.compile(r"https?://([^/?]+)(/.*)?", re.IGNORECASE)
+_LENGTH = re.compile(r"[0-9]{1,15}")
+
+
+class Refused(Exception):
+    """A request that is answered with `status` and the end of its connection."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)  # for the log: no word of the client's own
+        self.status = status
+
+
+class Head(NamedTuple):
+    """What the head of a request says."""
+
+    start_line: RequestStartLine
+    headers: HTTPHeaders
+    length: int | None  # bytes of the body; None: chunked
+    keep_alive: bool
+    expects_continue: bool
+
+
+def find_head(data: bytes, limit: int) -> int:
+    """Return where the head at the beginning of `data` ends, 0 if its end has not come yet.
+
+    Raises Refused for what can become none within `limit` bytes, however little is there yet.
+    """
+    end = data.find(b"\r\n\r\n", 0, limit) + 4
+    if end > 3:
+        return end
+    if _NEVER_IN_A_HEAD.search(data[:limit]):
+        raise Refused(400, "no HTTP request")
+    if len(data) >= limit:
+        if data.find(b"\r\n", 0, limit) < 0:
+            raise Refused(414, "request line too long")
+        raise Refused(431, "header fields too large")
+    return 0
+
+
+def parse_head(data: bytes) -> Head:
+    """Read a whole head, with the empty line at its end. Raises Refused."""
+    if not _HEAD.fullmatch(data):
+        raise Refused(400, "malformed request line or header field")
+    request_line, *fields = data.decode("latin-1").strip("\r\n").split("\r\n")
+    method, target, version = request_line.split(" ")
+    if version not in ("HTTP/1.1", "HTTP/1.0"):
+        raise Refused(505, "HTTP version not supported")
+    headers = _headers(fields)
+    return Head(
+        RequestStartLine(method, _origin_form(method, target, headers), version),
+        headers,
+        _length(version, headers),
+        _keep_alive(version, headers),
+        _expects_continue(version, headers),
+    )
+
+
+def _headers(fields: list[str]) -> HTTPHeaders:
+    if len(fields) > _MOST_FIELDS:
+        raise Refused(431, "too many header fields")
+    pairs = [field.split(":", 1) for field in fields]
+    headers = HTTPHeaders()
+    for name, value in pairs:  # not add(), which would check the grammar once more
+        headers[name] = value.strip(" \t")
+    if len(headers) < len(pairs):  # a name came twice
+        headers = HTTPHeaders()
+        for name, value in pairs:
+            headers.add(name, value.strip(" \t"))
+    return headers
+
+
+def _origin_form(method: str, target: str, headers: HTTPHeaders) -> str:
+    """Return the target as path and query (RFC 9112, 3.2); an absolute one must be our Host's."""
+    if "#" not in target:
+        if target[0] == "/" or (target == "*" and method == "OPTIONS"):
+            return target
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute and absolute[1].lower() == headers.get("Host", "").lower():
+            return absolute[2] or "/"
+    raise Refused(400, "malformed request target")
+
+
+def _length(version: str, headers: HTTPHeaders) -> int | None:
+    """Return the length of the body, None if it is chunked (RFC 9112, 6.1 to 6.3)."""
+    lengths = headers.get_list("Content-Length")
+    codings = headers.get_list("Transfer-Encoding")
+    if codings:
+        chunked = len(codings) == 1 and codings[0].lower() == "chunked"
+        if lengths or not chunked or version == "HTTP/1.0":
+            raise Refused(400, "doubtful Transfer-Encoding")
+        return None
+    if not lengths:
+        return 0
+    if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
+        raise Refused(400, "doubtful Content-Length")
+    return int(lengths[0])
+
+
+def _keep_alive(version: str, headers: HTTPHeaders) -> bool:
+    """Apply RFC 9112, 9.3."""
+    value = headers.get("Connection")
+    if value is None:
+        return version == "HTTP/1.1"
+    options = [option.strip(" \t") for option in value.lower().split(",")]
+    return "close" not in options and (version == "HTTP/1.1" or "keep-alive" in options)
+
+
+def _expects_continue(version: str, headers: HTTPHeaders) -> bool:
+    """Apply RFC 9110, 10.1.1."""
+    value = headers.get("Expect")
+    if value is None or version == "HTTP/1.0":
+        return False
+    if value.lower() != "100-continue":
+        raise Refused(417, "expectation that cannot be met")
+    return True
