@@ -11,7 +11,7 @@ try:
     from tornado.speedups import websocket_mask as _unmask
 except ImportError:  # Tornado was built without its C module
 
-    def _unmask(mask: bytes, data: bytes, /) -> bytes:
+    def _unmask(mask: bytes, data: bytes) -> bytes:
         size = len(data)
         key = int.from_bytes((mask * (size // 4 + 1))[:size], "big")
         return (int.from_bytes(data, "big") ^ key).to_bytes(size, "big")
