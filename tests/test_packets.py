@@ -18,11 +18,11 @@ CORPUS = [
     "4",
     "4²",
     "42²[]",
-    "42٣[\"x\"]",
+    '42٣["x"]',
     "451-",
     "45-[]",
-    "459999999999-[\"x\"]",
-    "45٣-[\"x\"]",
+    '459999999999-["x"]',
+    '45٣-["x"]',
     "42" + "[" * 5000,
     "42" + "9" * 5000 + "[]",
     "42[" + "9" * 5000 + "]",
@@ -69,7 +69,7 @@ def test_the_packets_of_the_protocol_are_understood(
         *("40[]", "40null", '40"a"', "41{}", "43{}", '4312{"a":1}', "44", '44{"a":1}'),
         *('42["a",NaN]', '42["a",Infinity]', '42["a",-Infinity]', '42["a",1e999]'),
         *('45["a"]', '45-["a"]', '45x-["a"]', '45-1-["a"]', '4511-["a"]', "451000000000-[1]"),
-        '42' + "1" * 16 + '["a"]',
+        "42" + "1" * 16 + '["a"]',
         '42["a",' + "[" * 200 + "]" * 200 + "]",
         "42/" + "n" * 300 + ',["a"]',
     ],
@@ -102,7 +102,7 @@ def test_attachments_take_the_place_of_their_placeholders() -> None:
 @pytest.mark.parametrize("number", ["1", "-1", "true", "0.0", '"0"', "null"])
 def test_a_placeholder_must_point_at_an_attachment(number: str) -> None:
     """Hole 11: a wrong one wedged the connection."""
-    packet = decode('451-["a",{"_placeholder":true,"num":%s}]' % number)
+    packet = decode('451-["a",{"_placeholder":true,"num":' + number + "}]")
     with pytest.raises(PacketError):
         packet.add(b"zero")
 

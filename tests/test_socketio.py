@@ -82,7 +82,7 @@ async def test_a_refused_connect_gets_its_reason_and_nothing_else(
 ) -> None:
     """What the handler emitted before it refused is dropped, and its rooms are left."""
     websocket = await opened(server)
-    await websocket.send('40{"as":"%s"}' % auth)
+    await websocket.send('40{"as":"' + auth + '"}')
     assert await websocket.receive() == answer
     assert await websocket.quiet()
     assert not server.sio.manager.rooms
@@ -362,7 +362,11 @@ async def test_leaving_one_namespace_leaves_the_others(server: Server) -> None:
     await websocket.send("40/other", "41", '42/other,1["ack"]', "40")
     answers = [await websocket.receive() for _ in range(5)]
     assert [answer[:9] for answer in answers] == [
-        '40/other,', '42/other,', "43/other,", '40{"sid":', '42["auth"'
+        "40/other,",
+        "42/other,",
+        "43/other,",
+        '40{"sid":',
+        '42["auth"',
     ]
     assert [reason for _, reason in Slow.left] == ["client disconnect"]
     assert len(server.sio.manager.clients) == 2

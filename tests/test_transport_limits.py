@@ -13,7 +13,7 @@ import socketio
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from app.transport import Rooms
-from app.transport.connection import MAX_EVENTS_IN_HAND
+from app.transport.connection import MAX_EVENTS_IN_HAND, Connection
 from tests.transport_kit import HANDSHAKE, Echo, Server, frame, served
 
 
@@ -33,7 +33,8 @@ def small_receive_buffer(port: int) -> socket.socket:
     plain.sendall(
         f"GET {HANDSHAKE}websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        "Sec-WebSocket-Version: 13\r\n\r\n".encode() + frame(0x81, b"40")
+        "Sec-WebSocket-Version: 13\r\n\r\n".encode()
+        + frame(0x81, b"40")
     )
     plain.setblocking(False)
     return plain
@@ -246,16 +247,15 @@ async def test_nothing_is_left_of_clients_that_are_gone(server: Server) -> None:
         await server.post(sid, "40\x1e1")
     del connection
     await until(lambda: len(server.closed) == 60)
-    await asyncio.sleep(0.3)
+    await until(lambda: not server.sio.environ)
     sio = server.sio
     assert not sio.eio.sockets
-    assert not sio.environ
     assert not sio.manager.clients
     assert not sio.manager.rooms
     assert not sio.manager.callbacks
     gc.collect()
-    left = [thing for thing in gc.get_objects() if type(thing).__name__ == "Connection"]
-    assert not left
+    things = [thing for thing in gc.get_objects() if isinstance(thing, Connection)]
+    assert not [thing for thing in things if thing._engine is sio.eio]
 
 
 def test_leaving_costs_the_same_however_many_are_there() -> None:

@@ -176,8 +176,22 @@ def _tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     with tempfile.TemporaryDirectory() as folder:
         key, certificate = f"{folder}/key", f"{folder}/certificate"
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
-            + ["-days", "2", "-keyout", key, "-out", certificate],
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-subj",
+                "/CN=localhost",
+                "-days",
+                "2",
+                "-keyout",
+                key,
+                "-out",
+                certificate,
+            ],
             check=True,
             capture_output=True,
         )
@@ -240,7 +254,7 @@ class Closed:
     code: int | None
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """No 101."""
 
     def __init__(self, response: Response) -> None:
@@ -282,7 +296,7 @@ class WebSocket:
         if websocket.response.status != 101:
             websocket.gone = await reader.read() == b""  # type: ignore[attr-defined]
             writer.close()
-            raise Refused(websocket.response)
+            raise RefusedError(websocket.response)
         return websocket
 
     async def send(self, *packets: str | bytes) -> None:

@@ -34,6 +34,7 @@ class Transport(Protocol):
     """What a connection asks of polling and of WebSocket."""
 
     name: str
+    connection: Connection
 
     def send_text(self, packet: bytes) -> None:
         """Send one Engine.IO packet that has no attachments."""

@@ -15,6 +15,7 @@ import msgspec
 
 from app.transport.connection import Connection, Reason, Transport
 from app.transport.packets import Message
+from app.transport.stream import READ_SIZE
 from app.transport.timers import Timer, Wheel
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class TransportSettings(Protocol):
     def process_number(self) -> int: ...
 
 
-class Engine(engineio.AsyncServer):  # type: ignore[misc]
+class Engine(engineio.AsyncServer):
     """python-engineio's server with its sockets, queues and tasks replaced by `Connection`.
 
     `sockets` stays the name of the index by sid, but holds `Connection`s.
@@ -67,7 +68,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self.wheel = Wheel(min(settings.ping_interval, settings.ping_timeout, 12.5) / 50)
         self.closed_by: Counter[str] = Counter()
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
-        self.read_buffer = memoryview(bytearray(65536))
+        self.read_buffer = memoryview(bytearray(READ_SIZE))
         self._farewells: dict[str, tuple[bytes, Timer]] = {}
         self._unflushed: list[WebSocket] = []
         self._complaints = 0
@@ -87,7 +88,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     def open(self, transport: Transport, environ: dict[str, Any]) -> Connection:
         """Register a new connection; its sid begins with this process's number, for the proxy."""
         sid = f"{self.settings.process_number}-{self.generate_id()}"
-        connection = self.sockets[sid] = Connection(self, sid, transport)
+        connection = self.sockets[sid] = transport.connection = Connection(self, sid, transport)
         self.server.connection_opened(connection, environ)
         return connection
 

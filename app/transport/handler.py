@@ -8,8 +8,9 @@ import functools
 import hashlib
 import http
 import json
-from typing import Any
+from typing import Any, cast
 
+from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from app.transport.connection import Connection, Reason
@@ -45,7 +46,7 @@ class ProtocolError(HTTPError):
         self.code = code
 
 
-class UnknownSid(ProtocolError):
+class UnknownSid(ProtocolError):  # noqa: N818  # the name that applications use
     """An Engine.IO id that is unknown, or that this client may not use: it cannot tell which."""
 
     def __init__(self) -> None:
@@ -115,8 +116,9 @@ class SocketHandler(RequestHandler):
 
     def _limit_body(self) -> None:
         limit = self.engine.settings.max_message_size + DRAIN
-        self.request.connection.set_max_body_size(limit)  # type: ignore[attr-defined]
-        self.request.connection.set_body_timeout(BODY_TIMEOUT)  # type: ignore[attr-defined]
+        stream = cast(HTTP1Connection, self.request.connection)
+        stream.set_max_body_size(limit)
+        stream.set_body_timeout(BODY_TIMEOUT)
         length = self.request.headers.get("Content-Length", "")
         if length.isdecimal() and (len(length) > 18 or int(length) > limit):
             raise HTTPError(413)
@@ -191,7 +193,7 @@ class SocketHandler(RequestHandler):
             await self._poll()
         else:
             polling = Polling(self.engine)
-            connection = polling.connection = self.engine.open(polling, self.environ())
+            connection = self.engine.open(polling, self.environ())
             self._finish_poll(self.engine.handshake(connection, ["websocket"]))
 
     async def _poll(self) -> None:
@@ -243,13 +245,14 @@ class SocketHandler(RequestHandler):
             return
         connection = self.engine.open(websocket, environ)
         websocket.send_text(self.engine.handshake(connection, []))
-        websocket.start(connection)
+        websocket.start()
 
     # POST
 
     def _begin_post(self) -> None:
         connection = self.connection
-        assert connection is not None
+        if connection is None:
+            raise UnknownSid
         polling = connection.transport
         if not isinstance(polling, Polling):
             raise ProtocolError(BAD_REQUEST)
@@ -266,7 +269,8 @@ class SocketHandler(RequestHandler):
 
     async def post(self) -> None:
         connection = self.connection
-        assert connection is not None
+        if connection is None:
+            raise UnknownSid
         if len(self._body) > self.engine.settings.max_message_size:
             raise HTTPError(413)
         try:

@@ -149,10 +149,7 @@ def _check(kind: int, data: Any, present: bool) -> None:
     """Apply the protocol's rules on the payload of each type, as Node's parser does."""
     if kind == EVENT:
         valid = (
-            type(data) is list
-            and data
-            and type(data[0]) is str
-            and data[0] not in RESERVED_EVENTS
+            type(data) is list and data and type(data[0]) is str and data[0] not in RESERVED_EVENTS
         )
     elif kind == ACK:
         valid = type(data) is list
@@ -233,7 +230,7 @@ class Message:
         return self._polled
 
 
-def encode(kind: int, namespace: str, id: int | None, data: Any) -> Message:
+def encode(kind: int, namespace: str, id: int | None = None, data: Any = None) -> Message:
     """Encode a packet; `data` None means no payload. Raise for what JSON cannot hold."""
     attachments: list[bytes] = []
     if type(data) is list:

@@ -28,11 +28,11 @@ class Polling:
     """Collects packets and hands them to the poll that is open, or to the next one."""
 
     name = "polling"
+    connection: Connection  # set by Engine.open
     __slots__ = ("_engine", "_outbox", "_room", "_size", "_wake", "connection", "posting")
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.connection: Connection | None = None
         self.posting = False  # a POST is under way
         self._outbox: list[bytes | Message] = []
         self._size = 0
@@ -51,8 +51,7 @@ class Polling:
         self._size += size
         if backlog > self._engine.settings.send_buffer:  # one message may be as big as it likes
             self._clear()
-            if self.connection is not None:
-                self.connection.close(Reason.SLOW_CLIENT)
+            self.connection.close(Reason.SLOW_CLIENT)
         self.nudge()
 
     def delivered(self) -> bool:
@@ -69,16 +68,14 @@ class Polling:
         The payload is taken in the last moment, so that packets of one turn of the loop leave
         together and none is lost with a poll that is gone.
         """
-        connection = self.connection
-        assert connection is not None and self._wake is None
         if not self._outbox:
             self._wake = self._engine.loop.create_future()
-            limit = UPGRADE_POLL if connection.upgrade is not None else None
+            limit = UPGRADE_POLL if self.connection.upgrade is not None else None
             done, _ = await asyncio.wait({self._wake}, timeout=limit)
             self._wake = None
             if not done:
                 return NOOP
-            if connection.transport is not self:
+            if self.connection.transport is not self:
                 return None
         return self._payload()
 
@@ -100,7 +97,7 @@ class Polling:
 
     async def room(self) -> None:
         """Wait until the connection may begin another event."""
-        while self.connection is not None and self.connection.busy and not self.connection.closed:
+        while self.connection.busy and not self.connection.closed:
             self._room = self._engine.loop.create_future()
             await self._room
 
@@ -110,7 +107,6 @@ class Polling:
 
     def close(self, reason: str, code: int) -> None:
         connection = self.connection
-        assert connection is not None
         self.resume()
         self._outbox.append(NOOP if reason == Reason.CLIENT else CLOSE)
         if self._wake is not None:

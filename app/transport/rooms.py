@@ -28,7 +28,7 @@ class Client:
         self.connected = False  # neither before CONNECT is answered nor once it leaves
 
 
-class Rooms(socketio.AsyncManager):  # type: ignore[misc]
+class Rooms(socketio.AsyncManager):
     """python-socketio's client manager, with the rooms of a client known by its sid.
 
     The stock one asks every room when a client leaves. Here a client holds its rooms, its own

@@ -22,7 +22,7 @@ methods are replaced, and `tests/test_contract.py` notices when a release moves 
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import socketio
@@ -39,7 +39,7 @@ def _nothing(*args: Any) -> None:
     pass
 
 
-class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
+class SocketServer(socketio.AsyncServer):
     """Socket.IO (protocol revision 5) for Tornado; requests come in through `SocketHandler`.
 
     Three attributes are called synchronously, for whoever keeps books on connections:
@@ -50,10 +50,12 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     eio: Engine
     manager: Rooms
     environ: dict[str, dict[str, Any]]
+    manager_initialized: bool
+    opened: Callable[[str, dict[str, Any]], None]
+    closed: Callable[[str, str], None]
+    upgraded: Callable[[str], None]
 
-    def __init__(
-        self, settings: TransportSettings, *, client_manager: Rooms | None = None
-    ) -> None:
+    def __init__(self, settings: TransportSettings, *, client_manager: Rooms | None = None) -> None:
         super().__init__(
             client_manager=client_manager or Rooms(),
             logger=log,
@@ -88,9 +90,9 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self.closed(connection.sid, reason)
 
     def _forget_environ(self, connection: Connection) -> None:
-        if connection.closed and not connection.clients:
-            if not self.eio.has_farewell(connection.sid):
-                self.environ.pop(connection.sid, None)
+        left = connection.closed and not connection.clients
+        if left and not self.eio.has_farewell(connection.sid):
+            self.environ.pop(connection.sid, None)
 
     async def close_connection(
         self, eio_sid: str, *, disconnect: bool = False, reason: str = Reason.SERVER
@@ -106,7 +108,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             return
         if disconnect:
             for namespace in connection.clients:
-                connection.send(namespace, packets.encode(packets.DISCONNECT, namespace, None, None))
+                connection.send(namespace, packets.encode(packets.DISCONNECT, namespace))
         connection.close(reason)
 
     def transport(self, sid: str, namespace: str | None = None) -> str:
@@ -148,12 +150,14 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         if sid is None:
             raise PacketError("a packet for a namespace that was not joined")
         if packet.type == packets.EVENT:
-            self._start(connection, self._handle(connection, namespace, sid, packet.id, packet.data))
-        elif packet.type == packets.ACK:
-            if packet.id in self.manager.callbacks.get(sid, ()):
-                    self._start(connection, self._acknowledged(connection, sid, packet.id, packet.data))
+            handling = self._handle(connection, namespace, sid, packet.id, packet.data)
+        elif packet.type == packets.DISCONNECT:
+            handling = self._leave(connection, namespace, sid, Reason.CLIENT)
+        elif packet.id in self.manager.callbacks.get(sid, ()):
+            handling = self._acknowledged(sid, packet.id, packet.data)
         else:
-            self._start(connection, self._leave(connection, namespace, sid, Reason.CLIENT))
+            return  # an ack that nobody asked for
+        self._start(connection, handling)
 
     def _start(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a handler at once; only if it waits for something is there more to do."""
@@ -168,9 +172,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             raise PacketError("a second CONNECT")
         if not self._exists(namespace):
             error = {"message": "Invalid namespace"}
-            connection.transport.send(
-                packets.encode(packets.CONNECT_ERROR, namespace, None, error)
-            )
+            connection.transport.send(packets.encode(packets.CONNECT_ERROR, namespace, None, error))
             return
         connection.held[namespace] = []
         self._start(connection, self._join(connection, namespace, auth))
@@ -223,9 +225,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             return refused
         return refused if verdict is False else None
 
-    async def _connect_without_auth(
-        self, namespace: str, sid: str, environ: dict[str, Any]
-    ) -> Any:
+    async def _connect_without_auth(self, namespace: str, sid: str, environ: dict[str, Any]) -> Any:
         """Call a connect handler that may or may not take `auth`, as python-socketio does."""
         try:
             return await self._trigger_event("connect", namespace, sid, environ, None)
@@ -235,9 +235,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             except TypeError:
                 raise first from None
 
-    async def _leave(
-        self, connection: Connection, namespace: str, sid: str, reason: str
-    ) -> None:
+    async def _leave(self, connection: Connection, namespace: str, sid: str, reason: str) -> None:
         """Run the disconnect handler, then take the client out of its rooms."""
         if connection.clients.get(namespace) != sid:
             return
@@ -266,7 +264,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         connection = self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, namespace) or "")
         if not here or connection is None or connection.clients.get(namespace) != sid:
             return
-        connection.send(namespace, packets.encode(packets.DISCONNECT, namespace, None, None))
+        connection.send(namespace, packets.encode(packets.DISCONNECT, namespace))
         if len(connection.clients) == 1 and not connection.held:
             connection.close(Reason.SERVER)
         else:
@@ -290,9 +288,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         except Exception:
             log.exception("the handler of an event in %s failed", namespace)
 
-    async def _acknowledged(
-        self, connection: Connection, sid: str, id: int | None, data: list[Any]
-    ) -> None:
+    async def _acknowledged(self, sid: str, id: int | None, data: list[Any]) -> None:
         try:
             await self.manager.trigger_callback(sid, id, data)
         except Exception:

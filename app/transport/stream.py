@@ -10,6 +10,7 @@ from collections.abc import Awaitable
 
 from tornado.iostream import IOStream, StreamClosedError
 
+READ_SIZE = 65536
 _HIGH_WATER = 65536  # bytes, as in asyncio
 
 
@@ -35,12 +36,12 @@ class StreamTransport(asyncio.Transport):
             while True:
                 data = await first
                 await self._may_read.wait()
-                buffer = self._protocol.get_buffer(len(data))
-                for at in range(0, len(data), len(buffer)):
-                    piece = data[at : at + len(buffer)]
-                    buffer[: len(piece)] = piece  # type: ignore[index]
+                for at in range(0, len(data), READ_SIZE):
+                    piece = data[at : at + READ_SIZE]
+                    buffer = memoryview(self._protocol.get_buffer(len(piece)))
+                    buffer[: len(piece)] = piece
                     self._protocol.buffer_updated(len(piece))
-                first = self._stream.read_bytes(65536, partial=True)
+                first = self._stream.read_bytes(READ_SIZE, partial=True)
         except StreamClosedError as closed:
             error = closed.real_error  # type: ignore[assignment]
         finally:
@@ -51,9 +52,10 @@ class StreamTransport(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing or self._stream.closed():
             return
-        self._pending += len(data)
+        size = len(bytes(data))
+        self._pending += size
         future = self._stream.write(bytes(data))
-        future.add_done_callback(lambda done: self._written(done, len(data)))
+        future.add_done_callback(lambda done: self._written(done, size))
         if self._pending > _HIGH_WATER and not self._congested:
             self._congested = True
             self._protocol.pause_writing()

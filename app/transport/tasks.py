@@ -29,7 +29,7 @@ if sys.version_info >= (3, 12):
 else:
     from asyncio import futures, tasks
 
-    class _EagerTask(tasks._PyTask):
+    class _EagerTask(tasks._PyTask):  # type: ignore[name-defined]
         """What `asyncio.Task(eager_start=True)` is from 3.12 on, made of the pure Python task.
 
         It leans on names that asyncio does not promise, in 3.10 and 3.11 only, where they can no
@@ -39,7 +39,7 @@ else:
         def __init__(
             self, coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
         ) -> None:
-            futures._PyFuture.__init__(self, loop=loop)
+            futures._PyFuture.__init__(self, loop=loop)  # type: ignore[attr-defined]
             self._num_cancels_requested = 0
             self._must_cancel = False
             self._fut_waiter = None

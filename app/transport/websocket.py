@@ -12,7 +12,7 @@ from app.transport.connection import Connection, Reason
 from app.transport.frames import Control, FrameError, FrameParser
 from app.transport.packets import Message
 from app.transport.polling import Polling
-from app.transport.stream import StreamTransport
+from app.transport.stream import READ_SIZE, StreamTransport
 from app.transport.timers import Timer
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class WebSocket(asyncio.BufferedProtocol):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._parser = FrameParser(engine.settings.max_message_size)
-        self.connection: Connection | None = None
+        self.connection: Connection = None  # type: ignore[assignment]  # by Engine.open or probe()
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._out: list[bytes] = []
         self._size = 0  # bytes in _out
@@ -74,10 +74,10 @@ class WebSocket(asyncio.BufferedProtocol):
 
     async def take_over(self, stream: IOStream) -> bool:
         """Take the socket from Tornado, with what it has read already; False if it is gone."""
-        first = stream.read_bytes(65536, partial=True)
+        first = asyncio.ensure_future(stream.read_bytes(READ_SIZE, partial=True))
         while first.done() and not stream.closed():
             self._parser.feed(first.result())
-            first = stream.read_bytes(65536, partial=True)
+            first = asyncio.ensure_future(stream.read_bytes(READ_SIZE, partial=True))
         if stream.closed():
             return False
         if isinstance(stream, SSLIOStream):
@@ -96,9 +96,8 @@ class WebSocket(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
 
-    def start(self, connection: Connection) -> None:
-        """Begin to work for `connection`, with what has come in since the 101."""
-        self.connection = connection
+    def start(self) -> None:
+        """Begin to work for the connection, with what has come in since the 101."""
         self._corked = False
         self._work()
 
@@ -123,7 +122,6 @@ class WebSocket(asyncio.BufferedProtocol):
     def _work(self) -> None:
         """Hand what was read to the connection, until it has enough in hand."""
         connection = self.connection
-        assert connection is not None
         parser = self._parser
         self._corked = True
         try:
@@ -131,10 +129,10 @@ class WebSocket(asyncio.BufferedProtocol):
                 message = parser.next()
                 if message is None:
                     break
-                if type(message) is Control:
+                if isinstance(message, Control):
                     self._control(message)
                 elif connection.transport is self:
-                    connection.receive(message)  # type: ignore[arg-type]
+                    connection.receive(message)
                 else:
                     self._probe(message)
         except FrameError as error:
@@ -205,13 +203,11 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._congested = True
-        if self.connection is not None:
-            self._read_or_pause(self.connection)
+        self._read_or_pause(self.connection)
 
     def resume_writing(self) -> None:
         self._congested = False
-        if self.connection is not None:
-            self._read_or_pause(self.connection)
+        self._read_or_pause(self.connection)
 
     # The end
 
@@ -231,10 +227,13 @@ class WebSocket(asyncio.BufferedProtocol):
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        else:
-            self._transport.close()
+        try:
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:
+                self._transport.close()
+        except OSError:  # the client's reset came first
+            self._transport.abort()
         self._start_timer(self._transport.abort, LINGER)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -245,24 +244,22 @@ class WebSocket(asyncio.BufferedProtocol):
     def _lost(self, reason: str) -> None:
         """Tell the connection; a probe that is lost leaves it on polling."""
         connection = self.connection
-        if connection is None:
-            return
-        if connection.transport is self:
+        if connection and connection.transport is self:
             connection.close(reason)
-        elif connection.upgrade is self:
+        elif connection and connection.upgrade is self:
             connection.upgrade = None
 
     # The upgrade from polling
 
     def probe(self, connection: Connection) -> None:
         """Begin to upgrade `connection`; one that upgrades already, or has, refuses this socket."""
+        self.connection = connection
         if connection.closed or connection.upgrade or connection.transport.name == self.name:
-            self.connection = connection
             self._end(0)
             return
         connection.upgrade = self
         self._start_timer(self._probe_failed, UPGRADE_TIMEOUT)
-        self.start(connection)
+        self.start()
 
     def _probe_failed(self) -> None:
         self._end(0)
@@ -271,10 +268,10 @@ class WebSocket(asyncio.BufferedProtocol):
     def _probe(self, packet: str | bytes) -> None:
         """Act on a packet before the upgrade: a probe, then the upgrade, nothing else."""
         connection = self.connection
-        assert connection is not None
         polling = connection.transport
-        assert isinstance(polling, Polling)
-        if packet == "2probe":
+        if not isinstance(polling, Polling):
+            self._probe_failed()
+        elif packet == "2probe":
             self._probed = True
             self.send_text(b"3probe")
             polling.nudge()  # the client upgrades once no poll is open
