@@ -53,7 +53,9 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
 
     def get_current_user(self) -> str | None:
         """Name of the user who signed in, for `@tornado.web.authenticated`."""
-        return self.session.user
+        # a request that is refused before its session was looked up still gets its error page
+        session: Session[D] | None = getattr(self, "session", None)
+        return None if session is None else session.user
 
     async def sign_in(self, user: str) -> None:
         """Give this browser a new session id for `user`.

@@ -86,7 +86,10 @@ class Connections:
     async def close_all(self) -> None:
         """Close every connection; official clients come back by themselves."""
         for eio_sid in list(self._by_eio_sid):
-            await self._server.close_connection(eio_sid)
+            try:
+                await self._server.close_connection(eio_sid)
+            except Exception:
+                log.exception("a connection could not be closed cleanly")
 
     async def _tell(self, eio_sid: str, reason: Reason, reconnect: bool) -> None:
         manager = self._server.manager

@@ -58,19 +58,24 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         if wait:
             self.set_header("Retry-After", str(wait))
             raise HTTPError(429, "too many handshakes from this address")
-        session = await self.find_session()
-        self._shown = session is not None
-        if session is None:
-            session = await services.sessions.create(
-                remote_address=self.remote_address, user_agent=self.user_agent
-            )
-            self.send_cookie(session)
+        found = await self.find_session()
+        self._shown = found is not None
         most = services.settings.max_connections_per_session
-        if most and services.connections.count(session.id) >= most:
+        if found and most and services.connections.count(found.id) >= most:
             raise HTTPError(429, "too many connections of one session")
-        self.session = session
+        self.session = found or services.sessions.visitor(
+            remote_address=self.remote_address, user_agent=self.user_agent
+        )
         for hook in services.before_handshake:
             await hook(self)
+        session = self.session
+        if not session:
+            # only now, so that whom a hook refuses leaves no record behind
+            session = self.session = await services.sessions.create(
+                remote_address=self.remote_address, user_agent=self.user_agent
+            )
+        if not self._shown:
+            self.send_cookie(session)
         services.sessions.touch(session)
         services.expiry.watch(session.id, session.expires)
 
