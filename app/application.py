@@ -33,7 +33,7 @@ from app.settings import Settings
 from app.stores import Record, SessionStore
 from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
-from app.transport import SocketServer, socket_handler
+from app.transport import SocketServer
 from handlers.session import SessionData
 
 log = logging.getLogger("latchkey")
@@ -138,7 +138,7 @@ def make_app(
     )
     sessions.on_end.append(connections.close_session)
     routes: list[Any] = [
-        (r"/socket\.io/?", socket_handler(HandshakeHandler, server)),
+        (r"/socket\.io/?", HandshakeHandler, {"server": server}),
     ]
     for name in modules if modules is not None else handlers.modules:
         module = importlib.import_module(f"handlers.{name}" if "." not in name else name)

@@ -18,7 +18,7 @@ from app.lookup import SessionLookup
 from app.security import SecurityHeaders
 from app.services import Services
 from app.session import Session, SessionEnded, SessionFor
-from app.stores import StoreError
+from app.stores import Record, StoreError
 
 log = logging.getLogger("latchkey.base")
 
@@ -72,7 +72,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             )
             self.session = await self._signed_in(user)
         if old is not None:
-            self._replaced = old.id
+            self._replaced = old
 
     async def _signed_in(self, user: str) -> Session[D]:
         return await self.services.sessions.sign_in(
@@ -173,9 +173,9 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
 
     def on_finish(self) -> None:
         """Close the sockets of an id that this response has replaced."""
-        replaced: str | None = getattr(self, "_replaced", None)
-        if replaced is not None:
-            self.services.background(self.services.sessions.announce(replaced, "regenerated", None))
+        old: Record | None = getattr(self, "_replaced", None)
+        if old is not None:
+            self.services.background(self.services.sessions.announce(old.id, "regenerated", old))
 
     def get_template_namespace(self) -> dict[str, Any]:
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from app.session import Reason
@@ -17,15 +17,19 @@ class Connection:
     """One Engine.IO connection of a session.
 
     `shown` tells whether its client has ever sent the session's cookie; one that has must go
-    on doing so, since the Engine.IO id stands in URLs and logs and is no secret.
+    on doing so, since the Engine.IO id stands in URLs and logs and is no secret. `dead_ids` are
+    of other cookies that came with the handshake; they prove nothing and are passed over.
     """
 
-    __slots__ = ("eio_sid", "session_id", "shown")
+    __slots__ = ("dead_ids", "eio_sid", "session_id", "shown")
 
-    def __init__(self, eio_sid: str, session_id: str, shown: bool) -> None:
+    def __init__(
+        self, eio_sid: str, session_id: str, shown: bool, dead_ids: Sequence[str] = ()
+    ) -> None:
         self.eio_sid = eio_sid
         self.session_id = session_id
         self.shown = shown
+        self.dead_ids = tuple(dead_ids)
 
 
 class Connections:
@@ -57,7 +61,9 @@ class Connections:
 
     def _opened(self, eio_sid: str, environ: dict[str, Any]) -> None:
         session_id = environ["latchkey.session_id"]
-        connection = Connection(eio_sid, session_id, environ["latchkey.shown"])
+        connection = Connection(
+            eio_sid, session_id, environ["latchkey.shown"], environ["latchkey.dead_ids"]
+        )
         self._by_eio_sid[eio_sid] = connection
         self._by_session.setdefault(session_id, {})[eio_sid] = connection
 

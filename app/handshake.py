@@ -60,6 +60,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
             raise HTTPError(429, "too many handshakes from this address")
         found = await self.find_session()
         self._shown = found is not None
+        self._dead_ids = [id for id in self.shown_session_ids() if not found or id != found.id]
         most = services.settings.max_connections_per_session
         if found and most and services.connections.count(found.id) >= most:
             raise HTTPError(429, "too many connections of one session")
@@ -84,7 +85,8 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         connection = self.services.connections.get(eio_sid)
         if connection is None:
             raise UnknownSid
-        shown = self.shown_session_ids()
+        # a client that keeps no cookies may have been given one that was dead from the start
+        shown = [id for id in self.shown_session_ids() if id not in connection.dead_ids]
         if connection.session_id in shown:
             connection.shown = True
         elif shown or connection.shown:
@@ -95,4 +97,5 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         environ: dict[str, Any] = super().environ()
         environ["latchkey.session_id"] = self.session.id
         environ["latchkey.shown"] = self._shown
+        environ["latchkey.dead_ids"] = self._dead_ids
         return environ

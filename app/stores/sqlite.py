@@ -107,8 +107,10 @@ class SqliteStore:
 
     Since this process owns the file, it may remember what it read and wrote: `load` and `lock`
     answer from memory where they can. What somebody removes by hand is noticed by `load_many`,
-    which always asks the file, and by `purge`, which the periodic callback calls. Reads run on the event loop's thread: one
-    indexed row out of SQLite's page cache costs less than handing the question to a thread.
+    which always asks the file, and by `purge`, which the periodic callback calls.
+
+    Reads run on the event loop's thread: one indexed row out of SQLite's page cache costs less
+    than handing the question to a thread.
     """
 
     def __init__(self, path: Path) -> None:
