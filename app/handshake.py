@@ -33,8 +33,10 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
             self.set_header("Access-Control-Allow-Credentials", "true")
             self.set_header("Vary", "Origin")
             if self.request.method == "OPTIONS":
-                self.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+                self.set_header("Access-Control-Allow-Methods", "GET, POST")
                 self.set_header("Access-Control-Allow-Headers", "Content-Type")
+                self.set_status(204)
+                self.finish()
 
     async def authorize(self, eio_sid: str | None) -> None:
         """Find the session of a handshake, or make sure that a request may use this connection."""
@@ -81,15 +83,21 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         services.expiry.watch(session.id, session.expires)
 
     def _go_on(self, eio_sid: str) -> None:
-        """Only the session that an Engine.IO id was made for may use it (HOLES 4)."""
-        connection = self.services.connections.get(eio_sid)
-        if connection is None:
+        """Only the session that an Engine.IO id was made for may use it.
+
+        The id stands in URLs and logs, so it is no secret. A client that has ever shown the
+        session's cookie must go on doing so; one that keeps no cookies at all still works.
+        """
+        # also known for a while after the end, for the polls that fetch the last packets
+        environ = self.services.socket_server.environ.get(eio_sid)
+        if environ is None:
             raise UnknownSid
         # a client that keeps no cookies may have been given one that was dead from the start
-        shown = [id for id in self.shown_session_ids() if id not in connection.dead_ids]
-        if connection.session_id in shown:
-            connection.shown = True
-        elif shown or connection.shown:
+        dead_ids = environ["latchkey.dead_ids"]
+        shown = [id for id in self.shown_session_ids() if id not in dead_ids]
+        if environ["latchkey.session_id"] in shown:
+            environ["latchkey.shown"] = True
+        elif shown or environ["latchkey.shown"]:
             raise UnknownSid
 
     def environ(self) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _origins(value: str) -> tuple[str, ...]:
 
 def _origin(word: str) -> str:
     """Return an origin as browsers write it, without the scheme's own port."""
-    match = re.fullmatch(r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?", word)
+    match = re.fullmatch(r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", word)
     if match is None or int(match[3] or 0) > 65535:
         raise SettingsError(
             f"has {word!r}; write an origin as https://example.com[:port], "
