@@ -38,6 +38,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
     session: Session[D]
 
     async def prepare(self) -> None:
+        self.services.in_hand.add(self)
         self._sent_id = ""
         found = await self.find_session()
         if found is None:
@@ -165,7 +166,9 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         """Send what was written; before the first bytes, the cookie if the id is a new one."""
         session: Session[D] | None = getattr(self, "session", None)
         if session is not None and not self._headers_written:
-            session.check_unchanged()
+            # the page that reports such a change must get through
+            if self.get_status() < 500:
+                session.check_unchanged()
             if session.id not in ("", self._sent_id):
                 self._sent_id = session.id
                 self.send_cookie(session)
@@ -173,6 +176,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
 
     def on_finish(self) -> None:
         """Close the sockets of an id that this response has replaced."""
+        self.services.in_hand.discard(self)
         old: Record | None = getattr(self, "_replaced", None)
         if old is not None:
             self.services.background(self.services.sessions.announce(old.id, "regenerated", old))

@@ -21,6 +21,8 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
     of both transports: on the polling response and on the 101.
     """
 
+    _retry_after = 0  # seconds; 0: the refusal says nothing of it
+
     def check_request(self) -> None:
         """Refuse what may not come from where it comes from (403)."""
         trusted = self.services.settings.trusted_origins
@@ -46,7 +48,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
             else:
                 self._go_on(eio_sid)
         except StoreError as error:
-            self.set_header("Retry-After", "1")
+            self._retry_after = 1
             raise HTTPError(503, str(error)) from error
         except SessionEnded as error:
             raise HTTPError(401, "the session has ended") from error
@@ -54,11 +56,11 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
     async def _begin(self) -> None:
         services = self.services
         if services.stopping:
-            self.set_header("Retry-After", "1")
+            self._retry_after = 1
             raise HTTPError(503, "this server is about to stop")
         wait = services.limits.handshake(self.remote_address)
         if wait:
-            self.set_header("Retry-After", str(wait))
+            self._retry_after = wait
             raise HTTPError(429, "too many handshakes from this address")
         found = await self.find_session()
         self._shown = found is not None
@@ -107,3 +109,9 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         environ["latchkey.shown"] = self._shown
         environ["latchkey.dead_ids"] = self._dead_ids
         return environ
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer as the transport does; an error begins without the headers that were set."""
+        if self._retry_after:
+            self.set_header("Retry-After", str(self._retry_after))
+        super().write_error(status_code, **kwargs)
