@@ -32,6 +32,10 @@ async def serve(settings: Settings) -> None:
         await stop.wait()
     finally:
         await app.stop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # a second Ctrl-C must not turn an end in good order into another exit code
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
 
 def main() -> int:

@@ -198,10 +198,11 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
 class _Handler:
     """A method that handles an event, and how few and how many arguments it takes."""
 
-    __slots__ = ("few", "many", "method")
+    __slots__ = ("few", "many", "method", "waits")
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self.method = method
+        self.waits = inspect.iscoroutinefunction(method)
         self.few, self.many = 0, 0.0
         for parameter in inspect.signature(method).parameters.values():
             if parameter.kind is parameter.VAR_POSITIONAL:
@@ -256,10 +257,20 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             return await self._connect(*args)
         if event == "disconnect":
             return await self._disconnect(*args)
+        sid, *sent = args
         try:
-            return await self._event(event, *args)
+            handler = self._handler(event)
+            if handler is None:
+                log.info("unknown event %r in namespace %s", event[:100], self.namespace)
+                return {"error": "unknown event"}
+            if not handler.few <= len(args) <= handler.many:
+                log.info("event %r came with %d arguments", event[:100], len(sent))
+                return {"error": f"{event} does not take {len(sent)} arguments"}
+            await self.before_event(sid, event)
+            result = handler.method(*args)
+            return await result if handler.waits else result
         except SessionEnded:
-            session_id = self._session_ids.get(args[0])
+            session_id = self._session_ids.get(sid)
             if session_id is not None:
                 await self.services.sessions.announce(session_id, "revoked", None)
             return {"error": "the session has ended"}
@@ -269,18 +280,6 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         except Exception:
             log.exception("event %r failed", event[:100])
             return {"error": "internal error"}
-
-    async def _event(self, event: str, sid: str, *args: Any) -> Any:
-        handler = self._handler(event)
-        if handler is None:
-            log.info("unknown event %r in namespace %s", event[:100], self.namespace)
-            return {"error": "unknown event"}
-        if not handler.few <= len(args) + 1 <= handler.many:
-            log.info("event %r came with %d arguments", event[:100], len(args))
-            return {"error": f"{event} does not take {len(args)} arguments"}
-        await self.before_event(sid, event)
-        result = handler.method(sid, *args)
-        return await result if inspect.isawaitable(result) else result
 
     def _handler(self, event: str) -> _Handler | None:
         """Return the method of an event, remembered only where there is one."""

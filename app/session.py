@@ -197,7 +197,7 @@ class Edit(Generic[D]):
             await self.abandon()
             raise
         self.active = True
-        outer = [edit for edit in _open_edits.get() if edit.active]
+        outer = tuple(edit for edit in _open_edits.get() if edit.active)
         _open_edits.set((*outer, self))  # type: ignore[arg-type]
         return self._draft
 
@@ -277,9 +277,9 @@ class Sessions(Generic[D]):
         self.codec = Codec(data_type)
         self.blank = self.codec.encode(data_type())
         self.clock = clock
-        self.max_age = max_age
+        self._max_age = max_age or math.inf
         self.on_end: list[OnEnd] = []
-        self._idle_timeout = idle_timeout
+        self._idle_timeout = idle_timeout or math.inf
         # written at most this often, yet always before the old deadline
         self.coalescing = min(_LONGEST_COALESCING, idle_timeout / 10 or _LONGEST_COALESCING)
         self._touched: dict[str, tuple[float, float]] = {}
@@ -342,11 +342,12 @@ class Sessions(Generic[D]):
         Raises SessionEnded, StoreBusy, StoreUnavailable, and RuntimeError inside a block of
         the same session, where waiting for the lock would never end.
         """
-        if any(edit.active and edit.session_id == session_id for edit in _open_edits.get()):
-            raise RuntimeError(
-                "this session is already open in the block around this one; "
-                "use that block's data, or leave it first"
-            )
+        for edit in _open_edits.get():
+            if edit.active and edit.session_id == session_id:
+                raise RuntimeError(
+                    "this session is already open in the block around this one; "
+                    "use that block's data, or leave it first"
+                )
         lease = await self.store.lock(session_id)
         record = lease.record
         reason = None if record is None else self.over(record)
@@ -435,6 +436,10 @@ class Sessions(Generic[D]):
         """When the client last did something, counting what the store has not heard yet."""
         return max(record.seen, self._touched.get(record.id, (0.0, 0.0))[0])
 
+    def time_left(self, record: Record) -> float:
+        """Seconds until this session ends however active it is; infinity: never."""
+        return record.created + self._max_age - self.clock()
+
     def deadline(self, record: Record) -> float:
         """When this session is over unless it is touched; infinity: never."""
         return self._deadline(record.created, self.seen(record))
@@ -476,18 +481,18 @@ class Sessions(Generic[D]):
 
     def over(self, record: Record) -> Reason | None:
         """Return which limit this session has reached, or None while it may be used."""
-        return self.reason(record) if self.clock() >= self.deadline(record) else None
+        now = self.clock()
+        # without a look at what was touched since, which only ever makes it later
+        if now < record.seen + self._idle_timeout and now < record.created + self._max_age:
+            return None
+        return self.reason(record) if now >= self.deadline(record) else None
 
     def reason(self, record: Record) -> Reason:
         """Tell which limit has ended, or will end, this session."""
-        if self.max_age and self.deadline(record) >= record.created + self.max_age:
-            return "expired"
-        return "idle"
+        return "expired" if self.deadline(record) >= record.created + self._max_age else "idle"
 
     def _deadline(self, created: float, seen: float) -> float:
-        idle = seen + self._idle_timeout if self._idle_timeout else math.inf
-        absolute = created + self.max_age if self.max_age else math.inf
-        return min(idle, absolute)
+        return min(seen + self._idle_timeout, created + self._max_age)
 
     async def _remove(self, session_id: str) -> Record | None:
         record = await self.store.destroy(session_id)
