@@ -32,6 +32,10 @@ async def serve(settings: Settings) -> None:
         await stop.wait()
     finally:
         await app.stop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # a second Ctrl-C must not turn an end in good order into another exit code
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
 
 def main() -> int:
@@ -44,6 +48,7 @@ def main() -> int:
     except SettingsError as error:
         print(f"latchkey: {error}", file=sys.stderr)
         return 2
+    os.umask(0o077)  # what SQLite makes in the data folder is its owner's only
     try:
         _run(serve(settings))
     except (FileOwned, StoreError, ValueError, OSError) as error:

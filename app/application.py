@@ -31,7 +31,7 @@ from app.settings import Settings
 from app.stores import Record, SessionStore
 from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
-from app.transport import SocketServer, socket_handler
+from app.transport import SocketServer
 from app.transport.http_server import HttpServer
 from handlers.session import SessionData
 
@@ -58,7 +58,6 @@ class Application(tornado.web.Application):
         super().__init__(list(routes), services=services, **options)
         self.services = services
         self._server: HttpServer | None = None
-        self._in_hand = 0
 
     def find_handler(self, request: HTTPServerRequest, **options: Any) -> Any:
         """Find the handler of a request whose address and scheme are those of the client."""
@@ -68,7 +67,13 @@ class Application(tornado.web.Application):
     async def start(self) -> str:
         """Listen and begin the periodic callback; return the URL. Raises OSError."""
         settings = self.services.settings
-        sockets = bind_sockets(settings.port, settings.host)
+        try:
+            sockets = bind_sockets(settings.port, settings.host)
+        except OSError as error:
+            raise OSError(
+                f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); "
+                "choose another --port or --host, or stop the program that has it"
+            ) from error
         self._server = HttpServer(
             self,
             max_body_size=settings.max_message_size,
@@ -134,7 +139,7 @@ def make_app(
     )
     sessions.on_end.append(connections.close_session)
     routes: list[Any] = [
-        (r"/socket\.io/?", socket_handler(HandshakeHandler, server)),
+        (r"/socket\.io/?", HandshakeHandler, {"server": server}),
     ]
     for name in modules if modules is not None else handlers.modules:
         module = importlib.import_module(f"handlers.{name}" if "." not in name else name)

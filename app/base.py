@@ -18,7 +18,7 @@ from app.lookup import SessionLookup
 from app.security import SecurityHeaders
 from app.services import Services
 from app.session import Session, SessionEnded, SessionFor
-from app.stores import StoreError
+from app.stores import Record, StoreError
 
 log = logging.getLogger("latchkey.base")
 
@@ -38,6 +38,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
     session: Session[D]
 
     async def prepare(self) -> None:
+        self.services.in_hand.add(self)
         self._sent_id = ""
         found = await self.find_session()
         if found is None:
@@ -53,7 +54,9 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
 
     def get_current_user(self) -> str | None:
         """Name of the user who signed in, for `@tornado.web.authenticated`."""
-        return self.session.user
+        # a request that is refused before its session was looked up still gets its error page
+        session: Session[D] | None = getattr(self, "session", None)
+        return None if session is None else session.user
 
     async def sign_in(self, user: str) -> None:
         """Give this browser a new session id for `user`.
@@ -70,7 +73,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             )
             self.session = await self._signed_in(user)
         if old is not None:
-            self._replaced = old.id
+            self._replaced = old
 
     async def _signed_in(self, user: str) -> Session[D]:
         return await self.services.sessions.sign_in(
@@ -163,7 +166,9 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         """Send what was written; before the first bytes, the cookie if the id is a new one."""
         session: Session[D] | None = getattr(self, "session", None)
         if session is not None and not self._headers_written:
-            session.check_unchanged()
+            # the page that reports such a change must get through
+            if self.get_status() < 500:
+                session.check_unchanged()
             if session.id not in ("", self._sent_id):
                 self._sent_id = session.id
                 self.send_cookie(session)
@@ -171,9 +176,10 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
 
     def on_finish(self) -> None:
         """Close the sockets of an id that this response has replaced."""
-        replaced: str | None = getattr(self, "_replaced", None)
-        if replaced is not None:
-            self.services.background(self.services.sessions.announce(replaced, "regenerated", None))
+        self.services.in_hand.discard(self)
+        old: Record | None = getattr(self, "_replaced", None)
+        if old is not None:
+            self.services.background(self.services.sessions.announce(old.id, "regenerated", old))
 
     def get_template_namespace(self) -> dict[str, Any]:
         return {
@@ -192,10 +198,11 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
 class _Handler:
     """A method that handles an event, and how few and how many arguments it takes."""
 
-    __slots__ = ("few", "many", "method")
+    __slots__ = ("few", "many", "method", "waits")
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self.method = method
+        self.waits = inspect.iscoroutinefunction(method)
         self.few, self.many = 0, 0.0
         for parameter in inspect.signature(method).parameters.values():
             if parameter.kind is parameter.VAR_POSITIONAL:
@@ -250,10 +257,20 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             return await self._connect(*args)
         if event == "disconnect":
             return await self._disconnect(*args)
+        sid, *sent = args
         try:
-            return await self._event(event, *args)
+            handler = self._handler(event)
+            if handler is None:
+                log.info("unknown event %r in namespace %s", event[:100], self.namespace)
+                return {"error": "unknown event"}
+            if not handler.few <= len(args) <= handler.many:
+                log.info("event %r came with %d arguments", event[:100], len(sent))
+                return {"error": f"{event} does not take {len(sent)} arguments"}
+            await self.before_event(sid, event)
+            result = handler.method(*args)
+            return await result if handler.waits else result
         except SessionEnded:
-            session_id = self._session_ids.get(args[0])
+            session_id = self._session_ids.get(sid)
             if session_id is not None:
                 await self.services.sessions.announce(session_id, "revoked", None)
             return {"error": "the session has ended"}
@@ -263,18 +280,6 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         except Exception:
             log.exception("event %r failed", event[:100])
             return {"error": "internal error"}
-
-    async def _event(self, event: str, sid: str, *args: Any) -> Any:
-        handler = self._handler(event)
-        if handler is None:
-            log.info("unknown event %r in namespace %s", event[:100], self.namespace)
-            return {"error": "unknown event"}
-        if not handler.few <= len(args) + 1 <= handler.many:
-            log.info("event %r came with %d arguments", event[:100], len(args))
-            return {"error": f"{event} does not take {len(args)} arguments"}
-        await self.before_event(sid, event)
-        result = handler.method(sid, *args)
-        return await result if inspect.isawaitable(result) else result
 
     def _handler(self, event: str) -> _Handler | None:
         """Return the method of an event, remembered only where there is one."""

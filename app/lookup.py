@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Generic
 
 from tornado.web import RequestHandler
@@ -62,8 +61,9 @@ class SessionLookup(RequestHandler, Generic[D]):
 
     def send_cookie(self, session: Session[D]) -> None:
         """Put this session's cookie on the response, in place of an earlier one."""
-        max_age = self.services.sessions.max_age
-        left = session.created + max_age - self.services.sessions.clock() if max_age else math.inf
+        if session.record is None:
+            raise RuntimeError("a session must be stored before its cookie leaves")
+        left = self.services.sessions.time_left(session.record)
         self._put_cookie(self.services.cookie.set(session.id, secure=self.secure, max_age=left))
 
     def forget_cookie(self) -> None:

@@ -69,7 +69,7 @@ class Engine(engineio.AsyncServer):
         self.closed_by: Counter[str] = Counter()
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
         self.read_buffer = memoryview(bytearray(READ_SIZE))
-        self._farewells: dict[str, tuple[bytes, Timer]] = {}
+        self._farewells: dict[str, tuple[list[bytes], Timer]] = {}
         self._unflushed: list[WebSocket] = []
         self._complaints = 0
         self._complaints_since = 0.0
@@ -108,23 +108,27 @@ class Engine(engineio.AsyncServer):
         """Take a connection that closes out of the index."""
         self.sockets.pop(connection.sid, None)
 
-    def leave_farewell(self, sid: str, payload: bytes, seconds: float) -> None:
-        """Keep the answer to the one poll that a closed connection may still send."""
+    def leave_farewell(self, sid: str, payloads: list[bytes], seconds: float) -> None:
+        """Keep the answers to the last polls that a closed connection may still send."""
 
         def drop() -> None:
             self._farewells.pop(sid, None)
             self.server.environ.pop(sid, None)
 
         timer = Timer(drop)
-        self._farewells[sid] = payload, timer
+        self._farewells[sid] = payloads, timer
         self.wheel.start(timer, seconds)
 
     def has_farewell(self, sid: str) -> bool:
         return sid in self._farewells
 
     def take_farewell(self, sid: str) -> bytes | None:
-        payload, timer = self._farewells.pop(sid, (None, None))
-        if timer is not None:
+        if sid not in self._farewells:
+            return None
+        payloads, timer = self._farewells[sid]
+        payload = payloads.pop(0)
+        if not payloads:
+            del self._farewells[sid]
             self.wheel.stop(timer)
             self.server.environ.pop(sid, None)
         return payload

@@ -75,7 +75,7 @@ class SocketHandler(RequestHandler):
     # To override
 
     def check_request(self) -> None:
-        """Look at every request first of all; raise HTTPError to refuse it."""
+        """Look at every request first of all; raise HTTPError to refuse it, or finish it."""
 
     async def authorize(self, eio_sid: str | None) -> None:
         """Look at a request that the protocol allows; `eio_sid` is None for a handshake.
@@ -107,6 +107,8 @@ class SocketHandler(RequestHandler):
     async def prepare(self) -> None:
         self._limit_body()
         self.check_request()
+        if self._finished:
+            return
         eio_sid = self._check_protocol()
         await self.authorize(eio_sid)
         if eio_sid is not None:

@@ -106,16 +106,18 @@ class Polling:
             self._room.set_result(None)
 
     def close(self, reason: str, code: int) -> None:
-        connection = self.connection
         self.resume()
-        self._outbox.append(NOOP if reason == Reason.CLIENT else CLOSE)
-        if self._wake is not None:
+        end = NOOP if reason == Reason.CLIENT else CLOSE
+        if self._wake is not None and not self._outbox:
+            self._outbox.append(end)
             self.nudge()
-        elif reason == Reason.CLIENT:
-            # Its poll may have been overtaken by the POST that closes.
-            self._engine.leave_farewell(connection.sid, self._payload(), UPGRADE_POLL)
-        elif reason not in ABRUPT:
-            self._engine.leave_farewell(connection.sid, self._payload(), FAREWELL)
+            return
+        # The official client drops events that come in one payload with the close, so that comes
+        # with a poll of its own, as in Node's server. A client's own close may overtake its poll.
+        payloads = [end] if not self._outbox or self._wake else [self._payload(), end]
+        if reason not in ABRUPT:
+            seconds = UPGRADE_POLL if reason == Reason.CLIENT else FAREWELL
+            self._engine.leave_farewell(self.connection.sid, payloads, seconds)
 
     def _payload(self) -> bytes:
         packets = [item if isinstance(item, bytes) else item.polled for item in self._outbox]
