@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _SLOW_CLIENT = 30.0  # seconds that a client has for a request's headers, and for its body
 _LARGEST_HEADERS = 16_384  # bytes
 _FAREWELL = 3.0  # seconds that requests in hand have when the process stops
+_LAST_CLOSE = 0.5  # seconds that clients have to close their WebSockets after that
 
 
 class NotFoundHandler(BaseHandler[Any]):
@@ -91,11 +92,12 @@ class Application(tornado.web.Application):
         services = self.services
         services.stopping = True
         if self._server is not None:
-            self._server.stop_listening()
+            await self._server.stop_listening()
         services.expiry.stop()
         await services.connections.close_all()
         if self._server is not None and not await self._server.close(_FAREWELL):
             log.warning("some requests were cut off after %g s", _FAREWELL)
+        await services.socket_server.eio.finish(_LAST_CLOSE)
         try:
             await services.sessions.flush(now=True)
         finally:

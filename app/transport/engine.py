@@ -70,6 +70,8 @@ class Engine(engineio.AsyncServer):
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
         self.read_buffer = memoryview(bytearray(READ_SIZE))
         self._farewells: dict[str, tuple[list[bytes], Timer]] = {}
+        #: WebSockets that have sent their close frame and wait for the client to go.
+        self.ending: set[WebSocket] = set()
         self._unflushed: list[WebSocket] = []
         self._complaints = 0
         self._complaints_since = 0.0
@@ -132,6 +134,16 @@ class Engine(engineio.AsyncServer):
             self.wheel.stop(timer)
             self.server.environ.pop(sid, None)
         return payload
+
+    async def finish(self, seconds: float) -> None:
+        """Give clients that were told to go so many seconds, then cut them off."""
+        end = self.loop.time() + seconds
+        # an event would have to be kept by every socket, for the sake of this one moment
+        while self.ending and self.loop.time() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for websocket in list(self.ending):
+            websocket.abort()
+        await asyncio.sleep(0)
 
     async def shutdown(self) -> None:
         """Close every connection and stop the shared timer."""

@@ -48,6 +48,7 @@ class HttpServer:
         self.read_buffer = memoryview(bytearray(65536))
         self._ssl = ssl
         self._servers: list[asyncio.AbstractServer] = []
+        self._sockets: list[socket.socket] = []
         self._connections: set[HttpConnection] = set()
         self._all_gone: asyncio.Future[None] | None = None
         self._interval = min(1.0, header_timeout / 4, body_timeout / 4, keep_alive_timeout / 4)
@@ -68,6 +69,7 @@ class HttpServer:
     async def listen(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on these sockets."""
         for sock in sockets:
+            self._sockets.append(sock)
             server = await self.loop.create_server(
                 lambda: HttpConnection(self),
                 sock=sock,
@@ -77,8 +79,13 @@ class HttpServer:
             )
             self._servers.append(server)
 
-    def stop_listening(self) -> None:
+    async def stop_listening(self) -> None:
         """Accept no more connections."""
+        for sock in self._sockets:
+            self.loop.remove_reader(sock)
+        self._sockets.clear()
+        # asyncio's servers may be closed only when what they accepted has got its transport
+        await asyncio.sleep(0)
         for server in self._servers:
             server.close()
         self._servers.clear()
@@ -88,7 +95,7 @@ class HttpServer:
 
         Returns whether all of them were answered in time.
         """
-        self.stop_listening()
+        await self.stop_listening()
         self.draining = True
         for connection in list(self._connections):
             connection.close_soon()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import types
 from typing import TYPE_CHECKING
 
 from tornado.iostream import IOStream, SSLIOStream
@@ -24,11 +25,13 @@ UPGRADE_TIMEOUT = 10.0
 LINGER = 2.0
 _FLUSH_AT = 65536  # bytes; collecting more than this would only hold memory
 
-_CODES = {
-    Reason.PROTOCOL: frames.POLICY_VIOLATION,
-    Reason.PARSE_ERROR: frames.POLICY_VIOLATION,
-    Reason.SHUTDOWN: frames.GOING_AWAY,
-}
+_CODES = types.MappingProxyType(
+    {
+        Reason.PROTOCOL: frames.POLICY_VIOLATION,
+        Reason.PARSE_ERROR: frames.POLICY_VIOLATION,
+        Reason.SHUTDOWN: frames.GOING_AWAY,
+    }
+)
 
 
 class WebSocket(asyncio.BufferedProtocol):
@@ -222,6 +225,7 @@ class WebSocket(asyncio.BufferedProtocol):
         if self._ended:
             return
         self._ended = True
+        self._engine.ending.add(self)
         self._out.append(frames.encode_close(code))
         self.flush()
         if self._paused:
@@ -236,8 +240,13 @@ class WebSocket(asyncio.BufferedProtocol):
             self._transport.abort()
         self._start_timer(self._transport.abort, LINGER)
 
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
+        self._engine.ending.discard(self)
         self._stop_timer()
         self._lost(Reason.TRANSPORT_ERROR if exc else Reason.TRANSPORT_CLOSE)
 
