@@ -302,6 +302,7 @@ SAME: dict[str, Talk] = {
     "event that nobody handles": websocket("40", '42["nothing"]', '421["ack"]'),
     "binary event": websocket("40", f'452-["message",{TWO}]', b"\1\2", b"\3"),
     "binary event with an ack": websocket("40", f'452-7["ack",{TWO}]', b"\1\2", b"\3"),
+    "binary event as text": websocket("40", f'452-7["ack",{TWO}]', "bAQI=", "bAw=="),
     "text among attachments": websocket("40", f'452-["message",{TWO}]', '42["message"]'),
     "stray attachment": websocket("40", b"\1"),
     "placeholder out of range": websocket("40", f'451-["message",{TWO}]', b"\1"),

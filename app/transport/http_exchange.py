@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from tornado import gen, httputil
+from tornado.iostream import StreamClosedError
 
 from app.transport.http_body import ChunkedBody, FixedBody
 from app.transport.http_head import Head, Refused
@@ -233,8 +234,11 @@ class Exchange(httputil.HTTPConnection):
         """Return the transport and what it has read, after a 101 (RFC 9110, 7.8).
 
         The caller must hand the transport its new protocol at once, by `set_protocol`.
+        Raises StreamClosedError if the client has gone.
         """
-        if self.status != 101 or not self.finished or self.closed:
+        if self.closed:
+            raise StreamClosedError
+        if self.status != 101 or not self.finished:
             raise RuntimeError("only a finished 101 response hands its connection over")
         self.release()
         return self._connection.detach()
