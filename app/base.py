@@ -186,6 +186,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             **super().get_template_namespace(),
             "session": getattr(self, "session", None),
             "settings": self.services.settings,
+            "socket_io_script": self.settings["socket_io_script"],
         }
 
     def _may_create(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import types
 from typing import TYPE_CHECKING
 
 from tornado.iostream import IOStream, SSLIOStream
@@ -24,11 +25,13 @@ UPGRADE_TIMEOUT = 10.0
 LINGER = 2.0
 _FLUSH_AT = 65536  # bytes; collecting more than this would only hold memory
 
-_CODES = {
-    Reason.PROTOCOL: frames.POLICY_VIOLATION,
-    Reason.PARSE_ERROR: frames.POLICY_VIOLATION,
-    Reason.SHUTDOWN: frames.GOING_AWAY,
-}
+_CODES = types.MappingProxyType(
+    {
+        Reason.PROTOCOL: frames.POLICY_VIOLATION,
+        Reason.PARSE_ERROR: frames.POLICY_VIOLATION,
+        Reason.SHUTDOWN: frames.GOING_AWAY,
+    }
+)
 
 
 class WebSocket(asyncio.BufferedProtocol):
