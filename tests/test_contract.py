@@ -147,7 +147,7 @@ def test_nothing_else_is_replaced_by_accident() -> None:
 
 
 def test_the_server_has_the_attributes_that_are_read() -> None:
-    """`environ`, `handlers`, `namespace_handlers`, `namespaces`, `not_handled`, `manager`, `eio`."""
+    """Those that `app/transport/server.py` and `rooms.py` use."""
 
     async def body() -> None:
         sio = SocketServer(Settings())

@@ -168,6 +168,9 @@ async def test_events_and_acks_travel_both_ways(server: Server) -> None:
     assert await websocket.receive() == f"462-789[{placeholders}]"
     assert await websocket.receive() == b"\1\2"
     assert await websocket.receive() == b"\3"
+    await websocket.send('451-9["ack",{"_placeholder":true,"num":0}]', "bAQI=")
+    assert (await websocket.receive()).startswith("461-9[")
+    assert await websocket.receive() == b"\1\2"
     await websocket.send("40/other", '42/other,7["ack",1]')
     await websocket.receive()
     await websocket.receive()

@@ -247,10 +247,9 @@ async def test_nothing_is_left_of_clients_that_are_gone(server: Server) -> None:
         await server.post(sid, "40\x1e1")
     del connection
     await until(lambda: len(server.closed) == 60)
-    await asyncio.sleep(0.3)
+    await until(lambda: not server.sio.environ)
     sio = server.sio
     assert not sio.eio.sockets
-    assert not sio.environ
     assert not sio.manager.clients
     assert not sio.manager.rooms
     assert not sio.manager.callbacks

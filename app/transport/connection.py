@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
+from app.transport import packets
 from app.transport.packets import Message, Packet, PacketError
 from app.transport.timers import Timer
 
@@ -110,6 +111,8 @@ class Connection:
                 self._engine.server.receive_attachment(self, packet)
             elif packet[:1] == "4":
                 self._engine.server.receive(self, packet)
+            elif (attachment := packets.decode_attachment(packet)) is not None:
+                self._engine.server.receive_attachment(self, attachment)
             elif packet[:1] == "3":
                 self._pong()
             elif packet[:1] == "1":

@@ -84,7 +84,10 @@ class FrameParser:
                         data = bytes(data)
                     return _text(_unmask(data[:4], data[4:]))
             if available < self._needed:
-                self._keep(available)
+                if available:
+                    self._keep()
+                else:
+                    self._buffer, self._at = b"", 0
                 return None
             first, second = buffer[at], buffer[at + 1]
             if not second & _MASKED:
@@ -116,13 +119,11 @@ class FrameParser:
             if message is not None:
                 return message
 
-    def _keep(self, available: int) -> None:
+    def _keep(self) -> None:
         """Let go of what was parsed; keep only the bytes of the frame that is not complete."""
-        if not available:
-            self._buffer = b""
-        elif self._at:
+        if self._at:
             self._buffer = bytearray(self._buffer[self._at :])
-        self._at = 0
+            self._at = 0
 
     def _check(self, first: int, second: int) -> None:
         """Apply the rules of RFC 6455, 5.2 to 5.5 that need only the first two bytes."""

@@ -11,6 +11,7 @@ import json
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
+from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from app.transport.connection import Connection, Reason
@@ -234,7 +235,10 @@ class SocketHandler(RequestHandler):
         self.set_header("Sec-WebSocket-Accept", accept.decode())
         written = self.finish()
         stream = self.detach()
-        await written
+        try:
+            await written
+        except StreamClosedError:  # the client did not wait for its 101
+            return
         websocket = WebSocket(self.engine)
         if not await websocket.take_over(stream):
             return
@@ -278,7 +282,7 @@ class SocketHandler(RequestHandler):
         for packet in packets:
             if not isinstance(connection.transport, Polling):
                 raise ProtocolError(BAD_REQUEST)  # upgraded between two packets
-            connection.receive(_decode_binary(packet))
+            connection.receive(packet)
             if connection.closed:
                 break
             if connection.busy:
@@ -328,13 +332,3 @@ class SocketHandler(RequestHandler):
             message = http.HTTPStatus(status_code).phrase
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps({"code": code, "message": message}, separators=(",", ":")))
-
-
-def _decode_binary(packet: str) -> str | bytes:
-    """Decode an attachment of a long-polling payload; anything else comes back as it is."""
-    if packet[:1] != "b":
-        return packet
-    try:
-        return base64.b64decode(packet[1:], validate=True)
-    except (binascii.Error, ValueError):
-        return ""  # an empty packet is as wrong as this one

@@ -107,6 +107,14 @@ def decode(text: str) -> Packet:
     return Packet(kind, namespace, id, data, announced)
 
 
+def decode_attachment(packet: str) -> bytes | None:
+    """Return the attachment that came as text, for transports without binary; None if it is none."""
+    try:
+        return base64.b64decode(packet[1:], validate=True) if packet[:1] == "b" else None
+    except ValueError:
+        return None
+
+
 def _read_announced(text: str) -> tuple[int, int]:
     """Return where the packet goes on, and how many attachments follow it."""
     end = text.find("-", 2, 5)

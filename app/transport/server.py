@@ -150,14 +150,14 @@ class SocketServer(socketio.AsyncServer):
         if sid is None:
             raise PacketError("a packet for a namespace that was not joined")
         if packet.type == packets.EVENT:
-            self._start(
-                connection, self._handle(connection, namespace, sid, packet.id, packet.data)
-            )
-        elif packet.type == packets.ACK:
-            if packet.id in self.manager.callbacks.get(sid, ()):
-                self._start(connection, self._acknowledged(connection, sid, packet.id, packet.data))
+            handling = self._handle(connection, namespace, sid, packet.id, packet.data)
+        elif packet.type == packets.DISCONNECT:
+            handling = self._leave(connection, namespace, sid, Reason.CLIENT)
+        elif packet.id in self.manager.callbacks.get(sid, ()):
+            handling = self._acknowledged(sid, packet.id, packet.data)
         else:
-            self._start(connection, self._leave(connection, namespace, sid, Reason.CLIENT))
+            return  # an ack that nobody asked for
+        self._start(connection, handling)
 
     def _start(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a handler at once; only if it waits for something is there more to do."""
@@ -288,9 +288,7 @@ class SocketServer(socketio.AsyncServer):
         except Exception:
             log.exception("the handler of an event in %s failed", namespace)
 
-    async def _acknowledged(
-        self, connection: Connection, sid: str, id: int | None, data: list[Any]
-    ) -> None:
+    async def _acknowledged(self, sid: str, id: int | None, data: list[Any]) -> None:
         try:
             await self.manager.trigger_callback(sid, id, data)
         except Exception:

@@ -224,10 +224,13 @@ class WebSocket(asyncio.BufferedProtocol):
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        else:
-            self._transport.close()
+        try:
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:
+                self._transport.close()
+        except OSError:  # the client's reset came first
+            self._transport.abort()
         self._start_timer(self._transport.abort, LINGER)
 
     def connection_lost(self, exc: Exception | None) -> None:
