@@ -1,1 +1,1 @@
-"""Measure Latchkey beside other ways to share a session between pages and sockets: `python -m bench`."""
+"""Latchkey beside other ways to share a session, measured: `python -m bench`."""

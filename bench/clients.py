@@ -12,7 +12,7 @@ MASK = b"\x5a\xa5\x3c\xc3"
 
 
 class LoadError(Exception):
-    """A server answered what it should not, or closed; the figures of that row would mean nothing."""
+    """A server answered what it should not, or closed; figures would mean nothing."""
 
 
 def frame(text: bytes) -> bytes:
@@ -27,7 +27,7 @@ INCREMENT = frame(b'420["incr"]')
 
 
 def cookies_of(head: bytes) -> bytes:
-    """The `name=value` pairs of every Set-Cookie in a response's head, as a Cookie header's value."""
+    """The `name=value` pairs of every Set-Cookie in a response's head, for a Cookie header."""
     lines = [line for line in head.split(b"\r\n") if line[:11].lower() == b"set-cookie:"]
     return b"; ".join(line[11:].split(b";")[0].strip() for line in lines)
 
@@ -77,23 +77,20 @@ class Client:
 
 
 class HttpClient(Client):
-    """Keeps one HTTP/1.1 connection and posts `path` on it, as a page's own fetch does."""
+    """Keeps one HTTP/1.1 connection and posts on it, as a page's own fetch does."""
 
-    def __init__(
-        self, port: int, source: str = "127.0.0.1", path: bytes = b"/incr", cookie: bytes = b""
-    ) -> None:
+    def __init__(self, port: int, source: str = "127.0.0.1", cookie: bytes = b"") -> None:
         super().__init__(port, source)
-        self.cookie = cookie
         self.status = self.body = b""
-        self._path = path
-        self._encode()
+        self.ask(b"/incr", cookie)
 
-    def _encode(self) -> None:
-        cookie = b"Cookie: %b\r\n" % self.cookie if self.cookie else b""
+    def ask(self, path: bytes, cookie: bytes) -> None:
+        """Post to that path from now on; without a cookie the first answer's is taken."""
+        self.cookie = cookie
         self.request = (
             b"POST %b HTTP/1.1\r\nHost: %b\r\nOrigin: http://%b\r\nSec-Fetch-Site: same-origin\r\n"
             b"Sec-Fetch-Mode: cors\r\nAccept: */*\r\nContent-Length: 0\r\n%b\r\n"
-        ) % (self._path, self._host, self._host, cookie)
+        ) % (path, self._host, self._host, b"Cookie: %b\r\n" % cookie if cookie else b"")
 
     def receive(self) -> int:
         data = self.read()
@@ -107,10 +104,9 @@ class HttpClient(Client):
         self._buffer = b""
         self.status, self.body = head[9:12], body
         if self.status[:1] not in b"23":
-            raise LoadError(f"POST {self._path.decode()} was answered {head[:200]!r}")
+            raise LoadError(f"{self.request[:20]!r} was answered {head[:200]!r}")
         if not self.cookie and b"et-cookie:" in head.lower():
-            self.cookie = cookies_of(head)
-            self._encode()
+            self.ask(b"/incr", cookies_of(head))
         return 1
 
 

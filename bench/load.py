@@ -71,7 +71,7 @@ class Crowd(Generic[C]):
         client.close()
 
     def ready(self, timeout: float) -> list[tuple[C, int]]:
-        """Clients that received something within `timeout` seconds, each with its number of answers."""
+        """Clients that received something within `timeout` seconds, and how many answers."""
         answered = []
         for fd, _ in self._poll.poll(timeout):
             client = self._by_fd[fd]
@@ -129,7 +129,7 @@ class Crowd(Generic[C]):
 def open_sockets(
     crowd: Crowd[SocketClient], port: int, how_many: int, cookies: Sequence[bytes] = ()
 ) -> list[SocketClient]:
-    """Open and join that many sockets, `AT_ONCE` in hand; each its own session unless cookies say so."""
+    """Open and join that many, `AT_ONCE` in hand; without cookies each has its own session."""
     addresses = sources(how_many)
     opened: list[SocketClient] = []
     waiting: set[SocketClient] = set()

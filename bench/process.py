@@ -15,8 +15,8 @@ START_LIMIT = 30.0  # seconds until a server must listen
 STOP_LIMIT = 5.0  # seconds from SIGTERM to SIGKILL
 
 
-class CannotStart(Exception):
-    """A server that is missing something or does not listen; the sentence says which and what to do."""
+class StartError(Exception):
+    """A server lacks something or does not listen; the sentence says what."""
 
 
 def free_port() -> int:
@@ -25,11 +25,12 @@ def free_port() -> int:
 
 
 class Server:
-    """A running server and what the operating system knows about it; the load generator never counts."""
+    """A running server and what the operating system knows about it, and it alone."""
 
     def __init__(self, argv: Sequence[str], port: int, log: Path) -> None:
         self.port = port
         self._log = log
+        self._is_node = argv[0] == "node"
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 argv,
@@ -50,7 +51,7 @@ class Server:
         try:
             server = cls(command(port), port, log)
         except FileNotFoundError as missing:
-            raise CannotStart(f"{missing.filename} is not installed.") from None
+            raise StartError(f"{missing.filename} is not installed.") from None
         try:
             server._wait_until_it_listens()
         except BaseException:
@@ -62,21 +63,21 @@ class Server:
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise CannotStart(f"it ended at its start: {self._last_words()}")
+                raise StartError(f"it ended at its start: {self._last_words()}")
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
                 time.sleep(0.05)
             else:
                 return
-        raise CannotStart(f"it did not listen within {START_LIMIT:.0f} s: {self._last_words()}")
+        raise StartError(f"it did not listen within {START_LIMIT:.0f} s: {self._last_words()}")
 
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing."
 
     def cpu(self) -> float:
-        """Seconds of CPU so far, user and system, all threads, in nanosecond steps (not clock ticks)."""
+        """Seconds of CPU so far: user and system, all threads, in nanoseconds and not in ticks."""
         return time.clock_gettime(self._cpu_clock)
 
     def resident(self) -> int:
@@ -85,8 +86,8 @@ class Server:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def collect_garbage(self) -> None:
-        """Ask Node (started with `--expose-gc`) to collect; others take no such signal and get none."""
-        if Path(self._process.args[0]).name == "node":  # type: ignore[index]
+        """Ask Node (started with `--expose-gc`) to collect; no other server gets that signal."""
+        if self._is_node:
             self._process.send_signal(signal.SIGUSR2)
             time.sleep(0.5)
 

@@ -11,7 +11,7 @@ import tornado.web
 
 from bench.servers.wiring import Sessions, wire
 
-SECRET = "only for the bench"  # noqa: S105
+SECRET = "only for the bench"
 
 
 class Increment(tornado.web.RequestHandler):
@@ -29,7 +29,7 @@ class Increment(tornado.web.RequestHandler):
 
 
 def session_cookie(environ: dict[str, Any]) -> str | None:
-    """The session id in the signed cookie of a handshake, read by the handler that Tornado made for it."""
+    """The session id in the signed cookie of a handshake, or None."""
     known = environ["tornado.handler"].get_signed_cookie("session")
     return known.decode() if known else None
 

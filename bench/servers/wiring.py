@@ -1,4 +1,4 @@
-"""What people write by hand around python-socketio: a dict of sessions, loaded and saved without a lock."""
+"""What people wire by hand around python-socketio: loaded and saved without a lock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Sessions:
         self._stored[session_id] = json.dumps(data)
 
     async def increment(self, session_id: str | None) -> tuple[str, int]:
-        """Reload, change, save; whoever does the same between the two loses (nobody holds a lock)."""
+        """Reload, change, save; whoever does the same in between loses his change."""
         session_id, data = await self.load(session_id)
         data["count"] += 1
         await self.save(session_id, data)
@@ -36,7 +36,7 @@ class Sessions:
 
 
 def wire(sio: socketio.AsyncServer, sessions: Sessions, cookie: Any) -> None:
-    """Register the events; `cookie(environ)` gives the session id of a handshake's cookie or None."""
+    """Register the events; `cookie(environ)` is the session id in a handshake's cookie or None."""
 
     @sio.event
     async def connect(sid: str, environ: dict[str, Any]) -> None:
