@@ -65,6 +65,8 @@ def main() -> int:
     with Servers() as servers:
         for row in (row for row in ROWS if row.key in options.rows):
             names = [name for name in row.contestants if name in options.servers]
+            if not names:
+                continue
             sizes = QUICK if options.quick else FULL
             results.append(run_row(row, names, servers, rounds, sizes, _progress))
             print(table(results[-1]), end="\n\n", flush=True)

@@ -61,7 +61,7 @@ class Client:
         try:
             data = self.socket.recv(65536)
         except BlockingIOError:
-            return b""
+            return self._buffer
         except ConnectionError:
             data = b""
         if not data:

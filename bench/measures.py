@@ -22,6 +22,7 @@ class Sizes:
     """How much of everything; `QUICK` shows that all works, `FULL` gives figures to quote."""
 
     seconds: float  # of load per measurement
+    warm: float  # seconds of load before the first; Node's compiler needs two or three
     handshakes: int
     idle_memory: int  # connections
     few: int
@@ -36,11 +37,12 @@ class Sizes:
 
 FULL = Sizes(
     seconds=1.0,
+    warm=3.0,
     handshakes=1000,
     idle_memory=4000,
     few=1000,
     many=8000,
-    leaving=400,
+    leaving=800,
     room=1000,
     emits=20,
     idle=10_000,
@@ -49,6 +51,7 @@ FULL = Sizes(
 )
 QUICK = Sizes(
     seconds=0.25,
+    warm=0.5,
     handshakes=200,
     idle_memory=500,
     few=100,
@@ -84,6 +87,12 @@ def loaded(server: Server, work: Callable[[], Slice]) -> Figures:
     }
 
 
+def _warm(measure: Measure, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        measure()
+
+
 def session_cookies(port: int, how_many: int) -> list[bytes]:
     """Cookies of that many new sessions, each made by a page."""
     with Crowd[HttpClient]() as pages:
@@ -105,7 +114,7 @@ def increments(clients: int) -> Field:
         server = servers.warm(name)
         with Crowd[SocketClient]() as crowd:
             open_sockets(crowd, server.port, clients, session_cookies(server.port, clients))
-            crowd.repeat(sizes.seconds)
+            crowd.repeat(sizes.warm)
             yield lambda: loaded(server, lambda: crowd.repeat(sizes.seconds))
 
     return field
@@ -117,7 +126,7 @@ def posts(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
     with Crowd[HttpClient]() as crowd:
         for _ in range(50):
             crowd.add(HttpClient(server.port))
-        crowd.repeat(sizes.seconds)
+        crowd.repeat(sizes.warm)
         yield lambda: loaded(server, lambda: crowd.repeat(sizes.seconds))
 
 
@@ -133,7 +142,7 @@ def handshakes(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
             cpu, seconds = server.cpu() - before, time.perf_counter() - start
         return {"cpu_us": cpu / sizes.handshakes * 1e6, "ops_per_s": sizes.handshakes / seconds}
 
-    measure()
+    _warm(measure, sizes.warm)
     yield measure
 
 
@@ -184,8 +193,11 @@ def _leave(server: Server, crowd: Crowd[SocketClient], how_many: int) -> float:
 
 def _until_quiet(server: Server) -> None:
     """Wait until the server has done its work: a tenth of a second with next to no CPU."""
+    deadline = time.monotonic() + 30
     before = -1.0
     while server.cpu() - before > 0.003:
+        if time.monotonic() > deadline:
+            raise LoadError("A server was still busy 30 s after clients had left.")
         before = server.cpu()
         time.sleep(0.1)
 
@@ -208,7 +220,7 @@ def room(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
             deliveries = sizes.emits * sizes.room
             return {"cpu_us": cpu / deliveries * 1e6, "ops_per_s": deliveries / seconds}
 
-        measure()
+        _warm(measure, sizes.warm)
         yield measure
 
 

@@ -26,10 +26,10 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 
 
 def svg(results: Sequence[Result]) -> str:
-    """The drawing as text; rows without figures are left out."""
+    """The drawing as text; rows that count errors, and rows without figures, are left out."""
     drawn: list[str] = []
     top = 0.0
-    for result in (result for result in results if result.rounds):
+    for result in (result for result in results if result.rounds and result.row.unit):
         drawn.append(_text(0, top + 20, result.row.title.replace("`", ""), "title"))
         drawn.append(_text(WIDTH, top + 20, f"{_measured(result)}; less is better", anchor="end"))
         top += TITLE
@@ -46,7 +46,7 @@ def svg(results: Sequence[Result]) -> str:
 
 
 def _measured(result: Result) -> str:
-    return {"cpu_us": "µs of CPU each"}.get(result.row.figure, result.row.unit or "number")
+    return "µs of CPU each" if result.row.figure == "cpu_us" else result.row.unit
 
 
 def _bar(top: float, name: str, value: float, most: float) -> list[str]:

@@ -34,7 +34,7 @@ def table(result: Result) -> str:
     """A Markdown table of one row: a line for each contestant, medians over the rounds."""
     row = result.row
     extra = [key for key in EXTRA if any(key in r[0] for r in result.rounds.values())]
-    head = ["", f"{row.unit} ({'median'}, lowest to highest)", *(EXTRA[key][0] for key in extra)]
+    head = ["", f"{row.unit} (lowest to highest)".strip(), *(EXTRA[key][0] for key in extra)]
     lines = [f"### {row.title}", "", _line(head), _line(["---", *("--:" for _ in head[1:])])]
     for name in (name for name in row.contestants if name in result.rounds):
         values = [figures[row.figure] for figures in result.rounds[name]]
