@@ -1,0 +1,54 @@
+"""`python -m app`: read the settings, serve until told to stop, leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+from app.application import make_app
+from app.settings import Settings, SettingsError, parse_settings
+from app.stores import StoreError
+from app.stores.sqlite import FileOwned
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    app = make_app(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        url = await app.start()
+        print(
+            f"Latchkey serves {url} (sessions: {settings.store}, data: {settings.data_dir})",
+            flush=True,
+        )
+        await stop.wait()
+    finally:
+        await app.stop()
+
+
+def main() -> int:
+    """Run the program; return its exit code: 0, 1 for what stops it, 2 for a wrong setting."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        settings = parse_settings(sys.argv[1:], os.environ)
+    except SettingsError as error:
+        print(f"latchkey: {error}", file=sys.stderr)
+        return 2
+    try:
+        asyncio.run(serve(settings))
+    except (FileOwned, StoreError, ValueError, OSError) as error:
+        print(f"latchkey: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""The one place where the parts meet: settings in, a running application out."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import tornado.web
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
+from tornado.netutil import bind_sockets
+
+import handlers
+from app.accounts import Accounts
+from app.base import BaseHandler
+from app.connections import Connections
+from app.cookie import SessionCookie, signing_keys
+from app.expiry import Expiry
+from app.forwarded import apply_forwarded
+from app.handshake import HandshakeHandler
+from app.limits import Limits
+from app.security import StaticHandler
+from app.services import Services
+from app.session import Reason, Session, Sessions
+from app.settings import Settings
+from app.stores import Record, SessionStore
+from app.stores.memory import MemoryStore
+from app.stores.sqlite import SqliteStore
+from app.transport import SocketServer, socket_handler
+from handlers.session import SessionData
+
+log = logging.getLogger("latchkey")
+
+ROOT = Path(__file__).resolve().parent.parent
+_SLOW_CLIENT = 30.0  # seconds that a client has for a request's headers, and for its body
+_LARGEST_HEADERS = 16_384  # bytes
+_FAREWELL = 3.0  # seconds that requests in hand have when the process stops
+
+
+class NotFoundHandler(BaseHandler[Any]):
+    """Answers every path that no handler serves."""
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        raise tornado.web.HTTPError(404)
+
+
+class Application(tornado.web.Application):
+    """The web application with its services, from the first listening socket to the last close."""
+
+    def __init__(self, services: Services, routes: Sequence[Any], **options: Any) -> None:
+        super().__init__(list(routes), services=services, **options)
+        self.services = services
+        self._server: HTTPServer | None = None
+        self._in_hand = 0
+
+    def find_handler(self, request: HTTPServerRequest, **options: Any) -> Any:
+        """Find the handler of a request whose address and scheme are those of the client."""
+        apply_forwarded(request, self.services.settings.trusted_proxies)
+        return super().find_handler(request, **options)
+
+    async def start(self) -> str:
+        """Listen and begin the periodic callback; return the URL. Raises OSError."""
+        settings = self.services.settings
+        sockets = bind_sockets(settings.port, settings.host)
+        self._server = HTTPServer(
+            self,
+            max_body_size=settings.max_message_size,
+            max_header_size=_LARGEST_HEADERS,
+            idle_connection_timeout=_SLOW_CLIENT,
+            body_timeout=_SLOW_CLIENT,
+        )
+        self._server.add_sockets(sockets)
+        self.services.expiry.start()
+        host, port = sockets[0].getsockname()[:2]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def stop(self) -> None:
+        """Take no more connections, tell and close the open ones, commit, and let go."""
+        services = self.services
+        services.stopping = True
+        if self._server is not None:
+            self._server.stop()
+        services.expiry.stop()
+        await services.connections.close_all()
+        if self._server is not None:
+            try:
+                await asyncio.wait_for(self._server.close_all_connections(), _FAREWELL)
+            except asyncio.TimeoutError:
+                log.warning("some requests were cut off after %g s", _FAREWELL)
+        try:
+            await services.sessions.flush(now=True)
+        finally:
+            await services.sessions.store.close()
+            await services.accounts.close()
+
+
+def make_app(
+    settings: Settings,
+    *,
+    clock: Callable[[], float] = time.time,
+    store: SessionStore | None = None,
+    modules: Sequence[str] | None = None,
+    data_type: type[msgspec.Struct] = SessionData,
+) -> Application:
+    """Build the application from its settings; call it on a running loop.
+
+    `clock`, `store`, `modules` and `data_type` are for tests and unusual forks. Raises
+    FileOwned, StoreUnavailable, ValueError or OSError with a sentence that says what to do.
+    """
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    cookie = SessionCookie(settings, signing_keys(settings))
+    sessions: Sessions[Any] = Sessions(
+        store or _open_store(settings),
+        data_type,
+        idle_timeout=settings.session_idle_timeout,
+        max_age=settings.session_max_age,
+        clock=clock,
+    )
+    server = SocketServer(settings)
+    connections = Connections(server, on_session_end=settings.on_session_end)
+    services = Services(
+        settings=settings,
+        sessions=sessions,
+        cookie=cookie,
+        accounts=Accounts(settings),
+        limits=Limits(settings),
+        socket_server=server,
+        connections=connections,
+        expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
+    )
+    sessions.on_end.append(connections.close_session)
+    routes: list[Any] = [
+        (r"/socket\.io/?", socket_handler(HandshakeHandler, server)),
+    ]
+    for name in modules if modules is not None else handlers.modules:
+        module = importlib.import_module(f"handlers.{name}" if "." not in name else name)
+        routes += _add_module(module, services)
+    return Application(
+        services,
+        routes,
+        default_handler_class=NotFoundHandler,
+        static_handler_class=StaticHandler,
+        static_path=str(ROOT / "static"),
+        template_path=str(ROOT / "handlers" / "templates"),
+        login_url="/login",
+        cross_origin_protection=True,
+        trusted_origins=settings.trusted_origins,
+        log_function=_log_request,
+    )
+
+
+def _open_store(settings: Settings) -> SessionStore:
+    if settings.store == "memory":
+        return MemoryStore()
+    return SqliteStore(settings.data_dir / "sessions.sqlite3")
+
+
+def _add_module(module: ModuleType, services: Services) -> list[Any]:
+    """Register what one handler module offers and return its routes.
+
+    A module may have `routes`, `namespaces`, `before_handshake(handler)` and
+    `on_session_end(session, reason)`.
+    """
+    for name, namespace in getattr(module, "namespaces", ()):
+        if name in services.socket_server.namespace_handlers:
+            raise ValueError(
+                f"{module.__name__}: another module has namespace {name}; choose another name"
+            )
+        services.socket_server.register_namespace(namespace(name, services))
+    if hasattr(module, "before_handshake"):
+        services.before_handshake.append(module.before_handshake)
+    if hasattr(module, "on_session_end"):
+        services.sessions.on_end.append(_session_hook(services, module.on_session_end))
+    return list(getattr(module, "routes", ()))
+
+
+def _session_hook(services: Services, hook: Callable[..., Any]) -> Any:
+    async def listener(session_id: str, reason: Reason, record: Record | None) -> None:
+        # without a record this process only hears of an end that another one brought about
+        if record is not None:
+            await hook(Session(services.sessions, record), reason)
+
+    return listener
+
+
+def _log_request(handler: tornado.web.RequestHandler) -> None:
+    """Log requests that failed on our side; a client's errors are its own business."""
+    if handler.get_status() >= 500:
+        request = handler.request
+        logging.getLogger("latchkey.access").warning(
+            "%d %s %r %s", handler.get_status(), request.method, request.path, request.remote_ip
+        )

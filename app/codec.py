@@ -1,0 +1,92 @@
+"""The typed record of a fork, to bytes and back, checked both ways."""
+
+from __future__ import annotations
+
+import types
+from typing import Any, Generic, NoReturn, TypeVar
+
+import msgspec
+
+D = TypeVar("D", bound=msgspec.Struct)
+
+
+class InvalidData(ValueError):
+    """Session data does not fit its record; the text names the field. Nothing was stored."""
+
+
+def _refuse(self: object, name: str, value: object) -> NoReturn:
+    raise AttributeError(
+        f"session data is read-only outside of its block; write "
+        f"`async with self.session as data: data.{name} = …` "
+        f"(in a namespace: `async with self.session_for(sid) as data`)"
+    )
+
+
+def _read_only(data_type: type[D]) -> type[D]:
+    """Return a subclass whose instances show the data and refuse assignment with a remedy."""
+    body: dict[str, Any] = {
+        "__setattr__": _refuse,
+        "__delattr__": lambda self, name: _refuse(self, name, None),
+        "__module__": data_type.__module__,
+        "__qualname__": data_type.__qualname__,
+    }
+    made: type[D] = types.new_class(
+        data_type.__name__, (data_type,), exec_body=lambda namespace: namespace.update(body)
+    )
+    return made
+
+
+class Codec(Generic[D]):
+    """Encodes and decodes session data of one type (MessagePack, so NaN and bytes survive)."""
+
+    def __init__(self, data_type: type[D]) -> None:
+        """Raises TypeError for a type that cannot be made without arguments."""
+        try:
+            data_type()
+        except TypeError as error:
+            raise TypeError(
+                f"{data_type.__name__} holds what a new session starts with, "
+                f"so each of its fields needs a default ({error})"
+            ) from None
+        self.new = data_type
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(data_type)
+        self._reader = msgspec.msgpack.Decoder(_read_only(data_type))
+
+    def draft(self, encoded: bytes) -> D:
+        """Decode data that may be changed; raises InvalidData."""
+        return self._decode(self._decoder, encoded)
+
+    def snapshot(self, encoded: bytes) -> D:
+        """Decode data that refuses assignment; raises InvalidData."""
+        return self._decode(self._reader, encoded)
+
+    def encode(self, data: D) -> bytes:
+        """Encode without checking the types of the values; raises InvalidData."""
+        try:
+            return self._encoder.encode(data)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidData(f"{self._culprit(data)}{error}; nothing was stored") from None
+
+    def checked(self, data: D) -> tuple[bytes, D]:
+        """Encode, and make sure that it can be read back: (encoded, its snapshot)."""
+        encoded = self.encode(data)
+        try:
+            return encoded, self.snapshot(encoded)
+        except InvalidData as error:
+            raise InvalidData(f"{error}; nothing was stored") from None
+
+    def _decode(self, decoder: msgspec.msgpack.Decoder[D], encoded: bytes) -> D:
+        try:
+            return decoder.decode(encoded)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidData(f"{self.new.__name__}: {error}") from None
+
+    def _culprit(self, data: D) -> str:
+        """Name the field that does not encode."""
+        for name in data.__struct_fields__:
+            try:
+                self._encoder.encode(getattr(data, name))
+            except (TypeError, ValueError, OverflowError, RecursionError):
+                return f"{self.new.__name__}.{name}: "
+        return f"{self.new.__name__}: "

@@ -1,0 +1,143 @@
+"""The session cookie: a signed session id, and the attributes that it travels with.
+
+RFC 6265bis; OWASP ASVS 5.0, 3.3. The id is signed by itsdangerous with HMAC-SHA256, so that a
+guessed or damaged one is turned away before any store is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from itsdangerous import BadSignature, Signer
+
+from app.settings import Settings
+
+_SALT = "latchkey.session-id"
+_LONGEST_VALUE = 256  # an id of ours with its signature has 87 characters
+_MOST_CANDIDATES = 8  # cookies of our name in one request that are looked at
+
+
+class CookieId(NamedTuple):
+    """A session id that we signed; `stale` where an older key did."""
+
+    session_id: str
+    stale: bool
+
+
+class SessionCookie:
+    """Reads session ids out of Cookie headers and writes Set-Cookie headers."""
+
+    def __init__(self, settings: Settings, keys: Sequence[str]) -> None:
+        """`keys` sign, oldest first: the last one signs, all of them verify."""
+        if not keys:
+            raise ValueError("the session cookie needs a signing key")
+        self._settings = settings
+        self._signer = self._make_signer(keys)
+        self._newest = self._make_signer(keys[-1:])
+
+    @staticmethod
+    def _make_signer(keys: Sequence[str]) -> Signer:
+        return Signer(list(keys), salt=_SALT, key_derivation="hmac", digest_method=hashlib.sha256)
+
+    def name(self, *, secure: bool) -> str:
+        """Return the cookie's name; `__Host-` keeps other hosts from setting it (RFC 6265bis)."""
+        host_only = self._secure(secure) and not self._settings.cookie_domain
+        return ("__Host-" if host_only else "") + self._settings.cookie_name
+
+    def read(self, headers: Sequence[str], *, secure: bool) -> list[CookieId]:
+        """Return the well-signed ids in these Cookie headers, in the order of the browser.
+
+        A forged, cut, over-long or foreign cookie is passed over, so that it cannot shadow a
+        good one.
+        """
+        name = self.name(secure=secure)
+        found: list[CookieId] = []
+        candidates = 0
+        for header in headers:
+            for pair in header.split(";"):
+                key, equals, value = pair.strip().partition("=")
+                if key != name or not equals:
+                    continue
+                candidates += 1
+                if candidates > _MOST_CANDIDATES:
+                    return found
+                cookie = self._verify(value)
+                if cookie is not None and cookie not in found:
+                    found.append(cookie)
+        return found
+
+    def _verify(self, value: str) -> CookieId | None:
+        value = value.strip('"')
+        if len(value) > _LONGEST_VALUE or not value.isascii():
+            return None
+        try:
+            session_id = self._newest.unsign(value).decode()
+            return CookieId(session_id, stale=False)
+        except BadSignature:
+            pass
+        try:
+            return CookieId(self._signer.unsign(value).decode(), stale=True)
+        except BadSignature:
+            return None
+
+    def set(self, session_id: str, *, secure: bool, max_age: float) -> str:
+        """Return the Set-Cookie value; `max_age` is seconds, infinity: until the browser ends."""
+        value = self._newest.sign(session_id).decode()
+        lifetime = [] if math.isinf(max_age) else [f"Max-Age={max(0, int(max_age))}"]
+        return "; ".join([f"{self.name(secure=secure)}={value}", *lifetime, *self._flags(secure)])
+
+    def delete(self, *, secure: bool) -> str:
+        """Return the Set-Cookie value that makes the browser forget the cookie."""
+        gone = ["Max-Age=0", "Expires=Thu, 01 Jan 1970 00:00:00 GMT"]
+        return "; ".join([f"{self.name(secure=secure)}=", *gone, *self._flags(secure)])
+
+    def _secure(self, secure: bool) -> bool:
+        wanted = self._settings.cookie_secure
+        return secure if wanted == "auto" else wanted == "yes"
+
+    def _flags(self, secure: bool) -> list[str]:
+        settings, secure = self._settings, self._secure(secure)
+        samesite = settings.cookie_samesite
+        if samesite == "none" and not secure:
+            samesite = "lax"  # browsers drop SameSite=None without Secure
+        flags = ["Path=/", "HttpOnly", f"SameSite={samesite.capitalize()}"]
+        if settings.cookie_domain:
+            flags.append(f"Domain={settings.cookie_domain}")
+        if secure:
+            flags.append("Secure")
+        if settings.cookie_partitioned and secure:
+            flags.append("Partitioned")
+        return flags
+
+
+def signing_keys(settings: Settings) -> tuple[str, ...]:
+    """Return the configured keys, or the one kept in the data folder, made on first use."""
+    if settings.secret_keys:
+        return settings.secret_keys
+    path = Path(settings.data_dir) / "secret_key"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return (_kept_key(path),)
+    key = secrets.token_urlsafe(32)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return (key,)
+
+
+def _kept_key(path: Path) -> str:
+    key = path.read_text().strip()
+    if len(key) < 32:
+        raise ValueError(
+            f"{path} holds no signing key; restore it, or delete it to make a new one "
+            "(which signs everybody out)"
+        )
+    return key

@@ -1,0 +1,119 @@
+"""The periodic callback: ends what is due, notices what vanished, and sweeps the store."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from typing import Any
+
+from tornado.ioloop import PeriodicCallback
+
+from app.connections import Connections
+from app.session import Sessions
+from app.stores import StoreError
+
+log = logging.getLogger("latchkey.expiry")
+
+_RECONCILE_EVERY = 30.0  # seconds
+_BATCH = 500
+_PURGE_AT_ONCE = 200
+_PURGE_EVERY = 10.0  # seconds, so that an idle server leaves its disk alone
+
+
+class Expiry:
+    """A queue of the deadlines of the sessions that have connections in this process.
+
+    Its cost is per session that is due, not per socket: an active session is looked at once
+    per idle timeout, when its old deadline comes up and a later one is found.
+    """
+
+    def __init__(
+        self, sessions: Sessions[Any], connections: Connections, *, interval: float
+    ) -> None:
+        """`interval` is seconds between two looks."""
+        self._sessions = sessions
+        self._connections = connections
+        self._queue: list[tuple[float, str]] = []
+        self._watched: set[str] = set()
+        self._reconciled = self._purged = sessions.clock()
+        self._store_is_down = False
+        self._callback = PeriodicCallback(self._run, interval * 1000)
+
+    def start(self) -> None:
+        """Begin to look, on the running loop."""
+        self._callback.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._callback.stop()
+
+    def watch(self, session_id: str, deadline: float) -> None:
+        """Look at this session when `deadline` (seconds since 1970) has come."""
+        if session_id not in self._watched:
+            self._watched.add(session_id)
+            heapq.heappush(self._queue, (deadline, session_id))
+
+    async def _run(self) -> None:
+        """Do one round; a store that cannot be reached closes nobody."""
+        try:
+            await self.look()
+        except StoreError as error:
+            if not self._store_is_down:
+                log.warning("sessions are not looked after until the store answers: %s", error)
+            self._store_is_down = True
+        else:
+            if self._store_is_down:
+                log.warning("the store answers again")
+            self._store_is_down = False
+
+    async def look(self) -> None:
+        """End what is due now, and from time to time reconcile and purge."""
+        await self._sessions.flush()
+        now = self._sessions.clock()
+        await self._end_due(now)
+        # a clock may also be set back
+        if not 0 <= now - self._reconciled < _RECONCILE_EVERY:
+            self._reconciled = now
+            await self.reconcile()
+        if not 0 <= now - self._purged < _PURGE_EVERY:
+            await self._sessions.flush(now=True)
+            if len(await self._sessions.purge(_PURGE_AT_ONCE)) < _PURGE_AT_ONCE:
+                self._purged = now
+
+    async def _end_due(self, now: float) -> None:
+        due: list[str] = []
+        while self._queue and self._queue[0][0] <= now:
+            session_id = heapq.heappop(self._queue)[1]
+            self._watched.discard(session_id)
+            if self._connections.count(session_id):
+                due.append(session_id)
+        try:
+            await self._check(due)
+        except BaseException:
+            for session_id in due:
+                self.watch(session_id, now)
+            raise
+
+    async def reconcile(self) -> None:
+        """Close what hangs on records that somebody removed behind this process's back."""
+        await self._check(list(self._connections.session_ids()))
+
+    async def _check(self, session_ids: list[str]) -> None:
+        """Ask the store about these sessions in batches; end those that are over or gone."""
+        for start in range(0, len(session_ids), _BATCH):
+            batch = session_ids[start : start + _BATCH]
+            records = await self._sessions.store.load_many(batch)
+            ends = []
+            for session_id in batch:
+                record = records.get(session_id)
+                if record is None:
+                    ends.append(self._sessions.announce(session_id, "revoked", None))
+                elif (reason := self._sessions.over(record)) is not None:
+                    ends.append(self._end(session_id, reason))
+                else:
+                    self.watch(session_id, self._sessions.deadline(record))
+            await asyncio.gather(*ends)
+
+    async def _end(self, session_id: str, reason: Any) -> None:
+        await self._sessions.end(session_id, reason)

@@ -1,0 +1,70 @@
+"""How often one address or account may try: counted in this process by the `limits` library."""
+
+from __future__ import annotations
+
+import math
+import time
+from ipaddress import IPv6Address, ip_address
+
+import limits
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from app.settings import Settings
+
+
+def _subscriber(address: str) -> str:
+    """Return what one subscriber can hardly change: the address, or of IPv6 its /64."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+        return str(IPv6Address(int(parsed) >> 64 << 64)) + "/64"
+    return address
+
+
+class Rate:
+    """At most `per_minute` of one kind of thing for one key, counted in a sliding minute."""
+
+    def __init__(self, kind: str, per_minute: int) -> None:
+        """`per_minute` 0: no limit."""
+        self._kind = kind
+        self._item = limits.RateLimitItemPerMinute(per_minute) if per_minute else None
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    def hit(self, key: str) -> bool:
+        """Count one; return whether it was still within the limit."""
+        return self._item is None or self._limiter.hit(self._item, self._kind, key)
+
+    def wait(self, key: str) -> int:
+        """Return for how many seconds this key has to wait; 0: it may go on now."""
+        if self._item is None or self._limiter.test(self._item, self._kind, key):
+            return 0
+        reset, _ = self._limiter.get_window_stats(self._item, self._kind, key)
+        return max(1, math.ceil(reset - time.time()))
+
+
+class Limits:
+    """The rates of this application."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._handshakes = Rate("handshake", settings.handshakes_per_minute)
+        self._failures = Rate("failed login", settings.failed_logins_per_minute)
+
+    def handshake(self, address: str) -> int:
+        """Count a handshake; return 0, or for how many seconds this address has to wait."""
+        key = _subscriber(address)
+        return 0 if self._handshakes.hit(key) else max(1, self._handshakes.wait(key))
+
+    def login_wait(self, address: str, account: str) -> int:
+        """Return 0, or for how many seconds this address, or this account, may not be tried."""
+        return max(
+            self._failures.wait("address " + _subscriber(address)),
+            self._failures.wait("account " + account),
+        )
+
+    def login_failed(self, address: str, account: str) -> None:
+        """Count a failed login against the address and against the account."""
+        self._failures.hit("address " + _subscriber(address))
+        self._failures.hit("account " + account)

@@ -1,0 +1,84 @@
+"""One lookup, two doors: how a request finds its session, for pages and for sockets."""
+
+from __future__ import annotations
+
+import math
+from typing import Generic
+
+from tornado.web import RequestHandler
+
+from app.codec import D
+from app.services import Services
+from app.session import Session
+
+
+class SessionLookup(RequestHandler, Generic[D]):
+    """A request handler that can find, and hand out, the session cookie."""
+
+    @property
+    def services(self) -> Services:
+        """The parts of this application."""
+        services: Services = self.settings["services"]
+        return services
+
+    @property
+    def secure(self) -> bool:
+        """Whether the browser came by https, as far as that can be trusted."""
+        return self.request.protocol == "https"
+
+    @property
+    def remote_address(self) -> str:
+        """Address of the client, behind trusted proxies too."""
+        return self.request.remote_ip or ""
+
+    @property
+    def user_agent(self) -> str:
+        """User-Agent header of the client, which may say anything."""
+        return self.request.headers.get("User-Agent", "")
+
+    def shown_session_ids(self) -> list[str]:
+        """Return the ids in this request's well-signed cookies, whether they live or not."""
+        return [
+            cookie.session_id
+            for cookie in self.services.cookie.read(
+                self.request.headers.get_list("Cookie"), secure=self.secure
+            )
+        ]
+
+    async def find_session(self) -> Session[D] | None:
+        """Return the living session that this request's cookie names.
+
+        A missing, forged, expired or unknown cookie is a new visitor's: None. A cookie that an
+        older key signed is answered with one that the newest key signs.
+        """
+        headers = self.request.headers.get_list("Cookie")
+        for cookie in self.services.cookie.read(headers, secure=self.secure):
+            session = await self.services.sessions.load(cookie.session_id)
+            if session is not None:
+                if cookie.stale:
+                    self.send_cookie(session)
+                return session
+        return None
+
+    def send_cookie(self, session: Session[D]) -> None:
+        """Put this session's cookie on the response, in place of an earlier one."""
+        max_age = self.services.sessions.max_age
+        left = session.created + max_age - self.services.sessions.clock() if max_age else math.inf
+        self._put_cookie(self.services.cookie.set(session.id, secure=self.secure, max_age=left))
+
+    def forget_cookie(self) -> None:
+        """Make the browser forget the session's cookie."""
+        self._put_cookie(self.services.cookie.delete(secure=self.secure))
+
+    def _put_cookie(self, value: str) -> None:
+        if self._headers_written:
+            raise RuntimeError("the session cookie must be set before the response has begun")
+        name = self.services.cookie.name(secure=self.secure)
+        others = [
+            other
+            for other in self._headers.get_list("Set-Cookie")
+            if not other.startswith(name + "=")
+        ]
+        self.clear_header("Set-Cookie")
+        for other in (*others, value):
+            self.add_header("Set-Cookie", other)

@@ -1,0 +1,464 @@
+"""The login session: loaded, edited one block at a time, regenerated, and ended for good.
+
+Pages and sockets share this code; it knows neither Tornado nor Socket.IO.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Generic, Literal
+
+import msgspec
+
+from app.codec import Codec, D, InvalidData
+from app.stores import Lease, Record, RecordGone, SessionStore
+
+log = logging.getLogger("latchkey.session")
+
+Reason = Literal["logout", "revoked", "idle", "expired", "regenerated"]
+OnEnd = Callable[[str, Reason, "Record | None"], Awaitable[None]]
+
+_open_edits: ContextVar[tuple[Edit[msgspec.Struct], ...]] = ContextVar("_open_edits", default=())
+_ID_BYTES = 32  # OWASP ASVS 5.0, 7.2.3 asks for 128 random bits
+_LONGEST_COALESCING = 60.0
+_BATCH = 500
+
+
+class SessionEnded(Exception):
+    """The session is over; nothing was written. `args[0]` is its id."""
+
+
+class Session(Generic[D]):
+    """One session as it was when it was loaded; `async with session as data` edits it.
+
+    `data` refuses assignment outside of the block. After a block this object shows what the
+    block stored. A session without record is a visitor's: it comes to life with the first
+    block that changes something.
+    """
+
+    __slots__ = (
+        "_address",
+        "_agent",
+        "_edit",
+        "_encoded",
+        "_may_create",
+        "_sessions",
+        "data",
+        "record",
+    )
+
+    def __init__(
+        self,
+        sessions: Sessions[D],
+        record: Record | None,
+        *,
+        remote_address: str = "",
+        user_agent: str = "",
+        may_create: Callable[[], None] | None = None,
+    ) -> None:
+        """Raises InvalidData where the record's data does not fit the type.
+
+        `may_create` is asked before a visitor's session is stored, and may raise.
+        """
+        self._sessions = sessions
+        self._address = remote_address
+        self._agent = user_agent
+        self._may_create = may_create
+        self._edit: Edit[D] | None = None
+        self.record = record
+        self._encoded = sessions.blank if record is None else record.data
+        self.data: D = sessions.codec.snapshot(self._encoded)
+
+    def __bool__(self) -> bool:
+        return self.record is not None
+
+    @property
+    def id(self) -> str:
+        """The session's id, or an empty string for a visitor's that was not stored."""
+        return "" if self.record is None else self.record.id
+
+    @property
+    def user(self) -> str | None:
+        """Name of the user who signed in, or None."""
+        return None if self.record is None else self.record.user
+
+    @property
+    def created(self) -> float:
+        """Seconds since 1970 when this id was issued; 0 for a visitor's."""
+        return 0.0 if self.record is None else self.record.created
+
+    @property
+    def seen(self) -> float:
+        """Seconds since 1970 of the latest request or event; 0 for a visitor's."""
+        return 0.0 if self.record is None else self._sessions.seen(self.record)
+
+    @property
+    def expires(self) -> float:
+        """Seconds since 1970 when it is over unless touched; infinity: never."""
+        return math.inf if self.record is None else self._sessions.deadline(self.record)
+
+    @property
+    def remote_address(self) -> str:
+        """Address of the client that this session was made for."""
+        return self._address if self.record is None else self.record.remote_address
+
+    @property
+    def user_agent(self) -> str:
+        """User-Agent header of the client that this session was made for."""
+        return self._agent if self.record is None else self.record.user_agent
+
+    def check_unchanged(self) -> None:
+        """Raise RuntimeError where nested data was changed outside of a block."""
+        if self._sessions.codec.encode(self.data) != self._encoded:
+            raise RuntimeError(
+                "session data was changed outside of its block, and that change is not stored; "
+                "write `async with self.session as data:` around it"
+            )
+
+    async def __aenter__(self) -> D:
+        self.check_unchanged()
+        if self._edit is not None and self.record is None:
+            raise RuntimeError("this session is already open in a block; use that block's data")
+        edit = Edit(self._sessions, self.record.id if self.record is not None else None)
+        if self.record is None:
+            if self._may_create is not None:
+                self._may_create()
+            self._edit = edit
+        data = await edit.begin()
+        # only here, since the lock of the session keeps a second block out from now on
+        self._edit = edit
+        return data
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        edit, self._edit = self._edit, None
+        assert edit is not None
+        if kind is not None:
+            await edit.abandon()
+            return
+        record = await edit.commit(self._address, self._agent)
+        if record is not None:
+            self.record = record
+            self._encoded = record.data
+            self.data = edit.snapshot
+
+
+class Edit(Generic[D]):
+    """One block that changes a session: lock and reload, then compare, write and unlock."""
+
+    __slots__ = ("_before", "_draft", "_lease", "_session_id", "_sessions", "active", "snapshot")
+
+    def __init__(self, sessions: Sessions[D], session_id: str | None) -> None:
+        """Prepare to edit this session, or for None the one that `commit` will create."""
+        self._sessions = sessions
+        self._session_id = session_id
+        self._lease: Lease | None = None
+        self.active = False
+
+    async def begin(self) -> D:
+        """Take the lock, read the session as it is now and return data to change.
+
+        Raises SessionEnded, StoreBusy, StoreUnavailable, and RuntimeError inside a block of
+        the same session, where waiting for the lock would never end.
+        """
+        outer = [edit for edit in _open_edits.get() if edit.active]
+        if self._session_id is None:
+            self._before = self._sessions.blank
+        else:
+            if any(edit._session_id == self._session_id for edit in outer):
+                raise RuntimeError(
+                    "this session is already open in the block around this one; "
+                    "use that block's data, or leave it first"
+                )
+            self._lease = await self._sessions.store.lock(self._session_id)
+            self._before = (await self._sessions.living(self._lease)).data
+        codec = self._sessions.codec
+        self._draft = codec.draft(self._before)
+        self.snapshot = self._draft
+        # a record that an older release wrote may encode otherwise, though nothing changed
+        self._before = codec.encode(self._draft)
+        self.active = True
+        _open_edits.set((*outer, self))  # type: ignore[arg-type]
+        return self._draft
+
+    async def abandon(self) -> None:
+        """Give the lock back and change nothing."""
+        self.active = False
+        if self._lease is not None:
+            await self._lease.release()
+
+    async def commit(self, remote_address: str, user_agent: str) -> Record | None:
+        """Store what was changed and return the record as it is now; None for a visitor still.
+
+        Raises InvalidData, SessionEnded, LeaseLost or StoreUnavailable: nothing was written.
+        """
+        sessions = self._sessions
+        try:
+            encoded, self.snapshot = sessions.codec.checked(self._draft)
+        except BaseException:
+            await self.abandon()
+            raise
+        self.active = False
+        if self._lease is None:
+            if encoded == self._before:
+                return None
+            return await sessions.insert(encoded, remote_address, user_agent)
+        record = self._lease.record
+        assert record is not None
+        if encoded == self._before:
+            await self._lease.release()
+            return record
+        changed = sessions.changed(record, encoded)
+        try:
+            await self._lease.save(changed)
+        except RecordGone:
+            raise SessionEnded(record.id) from None
+        return changed
+
+
+class SessionFor(Generic[D]):
+    """A socket's way to its session: `await` it to read, `async with` it to edit."""
+
+    __slots__ = ("_edit", "_session_id", "_sessions")
+
+    def __init__(self, sessions: Sessions[D], session_id: str) -> None:
+        self._sessions = sessions
+        self._session_id = session_id
+
+    def __await__(self) -> Generator[Any, Any, Session[D]]:
+        return self._sessions.get(self._session_id).__await__()
+
+    async def __aenter__(self) -> D:
+        self._edit = Edit(self._sessions, self._session_id)
+        return await self._edit.begin()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            await self._edit.abandon()
+        else:
+            await self._edit.commit("", "")
+
+
+class Sessions(Generic[D]):
+    """All sessions of one application: the rules of their life over a store."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        data_type: type[D],
+        *,
+        idle_timeout: float,
+        max_age: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`idle_timeout` and `max_age` are seconds, 0 for none."""
+        self.store = store
+        self.codec = Codec(data_type)
+        self.blank = self.codec.encode(data_type())
+        self.clock = clock
+        self.max_age = max_age
+        self.on_end: list[OnEnd] = []
+        self._idle_timeout = idle_timeout
+        # written at most this often, yet always before the old deadline
+        self.coalescing = min(_LONGEST_COALESCING, idle_timeout / 10 or _LONGEST_COALESCING)
+        self._touched: dict[str, tuple[float, float]] = {}
+        self._flushed = 0.0
+
+    # -- finding --
+
+    def visitor(
+        self,
+        *,
+        remote_address: str,
+        user_agent: str,
+        may_create: Callable[[], None] | None = None,
+    ) -> Session[D]:
+        """Return a session that is not stored until a block changes it."""
+        return Session(
+            self,
+            None,
+            remote_address=remote_address,
+            user_agent=user_agent,
+            may_create=may_create,
+        )
+
+    async def load(self, session_id: str) -> Session[D] | None:
+        """Return the living session of this id; None where there is none (any more)."""
+        record = await self.store.load(session_id)
+        if record is None:
+            return None
+        reason = self.over(record)
+        if reason is not None:
+            await self.end(session_id, reason)
+            return None
+        return Session(self, record)
+
+    async def get(self, session_id: str) -> Session[D]:
+        """Return the living session of this id; raises SessionEnded."""
+        session = await self.load(session_id)
+        if session is None:
+            raise SessionEnded(session_id)
+        return session
+
+    async def living(self, lease: Lease) -> Record:
+        """Return the record under this lock; where it is over, unlock and raise SessionEnded."""
+        record = lease.record
+        reason = None if record is None else self.over(record)
+        if record is not None and reason is None:
+            return record
+        # first, because those who are told of the end may want the lock themselves
+        await lease.release()
+        if record is not None and reason is not None:
+            await self.end(record.id, reason)
+        raise SessionEnded("" if record is None else record.id)
+
+    # -- living --
+
+    async def create(self, *, remote_address: str, user_agent: str) -> Session[D]:
+        """Store a new session and return it; its cookie may leave from then on."""
+        return Session(self, await self.insert(self.blank, remote_address, user_agent))
+
+    async def insert(
+        self, encoded: bytes, remote_address: str, user_agent: str, user: str | None = None
+    ) -> Record:
+        """Store a new record with an id that nobody has had (OWASP ASVS 5.0, 7.2.4)."""
+        now = self.clock()
+        record = Record(
+            id=secrets.token_urlsafe(_ID_BYTES),
+            data=encoded,
+            created=now,
+            seen=now,
+            expires=self._deadline(now, now),
+            user=user,
+            remote_address=remote_address,
+            user_agent=user_agent[:512],
+        )
+        await self.store.save(record)
+        return record
+
+    async def sign_in(
+        self, session: Session[D], user: str, *, remote_address: str, user_agent: str
+    ) -> Session[D]:
+        """Give the session a new id and a user; the old id is dead when this returns.
+
+        Whoever holds connections of the old id closes them by `announce` once the new cookie is
+        on its way, so that they come back with it. Raises SessionEnded.
+        """
+        if session.record is None:
+            return Session(
+                self, await self.insert(self.blank, remote_address, user_agent, user=user)
+            )
+        lease = await self.store.lock(session.id)
+        old = await self.living(lease)
+        try:
+            record = await self.insert(old.data, remote_address, user_agent, user=user)
+            await self._remove(old.id)
+        finally:
+            await lease.release()
+        return Session(self, record)
+
+    def touch(self, session: Session[D]) -> None:
+        """Note that the client did something; the store hears of it within `coalescing` s."""
+        if session.record is not None:
+            now = self.clock()
+            self._touched[session.id] = (now, self._deadline(session.record.created, now))
+
+    async def flush(self, *, now: bool = False) -> None:
+        """Write the touches that have gathered, when that is due or `now` is set."""
+        if not self._touched or (not now and 0 <= self.clock() - self._flushed < self.coalescing):
+            return
+        self._flushed = self.clock()
+        ids = list(self._touched)
+        for start in range(0, len(ids), _BATCH):
+            batch = {id: self._touched[id] for id in ids[start : start + _BATCH]}
+            await self.store.touch(batch)
+            for id, touched in batch.items():
+                if self._touched.get(id) == touched:
+                    del self._touched[id]
+
+    def seen(self, record: Record) -> float:
+        """When the client last did something, counting what the store has not heard yet."""
+        return max(record.seen, self._touched.get(record.id, (0.0, 0.0))[0])
+
+    def deadline(self, record: Record) -> float:
+        """When this session is over unless it is touched; infinity: never."""
+        return self._deadline(record.created, self.seen(record))
+
+    def changed(self, record: Record, encoded: bytes) -> Record:
+        """Return the record with other data, ready to be saved."""
+        seen = self.seen(record)
+        return msgspec.structs.replace(
+            record,
+            data=encoded,
+            seen=seen,
+            expires=self._deadline(record.created, seen),
+            version=record.version + 1,
+        )
+
+    # -- ending --
+
+    async def end(self, session_id: str, reason: Reason) -> bool:
+        """End a session: its record is gone and its connections are closed on return.
+
+        Returns whether there was one. Raises StoreUnavailable, and then nothing was ended.
+        """
+        record = await self._remove(session_id)
+        await self.announce(session_id, reason, record)
+        return record is not None
+
+    async def announce(self, session_id: str, reason: Reason, record: Record | None) -> None:
+        """Tell all who listen that this session is over."""
+        for listener in self.on_end:
+            try:
+                await listener(session_id, reason, record)
+            except Exception:
+                log.exception("a listener to the end of a session failed")
+
+    async def purge(self, limit: int) -> Sequence[Record]:
+        """Remove up to `limit` records that expired while nobody looked at them."""
+        over = await self.store.purge(self.clock(), limit)
+        for record in over:
+            await self.announce(record.id, self.reason(record), record)
+        return over
+
+    def over(self, record: Record) -> Reason | None:
+        """Return why this session may not be used any more, or None while it may."""
+        if self.clock() >= self.deadline(record):
+            return self.reason(record)
+        try:
+            self.codec.draft(record.data)
+        except InvalidData as error:
+            log.error("a stored session does not fit its record any more and is ended: %s", error)
+            return "revoked"
+        return None
+
+    def reason(self, record: Record) -> Reason:
+        """Tell which limit has ended, or will end, this session."""
+        if self.max_age and self.deadline(record) >= record.created + self.max_age:
+            return "expired"
+        return "idle"
+
+    def _deadline(self, created: float, seen: float) -> float:
+        idle = seen + self._idle_timeout if self._idle_timeout else math.inf
+        absolute = created + self.max_age if self.max_age else math.inf
+        return min(idle, absolute)
+
+    async def _remove(self, session_id: str) -> Record | None:
+        record = await self.store.destroy(session_id)
+        self._touched.pop(session_id, None)
+        return record

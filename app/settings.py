@@ -1,0 +1,286 @@
+"""Every setting of the program once: name, type, default, unit, range and meaning.
+
+A value comes from a flag (`--session-idle-timeout 600`), else from the environment
+(`LATCHKEY_SESSION_IDLE_TIMEOUT=600`), else it is the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+PREFIX = "LATCHKEY_"
+Network = IPv4Network | IPv6Network
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the text names it and says what to write instead."""
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], Any]:
+    def parse(value: str) -> int | float:
+        try:
+            number = kind(value)
+        except ValueError:
+            word = "whole number" if kind is int else "number"
+            raise SettingsError(f"takes a {word}") from None
+        if not low <= number <= high:
+            raise SettingsError(f"must be from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    return _number(int, low, high)
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    return _number(float, low, high)
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in words:
+            raise SettingsError(f"must be one of {', '.join(words)}")
+        return value
+
+    return parse
+
+
+def _yes_no(value: str) -> bool:
+    return _choice("yes", "no")(value) == "yes"
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(word for word in (part.strip() for part in value.split(",")) if word)
+
+
+def _secret_keys(value: str) -> tuple[str, ...]:
+    keys = _words(value)
+    if any(len(key) < 16 for key in keys):
+        raise SettingsError(
+            "has a key of fewer than 16 characters; make one with "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+    return keys
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    origins = _words(value.lower())
+    for origin in origins:
+        try:
+            parts = urlsplit(origin)
+            _ = parts.port
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
+            raise SettingsError(f"has {origin!r}; write an origin as https://example.com[:port]")
+    return origins
+
+
+def _networks(value: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(word) for word in _words(value))
+    except ValueError as error:
+        raise SettingsError(
+            f"has a word that is no address or network ({error}); write 127.0.0.1 or 10.0.0.0/8"
+        ) from None
+
+
+def _cookie_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value):
+        raise SettingsError("must be 1 to 64 letters, digits, '_', '.' or '-'")
+    if value.lower().startswith(("__host-", "__secure-")):
+        raise SettingsError("is given without prefix; __Host- is added where it applies")
+    return value
+
+
+def _cookie_domain(value: str) -> str:
+    if value and not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", value):
+        raise SettingsError("must be a host name in lower case, such as example.com")
+    return value
+
+
+def _store(value: str) -> str:
+    if value in ("sqlite", "memory"):
+        return value
+    raise SettingsError("must be sqlite or memory")
+
+
+def _database(value: str) -> str:
+    if value == "sqlite":
+        return value
+    raise SettingsError("must be sqlite")
+
+
+def _option(parse: Callable[[str], Any], default: str, meaning: str) -> Any:
+    """Declare one setting; the default is written as it would be on the command line."""
+    return dataclasses.field(
+        default_factory=lambda: parse(default),
+        metadata={"parse": parse, "default": default, "meaning": meaning},
+    )
+
+
+_DAY = 86_400
+_CENTURY = 100 * 365 * _DAY
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of one process, already checked. Times are seconds, sizes bytes."""
+
+    host: str = _option(_text, "127.0.0.1", "address to listen on")
+    port: int = _option(_integer(0, 65535), "8888", "TCP port to listen on; 0: any free one")
+    data_dir: Path = _option(Path, "data", "folder for databases and keys, made with mode 0700")
+    process_number: int = _option(
+        _integer(0, 9999), "0", "number of this process, carried by its Engine.IO ids"
+    )
+    store: str = _option(_store, "sqlite", "where sessions live: sqlite or memory")
+    database: str = _option(_database, "sqlite", "where accounts live: sqlite")
+    secret_keys: tuple[str, ...] = _option(
+        _secret_keys,
+        "",
+        "keys that sign the cookie, comma-separated, oldest first; "
+        "empty: one is made and kept in the data folder",
+    )
+    session_idle_timeout: float = _option(
+        _seconds(0, _CENTURY), "86400", "seconds without activity that end a session; 0: none"
+    )
+    session_max_age: float = _option(
+        _seconds(0, _CENTURY), "2592000", "seconds after which a session ends anyway; 0: never"
+    )
+    expiry_interval: float = _option(
+        _seconds(0.05, 3600), "1", "seconds between two looks for expired sessions"
+    )
+    on_session_end: str = _option(
+        _choice("reconnect", "disconnect"),
+        "reconnect",
+        "what clients of an ended session are told: reconnect or disconnect",
+    )
+    cookie_name: str = _option(_cookie_name, "latchkey", "name of the session cookie")
+    cookie_secure: str = _option(
+        _choice("auto", "yes", "no"), "auto", "Secure attribute; auto: as the browser came"
+    )
+    cookie_samesite: str = _option(
+        _choice("lax", "strict", "none"), "lax", "SameSite attribute: lax, strict or none"
+    )
+    cookie_domain: str = _option(_cookie_domain, "", "Domain attribute; empty: this host only")
+    cookie_partitioned: bool = _option(_yes_no, "no", "Partitioned attribute: yes or no")
+    trusted_origins: tuple[str, ...] = _option(
+        _origins, "", "other origins that may call, comma-separated; empty: none"
+    )
+    trusted_proxies: tuple[Network, ...] = _option(
+        _networks, "", "addresses or networks whose X-Forwarded-* count; empty: none"
+    )
+    registration: str = _option(
+        _choice("open", "closed"), "open", "whether /register is there: open or closed"
+    )
+    ping_interval: float = _option(
+        _seconds(0.05, 3600), "25", "seconds between two heartbeats of a connection"
+    )
+    ping_timeout: float = _option(
+        _seconds(0.05, 3600), "20", "seconds that a client has to answer a heartbeat"
+    )
+    join_timeout: float = _option(
+        _seconds(0.05, 3600), "10", "seconds that a connection has to join a namespace"
+    )
+    max_message_size: int = _option(
+        _integer(1024, 2**31 - 1), "1000000", "bytes of the largest message or request body"
+    )
+    send_buffer: int = _option(
+        _integer(1024, 2**31 - 1), "1000000", "bytes that may wait for a client that does not read"
+    )
+    max_connections_per_session: int = _option(
+        _integer(0, 10**6), "50", "connections of one session at a time; 0: no limit"
+    )
+    events_per_second: int = _option(
+        _integer(0, 10**6), "200", "events of one connection, bursts of twice that; 0: no limit"
+    )
+    handshakes_per_minute: int = _option(
+        _integer(0, 10**6), "600", "handshakes of one address; 0: no limit"
+    )
+    failed_logins_per_minute: int = _option(
+        _integer(0, 10**6), "10", "failed logins of one address and account; 0: no limit"
+    )
+
+    def __post_init__(self) -> None:
+        if self.cookie_samesite == "none" and self.cookie_secure == "no":
+            raise SettingsError(
+                "--cookie-samesite none needs --cookie-secure yes or auto: "
+                "browsers drop such a cookie unless it is Secure"
+            )
+        if self.cookie_partitioned and self.cookie_secure == "no":
+            raise SettingsError(
+                "--cookie-partitioned yes needs --cookie-secure yes or auto: "
+                "browsers drop such a cookie unless it is Secure"
+            )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _parser(fields: Sequence[dataclasses.Field[Any]]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m app",
+        description="Serve Latchkey: one login session for web pages and sockets.",
+        epilog=f"Each setting is also an environment variable, such as {PREFIX}PORT; flags win.",
+        allow_abbrev=False,
+    )
+    for field in fields:
+        shown = field.metadata["default"] or "none"
+        parser.add_argument(
+            _flag(field.name),
+            metavar="VALUE",
+            # a bare --cookie-partitioned reads as yes
+            nargs="?" if field.metadata["parse"] is _yes_no else None,
+            const="yes",
+            help=f"{field.metadata['meaning']} (default: {shown})".replace("%", "%%"),
+        )
+    return parser
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str], known: Sequence[str]) -> None:
+    for name in environ:
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]}?" if near else "see python -m app --help"
+            raise SettingsError(f"environment variable {name} is no setting; {remedy}")
+
+
+def parse_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """Build the settings from flags and environment.
+
+    Raises SettingsError with a sentence for a wrong value; `--help` and an unknown flag
+    leave through argparse (SystemExit 0 and 2).
+    """
+    fields = dataclasses.fields(Settings)
+    given = vars(_parser(fields).parse_args(arguments))
+    _refuse_unknown_variables(environ, [PREFIX + field.name.upper() for field in fields])
+    values: dict[str, Any] = {}
+    for field in fields:
+        source, value = _flag(field.name), given[field.name]
+        if value is None:
+            source = PREFIX + field.name.upper()
+            value = environ.get(source)
+        if value is None:
+            continue
+        try:
+            values[field.name] = field.metadata["parse"](value)
+        except SettingsError as error:
+            # the value itself stays out of the message where it is a secret
+            shown = "" if field.name == "secret_keys" else f" {value!r}"
+            raise SettingsError(f"{source}{shown}: it {error}") from None
+    return Settings(**values)

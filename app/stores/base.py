@@ -1,0 +1,101 @@
+"""The record that a store keeps, the protocol that every store obeys, and its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store keeps of one session. Times are seconds since 1970 (UTC).
+
+    `data` is opaque to the store. `expires` is when the session is over unless it is touched
+    (infinity: never); `version` grows by one with every save under a lock.
+    """
+
+    id: str
+    data: bytes
+    created: float
+    seen: float
+    expires: float
+    user: str | None = None
+    remote_address: str = ""
+    user_agent: str = ""
+    version: int = 1
+
+
+class StoreError(Exception):
+    """A store could not do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached or written; nothing was changed, and trying again may help."""
+
+
+class StoreBusy(StoreError):
+    """The lock of a session was not to be had in time; nothing was changed."""
+
+
+class RecordGone(StoreError):
+    """The record was removed while its lock was held; nothing was written."""
+
+
+class LeaseLost(StoreError):
+    """The lock ran out before the save and somebody else wrote; nothing was written."""
+
+
+class Lease(Protocol):
+    """The lock of one session, and its record as it was when the lock was had.
+
+    It is given back once: by `save`, also when that raises, or by `release`.
+    """
+
+    @property
+    def record(self) -> Record | None:
+        """The record, or None where the store has none of that id."""
+
+    async def save(self, record: Record) -> None:
+        """Write the record over the one that was read and give the lock back.
+
+        Returns when the change is as durable as the store makes it. Raises RecordGone,
+        LeaseLost or StoreUnavailable, each without having written.
+        """
+
+    async def release(self) -> None:
+        """Give the lock back and write nothing."""
+
+
+class SessionStore(Protocol):
+    """Where sessions live. Every method may raise StoreUnavailable."""
+
+    async def load(self, session_id: str) -> Record | None:
+        """Read one record without a lock."""
+
+    async def load_many(self, session_ids: Sequence[str]) -> dict[str, Record]:
+        """Read many records in one go; those that do not exist are left out."""
+
+    async def save(self, record: Record) -> None:
+        """Add a new record; return when it is as durable as the store makes it."""
+
+    async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
+        """Set (seen, expires) of many records in one go; missing ones are passed over."""
+
+    async def destroy(self, session_id: str) -> Record | None:
+        """Remove one record, whoever holds its lock, and return it; None where there was none."""
+
+    async def lock(self, session_id: str) -> Lease:
+        """Wait for the one lock of this session and read its record; raises StoreBusy."""
+
+    async def of_user(self, user: str) -> list[Record]:
+        """Read every record of one user by an index."""
+
+    async def purge(self, now: float, limit: int) -> list[Record]:
+        """Remove at most `limit` records whose `expires` has passed, and return them."""
+
+    async def ping(self) -> None:
+        """Return when the store answers; raises StoreUnavailable where it does not."""
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of files and connections."""

@@ -1,0 +1,50 @@
+"""Locks by session id for stores that live in one process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from app.stores.base import StoreBusy
+
+
+class Locks:
+    """One first-come lock per session id; an id costs memory only while it is locked."""
+
+    def __init__(self, patience: float = 10.0) -> None:
+        """`patience` is how many seconds `acquire` waits before it raises StoreBusy."""
+        self._patience = patience
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    async def acquire(self, session_id: str) -> None:
+        """Take the lock of this id, waiting behind those who asked before."""
+        waiting = self._waiting.get(session_id)
+        if waiting is None:
+            self._waiting[session_id] = deque()
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(turn)
+        try:
+            await asyncio.wait_for(turn, self._patience)
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                # the lock was handed over in the same turn in which the wait was given up
+                self.release(session_id)
+            elif turn in waiting:
+                waiting.remove(turn)
+            if isinstance(error, asyncio.TimeoutError):
+                raise StoreBusy(
+                    f"another edit of this session took longer than {self._patience:g} s; "
+                    "try again, and keep slow work outside of the session's block"
+                ) from None
+            raise
+
+    def release(self, session_id: str) -> None:
+        """Give the lock to the next in the queue, or drop it."""
+        waiting = self._waiting[session_id]
+        while waiting:
+            turn = waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        del self._waiting[session_id]

@@ -1,0 +1,40 @@
+"""What a load balancer asks: is this process alive, and can it serve?"""
+
+from tornado.web import RequestHandler
+
+from app.lookup import SessionLookup
+from app.stores import StoreError
+from handlers.session import SessionData
+
+
+class AliveHandler(RequestHandler):
+    """200 while the loop runs."""
+
+    def get(self) -> None:
+        self.write({"status": "alive"})
+
+
+class ReadyHandler(SessionLookup[SessionData]):
+    """200 when the store and the database answer and the process is not stopping, else 503."""
+
+    async def get(self) -> None:
+        self.set_header("Cache-Control", "no-store")
+        failed = await self._failed()
+        if failed:
+            self.set_status(503)
+        self.write({"status": "unable" if failed else "ready", "failed": failed})
+
+    async def _failed(self) -> list[str]:
+        services, failed = self.services, []
+        if services.stopping:
+            failed.append("stopping")
+        try:
+            await services.sessions.store.ping()
+        except StoreError:
+            failed.append("store")
+        if not await services.accounts.answers():
+            failed.append("database")
+        return failed
+
+
+routes = [(r"/healthz", AliveHandler), (r"/readyz", ReadyHandler)]

@@ -1,0 +1,3 @@
+"""Register, sign in and sign out."""
+
+routes = []
