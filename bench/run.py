@@ -32,6 +32,7 @@ class Result:
             yield
         except StartError as why:
             self.absent[name] = str(why)
+            self.rounds.pop(name, None)
         except (LoadError, OSError) as why:
             self.failed[name] = str(why) or type(why).__name__
             self.rounds.pop(name, None)
@@ -64,8 +65,9 @@ def run_row(
                 say(f"{row.key}: round {number + 1}, {', '.join(ready) or 'nobody'}")
                 for name in rotated(list(ready), number):
                     with result.attempt(name):
-                        result.rounds.setdefault(name, []).append(ready[name]())
-                    if name in result.failed:
+                        figures = ready[name]()
+                        result.rounds.setdefault(name, []).append(figures)
+                    if name in result.absent or name in result.failed:
                         del ready[name]
     return result
 
