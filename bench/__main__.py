@@ -36,7 +36,9 @@ def arguments() -> argparse.ArgumentParser:
     keys = [row.key for row in ROWS]
     parser.description = "Measure Latchkey beside other ways to share a session, on this machine."
     parser.add_argument("--quick", action="store_true", help="under a minute; not to be quoted")
-    parser.add_argument("--rounds", type=int, help="interleaved rounds (5; with --quick 2)")
+    parser.add_argument(
+        "--rounds", type=int, help="interleaved rounds (default: 5; with --quick 3)"
+    )
     parser.add_argument("--rows", type=_names(keys), default=keys, help=f"of {','.join(keys)}")
     parser.add_argument(
         "--servers", type=_names([*LINEUP]), default=[*LINEUP], help=f"of {','.join(LINEUP)}"
@@ -57,7 +59,8 @@ def raise_descriptor_limit() -> None:
 def main() -> int:
     """Run the rows; 1 when a server broke under load, 0 otherwise, whatever was reached."""
     options = arguments().parse_args()
-    rounds = options.rounds or (2 if options.quick else 5)
+    rounds = options.rounds or (3 if options.quick else 5)
+    sizes = QUICK if options.quick else FULL
     raise_descriptor_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are stopped
     began = time.monotonic()
@@ -67,8 +70,8 @@ def main() -> int:
             names = [name for name in row.contestants if name in options.servers]
             if not names:
                 continue
-            sizes = QUICK if options.quick else FULL
-            results.append(run_row(row, names, servers, rounds, sizes, _progress))
+            times = 1 if row.once or (row.fresh and options.quick) else rounds
+            results.append(run_row(row, names, servers, times, sizes, _progress))
             print(table(results[-1]), end="\n\n", flush=True)
     print(summary(results))
     print(f"\n{rounds} rounds, {time.monotonic() - began:.0f} s")

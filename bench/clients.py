@@ -104,7 +104,7 @@ class HttpClient(Client):
         self._buffer = b""
         self.status, self.body = head[9:12], body
         if self.status[:1] not in b"23":
-            raise LoadError(f"{self.request[:20]!r} was answered {head[:200]!r}")
+            raise LoadError(f"{self.request[:20]!r} was answered {head.splitlines()[0]!r}")
         if not self.cookie and b"et-cookie:" in head.lower():
             self.ask(b"/incr", cookies_of(head))
         return 1
@@ -146,7 +146,7 @@ class SocketClient(Client):
             self._buffer = data
             return 0
         if head[9:12] != b"101":
-            raise LoadError(f"A WebSocket handshake was answered {head[:200]!r}")
+            raise LoadError(f"A WebSocket handshake was answered {head.splitlines()[0]!r}")
         self.cookie = cookies_of(head) or self.cookie
         self._buffer = b""
         self._take = self._take_frames

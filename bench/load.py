@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -26,9 +27,9 @@ class Slice:
     latencies: Sequence[float]
 
 
-def sources(how_many: int, each: int = 400) -> list[str]:
-    """Loopback addresses, so that no address makes more than `each` connections."""
-    numbers = range(how_many // each + 1)
+def sources(how_many: int, each: int = 400, first: int = 0) -> list[str]:
+    """Loopback addresses, from the `first` on, so that none makes more than `each` connections."""
+    numbers = range(first, first + math.ceil(how_many / each))
     return [f"127.0.{1 + number // 250}.{1 + number % 250}" for number in numbers]
 
 
@@ -127,10 +128,14 @@ class Crowd(Generic[C]):
 
 
 def open_sockets(
-    crowd: Crowd[SocketClient], port: int, how_many: int, cookies: Sequence[bytes] = ()
+    crowd: Crowd[SocketClient],
+    port: int,
+    how_many: int,
+    cookies: Sequence[bytes] = (),
+    addresses: Sequence[str] = (),
 ) -> list[SocketClient]:
     """Open and join that many, `AT_ONCE` in hand; without cookies each has its own session."""
-    addresses = sources(how_many)
+    addresses = addresses or sources(how_many)
     opened: list[SocketClient] = []
     waiting: set[SocketClient] = set()
     for number in range(how_many):

@@ -29,7 +29,8 @@ class Row:
     field: measures.Field
     targets: Sequence[Target]
     together: bool = True  # rounds interleave the contestants; else one contestant after another
-    once: bool = False  # one round is enough: nothing of it is a duration
+    fresh: bool = False  # a round starts servers and fills them: `--quick` makes one
+    once: bool = False  # one round is enough: it counts errors
 
 
 LATCHKEYS = ("latchkey", "latchkey-sqlite")
@@ -105,6 +106,7 @@ ROWS = (
         (*LATCHKEYS, "latchkey-limits", *RIVALS),
         measures.memory,
         (Target("latchkey", "node", 1.0), DEFAULTS),
+        fresh=True,
     ),
     Row(
         "disconnect",
@@ -115,6 +117,7 @@ ROWS = (
         measures.disconnects,
         (Target("latchkey", None, 1.3),),
         together=False,
+        fresh=True,
     ),
     Row(
         "idle",
@@ -125,6 +128,7 @@ ROWS = (
         measures.idle,
         (Target("latchkey", None, 3), Target("latchkey-sqlite", None, 3)),
         together=False,
+        fresh=True,
     ),
     Row(
         "hold",

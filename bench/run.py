@@ -61,7 +61,7 @@ def run_row(
             for name in together:
                 with result.attempt(name):
                     ready[name] = stack.enter_context(row.field(servers, name, sizes))
-            for number in range(1 if row.once else rounds):
+            for number in range(rounds):
                 say(f"{row.key}: round {number + 1}, {', '.join(ready) or 'nobody'}")
                 for name in rotated(list(ready), number):
                     with result.attempt(name):
