@@ -37,7 +37,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.description = "Measure Latchkey beside other ways to share a session, on this machine."
     parser.add_argument("--quick", action="store_true", help="under a minute; not to be quoted")
     parser.add_argument(
-        "--rounds", type=int, help="interleaved rounds (default: 5; with --quick 3)"
+        "--rounds", type=int, help="interleaved rounds (default: 5; with --quick 2)"
     )
     parser.add_argument("--rows", type=_names(keys), default=keys, help=f"of {','.join(keys)}")
     parser.add_argument(
@@ -59,7 +59,7 @@ def raise_descriptor_limit() -> None:
 def main() -> int:
     """Run the rows; 1 when a server broke under load, 0 otherwise, whatever was reached."""
     options = arguments().parse_args()
-    rounds = options.rounds or (3 if options.quick else 5)
+    rounds = options.rounds or (2 if options.quick else 5)
     sizes = QUICK if options.quick else FULL
     raise_descriptor_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are stopped

@@ -185,6 +185,6 @@ class SocketClient(Client):
             self.send(JOIN)
         elif payload[:2] == b"40":
             self.joined = True
-        else:
+        elif payload not in (b"1", b"41", b"6"):  # a goodbye, whose close follows, or nothing
             raise LoadError(f"A server sent what no one asked for: {payload[:200]!r}")
         return 0

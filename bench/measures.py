@@ -24,6 +24,7 @@ class Sizes:
 
     seconds: float  # of load per measurement
     warm: float  # seconds of load before the first; Node's compiler needs two or three
+    settle: float  # seconds of rest after many connections were opened
     handshakes: int
     idle_memory: int  # connections
     few: int
@@ -39,6 +40,7 @@ class Sizes:
 FULL = Sizes(
     seconds=1.0,
     warm=3.0,
+    settle=2.0,
     handshakes=1000,
     idle_memory=4000,
     few=1000,
@@ -53,6 +55,7 @@ FULL = Sizes(
 QUICK = Sizes(
     seconds=0.25,
     warm=0.4,
+    settle=0.3,
     handshakes=200,
     idle_memory=400,
     few=100,
@@ -61,7 +64,7 @@ QUICK = Sizes(
     room=200,
     emits=5,
     idle=500,
-    idle_seconds=2,
+    idle_seconds=1,
     held=500,
 )
 
@@ -160,7 +163,7 @@ def memory(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
             server.collect_garbage()
             before = server.resident()
             open_sockets(crowd, server.port, sizes.idle_memory)
-            crowd.rest(1)
+            crowd.rest(sizes.settle)
             server.collect_garbage()
             return {"kb": (server.resident() - before) / sizes.idle_memory / 1000}
 
@@ -245,7 +248,7 @@ def idle(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
     beat = f"--ping-interval={sizes.idle_seconds}"
     with servers.fresh(name, beat) as server, Crowd[SocketClient]() as crowd:
         open_sockets(crowd, server.port, sizes.idle)
-        crowd.rest(2)
+        crowd.rest(sizes.settle)
 
         def measure() -> Figures:
             start, before = time.perf_counter(), server.cpu()

@@ -89,7 +89,7 @@ class Server:
         """Ask Node (started with `--expose-gc`) to collect; no other server gets that signal."""
         if self._is_node:
             self._process.send_signal(signal.SIGUSR2)
-            time.sleep(0.5)
+            time.sleep(0.3)
 
     def stop(self) -> None:
         self._process.terminate()

@@ -26,6 +26,7 @@ from bench.run import Result, rotated, run_row
 TINY = Sizes(
     seconds=0.05,
     warm=0.05,
+    settle=0.1,
     handshakes=20,
     idle_memory=20,
     few=10,
