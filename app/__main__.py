@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 from app.application import make_app
 from app.settings import Settings, SettingsError, parse_settings
@@ -43,11 +45,21 @@ def main() -> int:
         print(f"latchkey: {error}", file=sys.stderr)
         return 2
     try:
-        asyncio.run(serve(settings))
+        _run(serve(settings))
     except (FileOwned, StoreError, ValueError, OSError) as error:
         print(f"latchkey: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run on uvloop where it is installed (the extra `uvloop`), else on asyncio's own loop."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
 
 
 if __name__ == "__main__":

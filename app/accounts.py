@@ -1,28 +1,258 @@
-"""Users and their password hashes."""
+"""Users and their password hashes, in a database beside the sessions.
+
+`python -m app.accounts add NAME` makes an account while the server runs, or before.
+"""
 
 from __future__ import annotations
 
-from app.settings import Settings
+import argparse
+import asyncio
+import getpass
+import logging
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from app.passwords import (
+    InvalidAccount,
+    NameTaken,
+    Passwords,
+    account_key,
+    clean_name,
+    clean_password,
+)
+from app.settings import Settings, SettingsError, parse_settings
+
+__all__ = [
+    "Accounts",
+    "AccountsUnavailable",
+    "InvalidAccount",
+    "NameTaken",
+    "account_key",
+    "open_engine",
+]
+
+log = logging.getLogger("latchkey.accounts")
+T = TypeVar("T")
+
+# a hash takes a core and 19 MiB, and the event loop wants a core too
+_WORKERS = max(2, min(4, os.cpu_count() or 2))
+_LONGEST_LINE = 200  # calls that may wait for a worker, some seconds of work
+_LOCKED_FOR = 2.0  # seconds that a statement waits for another program to unlock the file
+_ANSWER_WITHIN = 3.0  # seconds
+
+_metadata = sa.MetaData()
+_accounts = sa.Table(
+    "accounts",
+    _metadata,
+    sa.Column("key", sa.Text, primary_key=True),  # what all spellings of the name share
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("password_hash", sa.Text, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),  # seconds since 1970
+)
 
 
-class InvalidAccount(ValueError):
-    """A name or password that cannot be had; the text is for the person who chose it."""
+class AccountsUnavailable(Exception):
+    """The accounts cannot be asked now; the text is for the person who waits."""
+
+
+def open_engine(settings: Settings) -> sa.Engine:
+    """Open, or make, the database that --database names; raises OSError with the remedy."""
+    path = settings.data_dir / "accounts.sqlite3"
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    engine = _sqlite(path)
+    try:
+        with engine.begin() as connection:
+            connection.execute(sa.schema.CreateTable(_accounts, if_not_exists=True))
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise OSError(
+            f"{path} could not be opened ({error.__cause__ or error}); "
+            "put back a copy of it, or move it away to begin with no accounts"
+        ) from error
+    return engine
+
+
+def _sqlite(path: Path) -> sa.Engine:
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": _LOCKED_FOR},
+        pool_size=_WORKERS,
+    )
+
+    def configure(connection: sqlite3.Connection, _: Any) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    sa.event.listen(engine, "connect", configure)
+    return engine
 
 
 class Accounts:
-    """placeholder"""
+    """Who may sign in. All work is done by a few threads, and a bounded number may wait for them.
+
+    Every method raises AccountsUnavailable when too many wait or the database fails.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self.users: dict[str, str] = {}
+        self._passwords = Passwords()
+        self._engine = open_engine(settings)
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="accounts")
+        self._turns = asyncio.Semaphore(_WORKERS)
+        self._in_line = 0
 
-    async def register(self, name: str, password: str) -> str:
-        self.users[name] = password
-        return name
+    async def register(
+        self, name: str, password: str, *, admit: Callable[[], None] | None = None
+    ) -> str:
+        """Make an account and return its name as it is stored; raises InvalidAccount.
 
-    async def verify(self, name: str, password: str) -> str | None:
-        return name if self.users.get(name) == password else None
+        `admit` is asked when its turn has come, and may raise.
+        """
+        name, password = clean_name(name), clean_password(password)
+        return await self._work(lambda: self._insert(name, password), admit)
 
-    async def close(self) -> None: ...
+    async def verify(
+        self, name: str, password: str, *, admit: Callable[[], None] | None = None
+    ) -> str | None:
+        """Return the name as it is stored, or None for a wrong one or a wrong password.
+
+        `admit` is asked when its turn has come, and may raise: what it counts is then at most
+        a handful of calls old, however many came at once.
+        """
+        return await self._work(lambda: self._find(name, password), admit)
 
     async def answers(self) -> bool:
+        """Whether the database can be read."""
+        try:
+            await asyncio.wait_for(self._work(self._ask), _ANSWER_WITHIN)
+        except (AccountsUnavailable, asyncio.TimeoutError):
+            return False
         return True
+
+    async def close(self) -> None:
+        """Finish what the threads have begun and let go of the database."""
+        await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
+        self._engine.dispose()
+
+    async def _work(self, job: Callable[[], T], admit: Callable[[], None] | None = None) -> T:
+        if self._in_line >= _LONGEST_LINE + _WORKERS:
+            raise AccountsUnavailable("Too many people sign in right now; try again in a moment.")
+        self._in_line += 1
+        try:
+            async with self._turns:
+                if admit is not None:
+                    admit()
+                return await asyncio.get_running_loop().run_in_executor(self._pool, job)
+        except SQLAlchemyError as error:
+            log.warning("the database of accounts failed: %s", error.__cause__ or error)
+            raise AccountsUnavailable(
+                "The database of accounts does not answer; try again in a moment."
+            ) from error
+        finally:
+            self._in_line -= 1
+
+    # -- in a worker thread --
+
+    def _insert(self, name: str, password: str) -> str:
+        row = {
+            "key": account_key(name),
+            "name": name,
+            "password_hash": self._passwords.hash(password),
+            "created": time.time(),
+        }
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(sa.insert(_accounts), row)
+        except IntegrityError:
+            raise NameTaken("This name is taken; choose another one.") from None
+        return name
+
+    def _find(self, name: str, password: str) -> str | None:
+        key = account_key(name)
+        with self._engine.connect() as connection:
+            row = connection.execute(
+                sa.select(_accounts.c.name, _accounts.c.password_hash).where(_accounts.c.key == key)
+            ).first()
+        try:
+            password = clean_password(password)
+        except InvalidAccount:
+            # it is nobody's password, and must take as long as one that might be somebody's
+            row, password = None, ""
+        if not self._passwords.verify(row and row.password_hash, password) or row is None:
+            return None
+        if self._passwords.outdated(row.password_hash):
+            self._rehash(key, row.password_hash, password)
+        return str(row.name)
+
+    def _rehash(self, key: str, old: str, password: str) -> None:
+        """Store a hash with today's parameters, unless the password was changed meanwhile."""
+        same = (_accounts.c.key == key) & (_accounts.c.password_hash == old)
+        new = self._passwords.hash(password)
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(sa.update(_accounts).where(same).values(password_hash=new))
+        except SQLAlchemyError as error:
+            # the old hash is still good; the next sign-in tries again
+            log.warning("a password hash could not be renewed: %s", error.__cause__ or error)
+
+    def _ask(self) -> None:
+        with self._engine.connect() as connection:
+            connection.execute(sa.select(_accounts.c.key).limit(1))
+
+
+def _read_password(from_stdin: bool) -> str:
+    """Return the password from one line of standard input, or typed twice at a prompt."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise SettingsError("no terminal to ask for a password; pipe it in with --password-stdin")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("The same again: ") != password:
+        raise InvalidAccount("The two passwords differ; nothing was stored.")
+    return password
+
+
+async def _add(settings: Settings, name: str, password: str) -> str:
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    accounts = Accounts(settings)
+    try:
+        return await accounts.register(name, password)
+    finally:
+        await accounts.close()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return 0, 1 where the account cannot be made, 2 for a wrong call."""
+    parser = argparse.ArgumentParser(prog="python -m app.accounts", allow_abbrev=False)
+    add = parser.add_subparsers(required=True, metavar="add").add_parser("add", help="make one")
+    add.add_argument("name")
+    add.add_argument("--password-stdin", action="store_true", help="read it from standard input")
+    for flag in ("--data-dir", "--database"):
+        add.add_argument(flag, metavar="VALUE", help="as for python -m app")
+    given = parser.parse_args(arguments)
+    flags = {"--data-dir": given.data_dir, "--database": given.database}
+    try:
+        settings = parse_settings(
+            [f"{flag}={value}" for flag, value in flags.items() if value is not None], os.environ
+        )
+        name = asyncio.run(_add(settings, given.name, _read_password(given.password_stdin)))
+    except SettingsError as error:
+        print(f"latchkey: {error}", file=sys.stderr)
+        return 2
+    except (InvalidAccount, AccountsUnavailable, OSError) as error:
+        print(f"latchkey: {error}", file=sys.stderr)
+        return 1
+    print(f"{name} can sign in now (accounts: {settings.database}, data: {settings.data_dir})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import json
 import logging
@@ -190,23 +189,24 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             )
 
 
-@functools.cache
-def _arity(handler: Callable[..., Any]) -> tuple[int, float]:
-    """Return how few and how many positional arguments a handler takes."""
-    few, many = 0, 0.0
-    for parameter in inspect.signature(handler).parameters.values():
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            many = float("inf")
-        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            many += 1
-            few += parameter.default is parameter.empty
-    return few, many
+class _Handler:
+    """A method that handles an event, and how few and how many arguments it takes."""
 
+    __slots__ = ("few", "many", "method")
 
-def _fitting(handler: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Leave out the last arguments that an optional signature does not want."""
-    most = _arity(handler)[1]
-    return arguments if len(arguments) <= most else arguments[: int(most)]
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self.method = method
+        self.few, self.many = 0, 0.0
+        for parameter in inspect.signature(method).parameters.values():
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                self.many = float("inf")
+            elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+                self.many += 1
+                self.few += parameter.default is parameter.empty
+
+    def fitting(self, *arguments: Any) -> tuple[Any, ...]:
+        """Leave out the last arguments that a short signature does not want."""
+        return arguments if len(arguments) <= self.many else arguments[: int(self.many)]
 
 
 class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
@@ -222,6 +222,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         super().__init__(namespace)
         self.services = services
         self._session_ids: dict[str, str] = {}
+        self._handlers: dict[str, _Handler] = {}
 
     def session_for(self, sid: str) -> SessionFor[D]:
         """`await` it to read the session as it is now; `async with` it to edit."""
@@ -241,7 +242,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
 
         A fork may override it; raising SessionEnded closes the connection.
         """
-        self.services.sessions.touch(await self.session_for(sid))
+        await self.services.sessions.active(self._session_id(sid))
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
         """Dispatch one event (python-socketio calls this)."""
@@ -264,17 +265,23 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             return {"error": "internal error"}
 
     async def _event(self, event: str, sid: str, *args: Any) -> Any:
-        handler = getattr(self, "on_" + event, None)
+        handler = self._handler(event)
         if handler is None:
             log.info("unknown event %r in namespace %s", event[:100], self.namespace)
             return {"error": "unknown event"}
-        few, many = _arity(handler)
-        if not few <= len(args) + 1 <= many:
+        if not handler.few <= len(args) + 1 <= handler.many:
             log.info("event %r came with %d arguments", event[:100], len(args))
             return {"error": f"{event} does not take {len(args)} arguments"}
         await self.before_event(sid, event)
-        result = handler(sid, *args)
+        result = handler.method(sid, *args)
         return await result if inspect.isawaitable(result) else result
+
+    def _handler(self, event: str) -> _Handler | None:
+        """Return the method of an event, remembered only where there is one."""
+        handler = self._handlers.get(event)
+        if handler is None and (method := getattr(self, "on_" + event, None)) is not None:
+            handler = self._handlers[event] = _Handler(method)
+        return handler
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> Any:
         session_id = environ["latchkey.session_id"]
@@ -286,9 +293,9 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             raise ConnectionRefused("unauthorized")
         self._session_ids[sid] = session_id
         await self.enter_room(sid, session_room(session_id))
-        handler = getattr(self, "on_connect", None)
+        handler = self._handler("connect")
         try:
-            accepted = handler and handler(*_fitting(handler, (sid, environ, auth)))
+            accepted = handler and handler.method(*handler.fitting(sid, environ, auth))
             if inspect.isawaitable(accepted):
                 accepted = await accepted
         except BaseException:
@@ -299,10 +306,10 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         return accepted
 
     async def _disconnect(self, sid: str, reason: str = "") -> None:
-        handler = getattr(self, "on_disconnect", None)
+        handler = self._handler("disconnect")
         try:
             if handler is not None:
-                result = handler(*_fitting(handler, (sid, reason)))
+                result = handler.method(*handler.fitting(sid, reason))
                 if inspect.isawaitable(result):
                     await result
         except SessionEnded:

@@ -68,13 +68,14 @@ class Codec(Generic[D]):
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidData(f"{self._culprit(data)}{error}; nothing was stored") from None
 
-    def checked(self, data: D) -> tuple[bytes, D]:
-        """Encode, and make sure that it can be read back: (encoded, its snapshot)."""
+    def checked(self, data: D) -> bytes:
+        """Encode, and make sure that the types are right; raises InvalidData."""
         encoded = self.encode(data)
         try:
-            return encoded, self.snapshot(encoded)
+            self.snapshot(encoded)
         except InvalidData as error:
             raise InvalidData(f"{error}; nothing was stored") from None
+        return encoded
 
     def _decode(self, decoder: msgspec.msgpack.Decoder[D], encoded: bytes) -> D:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 from app.session import Reason
@@ -51,7 +51,7 @@ class Connections:
         """Return how many connections a session has in this process."""
         return len(self._by_session.get(session_id, ()))
 
-    def session_ids(self) -> Iterable[str]:
+    def session_ids(self) -> Collection[str]:
         """Return the ids of the sessions that have connections in this process."""
         return self._by_session.keys()
 

@@ -18,6 +18,7 @@ log = logging.getLogger("latchkey.expiry")
 _RECONCILE_EVERY = 30.0  # seconds
 _BATCH = 500
 _PURGE_AT_ONCE = 200
+_MOST_IDLE = 1000  # deadlines of sessions without connections that may lie in the queue
 _PURGE_EVERY = 10.0  # seconds, so that an idle server leaves its disk alone
 
 
@@ -71,6 +72,7 @@ class Expiry:
         """End what is due now, and from time to time reconcile and purge."""
         await self._sessions.flush()
         now = self._sessions.clock()
+        self._drop_idle()
         await self._end_due(now)
         # a clock may also be set back
         if not 0 <= now - self._reconciled < _RECONCILE_EVERY:
@@ -94,6 +96,14 @@ class Expiry:
             for session_id in due:
                 self.watch(session_id, now)
             raise
+
+    def _drop_idle(self) -> None:
+        """Forget sessions without connections once they are most of the queue."""
+        connected = len(self._connections.session_ids())
+        if len(self._queue) > 2 * connected + _MOST_IDLE:
+            self._queue = [item for item in self._queue if self._connections.count(item[1])]
+            heapq.heapify(self._queue)
+            self._watched = {session_id for _, session_id in self._queue}
 
     async def reconcile(self) -> None:
         """Close what hangs on records that somebody removed behind this process's back."""

@@ -72,8 +72,7 @@ class Session(Generic[D]):
         self._may_create = may_create
         self._edit: Edit[D] | None = None
         self.record = record
-        self._encoded = sessions.blank if record is None else record.data
-        self.data: D = sessions.codec.snapshot(self._encoded)
+        self._show(sessions.blank if record is None else record.data)
 
     def __bool__(self) -> bool:
         return self.record is not None
@@ -121,11 +120,17 @@ class Session(Generic[D]):
                 "write `async with self.session as data:` around it"
             )
 
+    def _show(self, encoded: bytes) -> None:
+        codec = self._sessions.codec
+        self.data: D = codec.snapshot(encoded)
+        # encoded anew, since an older release may have written the same data otherwise
+        self._encoded = codec.encode(self.data)
+
     async def __aenter__(self) -> D:
         self.check_unchanged()
         if self._edit is not None and self.record is None:
             raise RuntimeError("this session is already open in a block; use that block's data")
-        edit = Edit(self._sessions, self.record.id if self.record is not None else None)
+        edit = Edit(self._sessions, self.id)
         if self.record is None:
             if self._may_create is not None:
                 self._may_create()
@@ -149,17 +154,16 @@ class Session(Generic[D]):
         record = await edit.commit(self._address, self._agent)
         if record is not None:
             self.record = record
-            self._encoded = record.data
-            self.data = edit.snapshot
+            self._show(record.data)
 
 
 class Edit(Generic[D]):
     """One block that changes a session: lock and reload, then compare, write and unlock."""
 
-    __slots__ = ("_before", "_draft", "_lease", "_session_id", "_sessions", "active", "snapshot")
+    __slots__ = ("_before", "_draft", "_lease", "_session_id", "_sessions", "active")
 
-    def __init__(self, sessions: Sessions[D], session_id: str | None) -> None:
-        """Prepare to edit this session, or for None the one that `commit` will create."""
+    def __init__(self, sessions: Sessions[D], session_id: str) -> None:
+        """Prepare to edit this session, or for an empty id the one that `commit` will create."""
         self._sessions = sessions
         self._session_id = session_id
         self._lease: Lease | None = None
@@ -172,7 +176,7 @@ class Edit(Generic[D]):
         the same session, where waiting for the lock would never end.
         """
         outer = [edit for edit in _open_edits.get() if edit.active]
-        if self._session_id is None:
+        if not self._session_id:
             self._before = self._sessions.blank
         else:
             if any(edit._session_id == self._session_id for edit in outer):
@@ -183,8 +187,11 @@ class Edit(Generic[D]):
             self._lease = await self._sessions.store.lock(self._session_id)
             self._before = (await self._sessions.living(self._lease)).data
         codec = self._sessions.codec
-        self._draft = codec.draft(self._before)
-        self.snapshot = self._draft
+        try:
+            self._draft = codec.draft(self._before)
+        except InvalidData as error:
+            await self.abandon()
+            raise await self._sessions.unreadable(self._session_id, error) from None
         # a record that an older release wrote may encode otherwise, though nothing changed
         self._before = codec.encode(self._draft)
         self.active = True
@@ -204,7 +211,7 @@ class Edit(Generic[D]):
         """
         sessions = self._sessions
         try:
-            encoded, self.snapshot = sessions.codec.checked(self._draft)
+            encoded = sessions.codec.checked(self._draft)
         except BaseException:
             await self.abandon()
             raise
@@ -218,12 +225,10 @@ class Edit(Generic[D]):
         if encoded == self._before:
             await self._lease.release()
             return record
-        changed = sessions.changed(record, encoded)
         try:
-            await self._lease.save(changed)
+            return await self._lease.save(encoded)
         except RecordGone:
             raise SessionEnded(record.id) from None
-        return changed
 
 
 class SessionFor(Generic[D]):
@@ -306,7 +311,22 @@ class Sessions(Generic[D]):
         if reason is not None:
             await self.end(session_id, reason)
             return None
-        return Session(self, record)
+        try:
+            return Session(self, record)
+        except InvalidData as error:
+            await self.unreadable(session_id, error)
+            return None
+
+    async def active(self, session_id: str) -> None:
+        """Note that the client of this session did something; raises SessionEnded."""
+        record = await self.store.load(session_id)
+        if record is None:
+            raise SessionEnded(session_id)
+        reason = self.over(record)
+        if reason is not None:
+            await self.end(session_id, reason)
+            raise SessionEnded(session_id)
+        self._touch(record)
 
     async def get(self, session_id: str) -> Session[D]:
         """Return the living session of this id; raises SessionEnded."""
@@ -375,8 +395,11 @@ class Sessions(Generic[D]):
     def touch(self, session: Session[D]) -> None:
         """Note that the client did something; the store hears of it within `coalescing` s."""
         if session.record is not None:
-            now = self.clock()
-            self._touched[session.id] = (now, self._deadline(session.record.created, now))
+            self._touch(session.record)
+
+    def _touch(self, record: Record) -> None:
+        now = self.clock()
+        self._touched[record.id] = (now, self._deadline(record.created, now))
 
     async def flush(self, *, now: bool = False) -> None:
         """Write the touches that have gathered, when that is due or `now` is set."""
@@ -398,17 +421,6 @@ class Sessions(Generic[D]):
     def deadline(self, record: Record) -> float:
         """When this session is over unless it is touched; infinity: never."""
         return self._deadline(record.created, self.seen(record))
-
-    def changed(self, record: Record, encoded: bytes) -> Record:
-        """Return the record with other data, ready to be saved."""
-        seen = self.seen(record)
-        return msgspec.structs.replace(
-            record,
-            data=encoded,
-            seen=seen,
-            expires=self._deadline(record.created, seen),
-            version=record.version + 1,
-        )
 
     # -- ending --
 
@@ -436,16 +448,15 @@ class Sessions(Generic[D]):
             await self.announce(record.id, self.reason(record), record)
         return over
 
+    async def unreadable(self, session_id: str, error: InvalidData) -> SessionEnded:
+        """End a session whose stored data fits its record no more; return what to raise."""
+        log.error("a stored session does not fit its record any more and is ended: %s", error)
+        await self.end(session_id, "revoked")
+        return SessionEnded(session_id)
+
     def over(self, record: Record) -> Reason | None:
-        """Return why this session may not be used any more, or None while it may."""
-        if self.clock() >= self.deadline(record):
-            return self.reason(record)
-        try:
-            self.codec.draft(record.data)
-        except InvalidData as error:
-            log.error("a stored session does not fit its record any more and is ended: %s", error)
-            return "revoked"
-        return None
+        """Return which limit this session has reached, or None while it may be used."""
+        return self.reason(record) if self.clock() >= self.deadline(record) else None
 
     def reason(self, record: Record) -> Reason:
         """Tell which limit has ended, or will end, this session."""

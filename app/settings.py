@@ -241,12 +241,14 @@ def _parser(fields: Sequence[dataclasses.Field[Any]]) -> argparse.ArgumentParser
     )
     for field in fields:
         shown = field.metadata["default"] or "none"
+        # a bare --cookie-partitioned reads as yes
+        bare: dict[str, Any] = (
+            {"nargs": "?", "const": "yes"} if field.metadata["parse"] is _yes_no else {}
+        )
         parser.add_argument(
             _flag(field.name),
             metavar="VALUE",
-            # a bare --cookie-partitioned reads as yes
-            nargs="?" if field.metadata["parse"] is _yes_no else None,
-            const="yes",
+            **bare,
             help=f"{field.metadata['meaning']} (default: {shown})".replace("%", "%%"),
         )
     return parser

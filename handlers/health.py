@@ -1,20 +1,19 @@
 """What a load balancer asks: is this process alive, and can it serve?"""
 
-from tornado.web import RequestHandler
-
 from app.lookup import SessionLookup
+from app.security import SecurityHeaders
 from app.stores import StoreError
 from handlers.session import SessionData
 
 
-class AliveHandler(RequestHandler):
+class AliveHandler(SecurityHeaders):
     """200 while the loop runs."""
 
     def get(self) -> None:
         self.write({"status": "alive"})
 
 
-class ReadyHandler(SessionLookup[SessionData]):
+class ReadyHandler(SecurityHeaders, SessionLookup[SessionData]):
     """200 when the store and the database answer and the process is not stopping, else 503."""
 
     async def get(self) -> None:

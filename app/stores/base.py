@@ -25,6 +25,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     user_agent: str = ""
     version: int = 1
 
+    def with_data(self, data: bytes) -> Record:
+        """Return the next version of this record, which holds other data."""
+        return msgspec.structs.replace(self, data=data, version=self.version + 1)
+
 
 class StoreError(Exception):
     """A store could not do what was asked."""
@@ -56,8 +60,8 @@ class Lease(Protocol):
     def record(self) -> Record | None:
         """The record, or None where the store has none of that id."""
 
-    async def save(self, record: Record) -> None:
-        """Write the record over the one that was read and give the lock back.
+    async def save(self, data: bytes) -> Record:
+        """Write other data, give the lock back and return the record as it is now.
 
         Returns when the change is as durable as the store makes it. Raises RecordGone,
         LeaseLost or StoreUnavailable, each without having written.

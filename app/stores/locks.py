@@ -22,22 +22,30 @@ class Locks:
         if waiting is None:
             self._waiting[session_id] = deque()
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
         waiting.append(turn)
+        timer = loop.call_later(self._patience, self._give_up, turn)
         try:
-            await asyncio.wait_for(turn, self._patience)
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():
-                # the lock was handed over in the same turn in which the wait was given up
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                # the lock was handed over in the same turn of the loop that cancelled us
                 self.release(session_id)
             elif turn in waiting:
                 waiting.remove(turn)
-            if isinstance(error, asyncio.TimeoutError):
-                raise StoreBusy(
+            raise
+        finally:
+            timer.cancel()
+
+    def _give_up(self, turn: asyncio.Future[None]) -> None:
+        if not turn.done():
+            turn.set_exception(
+                StoreBusy(
                     f"another edit of this session took longer than {self._patience:g} s; "
                     "try again, and keep slow work outside of the session's block"
-                ) from None
-            raise
+                )
+            )
 
     def release(self, session_id: str) -> None:
         """Give the lock to the next in the queue, or drop it."""

@@ -84,21 +84,16 @@ class MemoryLease:
         self._id = session_id
         self.record = store._records.get(session_id)
 
-    async def save(self, record: Record) -> None:
+    async def save(self, data: bytes) -> Record:
         try:
             current = self._store._records.get(self._id)
             if current is None:
                 raise RecordGone(self._id)
             if self.record is None or current.version != self.record.version:
                 raise LeaseLost(self._id)
-            self._store._put(
-                msgspec.structs.replace(
-                    record,
-                    # a touch may have come in since the lock was had
-                    seen=max(record.seen, current.seen),
-                    expires=max(record.expires, current.expires),
-                )
-            )
+            record = current.with_data(data)
+            self._store._records[self._id] = record
+            return record
         finally:
             self._store._locks.release(self._id)
 

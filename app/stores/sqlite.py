@@ -37,11 +37,8 @@ CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (user) WHERE user IS NOT
 _COLUMNS = "id, data, created, seen, expires, user, remote_address, user_agent, version"
 _LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE id = ?"  # noqa: S608 (constants only)
 _INSERT = f"INSERT INTO sessions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-_UPDATE = (
-    "UPDATE sessions SET data = ?, seen = max(seen, ?), expires = max(expires, ?), user = ?, "
-    "remote_address = ?, user_agent = ?, version = ? WHERE id = ? AND version = ?"
-)
-_LOCKED_FOR = 2.0  # seconds that a write waits for another program to unlock the file
+_UPDATE = "UPDATE sessions SET data = ?, version = version + 1 WHERE id = ? AND version = ?"
+_MOST_CACHED = 20_000  # records, of about half a kilobyte each
 _IDS_AT_ONCE = 500  # SQLite's oldest bound on parameters of one statement is 999
 
 _Row = tuple[str, bytes, float, float, float, "str | None", str, str, int]
@@ -67,9 +64,7 @@ def _record(row: _Row) -> Record:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=_LOCKED_FOR, isolation_level=None, check_same_thread=False
-    )
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     return connection
@@ -92,8 +87,10 @@ def _own(path: Path) -> int:
 class SqliteStore:
     """A SessionStore in one SQLite file.
 
-    Reads run on the event loop's thread: one indexed row out of SQLite's page cache costs less
-    than handing the question to a thread would. Writes go to the writer thread.
+    Since this process owns the file, it may remember what it read and wrote: `load` and `lock`
+    answer from memory where they can, `load_many` always from the file, so that the periodic
+    callback notices what somebody removed by hand. Reads run on the event loop's thread: one
+    indexed row out of SQLite's page cache costs less than handing the question to a thread.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,10 +110,25 @@ class SqliteStore:
             ) from error
         self._writes = GroupCommit(writer, path.name)
         self._locks = Locks()
+        self._cache: dict[str, Record] = {}
 
     async def load(self, session_id: str) -> Record | None:
-        rows = self._read(_LOAD, (session_id,))
-        return _record(rows[0]) if rows else None
+        return self._load(session_id)
+
+    def _load(self, session_id: str) -> Record | None:
+        record = self._cache.get(session_id)
+        if record is None:
+            rows = self._read(_LOAD, (session_id,))
+            if rows:
+                record = _record(rows[0])
+                self._remember(record)
+        return record
+
+    def _remember(self, record: Record) -> None:
+        if len(self._cache) >= _MOST_CACHED:
+            # the one that was read first; those in use come back with their next read
+            del self._cache[next(iter(self._cache))]
+        self._cache[record.id] = record
 
     async def load_many(self, session_ids: Sequence[str]) -> dict[str, Record]:
         found: dict[str, Record] = {}
@@ -128,6 +140,9 @@ class SqliteStore:
                 ids,
             )
             found.update((row[0], _record(row)) for row in rows)
+        for session_id in session_ids:
+            if session_id not in found:
+                self._cache.pop(session_id, None)
         return found
 
     async def save(self, record: Record) -> None:
@@ -149,7 +164,8 @@ class SqliteStore:
         await self._write(
             lambda connection: connection.executemany(
                 "UPDATE sessions SET seen = ?, expires = ? WHERE id = ?", values
-            )
+            ),
+            forget=list(seen),
         )
 
     async def destroy(self, session_id: str) -> Record | None:
@@ -158,16 +174,15 @@ class SqliteStore:
             connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
             return _record(row) if row else None
 
-        return await self._write(work)
+        return await self._write(work, forget=[session_id])
 
     async def lock(self, session_id: str) -> SqliteLease:
         await self._locks.acquire(session_id)
         try:
-            rows = self._read(_LOAD, (session_id,))
+            return SqliteLease(self, session_id, self._load(session_id))
         except BaseException:
             self._locks.release(session_id)
             raise
-        return SqliteLease(self, session_id, _record(rows[0]) if rows else None)
 
     async def of_user(self, user: str) -> list[Record]:
         rows = self._read(
@@ -194,7 +209,7 @@ class SqliteStore:
                 ).rowcount
             ]
 
-        return await self._write(work)
+        return await self._write(work, forget=[row[0] for row in due])
 
     async def ping(self) -> None:
         self._read("SELECT 1", ())
@@ -214,8 +229,16 @@ class SqliteStore:
                 f"{self._path.name} could not be read ({error}); try again"
             ) from error
 
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._writes.submit(work)
+    async def _write(
+        self, work: Callable[[sqlite3.Connection], T], forget: Sequence[str] = ()
+    ) -> T:
+        """Run one write and return once it is on disk; then read these ids anew."""
+
+        def after(result: T | None) -> None:
+            for session_id in forget:
+                self._cache.pop(session_id, None)
+
+        return await self._writes.submit(work, after)
 
 
 class SqliteLease:
@@ -228,34 +251,30 @@ class SqliteLease:
         self._id = session_id
         self.record = record
 
-    async def save(self, record: Record) -> None:
-        read = self.record.version if self.record is not None else 0
-        values = (
-            record.data,
-            record.seen,
-            record.expires,
-            record.user,
-            record.remote_address,
-            record.user_agent,
-            record.version,
-            self._id,
-            read,
-        )
+    async def save(self, data: bytes) -> Record:
+        read = self.record
+        values = (data, self._id, 0 if read is None else read.version)
 
-        def work(connection: sqlite3.Connection) -> bool:
-            """Return whether there still is such a record; raise LeaseLost where it is another."""
-            if connection.execute(_UPDATE, values).rowcount:
-                return True
-            if connection.execute(_LOAD, (self._id,)).fetchone():
+        def work(connection: sqlite3.Connection) -> Record | None:
+            """Return the record as it is now; None where it is gone."""
+            updated = connection.execute(_UPDATE, values).rowcount
+            row = connection.execute(_LOAD, (self._id,)).fetchone() if not updated else None
+            if row:
                 raise LeaseLost(self._id)
-            return False
+            return read.with_data(data) if updated and read is not None else None
 
-        # the lock outlives a cancelled caller until its write is over
-        if not await self._store._writes.submit(work, after=self._unlock):
+        # also for a cancelled caller the lock is kept until the write is over
+        record = await self._store._writes.submit(work, self._written)
+        if record is None:
             raise RecordGone(self._id)
+        return record
 
     async def release(self) -> None:
-        self._unlock()
+        self._store._locks.release(self._id)
 
-    def _unlock(self) -> None:
+    def _written(self, record: Record | None) -> None:
+        cached = self._store._cache.pop(self._id, None)
+        # where a touch came in between, the next reader gets both from the file
+        if record is not None and cached is self.record:
+            self._store._remember(record)
         self._store._locks.release(self._id)

@@ -1,0 +1,65 @@
+"""The browser's Socket.IO client: which one, what it must hash to, and where pages find it.
+
+`setup.py` imports this file while it builds, so it needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+log = logging.getLogger("latchkey.assets")
+
+PACKAGE = "socket.io-client"  # on npm
+VERSION = "4.8.4"
+FILE = "dist/socket.io.min.js"  # in the package
+# of npm's file, which is byte for byte what the project's CDN serves (W3C Subresource Integrity)
+INTEGRITY = "sha384-fBrXvbDtHoeKWJ/hcA6M+YGueiDW+h45I7V6F2kD1S8bOkrF9rZYPLVkCR6BLR/1"
+CDN = f"https://cdn.socket.io/{VERSION}/socket.io.min.js"
+LOCAL = "vendor/socket.io.min.js"  # in the static folder
+
+
+class Script(NamedTuple):
+    """A script for a page: `src`, and `integrity` where another host serves it."""
+
+    url: str
+    integrity: str | None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What the Content-Security-Policy must allow beside 'self': at most this one file."""
+        return () if self.integrity is None else (self.url,)
+
+
+def is_client(content: bytes) -> bool:
+    """Whether these bytes are the client that was pinned, unchanged."""
+    digest = base64.b64encode(hashlib.sha384(content).digest()).decode()
+    return f"sha384-{digest}" == INTEGRITY
+
+
+def client_script(static: Path) -> Script:
+    """Return the client that `setup.py` put into the static folder, else the CDN's."""
+    try:
+        content = (static / LOCAL).read_bytes()
+    except OSError:
+        log.info(
+            "there is no %s, so pages load the Socket.IO client from %s; "
+            "to serve it from here, install npm and run pip install -e . again",
+            static / LOCAL,
+            CDN,
+        )
+        return Script(CDN, INTEGRITY)
+    if not is_client(content):
+        log.warning(
+            "%s is not %s %s, so pages load it from %s; delete the file and run "
+            "pip install -e . again",
+            static / LOCAL,
+            PACKAGE,
+            VERSION,
+            CDN,
+        )
+        return Script(CDN, INTEGRITY)
+    return Script(f"/static/{LOCAL}?v={VERSION}", None)
