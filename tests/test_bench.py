@@ -196,25 +196,33 @@ def test_a_refused_handshake_is_an_error_with_the_answer_in_it():
         client.close()
 
 
-@pytest.mark.parametrize("name", ["node", "node-redis", "stock", "uvicorn"])
-def test_a_page_and_a_socket_of_a_rival_count_in_one_session(start, name):
+EVERYBODY = ["latchkey", "latchkey-sqlite", "node", "node-redis", "stock", "uvicorn"]
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_everybody_counts_pages_and_sockets_in_one_session_and_tells_the_others(start, name):
     """Else the bench would compare unequal work."""
     server = start(name)
     with Crowd[HttpClient]() as pages, Crowd[SocketClient]() as sockets:
         page = pages.add(HttpClient(server.port))
         pages.repeat(0)
         assert page.body == b"1"
-        (client,) = open_sockets(sockets, server.port, 1, [page.cookie])
-        sockets.repeat(0)
+        client, other = open_sockets(sockets, server.port, 2, [page.cookie])
+        client.send(client.request)
+        sockets.until(
+            lambda: bool(client.last and other.last), "an ack, and an event for the other"
+        )
         assert client.last == b"430[2]"
+        assert other.last == b'42["current count",2]'
         pages.repeat(0)
         assert page.body == b"3"
-        sockets.until(lambda: client.events == 1, "the event that a page's change sends")
-        assert client.last == b'42["current count",3]'
+        sockets.until(lambda: client.events == 1 and other.events == 2, "a page's change")
+        assert client.last == other.last == b'42["current count",3]'
 
 
-def test_the_recipe_stores_the_session_of_a_handshake_before_its_cookie_leaves(start):
-    server = start("node")
+@pytest.mark.parametrize("name", ["latchkey", "node"])
+def test_a_handshake_stores_its_session_before_the_cookie_leaves(start, name):
+    server = start(name)
     with Crowd[SocketClient]() as sockets, Crowd[HttpClient]() as pages:
         (client,) = open_sockets(sockets, server.port, 1)
         sockets.repeat(0)
@@ -223,9 +231,10 @@ def test_the_recipe_stores_the_session_of_a_handshake_before_its_cookie_leaves(s
         assert page.body == b"2"
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.key != "hold"], ids=lambda row: row.key)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
 def test_one_tiny_round_of_every_row_gives_figures(start, servers, row):
-    names = [name for name in ("node", "node-redis", "stock") if name in row.contestants]
+    here = ("latchkey", "latchkey-limits", "node", "node-redis", "stock")
+    names = [name for name in here if name in row.contestants]
     for name in names:
         start(name)
     result = run_row(row, names, servers, 1, TINY, lambda sentence: None)

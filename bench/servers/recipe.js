@@ -58,7 +58,11 @@ function makeServer(store) {
       request.session.reload((gone) => {
         if (gone) return socket.disconnect(true);
         const count = (request.session.count += 1);
-        request.session.save((failed) => (failed ? socket.disconnect(true) : ack(count)));
+        request.session.save((failed) => {
+          if (failed) return socket.disconnect(true);
+          socket.to(request.session.id).emit("current count", count);
+          ack(count);
+        });
       });
     });
   });

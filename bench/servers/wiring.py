@@ -48,5 +48,6 @@ def wire(sio: socketio.AsyncServer, sessions: Sessions, cookie: Any) -> None:
     @sio.event
     async def incr(sid: str) -> int:
         kept = await sio.get_session(sid)
-        _, count = await sessions.increment(kept["session_id"])
+        session_id, count = await sessions.increment(kept["session_id"])
+        await sio.emit("current count", count, room=session_id, skip_sid=sid)
         return count
