@@ -144,9 +144,10 @@ def handshakes(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
         # other addresses each time: 600 handshakes a minute from one are what the limits allow
         addresses = sources(sizes.handshakes, 100, next(made) * sizes.handshakes // 100)
         with Crowd[SocketClient]() as crowd:
-            start, before = time.perf_counter(), server.cpu()
+            before, start = server.cpu(), time.perf_counter()
             open_sockets(crowd, server.port, sizes.handshakes, addresses=addresses)
-            cpu, seconds = server.cpu() - before, time.perf_counter() - start
+            seconds = time.perf_counter() - start
+            cpu = server.cpu() - before
         return {"cpu_us": cpu / sizes.handshakes * 1e6, "ops_per_s": sizes.handshakes / seconds}
 
     _warm(measure, sizes.warm)
@@ -219,11 +220,12 @@ def room(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
         pages.add(HttpClient(server.port, cookie=cookies[0]))
 
         def measure() -> Figures:
-            start, before = time.perf_counter(), server.cpu()
+            before, start = server.cpu(), time.perf_counter()
             for _ in range(sizes.emits):
                 pages.repeat(0)
                 _deliver(room)
-            cpu, seconds = server.cpu() - before, time.perf_counter() - start
+            seconds = time.perf_counter() - start
+            cpu = server.cpu() - before
             deliveries = sizes.emits * sizes.room
             return {"cpu_us": cpu / deliveries * 1e6, "ops_per_s": deliveries / seconds}
 
@@ -251,7 +253,7 @@ def idle(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
         crowd.rest(sizes.settle)
 
         def measure() -> Figures:
-            start, before = time.perf_counter(), server.cpu()
+            before, start = server.cpu(), time.perf_counter()
             crowd.rest(sizes.idle_seconds)
             busy = (server.cpu() - before) / (time.perf_counter() - start)
             if crowd.closed():
@@ -272,7 +274,7 @@ def hold(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
             crowd.rest(sizes.idle_seconds + 2)
             lost = crowd.closed()
             unanswered = sum(client.heartbeats == 0 for client in held)
-            start, before = time.perf_counter(), server.cpu()
+            before, start = server.cpu(), time.perf_counter()
             _log_out(server.port, crowd, held)
             crowd.rest(2)
             cpu, seconds = server.cpu() - before, time.perf_counter() - start - 2

@@ -77,7 +77,12 @@ class Server:
         return lines[-1] if lines else "it said nothing."
 
     def cpu(self) -> float:
-        """Seconds of CPU so far: user and system, all threads, in nanoseconds and not in ticks."""
+        """Seconds of CPU so far: user and system, all threads, finer than the clock's ticks.
+
+        The kernel adds what a thread has run when it comes off its core or at a tick, so a server
+        gets a moment to come to rest first.
+        """
+        time.sleep(0.01)
         return time.clock_gettime(self._cpu_clock)
 
     def resident(self) -> int:
