@@ -15,13 +15,13 @@ class LoadError(Exception):
     """A server answered what it should not, or closed; figures would mean nothing."""
 
 
-def frame(text: bytes) -> bytes:
-    """A masked WebSocket text frame (RFC 6455, section 5.2) of up to 125 bytes."""
-    masked = bytes(byte ^ MASK[index % 4] for index, byte in enumerate(text))
-    return bytes((0x81, 0x80 | len(text))) + MASK + masked
+def frame(payload: bytes, first: int = 0x81) -> bytes:
+    """A masked WebSocket frame (RFC 6455, section 5.2) of up to 125 bytes, text if not said."""
+    masked = bytes(byte ^ MASK[index % 4] for index, byte in enumerate(payload))
+    return bytes((first, 0x80 | len(payload))) + MASK + masked
 
 
-PONG = frame(b"3")
+HEARTBEAT = frame(b"3")
 JOIN = frame(b"40")
 INCREMENT = frame(b'420["incr"]')
 
@@ -170,8 +170,10 @@ class SocketClient(Client):
         return acks
 
     def _packet(self, first: int, payload: bytes) -> int:
-        if first != 0x81:
-            self.closed = True  # a close frame; nothing else than text is ever sent to this client
+        if first == 0x89:
+            self.send(frame(payload, 0x8A))  # uvicorn pings below Engine.IO's own heartbeat
+        elif first == 0x88:
+            self.closed = True
         elif payload[:2] == b"43":
             self.last = payload
             return 1
@@ -180,7 +182,7 @@ class SocketClient(Client):
             self.events += 1
         elif payload == b"2":
             self.heartbeats += 1
-            self.send(PONG)
+            self.send(HEARTBEAT)
         elif payload[:1] == b"0":
             self.send(JOIN)
         elif payload[:2] == b"40":

@@ -126,12 +126,19 @@ def increments(clients: int) -> Field:
 
 @contextmanager
 def posts(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
+    """New connections each time: Node and uvicorn close those that were idle for 5 s."""
     server = servers.warm(name)
-    with Crowd[HttpClient]() as crowd:
-        for _ in range(50):
-            crowd.add(HttpClient(server.port))
-        crowd.repeat(sizes.warm)
-        yield lambda: loaded(server, lambda: crowd.repeat(sizes.seconds))
+    cookies = session_cookies(server.port, 50)
+
+    def measure(seconds: float) -> Figures:
+        with Crowd[HttpClient]() as crowd:
+            for cookie in cookies:
+                crowd.add(HttpClient(server.port, cookie=cookie))
+            crowd.repeat(0)
+            return loaded(server, lambda: crowd.repeat(seconds))
+
+    measure(sizes.warm)
+    yield lambda: measure(sizes.seconds)
 
 
 @contextmanager
@@ -215,17 +222,18 @@ def room(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
     """Each `POST /incr` of a session emits `current count` to all sockets of that session."""
     server = servers.warm(name)
     cookies = session_cookies(server.port, 1)
-    with Crowd[SocketClient]() as room, Crowd[HttpClient]() as pages:
+    with Crowd[SocketClient]() as room:
         open_sockets(room, server.port, sizes.room, cookies)
-        pages.add(HttpClient(server.port, cookie=cookies[0]))
 
         def measure() -> Figures:
-            before, start = server.cpu(), time.perf_counter()
-            for _ in range(sizes.emits):
-                pages.repeat(0)
-                _deliver(room)
-            seconds = time.perf_counter() - start
-            cpu = server.cpu() - before
+            with Crowd[HttpClient]() as pages:
+                pages.add(HttpClient(server.port, cookie=cookies[0]))
+                before, start = server.cpu(), time.perf_counter()
+                for _ in range(sizes.emits):
+                    pages.repeat(0)
+                    _deliver(room)
+                seconds = time.perf_counter() - start
+                cpu = server.cpu() - before
             deliveries = sizes.emits * sizes.room
             return {"cpu_us": cpu / deliveries * 1e6, "ops_per_s": deliveries / seconds}
 

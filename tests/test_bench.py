@@ -185,6 +185,18 @@ def test_a_client_reads_the_same_however_the_bytes_are_cut(step):
     assert sent.endswith(frame(b"40") + frame(b"3"))
 
 
+def test_a_client_answers_a_websocket_ping_and_stays_open():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = SocketClient(listening.getsockname()[1])
+        server, _ = listening.accept()
+        with server:
+            server.sendall(b"HTTP/1.1 101 Switching\r\n\r\n\x89\x02hi")
+            client.receive()
+            assert server.recv(65536).endswith(frame(b"hi", 0x8A))
+        assert not client.closed
+        client.close()
+
+
 def test_a_refused_handshake_is_an_error_with_the_answer_in_it():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         client = SocketClient(listening.getsockname()[1])
