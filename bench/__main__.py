@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import signal
 import sys
@@ -63,6 +64,8 @@ def main() -> int:
     sizes = QUICK if options.quick else FULL
     raise_descriptor_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are stopped
+    if os.getloadavg()[0] > (os.cpu_count() or 1) / 2:
+        _progress("This machine is busy with something else; the figures will be too high.")
     began = time.monotonic()
     results: list[Result] = []
     with Servers() as servers:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from os import cpu_count
+from os import cpu_count, getloadavg
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": models[0] if models else platform.machine(),
         "cores": cpu_count(),
+        "load": getloadavg()[0],  # at the end, the bench's own load included
         "system": f"{platform.system()} {platform.release()}",
         "python": sys.version.split()[0],
         "node": _node_version(),

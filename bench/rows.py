@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench import measures
+from bench import connections, work
+from bench.measures import Field
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Row:
     figure: str  # the key of the figure that is compared
     unit: str
     contestants: Sequence[str]
-    field: measures.Field
+    field: Field
     targets: Sequence[Target]
     together: bool = True  # rounds interleave the contestants; else one contestant after another
     fresh: bool = False  # a round starts servers and fills them: `--quick` makes one
@@ -44,7 +45,7 @@ ROWS = (
         "cpu_us",
         "µs",
         (*LATCHKEYS, *RIVALS),
-        measures.increments(50),
+        work.increments(50),
         (
             Target("latchkey", "node", 0.8),
             Target("latchkey-sqlite", "node", 1.25),
@@ -58,7 +59,7 @@ ROWS = (
         "cpu_us",
         "µs",
         ("latchkey-redis", "node-redis"),
-        measures.increments(50),
+        work.increments(50),
         (Target("latchkey-redis", "node-redis", 0.7),),
     ),
     Row(
@@ -68,7 +69,7 @@ ROWS = (
         "cpu_us",
         "µs",
         ("latchkey", "latchkey-limits"),
-        measures.increments(400),
+        work.increments(400),
         (DEFAULTS,),
     ),
     Row(
@@ -77,7 +78,7 @@ ROWS = (
         "cpu_us",
         "µs",
         (*LATCHKEYS, "latchkey-limits", *RIVALS),
-        measures.posts,
+        work.posts,
         (Target("latchkey", "node", 0.9), DEFAULTS),
     ),
     Row(
@@ -86,7 +87,7 @@ ROWS = (
         "cpu_us",
         "µs",
         (*LATCHKEYS, "latchkey-limits", "node"),
-        measures.handshakes,
+        work.handshakes,
         (Target("latchkey", "node", 1.0), DEFAULTS),
     ),
     Row(
@@ -95,7 +96,7 @@ ROWS = (
         "cpu_us",
         "µs",
         ("latchkey", *RIVALS),
-        measures.room,
+        work.room,
         (Target("latchkey", "node", 1.0),),
     ),
     Row(
@@ -104,7 +105,7 @@ ROWS = (
         "kb",
         "kB",
         (*LATCHKEYS, "latchkey-limits", *RIVALS),
-        measures.memory,
+        connections.memory,
         (Target("latchkey", "node", 1.0), DEFAULTS),
         fresh=True,
     ),
@@ -114,7 +115,7 @@ ROWS = (
         "growth",
         "×",
         ("latchkey", *RIVALS),
-        measures.disconnects,
+        connections.disconnects,
         (Target("latchkey", None, 1.3),),
         together=False,
         fresh=True,
@@ -125,7 +126,7 @@ ROWS = (
         "core_percent",
         "%",
         (*LATCHKEYS, "node"),
-        measures.idle,
+        connections.idle,
         (Target("latchkey", None, 3), Target("latchkey-sqlite", None, 3)),
         together=False,
         fresh=True,
@@ -136,7 +137,7 @@ ROWS = (
         "errors",
         "",
         LATCHKEYS,
-        measures.hold,
+        connections.hold,
         (Target("latchkey", None, 0), Target("latchkey-sqlite", None, 0)),
         together=False,
         once=True,

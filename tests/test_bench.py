@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import measures
+from bench import work
 from bench.clients import HttpClient, LoadError, SocketClient, frame
 from bench.contestants import LINEUP, Servers
 from bench.load import Crowd, open_sockets, sources
@@ -41,7 +41,7 @@ TINY = Sizes(
 
 
 def result_of(rounds: dict[str, list[float]], *targets: Target) -> Result:
-    row = Row("incr", "acknowledged `incr`", "cpu_us", "µs", [*rounds], measures.posts, targets)
+    row = Row("incr", "acknowledged `incr`", "cpu_us", "µs", [*rounds], work.posts, targets)
     figures = {name: [{"cpu_us": value} for value in values] for name, values in rounds.items()}
     return Result(row, figures)
 

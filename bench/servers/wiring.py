@@ -38,16 +38,17 @@ class Sessions:
 def wire(sio: socketio.AsyncServer, sessions: Sessions, cookie: Any) -> None:
     """Register the events; `cookie(environ)` is the session id in a handshake's cookie or None."""
 
-    @sio.event
     async def connect(sid: str, environ: dict[str, Any]) -> None:
         session_id, data = await sessions.load(cookie(environ))
         await sessions.save(session_id, data)
         await sio.save_session(sid, {"session_id": session_id})
         await sio.enter_room(sid, session_id)
 
-    @sio.event
     async def incr(sid: str) -> int:
         kept = await sio.get_session(sid)
         session_id, count = await sessions.increment(kept["session_id"])
         await sio.emit("current count", count, room=session_id, skip_sid=sid)
         return count
+
+    sio.on("connect", connect)
+    sio.on("incr", incr)
