@@ -171,7 +171,7 @@ class SocketClient(Client):
 
     def _packet(self, first: int, payload: bytes) -> int:
         if first == 0x89:
-            self.send(frame(payload, 0x8A))  # uvicorn pings below Engine.IO's own heartbeat
+            self.send(frame(payload, 0x8A))  # a heartbeat below Engine.IO's own
         elif first == 0x88:
             self.closed = True
         elif payload[:2] == b"43":

@@ -102,6 +102,9 @@ def _deliver(room: Crowd[SocketClient]) -> None:
     waiting = {client for client in room.clients if client.events < wanted}
     deadline = time.monotonic() + 20
     while waiting:
-        waiting.difference_update([c for c, _ in room.ready(1.0) if c.events >= wanted])
+        told = [client for client, _ in room.ready(1.0)]
+        waiting.difference_update([client for client in told if client.events >= wanted])
+        if any(client.closed for client in told):
+            raise LoadError("A server closed a socket that it should have told of a change.")
         if time.monotonic() > deadline:
             raise LoadError(f"{len(waiting)} sockets of a session did not hear of its change.")

@@ -56,7 +56,12 @@ def main() -> None:
     wire(sio, sessions, session_cookie)
     application = socketio.ASGIApp(sio, Pages(sio, sessions))
     uvicorn.run(
-        application, host="127.0.0.1", port=options.port, log_level="error", access_log=False
+        application,
+        host="127.0.0.1",
+        port=options.port,
+        log_level="error",
+        access_log=False,
+        ws_ping_interval=None,  # Engine.IO has its own heartbeat
     )
 
 
