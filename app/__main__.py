@@ -44,6 +44,7 @@ def main() -> int:
     except SettingsError as error:
         print(f"latchkey: {error}", file=sys.stderr)
         return 2
+    os.umask(0o077)  # what SQLite makes in the data folder is its owner's only
     try:
         _run(serve(settings))
     except (FileOwned, StoreError, ValueError, OSError) as error:

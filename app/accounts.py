@@ -247,8 +247,11 @@ def main(arguments: Sequence[str]) -> int:
     except SettingsError as error:
         print(f"latchkey: {error}", file=sys.stderr)
         return 2
-    except (InvalidAccount, AccountsUnavailable, OSError) as error:
+    except (InvalidAccount, AccountsUnavailable, OSError, UnicodeError) as error:
         print(f"latchkey: {error}", file=sys.stderr)
+        return 1
+    except (EOFError, KeyboardInterrupt):
+        print("\nlatchkey: no password, so nothing was stored", file=sys.stderr)
         return 1
     print(f"{name} can sign in now (accounts: {settings.database}, data: {settings.data_dir})")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import time
@@ -33,7 +34,7 @@ from app.settings import Settings
 from app.stores import Record, SessionStore
 from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
-from app.transport import SocketServer, socket_handler
+from app.transport import SocketServer
 from handlers.session import SessionData
 
 log = logging.getLogger("latchkey")
@@ -42,6 +43,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _SLOW_CLIENT = 30.0  # seconds that a client has for a request's headers, and for its body
 _LARGEST_HEADERS = 16_384  # bytes
 _FAREWELL = 3.0  # seconds that requests in hand have when the process stops
+_LAST_CLOSE = 0.5  # seconds that connections have to be closed after that
 
 
 class NotFoundHandler(BaseHandler[Any]):
@@ -59,7 +61,6 @@ class Application(tornado.web.Application):
         super().__init__(list(routes), services=services, **options)
         self.services = services
         self._server: HTTPServer | None = None
-        self._in_hand = 0
 
     def find_handler(self, request: HTTPServerRequest, **options: Any) -> Any:
         """Find the handler of a request whose address and scheme are those of the client."""
@@ -69,7 +70,13 @@ class Application(tornado.web.Application):
     async def start(self) -> str:
         """Listen and begin the periodic callback; return the URL. Raises OSError."""
         settings = self.services.settings
-        sockets = bind_sockets(settings.port, settings.host)
+        try:
+            sockets = bind_sockets(settings.port, settings.host)
+        except OSError as error:
+            raise OSError(
+                f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); "
+                "choose another --port or --host, or stop the program that has it"
+            ) from error
         self._server = HTTPServer(
             self,
             max_body_size=settings.max_message_size,
@@ -90,16 +97,24 @@ class Application(tornado.web.Application):
             self._server.stop()
         services.expiry.stop()
         await services.connections.close_all()
-        if self._server is not None:
-            try:
-                await asyncio.wait_for(self._server.close_all_connections(), _FAREWELL)
-            except asyncio.TimeoutError:
-                log.warning("some requests were cut off after %g s", _FAREWELL)
+        await self._finish_pages()
         try:
             await services.sessions.flush(now=True)
         finally:
             await services.sessions.store.close()
             await services.accounts.close()
+
+    async def _finish_pages(self) -> None:
+        """Let pages that are being answered finish, for a while, then close all connections."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _FAREWELL
+        while self.services.in_hand and loop.time() < end:
+            await asyncio.sleep(0.01)
+        if self.services.in_hand:
+            log.warning("%d requests were cut off", len(self.services.in_hand))
+        if self._server is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._server.close_all_connections(), _LAST_CLOSE)
 
 
 def make_app(
@@ -138,7 +153,7 @@ def make_app(
     )
     sessions.on_end.append(connections.close_session)
     routes: list[Any] = [
-        (r"/socket\.io/?", socket_handler(HandshakeHandler, server)),
+        (r"/socket\.io/?", HandshakeHandler, {"server": server}),
     ]
     for name in modules if modules is not None else handlers.modules:
         module = importlib.import_module(f"handlers.{name}" if "." not in name else name)

@@ -18,7 +18,7 @@ from app.lookup import SessionLookup
 from app.security import SecurityHeaders
 from app.services import Services
 from app.session import Session, SessionEnded, SessionFor
-from app.stores import StoreError
+from app.stores import Record, StoreError
 
 log = logging.getLogger("latchkey.base")
 
@@ -38,6 +38,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
     session: Session[D]
 
     async def prepare(self) -> None:
+        self.services.in_hand.add(self)
         self._sent_id = ""
         found = await self.find_session()
         if found is None:
@@ -53,7 +54,9 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
 
     def get_current_user(self) -> str | None:
         """Name of the user who signed in, for `@tornado.web.authenticated`."""
-        return self.session.user
+        # a request that is refused before its session was looked up still gets its error page
+        session: Session[D] | None = getattr(self, "session", None)
+        return None if session is None else session.user
 
     async def sign_in(self, user: str) -> None:
         """Give this browser a new session id for `user`.
@@ -70,7 +73,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             )
             self.session = await self._signed_in(user)
         if old is not None:
-            self._replaced = old.id
+            self._replaced = old
 
     async def _signed_in(self, user: str) -> Session[D]:
         return await self.services.sessions.sign_in(
@@ -163,7 +166,9 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         """Send what was written; before the first bytes, the cookie if the id is a new one."""
         session: Session[D] | None = getattr(self, "session", None)
         if session is not None and not self._headers_written:
-            session.check_unchanged()
+            # the page that reports such a change must get through
+            if self.get_status() < 500:
+                session.check_unchanged()
             if session.id not in ("", self._sent_id):
                 self._sent_id = session.id
                 self.send_cookie(session)
@@ -171,9 +176,10 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
 
     def on_finish(self) -> None:
         """Close the sockets of an id that this response has replaced."""
-        replaced: str | None = getattr(self, "_replaced", None)
-        if replaced is not None:
-            self.services.background(self.services.sessions.announce(replaced, "regenerated", None))
+        self.services.in_hand.discard(self)
+        old: Record | None = getattr(self, "_replaced", None)
+        if old is not None:
+            self.services.background(self.services.sessions.announce(old.id, "regenerated", old))
 
     def get_template_namespace(self) -> dict[str, Any]:
         return {

@@ -30,6 +30,15 @@ def _read_only(data_type: type[D]) -> type[D]:
         "__module__": data_type.__module__,
         "__qualname__": data_type.__qualname__,
     }
+    if hasattr(data_type, "__post_init__"):
+
+        def on_a_twin(self: Any) -> None:
+            """Run the type's own `__post_init__`, which may assign."""
+            twin = data_type(**msgspec.structs.asdict(self))
+            for name in self.__struct_fields__:
+                msgspec.structs.force_setattr(self, name, getattr(twin, name))
+
+        body["__post_init__"] = on_a_twin
     made: type[D] = types.new_class(
         data_type.__name__, (data_type,), exec_body=lambda namespace: namespace.update(body)
     )
@@ -65,7 +74,7 @@ class Codec(Generic[D]):
         """Encode without checking the types of the values; raises InvalidData."""
         try:
             return self._encoder.encode(data)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        except Exception as error:
             raise InvalidData(f"{self._culprit(data)}{error}; nothing was stored") from None
 
     def checked(self, data: D) -> bytes:
@@ -80,7 +89,7 @@ class Codec(Generic[D]):
     def _decode(self, decoder: msgspec.msgpack.Decoder[D], encoded: bytes) -> D:
         try:
             return decoder.decode(encoded)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except Exception as error:  # a `__post_init__` may raise anything
             raise InvalidData(f"{self.new.__name__}: {error}") from None
 
     def _culprit(self, data: D) -> str:
@@ -88,6 +97,6 @@ class Codec(Generic[D]):
         for name in data.__struct_fields__:
             try:
                 self._encoder.encode(getattr(data, name))
-            except (TypeError, ValueError, OverflowError, RecursionError):
+            except Exception:
                 return f"{self.new.__name__}.{name}: "
         return f"{self.new.__name__}: "

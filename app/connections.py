@@ -13,21 +13,6 @@ from app.transport import SocketServer
 log = logging.getLogger("latchkey.connections")
 
 
-class Connection:
-    """One Engine.IO connection of a session.
-
-    `shown` tells whether its client has ever sent the session's cookie; one that has must go
-    on doing so, since the Engine.IO id stands in URLs and logs and is no secret.
-    """
-
-    __slots__ = ("eio_sid", "session_id", "shown")
-
-    def __init__(self, eio_sid: str, session_id: str, shown: bool) -> None:
-        self.eio_sid = eio_sid
-        self.session_id = session_id
-        self.shown = shown
-
-
 class Connections:
     """The connections of this process by Engine.IO id and by session id."""
 
@@ -35,17 +20,13 @@ class Connections:
         """`on_session_end` is "reconnect" or "disconnect", what clients are told to do."""
         self._server = server
         self._reconnect = on_session_end == "reconnect"
-        self._by_eio_sid: dict[str, Connection] = {}
-        self._by_session: dict[str, dict[str, Connection]] = {}
+        self._session_ids: dict[str, str] = {}
+        self._by_session: dict[str, set[str]] = {}
         server.opened = self._opened
         server.closed = self._closed
 
     def __len__(self) -> int:
-        return len(self._by_eio_sid)
-
-    def get(self, eio_sid: str) -> Connection | None:
-        """Return the connection of this Engine.IO id."""
-        return self._by_eio_sid.get(eio_sid)
+        return len(self._session_ids)
 
     def count(self, session_id: str) -> int:
         """Return how many connections a session has in this process."""
@@ -57,18 +38,17 @@ class Connections:
 
     def _opened(self, eio_sid: str, environ: dict[str, Any]) -> None:
         session_id = environ["latchkey.session_id"]
-        connection = Connection(eio_sid, session_id, environ["latchkey.shown"])
-        self._by_eio_sid[eio_sid] = connection
-        self._by_session.setdefault(session_id, {})[eio_sid] = connection
+        self._session_ids[eio_sid] = session_id
+        self._by_session.setdefault(session_id, set()).add(eio_sid)
 
     def _closed(self, eio_sid: str, reason: str) -> None:
-        connection = self._by_eio_sid.pop(eio_sid, None)
-        if connection is None:
+        session_id = self._session_ids.pop(eio_sid, None)
+        if session_id is None:
             return
-        siblings = self._by_session[connection.session_id]
-        del siblings[eio_sid]
+        siblings = self._by_session[session_id]
+        siblings.discard(eio_sid)
         if not siblings:
-            del self._by_session[connection.session_id]
+            del self._by_session[session_id]
 
     async def close_session(
         self, session_id: str, reason: Reason, record: Record | None = None
@@ -76,17 +56,20 @@ class Connections:
         """Tell every connection of this session why it ends, then close its transport."""
         # a login changes the id on purpose, so its sockets are always welcome back
         reconnect = self._reconnect or reason == "regenerated"
-        for connection in list(self._by_session.get(session_id, {}).values()):
+        for eio_sid in list(self._by_session.get(session_id, ())):
             try:
-                await self._tell(connection.eio_sid, reason, reconnect)
-                await self._server.close_connection(connection.eio_sid, disconnect=not reconnect)
+                await self._tell(eio_sid, reason, reconnect)
+                await self._server.close_connection(eio_sid, disconnect=not reconnect)
             except Exception:
                 log.exception("a connection of an ended session could not be closed cleanly")
 
     async def close_all(self) -> None:
         """Close every connection; official clients come back by themselves."""
-        for eio_sid in list(self._by_eio_sid):
-            await self._server.close_connection(eio_sid)
+        for eio_sid in list(self._session_ids):
+            try:
+                await self._server.close_connection(eio_sid)
+            except Exception:
+                log.exception("a connection could not be closed cleanly")
 
     async def _tell(self, eio_sid: str, reason: Reason, reconnect: bool) -> None:
         manager = self._server.manager

@@ -6,6 +6,7 @@ guessed or damaged one is turned away before any store is asked.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
@@ -20,6 +21,7 @@ from app.settings import Settings
 
 _SALT = "latchkey.session-id"
 _LONGEST_VALUE = 256  # an id of ours with its signature has 87 characters
+_MOST_REMEMBERED = 4096  # cookie values whose signature was looked at
 _MOST_CANDIDATES = 8  # cookies of our name in one request that are looked at
 
 
@@ -40,6 +42,8 @@ class SessionCookie:
         self._settings = settings
         self._signer = self._make_signer(keys)
         self._newest = self._make_signer(keys[-1:])
+        # a browser sends the same value with every request
+        self._verified = functools.lru_cache(_MOST_REMEMBERED)(self._verify)
 
     @staticmethod
     def _make_signer(keys: Sequence[str]) -> Signer:
@@ -67,15 +71,15 @@ class SessionCookie:
                 candidates += 1
                 if candidates > _MOST_CANDIDATES:
                     return found
-                cookie = self._verify(value)
+                value = value.strip('"')
+                if len(value) > _LONGEST_VALUE or not value.isascii():
+                    continue
+                cookie = self._verified(value)
                 if cookie is not None and cookie not in found:
                     found.append(cookie)
         return found
 
     def _verify(self, value: str) -> CookieId | None:
-        value = value.strip('"')
-        if len(value) > _LONGEST_VALUE or not value.isascii():
-            return None
         try:
             session_id = self._newest.unsign(value).decode()
             return CookieId(session_id, stale=False)

@@ -76,11 +76,11 @@ class Expiry:
         await self._end_due(now)
         # a clock may also be set back
         if not 0 <= now - self._reconciled < _RECONCILE_EVERY:
-            self._reconciled = now
             await self.reconcile()
+            self._reconciled = now
         if not 0 <= now - self._purged < _PURGE_EVERY:
-            await self._sessions.flush(now=True)
-            if len(await self._sessions.purge(_PURGE_AT_ONCE)) < _PURGE_AT_ONCE:
+            gone = await self._sessions.purge(_PURGE_AT_ONCE)
+            if len(gone) < _PURGE_AT_ONCE:
                 self._purged = now
 
     async def _end_due(self, now: float) -> None:

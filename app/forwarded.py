@@ -40,7 +40,7 @@ def _client(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) -> str:
 def apply_forwarded(request: HTTPServerRequest, proxies: tuple[Network, ...]) -> None:
     """Set remote_ip, protocol and host of this request as the outermost trusted proxy saw them."""
     peer = request.remote_ip or ""
-    if not _trusted(peer, proxies):
+    if not proxies or not _trusted(peer, proxies):
         return
     headers = request.headers
     request.remote_ip = _client(peer, ",".join(headers.get_list("X-Forwarded-For")), proxies)

@@ -21,6 +21,8 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
     of both transports: on the polling response and on the 101.
     """
 
+    _retry_after = 0  # seconds; 0: the refusal says nothing of it
+
     def check_request(self) -> None:
         """Refuse what may not come from where it comes from (403)."""
         trusted = self.services.settings.trusted_origins
@@ -33,8 +35,10 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
             self.set_header("Access-Control-Allow-Credentials", "true")
             self.set_header("Vary", "Origin")
             if self.request.method == "OPTIONS":
-                self.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+                self.set_header("Access-Control-Allow-Methods", "GET, POST")
                 self.set_header("Access-Control-Allow-Headers", "Content-Type")
+                self.set_status(204)
+                self.finish()
 
     async def authorize(self, eio_sid: str | None) -> None:
         """Find the session of a handshake, or make sure that a request may use this connection."""
@@ -44,7 +48,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
             else:
                 self._go_on(eio_sid)
         except StoreError as error:
-            self.set_header("Retry-After", "1")
+            self._retry_after = 1
             raise HTTPError(503, str(error)) from error
         except SessionEnded as error:
             raise HTTPError(401, "the session has ended") from error
@@ -52,37 +56,50 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
     async def _begin(self) -> None:
         services = self.services
         if services.stopping:
-            self.set_header("Retry-After", "1")
+            self._retry_after = 1
             raise HTTPError(503, "this server is about to stop")
         wait = services.limits.handshake(self.remote_address)
         if wait:
-            self.set_header("Retry-After", str(wait))
+            self._retry_after = wait
             raise HTTPError(429, "too many handshakes from this address")
-        session = await self.find_session()
-        self._shown = session is not None
-        if session is None:
-            session = await services.sessions.create(
-                remote_address=self.remote_address, user_agent=self.user_agent
-            )
-            self.send_cookie(session)
+        found = await self.find_session()
+        self._shown = found is not None
+        self._dead_ids = [id for id in self.shown_session_ids() if not found or id != found.id]
         most = services.settings.max_connections_per_session
-        if most and services.connections.count(session.id) >= most:
+        if found and most and services.connections.count(found.id) >= most:
             raise HTTPError(429, "too many connections of one session")
-        self.session = session
+        self.session = found or services.sessions.visitor(
+            remote_address=self.remote_address, user_agent=self.user_agent
+        )
         for hook in services.before_handshake:
             await hook(self)
+        session = self.session
+        if not session:
+            # only now, so that whom a hook refuses leaves no record behind
+            session = self.session = await services.sessions.create(
+                remote_address=self.remote_address, user_agent=self.user_agent
+            )
+        if not self._shown:
+            self.send_cookie(session)
         services.sessions.touch(session)
         services.expiry.watch(session.id, session.expires)
 
     def _go_on(self, eio_sid: str) -> None:
-        """Only the session that an Engine.IO id was made for may use it (HOLES 4)."""
-        connection = self.services.connections.get(eio_sid)
-        if connection is None:
+        """Only the session that an Engine.IO id was made for may use it.
+
+        The id stands in URLs and logs, so it is no secret. A client that has ever shown the
+        session's cookie must go on doing so; one that keeps no cookies at all still works.
+        """
+        # also known for a while after the end, for the polls that fetch the last packets
+        environ = self.services.socket_server.environ.get(eio_sid)
+        if environ is None:
             raise UnknownSid
-        shown = self.shown_session_ids()
-        if connection.session_id in shown:
-            connection.shown = True
-        elif shown or connection.shown:
+        # a client that keeps no cookies may have been given one that was dead from the start
+        dead_ids = environ["latchkey.dead_ids"]
+        shown = [id for id in self.shown_session_ids() if id not in dead_ids]
+        if environ["latchkey.session_id"] in shown:
+            environ["latchkey.shown"] = True
+        elif shown or environ["latchkey.shown"]:
             raise UnknownSid
 
     def environ(self) -> dict[str, Any]:
@@ -90,4 +107,11 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         environ: dict[str, Any] = super().environ()
         environ["latchkey.session_id"] = self.session.id
         environ["latchkey.shown"] = self._shown
+        environ["latchkey.dead_ids"] = self._dead_ids
         return environ
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer as the transport does; an error begins without the headers that were set."""
+        if self._retry_after:
+            self.set_header("Retry-After", str(self._retry_after))
+        super().write_error(status_code, **kwargs)

@@ -19,7 +19,10 @@ def _subscriber(address: str) -> str:
         parsed = ip_address(address)
     except ValueError:
         return address
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+    if isinstance(parsed, IPv6Address):
+        # a socket of both families shows IPv4 as ::ffff:192.0.2.1
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
         return str(IPv6Address(int(parsed) >> 64 << 64)) + "/64"
     return address
 

@@ -114,7 +114,11 @@ class Session(Generic[D]):
 
     def check_unchanged(self) -> None:
         """Raise RuntimeError where nested data was changed outside of a block."""
-        if self._sessions.codec.encode(self.data) != self._encoded:
+        try:
+            changed = self._sessions.codec.encode(self.data) != self._encoded
+        except InvalidData:
+            changed = True
+        if changed:
             raise RuntimeError(
                 "session data was changed outside of its block, and that change is not stored; "
                 "write `async with self.session as data:` around it"
@@ -146,27 +150,33 @@ class Session(Generic[D]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        edit, self._edit = self._edit, None
+        edit = self._edit
         assert edit is not None
-        if kind is not None:
-            await edit.abandon()
-            return
-        record = await edit.commit(self._address, self._agent)
-        if record is not None:
-            self.record = record
-            self._show(record.data)
+        try:
+            if kind is not None:
+                await edit.abandon()
+                return
+            record = await edit.commit(self._address, self._agent)
+            if record is not None:
+                self.record = record
+                self._show(record.data)
+        finally:
+            # only now, or two blocks of one visitor would make two sessions
+            if self._edit is edit:
+                self._edit = None
 
 
 class Edit(Generic[D]):
     """One block that changes a session: lock and reload, then compare, write and unlock."""
 
-    __slots__ = ("_before", "_draft", "_lease", "_session_id", "_sessions", "active")
+    __slots__ = ("_before", "_draft", "_lease", "_record", "_sessions", "active", "session_id")
 
     def __init__(self, sessions: Sessions[D], session_id: str) -> None:
         """Prepare to edit this session, or for an empty id the one that `commit` will create."""
         self._sessions = sessions
-        self._session_id = session_id
+        self.session_id = session_id
         self._lease: Lease | None = None
+        self._record: Record | None = None
         self.active = False
 
     async def begin(self) -> D:
@@ -175,26 +185,19 @@ class Edit(Generic[D]):
         Raises SessionEnded, StoreBusy, StoreUnavailable, and RuntimeError inside a block of
         the same session, where waiting for the lock would never end.
         """
-        outer = [edit for edit in _open_edits.get() if edit.active]
-        if not self._session_id:
-            self._before = self._sessions.blank
+        sessions = self._sessions
+        if self.session_id:
+            self._lease, self._record, self._draft = await sessions.lock(self.session_id)
         else:
-            if any(edit._session_id == self._session_id for edit in outer):
-                raise RuntimeError(
-                    "this session is already open in the block around this one; "
-                    "use that block's data, or leave it first"
-                )
-            self._lease = await self._sessions.store.lock(self._session_id)
-            self._before = (await self._sessions.living(self._lease)).data
-        codec = self._sessions.codec
+            self._draft = sessions.codec.draft(sessions.blank)
         try:
-            self._draft = codec.draft(self._before)
-        except InvalidData as error:
+            # a record that an older release wrote may encode otherwise, though nothing changed
+            self._before = sessions.codec.encode(self._draft)
+        except BaseException:
             await self.abandon()
-            raise await self._sessions.unreadable(self._session_id, error) from None
-        # a record that an older release wrote may encode otherwise, though nothing changed
-        self._before = codec.encode(self._draft)
+            raise
         self.active = True
+        outer = [edit for edit in _open_edits.get() if edit.active]
         _open_edits.set((*outer, self))  # type: ignore[arg-type]
         return self._draft
 
@@ -220,15 +223,13 @@ class Edit(Generic[D]):
             if encoded == self._before:
                 return None
             return await sessions.insert(encoded, remote_address, user_agent)
-        record = self._lease.record
-        assert record is not None
         if encoded == self._before:
             await self._lease.release()
-            return record
+            return self._record
         try:
             return await self._lease.save(encoded)
         except RecordGone:
-            raise SessionEnded(record.id) from None
+            raise SessionEnded(self.session_id) from None
 
 
 class SessionFor(Generic[D]):
@@ -335,17 +336,31 @@ class Sessions(Generic[D]):
             raise SessionEnded(session_id)
         return session
 
-    async def living(self, lease: Lease) -> Record:
-        """Return the record under this lock; where it is over, unlock and raise SessionEnded."""
+    async def lock(self, session_id: str) -> tuple[Lease, Record, D]:
+        """Take the lock of a living session: (lease, record, data to change).
+
+        Raises SessionEnded, StoreBusy, StoreUnavailable, and RuntimeError inside a block of
+        the same session, where waiting for the lock would never end.
+        """
+        if any(edit.active and edit.session_id == session_id for edit in _open_edits.get()):
+            raise RuntimeError(
+                "this session is already open in the block around this one; "
+                "use that block's data, or leave it first"
+            )
+        lease = await self.store.lock(session_id)
         record = lease.record
         reason = None if record is None else self.over(record)
         if record is not None and reason is None:
-            return record
+            try:
+                return lease, record, self.codec.draft(record.data)
+            except InvalidData as error:
+                await lease.release()
+                raise await self.unreadable(session_id, error) from None
         # first, because those who are told of the end may want the lock themselves
         await lease.release()
-        if record is not None and reason is not None:
-            await self.end(record.id, reason)
-        raise SessionEnded("" if record is None else record.id)
+        if reason is not None:
+            await self.end(session_id, reason)
+        raise SessionEnded(session_id)
 
     # -- living --
 
@@ -383,8 +398,7 @@ class Sessions(Generic[D]):
             return Session(
                 self, await self.insert(self.blank, remote_address, user_agent, user=user)
             )
-        lease = await self.store.lock(session.id)
-        old = await self.living(lease)
+        lease, old, _ = await self.lock(session.id)
         try:
             record = await self.insert(old.data, remote_address, user_agent, user=user)
             await self._remove(old.id)
@@ -408,7 +422,10 @@ class Sessions(Generic[D]):
         self._flushed = self.clock()
         ids = list(self._touched)
         for start in range(0, len(ids), _BATCH):
-            batch = {id: self._touched[id] for id in ids[start : start + _BATCH]}
+            # without those that ended while the batch before was written
+            batch = {
+                id: self._touched[id] for id in ids[start : start + _BATCH] if id in self._touched
+            }
             await self.store.touch(batch)
             for id, touched in batch.items():
                 if self._touched.get(id) == touched:
@@ -443,7 +460,10 @@ class Sessions(Generic[D]):
 
     async def purge(self, limit: int) -> Sequence[Record]:
         """Remove up to `limit` records that expired while nobody looked at them."""
-        over = await self.store.purge(self.clock(), limit)
+        # as of before the touches are written: who comes meanwhile is not over
+        now = self.clock()
+        await self.flush(now=True)
+        over = await self.store.purge(now, limit)
         for record in over:
             await self.announce(record.id, self.reason(record), record)
         return over

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 PREFIX = "LATCHKEY_"
 Network = IPv4Network | IPv6Network
@@ -24,19 +23,30 @@ class SettingsError(ValueError):
     """A setting is wrong; the text names it and says what to write instead."""
 
 
-def _text(value: str) -> str:
-    return value
+def _host(value: str) -> str:
+    if not value.strip():
+        raise SettingsError("must be an address such as 127.0.0.1; every one is 0.0.0.0 or ::")
+    return value.strip()
+
+
+def _folder(value: str) -> Path:
+    if not value.strip():
+        raise SettingsError("must be a folder such as data")
+    return Path(value)
 
 
 def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], Any]:
     def parse(value: str) -> int | float:
         try:
+            if "_" in value or not value.isascii():
+                raise ValueError("Python reads 8_0 and the digits of all scripts as numbers")
             number = kind(value)
         except ValueError:
             word = "whole number" if kind is int else "number"
             raise SettingsError(f"takes a {word}") from None
+        # written so that NaN, which compares with nothing, is refused too
         if not low <= number <= high:
-            raise SettingsError(f"must be from {low:g} to {high:g}")
+            raise SettingsError(f"must be from {low:.15g} to {high:.15g}")
         return number
 
     return parse
@@ -69,6 +79,8 @@ def _words(value: str) -> tuple[str, ...]:
 
 def _secret_keys(value: str) -> tuple[str, ...]:
     keys = _words(value)
+    if value.strip() and not keys:
+        raise SettingsError("holds commas only; leave it out to have a key made")
     if any(len(key) < 16 for key in keys):
         raise SettingsError(
             "has a key of fewer than 16 characters; make one with "
@@ -78,16 +90,20 @@ def _secret_keys(value: str) -> tuple[str, ...]:
 
 
 def _origins(value: str) -> tuple[str, ...]:
-    origins = _words(value.lower())
-    for origin in origins:
-        try:
-            parts = urlsplit(origin)
-            _ = parts.port
-        except ValueError:
-            parts = urlsplit("")
-        if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
-            raise SettingsError(f"has {origin!r}; write an origin as https://example.com[:port]")
-    return origins
+    return tuple(_origin(word) for word in _words(value.lower()))
+
+
+def _origin(word: str) -> str:
+    """Return an origin as browsers write it, without the scheme's own port."""
+    match = re.fullmatch(r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", word)
+    if match is None or int(match[3] or 0) > 65535:
+        raise SettingsError(
+            f"has {word!r}; write an origin as https://example.com[:port], "
+            "and a name with other letters as browsers send it (xn--…)"
+        )
+    scheme, host, port = match.groups()
+    own = {"http": "80", "https": "443"}[scheme]
+    return f"{scheme}://{host}" + (f":{port}" if port not in (None, own) else "")
 
 
 def _networks(value: str) -> tuple[Network, ...]:
@@ -125,11 +141,17 @@ def _database(value: str) -> str:
     raise SettingsError("must be sqlite")
 
 
-def _option(parse: Callable[[str], Any], default: str, meaning: str) -> Any:
-    """Declare one setting; the default is written as it would be on the command line."""
+def _option(
+    parse: Callable[[str], Any], default: str, meaning: str, *, secret: bool = False
+) -> Any:
+    """Declare one setting; the default is written as it would be on the command line.
+
+    The value of a `secret` one, or of one that may hold a password, is never shown.
+    """
     return dataclasses.field(
         default_factory=lambda: parse(default),
-        metadata={"parse": parse, "default": default, "meaning": meaning},
+        repr=not secret,
+        metadata={"parse": parse, "default": default, "meaning": meaning, "secret": secret},
     )
 
 
@@ -141,19 +163,20 @@ _CENTURY = 100 * 365 * _DAY
 class Settings:
     """All settings of one process, already checked. Times are seconds, sizes bytes."""
 
-    host: str = _option(_text, "127.0.0.1", "address to listen on")
+    host: str = _option(_host, "127.0.0.1", "address to listen on")
     port: int = _option(_integer(0, 65535), "8888", "TCP port to listen on; 0: any free one")
-    data_dir: Path = _option(Path, "data", "folder for databases and keys, made with mode 0700")
+    data_dir: Path = _option(_folder, "data", "folder for databases and keys, made with mode 0700")
     process_number: int = _option(
         _integer(0, 9999), "0", "number of this process, carried by its Engine.IO ids"
     )
-    store: str = _option(_store, "sqlite", "where sessions live: sqlite or memory")
-    database: str = _option(_database, "sqlite", "where accounts live: sqlite")
+    store: str = _option(_store, "sqlite", "where sessions live: sqlite or memory", secret=True)
+    database: str = _option(_database, "sqlite", "where accounts live: sqlite", secret=True)
     secret_keys: tuple[str, ...] = _option(
         _secret_keys,
         "",
         "keys that sign the cookie, comma-separated, oldest first; "
         "empty: one is made and kept in the data folder",
+        secret=True,
     )
     session_idle_timeout: float = _option(
         _seconds(0, _CENTURY), "86400", "seconds without activity that end a session; 0: none"
@@ -257,19 +280,36 @@ def _parser(fields: Sequence[dataclasses.Field[Any]]) -> argparse.ArgumentParser
 def _refuse_unknown_variables(environ: Mapping[str, str], known: Sequence[str]) -> None:
     for name in environ:
         if name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            remedy = f"did you mean {near[0]}?" if near else "see python -m app --help"
+            remedy = _did_you_mean(name, PREFIX, known)
             raise SettingsError(f"environment variable {name} is no setting; {remedy}")
+
+
+def _refuse_unknown_flags(rest: Sequence[str], known: Sequence[str]) -> None:
+    """Say what nobody asked for, without its value: that may be a secret."""
+    if not rest:
+        return
+    flag = rest[0].partition("=")[0]
+    if not flag.startswith("--"):
+        raise SettingsError("there is a word that belongs to no flag; write --flag=value")
+    raise SettingsError(f"{flag} is no setting; {_did_you_mean(flag, '--', known)}")
+
+
+def _did_you_mean(name: str, prefix: str, known: Sequence[str]) -> str:
+    words = [word.removeprefix(prefix) for word in known]
+    near = difflib.get_close_matches(name.removeprefix(prefix), words, n=1)
+    return f"did you mean {prefix}{near[0]}?" if near else "see python -m app --help"
 
 
 def parse_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Build the settings from flags and environment.
 
-    Raises SettingsError with a sentence for a wrong value; `--help` and an unknown flag
-    leave through argparse (SystemExit 0 and 2).
+    Raises SettingsError with a sentence that names the setting; `--help` and a flag without
+    its value leave through argparse (SystemExit 0 and 2).
     """
     fields = dataclasses.fields(Settings)
-    given = vars(_parser(fields).parse_args(arguments))
+    parsed, rest = _parser(fields).parse_known_args(arguments)
+    given = vars(parsed)
+    _refuse_unknown_flags(rest, [_flag(field.name) for field in fields])
     _refuse_unknown_variables(environ, [PREFIX + field.name.upper() for field in fields])
     values: dict[str, Any] = {}
     for field in fields:
@@ -282,7 +322,6 @@ def parse_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Sett
         try:
             values[field.name] = field.metadata["parse"](value)
         except SettingsError as error:
-            # the value itself stays out of the message where it is a secret
-            shown = "" if field.name == "secret_keys" else f" {value!r}"
+            shown = "" if field.metadata["secret"] else f" {value!r}"
             raise SettingsError(f"{source}{shown}: it {error}") from None
     return Settings(**values)

@@ -7,6 +7,7 @@ class CounterHandler(BaseHandler):
     """The home page, open to everyone."""
 
     def get(self) -> None:
+        self.set_header("Cache-Control", "no-store")
         self.render("counter.html")
 
 

@@ -50,7 +50,7 @@ class CredentialsHandler(BaseHandler):
             self._refuse(503, str(error), username)
         else:
             if user is None:
-                self._refuse(401, "Name and password do not fit.", username)
+                self._refuse(401, "Wrong name or wrong password.", username)
             else:
                 await self._enter(user)
 

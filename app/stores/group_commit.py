@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -110,9 +111,15 @@ class GroupCommit:
         else:
             rest = lambda: self._commit(batch)  # noqa: E731
         done = asyncio.get_running_loop().run_in_executor(self._thread, rest)
-        done.add_done_callback(lambda _: self._done(batch))
+        done.add_done_callback(lambda done: self._done(batch, done.exception()))
 
-    def _done(self, batch: list[_Job]) -> None:
+    def _done(self, batch: list[_Job], error: BaseException | None) -> None:
+        if isinstance(error, Exception):
+            # even the undoing failed: some of these may be stored, but none must count on it
+            for job in batch:
+                job.error = job.error or self._explained(error)
+            with contextlib.suppress(sqlite3.Error):
+                self._roll_back()
         if self._waiting:
             self._begin()
         else:

@@ -65,9 +65,27 @@ def _record(row: _Row) -> Record:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(_SCHEMA)
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
+
+
+def _remedy(error: sqlite3.Error) -> str:
+    # nobody should throw his sessions away because a backup happens to be running
+    if isinstance(error, sqlite3.OperationalError):
+        return "see to the disk and the file's permissions, and end programs that lock it"
+    return "move it away to begin with a new one"
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    """Return a number that changes when a connection other than this one has written."""
+    version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+    return version
 
 
 def _own(path: Path) -> int:
@@ -88,9 +106,11 @@ class SqliteStore:
     """A SessionStore in one SQLite file.
 
     Since this process owns the file, it may remember what it read and wrote: `load` and `lock`
-    answer from memory where they can, `load_many` always from the file, so that the periodic
-    callback notices what somebody removed by hand. Reads run on the event loop's thread: one
-    indexed row out of SQLite's page cache costs less than handing the question to a thread.
+    answer from memory where they can. What somebody removes by hand is noticed by `load_many`,
+    which always asks the file, and by `purge`, which the periodic callback calls.
+
+    Reads run on the event loop's thread: one indexed row out of SQLite's page cache costs less
+    than handing the question to a thread.
     """
 
     def __init__(self, path: Path) -> None:
@@ -99,18 +119,18 @@ class SqliteStore:
         self._owner = _own(path)
         try:
             writer = _connect(path)
-            writer.executescript(_SCHEMA)
             self._reader = _connect(path)
             # a reader in WAL mode waits for nobody, so it need not wait on the loop
             self._reader.execute("PRAGMA busy_timeout = 0")
         except sqlite3.Error as error:
             os.close(self._owner)
             raise StoreUnavailable(
-                f"{path} could not be opened ({error}); move it away to begin with a new one"
+                f"{path} could not be opened ({error}); {_remedy(error)}"
             ) from error
         self._writes = GroupCommit(writer, path.name)
         self._locks = Locks()
         self._cache: dict[str, Record] = {}
+        self._data_version = 0
 
     async def load(self, session_id: str) -> Record | None:
         return self._load(session_id)
@@ -192,6 +212,11 @@ class SqliteStore:
         return [_record(row) for row in rows]
 
     async def purge(self, now: float, limit: int) -> list[Record]:
+        version = await self._write(_data_version)
+        if version != self._data_version:
+            # another program wrote to the file
+            self._data_version = version
+            self._cache.clear()
         due = self._read(
             f"SELECT {_COLUMNS} FROM sessions WHERE expires <= ? LIMIT ?",  # noqa: S608
             (now, limit),
@@ -219,7 +244,10 @@ class SqliteStore:
     async def close(self) -> None:
         await self._writes.close()
         self._reader.close()
-        os.close(self._owner)
+        # once only: the number may be another file's by the second time
+        owner, self._owner = self._owner, -1
+        if owner != -1:
+            os.close(owner)
 
     def _read(self, statement: str, values: Sequence[object]) -> list[_Row]:
         try:

@@ -1,0 +1,225 @@
+"""One Engine.IO connection (protocol revision 4), whatever transport it is on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol
+
+from app.transport.packets import Message, Packet, PacketError
+from app.transport.timers import Timer
+
+if TYPE_CHECKING:
+    from app.transport.engine import Engine
+
+#: Events of one connection that may be under way before its reading pauses.
+MAX_EVENTS_IN_HAND = 64
+
+
+class Reason:
+    """Why a connection ended, as `on_disconnect` and the counters are told."""
+
+    SERVER = "server disconnect"
+    CLIENT = "client disconnect"
+    PING_TIMEOUT = "ping timeout"
+    TRANSPORT_CLOSE = "transport close"
+    TRANSPORT_ERROR = "transport error"
+    PARSE_ERROR = "parse error"
+    PROTOCOL = "protocol violation"
+    JOIN_TIMEOUT = "join timeout"
+    SLOW_CLIENT = "client reads too slowly"
+    SHUTDOWN = "server shutdown"
+
+
+class Transport(Protocol):
+    """What a connection asks of polling and of WebSocket."""
+
+    name: str
+    connection: Connection
+
+    def send_text(self, packet: bytes) -> None:
+        """Send one Engine.IO packet that has no attachments."""
+
+    def send(self, message: Message) -> None:
+        """Send a message and its attachments."""
+
+    def delivered(self) -> bool:
+        """Tell whether everything that was sent has left this process."""
+
+    def resume(self) -> None:
+        """Go on with what the client sent: the connection is no longer busy."""
+
+    def close(self, reason: str, code: int) -> None:
+        """Send what is waiting, then the end; never wait for the client."""
+
+
+class Connection:
+    """The state of one client: its transport, heartbeat, limits and joined namespaces."""
+
+    __slots__ = (
+        "_allowance",
+        "_engine",
+        "_heartbeat",
+        "_in_hand",
+        "_join",
+        "_pinged",
+        "_refilled",
+        "_throttle",
+        "busy",
+        "clients",
+        "closed",
+        "held",
+        "incomplete",
+        "reason",
+        "session",
+        "sid",
+        "transport",
+        "upgrade",
+    )
+
+    def __init__(self, engine: Engine, sid: str, transport: Transport) -> None:
+        self._engine = engine
+        self.sid = sid
+        self.transport = transport
+        self.upgrade: Transport | None = None  # a WebSocket that probes
+        self.closed = False
+        self.reason = ""  # why it closed
+        #: namespace -> Socket.IO sid, for those that are joined
+        self.clients: dict[str, str] = {}
+        #: namespace -> what its connect handler sends before the CONNECT reply may go out
+        self.held: dict[str, list[Message]] = {}
+        self.incomplete: Packet | None = None  # waits for attachments
+        self.session: dict[str, Any] | None = None  # python-socketio's per-connection data
+        #: tasks of events that wait; the loop itself has only weak references to them
+        self._in_hand: set[asyncio.Future[None]] = set()
+        self.busy = False  # reading has to pause: too much in hand, or faster than allowed
+        self._allowance = 2.0 * engine.settings.events_per_second
+        self._refilled = 0.0
+        self._throttle: Timer | None = None
+        self._pinged = False
+        self._heartbeat = Timer(self._beat)
+        engine.wheel.start(self._heartbeat, engine.settings.ping_interval)
+        self._join: Timer | None = None
+        self.join_or_leave()
+
+    # What comes from the client
+
+    def receive(self, packet: str | bytes) -> None:
+        """Act on one Engine.IO packet; whatever is wrong with it closes the connection."""
+        try:
+            if isinstance(packet, bytes):
+                self._engine.server.receive_attachment(self, packet)
+            elif packet[:1] == "4":
+                self._engine.server.receive(self, packet)
+            elif packet[:1] == "3":
+                self._pong()
+            elif packet[:1] == "1":
+                self.close(Reason.CLIENT)
+            elif packet[:1] not in ("0", "5", "6"):  # Node ignores these three
+                self._engine.complain(self, "invalid Engine.IO packet")
+                self.close(Reason.PARSE_ERROR)
+                return
+        except PacketError as error:
+            self._engine.complain(self, str(error))
+            self.close(Reason.PROTOCOL)
+            return
+        if self._engine.settings.events_per_second:
+            self._spend()
+
+    def hold(self, event: asyncio.Future[None]) -> None:
+        """Count an event that waits for something; too many of them pause reading."""
+        self._in_hand.add(event)
+        event.add_done_callback(self._release)
+        self._look_busy()
+
+    def _release(self, event: asyncio.Future[None]) -> None:
+        self._in_hand.discard(event)
+        self._look_busy()
+
+    def _look_busy(self) -> None:
+        was_busy = self.busy
+        self.busy = len(self._in_hand) >= MAX_EVENTS_IN_HAND or self._throttle is not None
+        if was_busy and not self.busy and not self.closed:
+            self.transport.resume()
+
+    def join_or_leave(self) -> None:
+        """Let the join deadline run while the client is in no namespace, and only then."""
+        wheel = self._engine.wheel
+        if self.clients and self._join is not None:
+            wheel.stop(self._join)
+            self._join = None
+        elif not self.clients and not self.closed and self._join is None:
+            self._join = Timer(self._not_joined)
+            wheel.start(self._join, self._engine.settings.join_timeout)
+
+    def _spend(self) -> None:
+        """Take one token from the bucket; when it is empty, reading pauses until it fills."""
+        rate = self._engine.settings.events_per_second
+        now = self._engine.loop.time()
+        allowance = self._allowance + (now - self._refilled) * rate
+        self._allowance = min(allowance, 2.0 * rate) - 1
+        self._refilled = now
+        if self._allowance < 1 and not self.closed and self._throttle is None:
+            self._throttle = Timer(self._unthrottle)
+            self.busy = True
+            self._engine.wheel.start(self._throttle, (1 - self._allowance) / rate)
+
+    def _unthrottle(self) -> None:
+        self._throttle = None
+        self._look_busy()
+
+    # Heartbeat
+
+    def _beat(self) -> None:
+        if self._pinged:
+            self.close(Reason.PING_TIMEOUT)
+            return
+        self._pinged = True
+        self._engine.wheel.extend(self._heartbeat, self._engine.settings.ping_timeout)
+        self.transport.send_text(b"2")
+
+    def _pong(self) -> None:
+        # A pong that nobody asked for, or to a ping still here, does not prove that the client
+        # reads what it is sent.
+        if self._pinged and self.transport.delivered():
+            self._pinged = False
+            self._engine.wheel.start(self._heartbeat, self._engine.settings.ping_interval)
+
+    def check_heartbeat(self) -> None:
+        """Close now if a deadline has passed that the shared timer has yet to come to."""
+        if self._pinged and self._heartbeat.due <= self._engine.loop.time():
+            self.close(Reason.PING_TIMEOUT)
+
+    def _not_joined(self) -> None:
+        self.close(Reason.JOIN_TIMEOUT)
+
+    # What goes to the client
+
+    def send(self, namespace: str, message: Message) -> None:
+        """Send to the client in `namespace`; it waits there if CONNECT is not yet answered."""
+        if self.closed:
+            return
+        held = self.held.get(namespace) if self.held else None
+        if held is None:
+            self.transport.send(message)
+        else:
+            held.append(message)
+            if sum(len(item.text) for item in held) > self._engine.settings.send_buffer:
+                self.close(Reason.SLOW_CLIENT)
+
+    def close(self, reason: str, code: int = 0) -> None:
+        """End it now: flush, tell the client, run the disconnect handlers. Only once."""
+        if self.closed:
+            return
+        self.closed, self.reason = True, reason
+        wheel = self._engine.wheel
+        for timer in (self._heartbeat, self._join, self._throttle):
+            if timer is not None:
+                wheel.stop(timer)
+        self.incomplete = None
+        self.held = {}
+        self._engine.forget(self)
+        if self.upgrade is not None:
+            self.upgrade.close(reason, code)
+            self.upgrade = None
+        self.transport.close(reason, code)
+        self._engine.server.connection_closed(self, reason)

@@ -1,0 +1,205 @@
+"""The Engine.IO server: all connections of this process, and what they share."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import secrets
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+import engineio
+import msgspec
+
+from app.transport.connection import Connection, Reason, Transport
+from app.transport.packets import Message
+from app.transport.stream import READ_SIZE
+from app.transport.timers import Timer, Wheel
+
+if TYPE_CHECKING:
+    from app.transport.server import SocketServer
+    from app.transport.websocket import WebSocket
+
+log = logging.getLogger("app.transport")
+
+#: Complaints about clients that are logged in one second; the rest are counted.
+COMPLAINTS_PER_SECOND = 5
+
+
+class TransportSettings(Protocol):
+    """What the transport reads of the settings; times in seconds, sizes in bytes."""
+
+    @property
+    def ping_interval(self) -> float: ...
+    @property
+    def ping_timeout(self) -> float: ...
+    @property
+    def join_timeout(self) -> float: ...
+    @property
+    def max_message_size(self) -> int: ...
+    @property
+    def send_buffer(self) -> int: ...
+    @property
+    def events_per_second(self) -> int: ...
+    @property
+    def process_number(self) -> int: ...
+
+
+class Engine(engineio.AsyncServer):
+    """python-engineio's server with its sockets, queues and tasks replaced by `Connection`.
+
+    `sockets` stays the name of the index by sid, but holds `Connection`s.
+    """
+
+    server: SocketServer
+
+    def __init__(self, settings: TransportSettings, **options: Any) -> None:
+        super().__init__(
+            ping_interval=settings.ping_interval,
+            ping_timeout=settings.ping_timeout,
+            max_http_buffer_size=settings.max_message_size,
+            monitor_clients=False,
+            **options,
+        )
+        self.settings = settings
+        self.sockets: dict[str, Connection] = {}
+        self.wheel = Wheel(min(settings.ping_interval, settings.ping_timeout, 12.5) / 50)
+        self.closed_by: Counter[str] = Counter()
+        #: One buffer for all reads: it is read out before the loop comes to the next socket.
+        self.read_buffer = memoryview(bytearray(READ_SIZE))
+        self._farewells: dict[str, tuple[list[bytes], Timer]] = {}
+        self._unflushed: list[WebSocket] = []
+        self._complaints = 0
+        self._complaints_since = 0.0
+
+    @functools.cached_property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that the server runs in, from the first connection on."""
+        return asyncio.get_running_loop()
+
+    # Connections come and go
+
+    def generate_id(self) -> str:
+        """Return 120 random bits, as Socket.IO ids and as the random part of Engine.IO ids."""
+        return secrets.token_urlsafe(15)
+
+    def open(self, transport: Transport, environ: dict[str, Any]) -> Connection:
+        """Register a new connection; its sid begins with this process's number, for the proxy."""
+        sid = f"{self.settings.process_number}-{self.generate_id()}"
+        connection = self.sockets[sid] = transport.connection = Connection(self, sid, transport)
+        self.server.connection_opened(connection, environ)
+        return connection
+
+    def handshake(self, connection: Connection, upgrades: list[str]) -> bytes:
+        """Return the OPEN packet, its keys in the order of Node's server."""
+        return b"0" + msgspec.json.encode(
+            {
+                "sid": connection.sid,
+                "upgrades": upgrades,
+                "pingInterval": round(self.settings.ping_interval * 1000),
+                "pingTimeout": round(self.settings.ping_timeout * 1000),
+                "maxPayload": self.settings.max_message_size,
+            }
+        )
+
+    def forget(self, connection: Connection) -> None:
+        """Take a connection that closes out of the index."""
+        self.sockets.pop(connection.sid, None)
+
+    def leave_farewell(self, sid: str, payloads: list[bytes], seconds: float) -> None:
+        """Keep the answers to the last polls that a closed connection may still send."""
+
+        def drop() -> None:
+            self._farewells.pop(sid, None)
+            self.server.environ.pop(sid, None)
+
+        timer = Timer(drop)
+        self._farewells[sid] = payloads, timer
+        self.wheel.start(timer, seconds)
+
+    def has_farewell(self, sid: str) -> bool:
+        return sid in self._farewells
+
+    def take_farewell(self, sid: str) -> bytes | None:
+        if sid not in self._farewells:
+            return None
+        payloads, timer = self._farewells[sid]
+        payload = payloads.pop(0)
+        if not payloads:
+            del self._farewells[sid]
+            self.wheel.stop(timer)
+            self.server.environ.pop(sid, None)
+        return payload
+
+    async def shutdown(self) -> None:
+        """Close every connection and stop the shared timer."""
+        for connection in list(self.sockets.values()):
+            connection.close(Reason.SHUTDOWN)
+        self._farewells.clear()
+        self.wheel.close()
+
+    # Sending
+
+    def flush_soon(self, websocket: WebSocket) -> None:
+        """Write what `websocket` collects once, at the end of this turn of the loop."""
+        if not self._unflushed:
+            self.loop.call_soon(self._flush)
+        self._unflushed.append(websocket)
+
+    def _flush(self) -> None:
+        unflushed, self._unflushed = self._unflushed, []
+        for websocket in unflushed:
+            websocket.flush()
+
+    async def send(self, sid: str, data: str | bytes) -> None:
+        """Send one Engine.IO message, for what python-socketio still sends by itself."""
+        connection = self.sockets.get(sid)
+        if connection is None:
+            return
+        if isinstance(data, str):
+            connection.transport.send_text(b"4" + data.encode())
+        else:
+            message = Message(b"", [bytes(data)])
+            connection.transport.send(message)
+
+    async def send_packet(self, sid: str, pkt: Any) -> None:
+        await self.send(sid, pkt.data)
+
+    # python-engineio's API that concerns connections
+
+    def transport(self, sid: str) -> str:
+        """Return "polling" or "websocket"; KeyError for an unknown sid."""
+        return self.sockets[sid].transport.name
+
+    async def get_session(self, sid: str) -> dict[str, Any]:
+        connection = self.sockets[sid]
+        if connection.session is None:
+            connection.session = {}
+        return connection.session
+
+    async def save_session(self, sid: str, session: dict[str, Any]) -> None:
+        self.sockets[sid].session = session
+
+    async def disconnect(self, sid: str | None = None) -> None:
+        """Close one connection, or all; never waits for the client."""
+        for connection in [self.sockets.get(sid)] if sid else list(self.sockets.values()):
+            if connection is not None:
+                connection.close(Reason.SERVER)
+
+    async def handle_request(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError("requests come in through app.transport.SocketHandler")
+
+    # What is wrong with clients
+
+    def complain(self, connection: Connection | None, why: str) -> None:
+        """Log what a client did, in one line without a word of its own, so many a second."""
+        now = time.monotonic()
+        if now - self._complaints_since >= 1:
+            if self._complaints > COMPLAINTS_PER_SECOND:
+                log.warning("%d more like it", self._complaints - COMPLAINTS_PER_SECOND)
+            self._complaints, self._complaints_since = 0, now
+        self._complaints += 1
+        if self._complaints <= COMPLAINTS_PER_SECOND:
+            log.warning("%s closed: %s", connection.sid if connection else "handshake", why)

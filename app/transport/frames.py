@@ -1,0 +1,191 @@
+"""WebSocket frames (RFC 6455) as bytes in and bytes out; nothing here knows a socket.
+
+permessage-deflate is never negotiated, so all reserved bits must be zero.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+try:
+    from tornado.speedups import websocket_mask as _unmask
+except ImportError:  # Tornado was built without its C module
+
+    def _unmask(mask: bytes, data: bytes) -> bytes:
+        size = len(data)
+        key = int.from_bytes((mask * (size // 4 + 1))[:size], "big")
+        return (int.from_bytes(data, "big") ^ key).to_bytes(size, "big")
+
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+
+#: Close codes of RFC 6455, 7.4.1.
+NORMAL, GOING_AWAY, PROTOCOL_ERROR, INVALID_DATA = 1000, 1001, 1002, 1007
+POLICY_VIOLATION, TOO_BIG = 1008, 1009
+
+_FIN, _MASKED = 0x80, 0x80
+
+
+class FrameError(Exception):
+    """What the client sent is not RFC 6455; `code` is the close code to answer with."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class Control(NamedTuple):
+    """A close, ping or pong frame."""
+
+    opcode: int
+    payload: bytes
+
+
+class FrameParser:
+    """Turns what a client sends into messages: `str` for text, `bytes` for binary, `Control`.
+
+    Bytes of a frame that is not complete are kept and looked at again only when the frame can
+    be complete, so a message that comes one byte at a time costs no more than one read at once.
+    """
+
+    __slots__ = ("_at", "_buffer", "_fragments", "_limit", "_needed", "_opcode", "_short")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit  # bytes in one message, all its fragments together
+        self._short = min(limit, 125) + 6  # bytes of a frame with the short form of length
+        self._buffer: bytes | bytearray = b""
+        self._at = 0
+        self._needed = 2  # bytes from _at on before it is worth looking again
+        self._opcode = 0  # of the fragmented message under way
+        self._fragments: bytearray | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Add what was read from the socket."""
+        if not self._buffer:
+            self._buffer = data
+        elif isinstance(self._buffer, bytearray):
+            self._buffer += data
+        else:
+            self._buffer = bytearray(self._buffer)[self._at :] + data
+            self._at = 0
+
+    def next(self) -> str | bytes | Control | None:
+        """Return the next message, or None until more is fed; raise FrameError."""
+        while True:
+            buffer, at = self._buffer, self._at
+            available = len(buffer) - at
+            if available >= 6 and buffer[at] == _FIN | TEXT and self._fragments is None:
+                # Nearly every frame: short, whole and text. The rest of the method would do.
+                end = at + (buffer[at + 1] ^ _MASKED) + 6
+                if end - at <= self._short and len(buffer) >= end:
+                    self._at = end
+                    data = buffer[at + 2 : end]
+                    if type(data) is not bytes:
+                        data = bytes(data)
+                    return _text(_unmask(data[:4], data[4:]))
+            if available < self._needed:
+                self._keep(available)
+                return None
+            first, second = buffer[at], buffer[at + 1]
+            if not second & _MASKED:
+                raise FrameError(PROTOCOL_ERROR, "a client's frames must be masked")
+            size = second & 0x7F
+            start = at + 2
+            if size > 125:
+                width = 2 if size == 126 else 8
+                start += width
+                if available < start - at:
+                    self._needed = start - at
+                    continue
+                shortest = 126 if width == 2 else 65536
+                size = int.from_bytes(buffer[start - width : start], "big")
+                if size < shortest or size >> 63:
+                    raise FrameError(PROTOCOL_ERROR, "wrong form of length")
+            if size + len(self._fragments or b"") > self._limit and first & 0x0F < CLOSE:
+                raise FrameError(TOO_BIG, "message too big")
+            end = start + 4 + size
+            if len(buffer) < end:
+                self._check(first, second)
+                self._needed = end - at
+                continue
+            payload = _unmask(bytes(buffer[start : start + 4]), bytes(buffer[start + 4 : end]))
+            self._at = end
+            self._needed = 2
+            self._check(first, second)
+            message = self._assemble(first, payload)
+            if message is not None:
+                return message
+
+    def _keep(self, available: int) -> None:
+        """Let go of what was parsed; keep only the bytes of the frame that is not complete."""
+        if not available:
+            self._buffer = b""
+        elif self._at:
+            self._buffer = bytearray(self._buffer[self._at :])
+        self._at = 0
+
+    def _check(self, first: int, second: int) -> None:
+        """Apply the rules of RFC 6455, 5.2 to 5.5 that need only the first two bytes."""
+        opcode = first & 0x0F
+        if first & 0x70:
+            raise FrameError(PROTOCOL_ERROR, "reserved bits are set")
+        if opcode >= CLOSE:
+            if opcode > PONG:
+                raise FrameError(PROTOCOL_ERROR, "unknown opcode")
+            if not first & _FIN or second & 0x7F > 125:
+                raise FrameError(PROTOCOL_ERROR, "control frame in fragments or over 125 bytes")
+        elif opcode > BINARY:
+            raise FrameError(PROTOCOL_ERROR, "unknown opcode")
+        elif (opcode == CONTINUATION) != (self._fragments is not None):
+            raise FrameError(PROTOCOL_ERROR, "fragments out of order")
+
+    def _assemble(self, first: int, payload: bytes) -> str | bytes | Control | None:
+        opcode = first & 0x0F
+        if opcode >= CLOSE:
+            return Control(opcode, payload)
+        if self._fragments is None:
+            if first & _FIN:
+                return _text(payload) if opcode == TEXT else payload
+            self._opcode = opcode
+            self._fragments = bytearray()
+        self._fragments += payload
+        if not first & _FIN:
+            return None
+        whole = bytes(self._fragments)
+        self._fragments = None
+        return _text(whole) if self._opcode == TEXT else whole
+
+
+def _text(payload: bytes) -> str:
+    try:
+        return str(payload, "utf-8")
+    except UnicodeDecodeError:
+        raise FrameError(INVALID_DATA, "text is not UTF-8") from None
+
+
+def close_code(payload: bytes) -> int:
+    """Return the code of a close frame's payload (1000 when it has none); raise FrameError."""
+    if not payload:
+        return NORMAL
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) == 1 or not (
+        1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+    ):
+        raise FrameError(PROTOCOL_ERROR, "invalid close code")
+    _text(payload[2:])
+    return code
+
+
+def encode(opcode: int, payload: bytes) -> bytes:
+    """Return one whole, unmasked frame, as a server sends it."""
+    size = len(payload)
+    if size < 126:
+        return bytes((_FIN | opcode, size)) + payload
+    if size < 65536:
+        return bytes((_FIN | opcode, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((_FIN | opcode, 127)) + size.to_bytes(8, "big") + payload
+
+
+def encode_close(code: int) -> bytes:
+    """Return a close frame; 0 stands for a close frame without a code."""
+    return encode(CLOSE, code.to_bytes(2, "big") if code else b"")

@@ -1,0 +1,340 @@
+"""The Tornado handler of `/socket.io/`: decides before it accepts, then hands over."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import hashlib
+import http
+import json
+from typing import Any, cast
+
+from tornado.http1connection import HTTP1Connection
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+from app.transport.connection import Connection, Reason
+from app.transport.polling import SEPARATOR, Polling
+from app.transport.server import SocketServer
+from app.transport.websocket import WebSocket
+
+#: Seconds for the body of a POST to arrive.
+BODY_TIMEOUT = 20.0
+#: Bytes beyond the limit that are read and dropped, so that the client is there for its 413.
+DRAIN = 8_000_000
+#: Engine.IO's error codes and their words, as in Node's server.
+UNKNOWN_TRANSPORT, UNKNOWN_SID, BAD_METHOD, BAD_REQUEST, FORBIDDEN, BAD_VERSION = range(6)
+_MESSAGES = (
+    "Transport unknown",
+    "Session ID unknown",
+    "Bad handshake method",
+    "Bad request",
+    "Forbidden",
+    "Unsupported protocol version",
+)
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+# Kept out of the environ: they concern only the request that carried them.
+_HOP_BY_HOP = frozenset({"Connection", "Upgrade", "Content-Length", "Content-Type", "Cookie"})
+
+
+class ProtocolError(HTTPError):
+    """A request that Engine.IO does not allow: 400 and a JSON body with one of its codes."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(403 if code == FORBIDDEN else 400)
+        self.code = code
+
+
+class UnknownSid(ProtocolError):  # noqa: N818  # the name that applications use
+    """An Engine.IO id that is unknown, or that this client may not use: it cannot tell which."""
+
+    def __init__(self) -> None:
+        super().__init__(UNKNOWN_SID)
+
+
+@functools.lru_cache(maxsize=256)
+def _environ_name(header: str) -> str:
+    return "HTTP_" + header.upper().replace("-", "_")
+
+
+@stream_request_body
+class SocketHandler(RequestHandler):
+    """One request of Engine.IO: a handshake, a poll, a POST or an upgrade.
+
+    A subclass overrides `check_request`, `authorize` and `environ`.
+    """
+
+    def initialize(self, server: SocketServer) -> None:
+        self.server = server
+        self.engine = server.eio
+        self.connection: Connection | None = None
+        self._body = bytearray()
+        self._posting = self._polling = False
+
+    # To override
+
+    def check_request(self) -> None:
+        """Look at every request first of all; raise HTTPError to refuse it, or finish it."""
+
+    async def authorize(self, eio_sid: str | None) -> None:
+        """Look at a request that the protocol allows; `eio_sid` is None for a handshake.
+
+        Raise HTTPError to refuse it, UnknownSid if this client may not use this id. Headers and
+        cookies set here are on the polling response and on the 101 alike.
+        """
+
+    def environ(self) -> dict[str, Any]:
+        """Return what `on_connect` is given and python-socketio keeps: plain strings only."""
+        request = self.request
+        environ = {
+            "REQUEST_METHOD": request.method or "",
+            "PATH_INFO": request.path,
+            "QUERY_STRING": request.query,
+            "REMOTE_ADDR": request.remote_ip or "",
+            "wsgi.url_scheme": request.protocol,
+        }
+        for name in request.headers:
+            if name not in _HOP_BY_HOP and not name.startswith("Sec-Websocket"):
+                environ[_environ_name(name)] = request.headers[name]
+        cookies = request.headers.get_list("Cookie")
+        if cookies:
+            environ["HTTP_COOKIE"] = "; ".join(cookies)
+        return environ
+
+    # Before anything is accepted
+
+    async def prepare(self) -> None:
+        self._limit_body()
+        self.check_request()
+        if self._finished:
+            return
+        eio_sid = self._check_protocol()
+        await self.authorize(eio_sid)
+        if eio_sid is not None:
+            self._find(eio_sid)  # again: it may have gone meanwhile
+            if self.request.method == "POST":
+                self._begin_post()
+
+    def _limit_body(self) -> None:
+        limit = self.engine.settings.max_message_size + DRAIN
+        stream = cast(HTTP1Connection, self.request.connection)
+        stream.set_max_body_size(limit)
+        stream.set_body_timeout(BODY_TIMEOUT)
+        length = self.request.headers.get("Content-Length", "")
+        if length.isdecimal() and (len(length) > 18 or int(length) > limit):
+            raise HTTPError(413)
+
+    def _check_protocol(self) -> str | None:
+        """Apply the checks of Node's server in its order; return the connection's id."""
+        transport = self._query("transport")
+        if transport not in ("polling", "websocket"):
+            raise ProtocolError(UNKNOWN_TRANSPORT)
+        if self._query("j") is not None:  # JSONP
+            raise ProtocolError(BAD_REQUEST)
+        websocket = self._is_upgrade()
+        eio_sid = self._query("sid") or None
+        if eio_sid is not None:
+            self._find(eio_sid)
+            if self.request.method not in ("GET", "POST"):
+                raise ProtocolError(BAD_REQUEST)
+        elif self.request.method != "GET":
+            raise ProtocolError(BAD_METHOD)
+        if websocket != (transport == "websocket"):
+            raise ProtocolError(BAD_REQUEST)
+        connection = self.connection
+        if connection is not None and not websocket and connection.transport.name == "websocket":
+            raise ProtocolError(BAD_REQUEST)
+        if eio_sid is None and self._query("EIO") != "4":
+            raise ProtocolError(BAD_VERSION)
+        if websocket:
+            self._check_websocket()
+        return eio_sid
+
+    def _query(self, name: str) -> str | None:
+        values = self.request.query_arguments.get(name)
+        return values[-1].decode("utf-8", "replace") if values else None
+
+    def _find(self, eio_sid: str) -> None:
+        self.connection = self.engine.sockets.get(eio_sid)
+        if self.connection is not None:
+            self.connection.check_heartbeat()
+            if self.connection.closed:
+                self.connection = None
+        if self.connection is None and not (
+            self.request.method == "GET" and self.engine.has_farewell(eio_sid)
+        ):
+            raise UnknownSid
+
+    def _is_upgrade(self) -> bool:
+        return self.request.headers.get("Upgrade", "").lower() == "websocket"
+
+    def _check_websocket(self) -> None:
+        """Apply RFC 6455, 4.2.1."""
+        headers = self.request.headers
+        options = {option.strip().lower() for option in headers.get("Connection", "").split(",")}
+        try:
+            key = base64.b64decode(headers.get("Sec-WebSocket-Key", ""), validate=True)
+        except binascii.Error:
+            key = b""
+        valid = (
+            self.request.method == "GET"
+            and self.request.version == "HTTP/1.1"
+            and "upgrade" in options
+            and len(key) == 16
+        )
+        if not valid or headers.get("Sec-WebSocket-Version") != "13":
+            raise ProtocolError(BAD_REQUEST)
+
+    # Accepted
+
+    async def get(self) -> None:
+        if self._is_upgrade():
+            await self._accept_websocket()
+        elif self._query("sid"):
+            await self._poll()
+        else:
+            polling = Polling(self.engine)
+            connection = self.engine.open(polling, self.environ())
+            self._finish_poll(self.engine.handshake(connection, ["websocket"]))
+
+    async def _poll(self) -> None:
+        connection = self.connection
+        if connection is None:
+            farewell = self.engine.take_farewell(self._query("sid") or "")
+            if farewell is None:
+                raise UnknownSid
+            self._finish_poll(farewell)
+            return
+        polling = connection.transport
+        if not isinstance(polling, Polling):
+            raise ProtocolError(BAD_REQUEST)
+        if polling.polled:
+            self.engine.complain(connection, "two polls at once")
+            connection.close(Reason.TRANSPORT_ERROR)
+            raise ProtocolError(BAD_REQUEST)
+        self._polling = True
+        payload = await polling.poll()
+        self._polling = False
+        if payload is None:
+            raise ProtocolError(BAD_REQUEST)
+        self._finish_poll(payload)
+
+    def _finish_poll(self, payload: bytes) -> None:
+        self.set_header("Content-Type", "text/plain; charset=UTF-8")
+        self.finish(payload)
+
+    async def _accept_websocket(self) -> None:
+        key = self.request.headers["Sec-WebSocket-Key"].encode()
+        accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())  # noqa: S324  # RFC 6455
+        environ = self.environ() if self.connection is None else {}
+        self.clear_header("Content-Type")
+        self.set_status(101)
+        self.set_header("Upgrade", "websocket")
+        self.set_header("Connection", "Upgrade")
+        self.set_header("Sec-WebSocket-Accept", accept.decode())
+        written = self.finish()
+        stream = self.detach()
+        await written
+        websocket = WebSocket(self.engine)
+        if not await websocket.take_over(stream):
+            return
+        if self.connection is not None:
+            websocket.probe(self.connection)
+            return
+        connection = self.engine.open(websocket, environ)
+        websocket.send_text(self.engine.handshake(connection, []))
+        websocket.start()
+
+    # POST
+
+    def _begin_post(self) -> None:
+        connection = self.connection
+        if connection is None:
+            raise UnknownSid
+        polling = connection.transport
+        if not isinstance(polling, Polling):
+            raise ProtocolError(BAD_REQUEST)
+        octets = self.request.headers.get("Content-Type") == "application/octet-stream"
+        if polling.posting or octets:
+            self.engine.complain(connection, "two POSTs at once, or one of octets")
+            connection.close(Reason.TRANSPORT_ERROR)
+            raise ProtocolError(BAD_REQUEST)
+        polling.posting = self._posting = True
+
+    def data_received(self, chunk: bytes) -> None:
+        if self._posting and len(self._body) <= self.engine.settings.max_message_size:
+            self._body += chunk
+
+    async def post(self) -> None:
+        connection = self.connection
+        if connection is None:
+            raise UnknownSid
+        if len(self._body) > self.engine.settings.max_message_size:
+            raise HTTPError(413)
+        try:
+            packets = self._body.decode().split(SEPARATOR.decode())
+        except UnicodeDecodeError:
+            packets = [""]
+        for packet in packets:
+            if not isinstance(connection.transport, Polling):
+                raise ProtocolError(BAD_REQUEST)  # upgraded between two packets
+            connection.receive(_decode_binary(packet))
+            if connection.closed:
+                break
+            if connection.busy:
+                await connection.transport.room()
+        if connection.reason == Reason.PARSE_ERROR:
+            raise ProtocolError(BAD_REQUEST)
+        self.set_header("Content-Type", "text/html")
+        self.finish("ok")
+
+    def on_finish(self) -> None:
+        if self._posting and self.connection is not None:
+            self._posting = False
+            if isinstance(self.connection.transport, Polling):
+                self.connection.transport.posting = False
+
+    def on_connection_close(self) -> None:
+        """The client hung up on a poll or a POST: as in Node's server, that ends it."""
+        super().on_connection_close()
+        if self.connection is not None and (self._posting or self._polling):
+            self.connection.close(Reason.TRANSPORT_ERROR)
+
+    # Tornado's own
+
+    def set_default_headers(self) -> None:
+        self.set_header("Cache-Control", "no-store")
+
+    def compute_etag(self) -> None:
+        """A poll has no ETag: a 304 would lose its packets."""
+
+    def check_xsrf_cookie(self) -> None:
+        """The official client sends no token; `check_request` looks at the Origin instead."""
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer as Node's server does: a code and its message as JSON, nothing on a 413."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        self.set_header("Connection", "close")
+        if self._is_upgrade():
+            self.set_header("Sec-WebSocket-Version", "13")
+        if status_code == 413:
+            self.finish()
+            return
+        code = error.code if isinstance(error, ProtocolError) else BAD_REQUEST
+        message = _MESSAGES[code]
+        if status_code == 403:
+            code, message = FORBIDDEN, _MESSAGES[FORBIDDEN]
+        elif status_code != 400:
+            message = http.HTTPStatus(status_code).phrase
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps({"code": code, "message": message}, separators=(",", ":")))
+
+
+def _decode_binary(packet: str) -> str | bytes:
+    """Decode an attachment of a long-polling payload; anything else comes back as it is."""
+    if packet[:1] != "b":
+        return packet
+    try:
+        return base64.b64decode(packet[1:], validate=True)
+    except (binascii.Error, ValueError):
+        return ""  # an empty packet is as wrong as this one

@@ -1,0 +1,129 @@
+"""The HTTP long-polling transport: what waits for the client's next poll."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from app.transport.connection import Connection, Reason
+from app.transport.packets import Message
+
+if TYPE_CHECKING:
+    from app.transport.engine import Engine
+    from app.transport.websocket import WebSocket
+
+CLOSE, NOOP = b"1", b"6"
+SEPARATOR = b"\x1e"
+#: Seconds that a poll waits for the outcome of an upgrade under way, as in Node's server.
+UPGRADE_POLL = 0.1
+#: Seconds for which a client that was between two polls can still fetch its last packets.
+FAREWELL = 10.0
+#: The client broke Engine.IO or is gone: its next poll is answered with 400, as by Node's server.
+ABRUPT = frozenset(
+    {Reason.PARSE_ERROR, Reason.PING_TIMEOUT, Reason.TRANSPORT_CLOSE, Reason.TRANSPORT_ERROR}
+)
+
+
+class Polling:
+    """Collects packets and hands them to the poll that is open, or to the next one."""
+
+    name = "polling"
+    connection: Connection  # set by Engine.open
+    __slots__ = ("_engine", "_outbox", "_room", "_size", "_wake", "connection", "posting")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.posting = False  # a POST is under way
+        self._outbox: list[bytes | Message] = []
+        self._size = 0
+        self._wake: asyncio.Future[None] | None = None  # of the open poll
+        self._room: asyncio.Future[None] | None = None  # of a POST that waits
+
+    def send_text(self, packet: bytes) -> None:
+        self._put(packet, len(packet))
+
+    def send(self, message: Message) -> None:
+        self._put(message, message.size)
+
+    def _put(self, packet: bytes | Message, size: int) -> None:
+        backlog = self._size
+        self._outbox.append(packet)
+        self._size += size
+        if backlog > self._engine.settings.send_buffer:  # one message may be as big as it likes
+            self._clear()
+            self.connection.close(Reason.SLOW_CLIENT)
+        self.nudge()
+
+    def delivered(self) -> bool:
+        return not self._outbox
+
+    @property
+    def polled(self) -> bool:
+        """Whether a poll is open."""
+        return self._wake is not None
+
+    async def poll(self) -> bytes | None:
+        """Wait for packets and return them as one payload; None when the transport changed.
+
+        The payload is taken in the last moment, so that packets of one turn of the loop leave
+        together and none is lost with a poll that is gone.
+        """
+        if not self._outbox:
+            self._wake = self._engine.loop.create_future()
+            limit = UPGRADE_POLL if self.connection.upgrade is not None else None
+            done, _ = await asyncio.wait({self._wake}, timeout=limit)
+            self._wake = None
+            if not done:
+                return NOOP
+            if self.connection.transport is not self:
+                return None
+        return self._payload()
+
+    def nudge(self) -> None:
+        """Let the open poll return with what there is, a NOOP if there is nothing."""
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def move_to(self, websocket: WebSocket) -> None:
+        """Hand over to the WebSocket what no poll has fetched, after an upgrade."""
+        for packet in self._outbox:
+            if isinstance(packet, bytes):
+                websocket.send_text(packet)
+            else:
+                websocket.send(packet)
+        self._clear()
+        self.nudge()
+        self.resume()
+
+    async def room(self) -> None:
+        """Wait until the connection may begin another event."""
+        while self.connection.busy and not self.connection.closed:
+            self._room = self._engine.loop.create_future()
+            await self._room
+
+    def resume(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def close(self, reason: str, code: int) -> None:
+        self.resume()
+        end = NOOP if reason == Reason.CLIENT else CLOSE
+        if self._wake is not None and not self._outbox:
+            self._outbox.append(end)
+            self.nudge()
+            return
+        # The official client drops events that come in one payload with the close, so that comes
+        # with a poll of its own, as in Node's server. A client's own close may overtake its poll.
+        payloads = [end] if not self._outbox or self._wake else [self._payload(), end]
+        if reason not in ABRUPT:
+            seconds = UPGRADE_POLL if reason == Reason.CLIENT else FAREWELL
+            self._engine.leave_farewell(self.connection.sid, payloads, seconds)
+
+    def _payload(self) -> bytes:
+        packets = [item if isinstance(item, bytes) else item.polled for item in self._outbox]
+        self._clear()
+        return SEPARATOR.join(packets) or NOOP
+
+    def _clear(self) -> None:
+        self._outbox.clear()
+        self._size = 0

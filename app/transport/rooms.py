@@ -1,0 +1,196 @@
+"""Who is in which room, indexed both ways."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import socketio
+
+from app.transport import packets
+
+if TYPE_CHECKING:
+    from app.transport.server import SocketServer
+
+
+class Client:
+    """One Socket.IO client: a connection in one namespace."""
+
+    __slots__ = ("connected", "eio_sid", "namespace", "rooms", "sid")
+
+    def __init__(self, sid: str, eio_sid: str, namespace: str) -> None:
+        self.sid = sid
+        self.eio_sid = eio_sid
+        self.namespace = namespace
+        self.rooms: set[Any] | None = None  # besides the one of its own sid
+        self.connected = False  # neither before CONNECT is answered nor once it leaves
+
+
+class Rooms(socketio.AsyncManager):
+    """python-socketio's client manager, with the rooms of a client known by its sid.
+
+    The stock one asks every room when a client leaves. Here a client holds its rooms, its own
+    room is implied, and `rooms[namespace][None]` is everybody, so a join, a leave and a
+    disconnect cost the same however many are there. Nothing of it depends on the process being
+    alone: `class RedisRooms(socketio.AsyncRedisManager, Rooms)` emits through Redis and delivers
+    through this.
+    """
+
+    server: SocketServer
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        #: namespace -> room -> sid -> eio_sid
+        self.rooms: dict[str, dict[Any, dict[str, str]]] = {}
+        self.clients: dict[str, Client] = {}
+        self._ack_ids = itertools.count(1)
+
+    # Clients
+
+    async def pre_connect(self, eio_sid: str, namespace: str) -> str:
+        """Register a client whose connect handler is about to run; return its new sid."""
+        sid: str = self.server.eio.generate_id()
+        self.clients[sid] = Client(sid, eio_sid, namespace)
+        self.rooms.setdefault(namespace, {}).setdefault(None, {})[sid] = eio_sid
+        return sid
+
+    async def connect(self, sid: str, namespace: str) -> str:
+        self.clients[sid].connected = True
+        return sid
+
+    def pre_disconnect(self, sid: str, namespace: str) -> str:
+        """Note that a client leaves; it stays in its rooms while its disconnect handler runs."""
+        client = self.clients[sid]
+        client.connected = False
+        return client.eio_sid
+
+    def basic_disconnect(self, sid: str, namespace: str, **options: Any) -> None:
+        client = self.clients.pop(sid, None)
+        if client is not None:
+            for room in client.rooms or ():
+                self._drop(namespace, room, sid)
+            self._drop(namespace, None, sid)
+        self.callbacks.pop(sid, None)
+
+    def is_pre_connected(self, sid: str, namespace: str) -> bool:
+        client = self._client(sid, namespace)
+        return client is not None and not client.connected
+
+    def is_connected(self, sid: str, namespace: str) -> bool:
+        client = self._client(sid, namespace)
+        return client is not None and client.connected
+
+    def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
+        client = self._client(sid, namespace)
+        return None if client is None else client.eio_sid
+
+    def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
+        connection = self.server.eio.sockets.get(eio_sid)
+        return None if connection is None else connection.clients.get(namespace)
+
+    def _client(self, sid: str, namespace: str) -> Client | None:
+        client = self.clients.get(sid)
+        return client if client is not None and client.namespace == namespace else None
+
+    # Rooms
+
+    def is_sid_room(self, namespace: str, room: Any) -> bool:
+        return isinstance(room, str) and self._client(room, namespace) is not None
+
+    def basic_enter_room(
+        self, sid: str, namespace: str, room: Any, eio_sid: str | None = None
+    ) -> None:
+        client = self._client(sid, namespace)
+        if client is None:
+            raise ValueError("sid is not connected to requested namespace")
+        if room is None or room == sid:
+            return
+        if self.is_sid_room(namespace, room):
+            raise ValueError("cannot enter a sid room")
+        if client.rooms is None:
+            client.rooms = set()
+        client.rooms.add(room)
+        self.rooms[namespace].setdefault(room, {})[sid] = client.eio_sid
+
+    def basic_leave_room(self, sid: str, namespace: str, room: Any) -> None:
+        client = self._client(sid, namespace)
+        if client is not None and client.rooms is not None and room in client.rooms:
+            client.rooms.discard(room)
+            self._drop(namespace, room, sid)
+
+    def _drop(self, namespace: str, room: Any, sid: str) -> None:
+        """Take a client out of a room, and the room away with its last one."""
+        rooms = self.rooms[namespace]
+        members = rooms[room]
+        members.pop(sid, None)
+        if not members:
+            del rooms[room]
+            if not rooms:
+                del self.rooms[namespace]
+
+    def get_rooms(self, sid: str, namespace: str) -> list[Any]:
+        client = self._client(sid, namespace)
+        return [] if client is None else [sid, *(client.rooms or ())]
+
+    def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
+        """Yield (sid, eio_sid) of a room, or of several, each client once."""
+        if isinstance(room, (list, tuple, set)):
+            members: dict[str, str] = {}
+            for one in room:
+                members.update(self._members(namespace, one))
+        else:
+            members = dict(self._members(namespace, room))
+        yield from members.items()
+
+    def _members(self, namespace: str, room: Any) -> Iterable[tuple[str, str]]:
+        if isinstance(room, str):
+            client = self._client(room, namespace)
+            if client is not None:
+                return ((room, client.eio_sid),)
+        return self.rooms.get(namespace, {}).get(room, {}).items()
+
+    # Emitting
+
+    async def emit(
+        self,
+        event: str,
+        data: Any,
+        namespace: str,
+        room: Any = None,
+        skip_sid: str | list[str] | None = None,
+        callback: Callable[..., Any] | None = None,
+        to: Any = None,
+        **options: Any,
+    ) -> None:
+        """Send an event to a client, a room or all; it is encoded once and never waits."""
+        if namespace not in self.rooms:
+            return
+        arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
+        skipped = skip_sid if isinstance(skip_sid, list) else [skip_sid]
+        connections = self.server.eio.sockets
+        message = None
+        for sid, eio_sid in self.get_participants(namespace, to or room):
+            connection = connections.get(eio_sid)
+            if connection is None or sid in skipped:
+                continue
+            if callback is not None:
+                id = self._generate_ack_id(sid, callback)
+                message = packets.encode(packets.EVENT, namespace, id, [event, *arguments])
+            elif message is None:
+                message = packets.encode(packets.EVENT, namespace, None, [event, *arguments])
+            connection.send(namespace, message)
+
+    def _generate_ack_id(self, sid: str, callback: Callable[..., Any]) -> int:
+        id = next(self._ack_ids)
+        self.callbacks.setdefault(sid, {})[id] = callback
+        return id
+
+    async def trigger_callback(self, sid: str, id: int | None, data: list[Any]) -> None:
+        """Run the callback of an acknowledged emit; an ack that nobody asked for does nothing."""
+        callback = self.callbacks.get(sid, {}).pop(id, None)
+        if callback is not None:
+            result = callback(*data)
+            if inspect.isawaitable(result):
+                await result

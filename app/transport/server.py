@@ -1,0 +1,309 @@
+"""The Socket.IO server: who may join a namespace, and which handler an event goes to.
+
+It keeps python-socketio's API for those who write namespaces, and takes over the inside. These
+methods are replaced, and `tests/test_contract.py` notices when a release moves one of them:
+
+`socketio.AsyncServer`
+    `_engineio_server_class`: our `Engine`. `_send_packet`, `_send_eio_packet`: no queues.
+    `_handle_connect`, `_handle_event`, `_handle_ack`, `_handle_disconnect`, `_handle_eio_connect`,
+    `_handle_eio_message`, `_handle_eio_disconnect`: not used; `receive`, `receive_attachment`,
+    `connection_opened` and `connection_closed` stand in for them, because the stock ones accept
+    forged names, a second CONNECT and stray attachments, and make a task for every event.
+    `disconnect`: also closes a transport that is left without a namespace.
+    `transport`: takes the sid of a connection too. `shutdown`: closes connections.
+`engineio.AsyncServer`
+    `send`, `send_packet`, `transport`, `get_session`, `save_session`, `disconnect`, `shutdown`,
+    `generate_id`, `handle_request` (see `Engine`). `_get_socket`, `_service_task`, the Tornado
+    driver, `AsyncSocket`, `Packet` and `Payload` are never reached.
+`socketio.AsyncManager`
+    all that reads or writes `rooms` (see `Rooms`), `emit`, `trigger_callback`, and
+    `_generate_ack_id`, whose counter a client could take away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import socketio
+from socketio.exceptions import ConnectionRefusedError as Refused
+
+from app.transport import packets, tasks
+from app.transport.connection import Connection, Reason
+from app.transport.engine import Engine, TransportSettings, log
+from app.transport.packets import PacketError
+from app.transport.rooms import Rooms
+
+
+def _nothing(*args: Any) -> None:
+    pass
+
+
+class SocketServer(socketio.AsyncServer):
+    """Socket.IO (protocol revision 5) for Tornado; requests come in through `SocketHandler`.
+
+    Three attributes are called synchronously, for whoever keeps books on connections:
+    `opened(eio_sid, environ)`, `upgraded(eio_sid)`, and `closed(eio_sid, reason)`, which comes
+    exactly once, after the disconnect handlers were started.
+    """
+
+    eio: Engine
+    manager: Rooms
+    environ: dict[str, dict[str, Any]]
+    manager_initialized: bool
+    opened: Callable[[str, dict[str, Any]], None]
+    closed: Callable[[str, str], None]
+    upgraded: Callable[[str], None]
+
+    def __init__(self, settings: TransportSettings, *, client_manager: Rooms | None = None) -> None:
+        super().__init__(
+            client_manager=client_manager or Rooms(),
+            logger=log,
+            engineio_logger=log,
+            async_mode="tornado",
+            settings=settings,
+        )
+        self.eio.server = self
+        self.opened = _nothing
+        self.closed = _nothing
+        self.upgraded = _nothing
+
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
+
+    # Connections
+
+    def connection_opened(self, connection: Connection, environ: dict[str, Any]) -> None:
+        if not self.manager_initialized:
+            self.manager_initialized = True
+            self.manager.initialize()
+        self.environ[connection.sid] = environ
+        self.opened(connection.sid, environ)
+
+    def connection_closed(self, connection: Connection, reason: str) -> None:
+        self.eio.closed_by[reason] += 1
+        clients = list(connection.clients.items())
+        if not clients:
+            self._forget_environ(connection)
+        for namespace, sid in clients:
+            self._start(connection, self._leave(connection, namespace, sid, reason))
+        self.closed(connection.sid, reason)
+
+    def _forget_environ(self, connection: Connection) -> None:
+        left = connection.closed and not connection.clients
+        if left and not self.eio.has_farewell(connection.sid):
+            self.environ.pop(connection.sid, None)
+
+    async def close_connection(
+        self, eio_sid: str, *, disconnect: bool = False, reason: str = Reason.SERVER
+    ) -> None:
+        """Close a transport now, after flushing; nothing it still sends is acted upon.
+
+        With `disconnect` each joined namespace gets a DISCONNECT packet first, after which the
+        official client stays away; without, it reconnects by itself. The disconnect handlers are
+        started before this returns; it never waits for them or for the client.
+        """
+        connection = self.eio.sockets.get(eio_sid)
+        if connection is None:
+            return
+        if disconnect:
+            for namespace in connection.clients:
+                connection.send(namespace, packets.encode(packets.DISCONNECT, namespace))
+        connection.close(reason)
+
+    def transport(self, sid: str, namespace: str | None = None) -> str:
+        """Return "polling" or "websocket", for the sid of a connection or of a client."""
+        if sid not in self.eio.sockets:
+            sid = self.manager.eio_sid_from_sid(sid, namespace or "/") or sid
+        return self.eio.transport(sid)
+
+    async def shutdown(self) -> None:
+        """Close every connection and stop the timers."""
+        await self.eio.shutdown()
+
+    # What clients send
+
+    def receive(self, connection: Connection, text: str) -> None:
+        """Act on one Engine.IO message; raise PacketError for what closes the connection."""
+        if connection.incomplete is not None:
+            raise PacketError("attachments are missing")
+        packet = packets.decode(text)
+        if packet.announced:
+            connection.incomplete = packet
+        else:
+            self._act(connection, packet)
+
+    def receive_attachment(self, connection: Connection, data: bytes) -> None:
+        packet = connection.incomplete
+        if packet is None:
+            raise PacketError("an attachment that was not announced")
+        if packet.add(data):
+            connection.incomplete = None
+            self._act(connection, packet)
+
+    def _act(self, connection: Connection, packet: packets.Packet) -> None:
+        namespace = packet.namespace
+        sid = connection.clients.get(namespace)
+        if packet.type == packets.CONNECT:
+            self._connect(connection, namespace, packet.data)
+            return
+        if sid is None:
+            raise PacketError("a packet for a namespace that was not joined")
+        if packet.type == packets.EVENT:
+            self._start(
+                connection, self._handle(connection, namespace, sid, packet.id, packet.data)
+            )
+        elif packet.type == packets.ACK:
+            if packet.id in self.manager.callbacks.get(sid, ()):
+                self._start(connection, self._acknowledged(connection, sid, packet.id, packet.data))
+        else:
+            self._start(connection, self._leave(connection, namespace, sid, Reason.CLIENT))
+
+    def _start(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a handler at once; only if it waits for something is there more to do."""
+        task = tasks.start(coroutine, self.eio.loop)
+        if not task.done():
+            connection.hold(task)
+
+    # Namespaces
+
+    def _connect(self, connection: Connection, namespace: str, auth: Any) -> None:
+        if namespace in connection.clients or namespace in connection.held:
+            raise PacketError("a second CONNECT")
+        if not self._exists(namespace):
+            error = {"message": "Invalid namespace"}
+            connection.transport.send(packets.encode(packets.CONNECT_ERROR, namespace, None, error))
+            return
+        connection.held[namespace] = []
+        self._start(connection, self._join(connection, namespace, auth))
+
+    def _exists(self, namespace: str) -> bool:
+        for registry in (self.handlers, self.namespace_handlers, self.namespaces):
+            if namespace in registry or (namespace != "*" and "*" in registry):
+                return True
+        return False
+
+    async def _join(self, connection: Connection, namespace: str, auth: Any) -> None:
+        """Run the connect handler; its verdict is the reply, before anything that it emitted."""
+        sid = await self.manager.pre_connect(connection.sid, namespace)
+        environ = self.environ[connection.sid]
+        refusal = await self._ask_to_join(namespace, sid, environ, auth)
+        held = connection.held.pop(namespace, [])
+        if refusal is not None:
+            await self.manager.disconnect(sid, namespace, ignore_queue=True)
+            if not connection.closed:
+                connection.transport.send(
+                    packets.encode(packets.CONNECT_ERROR, namespace, None, refusal)
+                )
+            return
+        await self.manager.connect(sid, namespace)
+        connection.clients[namespace] = sid
+        if connection.closed:  # while the handler ran: what it set up wants undoing
+            await self._leave(connection, namespace, sid, Reason.TRANSPORT_CLOSE)
+            return
+        connection.join_or_leave()
+        connection.transport.send(packets.encode(packets.CONNECT, namespace, None, {"sid": sid}))
+        for message in held:
+            connection.transport.send(message)
+
+    async def _ask_to_join(
+        self, namespace: str, sid: str, environ: dict[str, Any], auth: Any
+    ) -> Any:
+        """Return None, or what the CONNECT_ERROR has to say."""
+        refused = Refused().error_args
+        try:
+            if auth:
+                verdict = await self._trigger_event("connect", namespace, sid, environ, auth)
+            else:
+                verdict = await self._connect_without_auth(namespace, sid, environ)
+        except Refused as refusal:
+            return refusal.error_args
+        except ConnectionRefusedError:
+            return {"message": "Connection refused by server"}
+        except Exception:
+            log.exception("the connect handler of %s failed", namespace)
+            return refused
+        return refused if verdict is False else None
+
+    async def _connect_without_auth(self, namespace: str, sid: str, environ: dict[str, Any]) -> Any:
+        """Call a connect handler that may or may not take `auth`, as python-socketio does."""
+        try:
+            return await self._trigger_event("connect", namespace, sid, environ, None)
+        except TypeError as first:
+            try:
+                return await self._trigger_event("connect", namespace, sid, environ)
+            except TypeError:
+                raise first from None
+
+    async def _leave(self, connection: Connection, namespace: str, sid: str, reason: str) -> None:
+        """Run the disconnect handler, then take the client out of its rooms."""
+        if connection.clients.get(namespace) != sid:
+            return
+        if not connection.closed:
+            del connection.clients[namespace]
+        self.manager.pre_disconnect(sid, namespace)
+        try:
+            await self._trigger_event("disconnect", namespace, sid, reason)
+        except Exception:
+            log.exception("the disconnect handler of %s failed", namespace)
+        finally:
+            connection.clients.pop(namespace, None)
+            connection.join_or_leave()
+            self.manager.basic_disconnect(sid, namespace)
+            self._forget_environ(connection)
+
+    async def disconnect(
+        self, sid: str, namespace: str | None = None, ignore_queue: bool = False
+    ) -> None:
+        """Disconnect a client; its transport closes with it unless other namespaces need it."""
+        namespace = namespace or "/"
+        if ignore_queue:
+            here = self.manager.is_connected(sid, namespace)
+        else:
+            here = await self.manager.can_disconnect(sid, namespace)
+        connection = self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, namespace) or "")
+        if not here or connection is None or connection.clients.get(namespace) != sid:
+            return
+        connection.send(namespace, packets.encode(packets.DISCONNECT, namespace))
+        if len(connection.clients) == 1 and not connection.held:
+            connection.close(Reason.SERVER)
+        else:
+            await self._leave(connection, namespace, sid, Reason.SERVER)
+
+    # Events
+
+    async def _handle(
+        self, connection: Connection, namespace: str, sid: str, id: int | None, data: list[Any]
+    ) -> None:
+        """Run the handler of one event, then send what it returns as the ack."""
+        try:
+            handler = self.namespace_handlers.get(namespace)
+            if handler is not None and not self.handlers:
+                result = await handler.trigger_event(data[0], sid, *data[1:])
+            else:
+                result = await self._trigger_event(data[0], namespace, sid, *data[1:])
+            if id is not None and result is not self.not_handled and not connection.closed:
+                answer = [] if result is None else result if type(result) is tuple else [result]
+                connection.transport.send(packets.encode(packets.ACK, namespace, id, answer))
+        except Exception:
+            log.exception("the handler of an event in %s failed", namespace)
+
+    async def _acknowledged(
+        self, connection: Connection, sid: str, id: int | None, data: list[Any]
+    ) -> None:
+        try:
+            await self.manager.trigger_callback(sid, id, data)
+        except Exception:
+            log.exception("the callback of an acknowledged event failed")
+
+    # What python-socketio itself still sends
+
+    async def _send_packet(self, eio_sid: str, pkt: socketio.packet.Packet) -> None:
+        connection = self.eio.sockets.get(eio_sid)
+        if connection is not None:
+            namespace = pkt.namespace or "/"
+            kind = pkt.packet_type - 3 if pkt.packet_type > 4 else pkt.packet_type
+            connection.send(namespace, packets.encode(kind, namespace, pkt.id, pkt.data))
+
+    async def _send_eio_packet(self, eio_sid: str, eio_pkt: Any) -> None:
+        await self.eio.send(eio_sid, eio_pkt.data)

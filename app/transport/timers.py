@@ -1,0 +1,103 @@
+"""One timer for all the deadlines of all connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Timer:
+    """Something that is due once; `Wheel.start` arms it, again and again if need be."""
+
+    __slots__ = ("_tick", "due", "run")
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self.run = run
+        self.due = 0.0  # loop time, seconds
+        self._tick = -1  # the slot it lies in; -1: none
+
+
+class Wheel:
+    """Runs timers within one `resolution` (seconds) after they are due, never before.
+
+    Timers that are due at about the same time share a slot and one wake-up of the loop. A timer
+    that is started anew for a later time stays in its slot and moves when that slot comes up,
+    so a heartbeat that goes on costs two assignments.
+    """
+
+    def __init__(self, resolution: float) -> None:
+        self._resolution = resolution
+        self._slots: dict[int, set[Timer]] = {}
+        self._handle: asyncio.TimerHandle | None = None
+        self._next = -1
+
+    def start(self, timer: Timer, delay: float) -> None:
+        """Let `timer` run `delay` seconds from now, and not when it was due before."""
+        timer.due = asyncio.get_running_loop().time() + delay
+        tick = int(timer.due / self._resolution) + 1
+        if timer._tick >= 0:
+            if timer._tick <= tick:
+                return
+            self._slots[timer._tick].discard(timer)
+        self._file(timer, tick)
+
+    def extend(self, timer: Timer, delay: float) -> None:
+        """Start `timer` again, from when it was due: the wheel's own delay does not add up."""
+        late = asyncio.get_running_loop().time() - timer.due
+        self.start(timer, delay - min(late, self._resolution))
+
+    def stop(self, timer: Timer) -> None:
+        """Do not run `timer`, whether or not it was started."""
+        slot = self._slots.get(timer._tick)
+        if slot is not None:
+            slot.discard(timer)
+        timer._tick = -1
+
+    def close(self) -> None:
+        """Forget every timer."""
+        self._slots.clear()
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._next = -1
+
+    def _file(self, timer: Timer, tick: int) -> None:
+        timer._tick = tick
+        self._slots.setdefault(tick, set()).add(timer)
+        if self._next < 0 or tick < self._next:
+            self._wake_at(tick)
+
+    def _wake_at(self, tick: int) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._next = tick
+        loop = asyncio.get_running_loop()
+        self._handle = loop.call_at(tick * self._resolution, self._wake)
+
+    def _wake(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._handle, self._next = None, -1
+        for tick in sorted(tick for tick in self._slots if tick * self._resolution <= now):
+            # run() may stop timers of this very slot, so they leave it one by one.
+            slot = self._slots[tick]
+            while slot:
+                timer = slot.pop()
+                timer._tick = -1
+                if timer.due <= now:
+                    self._run(timer)
+                else:
+                    self._file(timer, max(int(timer.due / self._resolution) + 1, tick + 1))
+            self._slots.pop(tick, None)
+        if self._slots:
+            first = min(self._slots)
+            if self._next < 0 or first < self._next:
+                self._wake_at(first)
+
+    def _run(self, timer: Timer) -> None:
+        try:
+            timer.run()
+        except Exception as error:  # one connection's trouble must not stop the others' timers
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a timer of the transport failed", "exception": error}
+            )

@@ -1,0 +1,85 @@
+"""A store that counts its calls and can be told to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from app.stores import Lease, Record, SessionStore
+
+
+class CountingStore:
+    """A SessionStore over another one; subclasses put their failure into `before`."""
+
+    def __init__(self, inner: SessionStore) -> None:
+        self.inner = inner
+        self.calls: list[str] = []
+
+    async def before(self, call: str) -> None:
+        """Run before each call."""
+
+    async def note(self, call: str) -> None:
+        self.calls.append(call)
+        await self.before(call)
+
+    async def load(self, session_id: str) -> Record | None:
+        await self.note("load")
+        return await self.inner.load(session_id)
+
+    async def load_many(self, session_ids: Sequence[str]) -> dict[str, Record]:
+        await self.note("load_many")
+        return await self.inner.load_many(session_ids)
+
+    async def save(self, record: Record) -> None:
+        await self.note("save")
+        await self.inner.save(record)
+
+    async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
+        await self.note("touch")
+        await self.inner.touch(seen)
+
+    async def destroy(self, session_id: str) -> Record | None:
+        await self.note("destroy")
+        return await self.inner.destroy(session_id)
+
+    async def lock(self, session_id: str) -> CountingLease:
+        await self.note("lock")
+        return CountingLease(self, await self.inner.lock(session_id))
+
+    async def of_user(self, user: str) -> list[Record]:
+        await self.note("of_user")
+        return await self.inner.of_user(user)
+
+    async def purge(self, now: float, limit: int) -> list[Record]:
+        await self.note("purge")
+        return await self.inner.purge(now, limit)
+
+    async def ping(self) -> None:
+        await self.note("ping")
+        await self.inner.ping()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+class CountingLease:
+    """A Lease over another one; it is given back also where the store is told to fail."""
+
+    def __init__(self, store: CountingStore, inner: Lease) -> None:
+        self.store = store
+        self.inner = inner
+
+    @property
+    def record(self) -> Record | None:
+        return self.inner.record
+
+    async def save(self, data: bytes) -> Record:
+        try:
+            await self.store.note("lease.save")
+        except BaseException:
+            await self.inner.release()
+            raise
+        return await self.inner.save(data)
+
+    async def release(self) -> None:
+        await self.store.note("release")
+        await self.inner.release()

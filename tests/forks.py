@@ -1,0 +1,89 @@
+"""What a fork would write: modules made on the spot, and stores that can be watched or cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from app.stores import Lease, Record, StoreUnavailable
+from app.stores.memory import MemoryStore
+
+_numbers = itertools.count(1)
+STOCK = ("counter", "sign_in", "health")
+
+
+def fork(monkeypatch: pytest.MonkeyPatch, **attributes: Any) -> tuple[str, ...]:
+    """Make a handler module with these attributes; return `modules` with it at the end."""
+    name = f"tests.fork_{next(_numbers)}"
+    module = ModuleType(name)
+    module.__dict__.update(attributes)
+    monkeypatch.setitem(sys.modules, name, module)
+    return (*STOCK, name)
+
+
+class WatchedStore(MemoryStore):
+    """A memory store that takes its time to save, and that can be cut off."""
+
+    def __init__(self, *, save_takes: float = 0.0) -> None:
+        """`save_takes` is in seconds."""
+        super().__init__()
+        self.save_takes = save_takes
+        self.down = False
+        self.asked = 0
+
+    @property
+    def ids(self) -> set[str]:
+        """The ids of all records that are stored now."""
+        return set(self._records)
+
+    @property
+    def records(self) -> list[Record]:
+        return list(self._records.values())
+
+    def lose(self, session_id: str) -> None:
+        """Remove a record behind the application's back, as somebody with a shell would."""
+        self._remove(session_id)
+
+    async def _reach(self) -> None:
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.down:
+            raise StoreUnavailable("the store was cut off by a test")
+
+    async def load(self, session_id: str) -> Record | None:
+        await self._reach()
+        return await super().load(session_id)
+
+    async def load_many(self, session_ids: Any) -> dict[str, Record]:
+        await self._reach()
+        return await super().load_many(session_ids)
+
+    async def save(self, record: Record) -> None:
+        await self._reach()
+        await asyncio.sleep(self.save_takes)
+        await super().save(record)
+
+    async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
+        await self._reach()
+        await super().touch(seen)
+
+    async def destroy(self, session_id: str) -> Record | None:
+        await self._reach()
+        return await super().destroy(session_id)
+
+    async def lock(self, session_id: str) -> Lease:  # type: ignore[override]
+        await self._reach()
+        return await super().lock(session_id)
+
+    async def purge(self, now: float, limit: int) -> list[Record]:
+        await self._reach()
+        return await super().purge(now, limit)
+
+    async def ping(self) -> None:
+        await self._reach()

@@ -1,0 +1,134 @@
+// Drives the official socket.io-client for tests/nodeclient.py.
+//
+// stdin:  one JSON command per line: {"id", "do", ...}
+// stdout: one JSON line per answer, {"id", "answer"} or {"id", "error"}, and per thing that
+//         happened, {"name", "namespace", "what", "args"}
+//
+// With `jar: true` a connection and `fetch` share one cookie jar, as pages and sockets of a
+// browser do. On Node the official client has a jar per connection, which a reconnect loses,
+// and it does not read the cookies of a 101; both are made good here and nothing else is.
+import { createInterface } from "node:readline";
+import { NodeWebSocket, Socket as Engine } from "engine.io-client";
+import { Manager } from "socket.io-client";
+
+const managers = new Map();
+const shared = {
+  cookies: new Map(),
+  parseCookies(values) {
+    for (const value of values || []) {
+      const [pair, ...flags] = value.split("; ");
+      const name = pair.slice(0, pair.indexOf("="));
+      if (flags.some((flag) => flag.toLowerCase() === "max-age=0")) this.cookies.delete(name);
+      else this.cookies.set(name, { value: pair.slice(name.length + 1) });
+    }
+  },
+  addCookies(xhr) {
+    xhr.setDisableHeaderCheck(true);
+    if (this.cookies.size) xhr.setRequestHeader("cookie", this.header());
+  },
+  header() {
+    return [...this.cookies].map(([name, cookie]) => `${name}=${cookie.value}`).join("; ");
+  },
+};
+
+Object.defineProperty(Engine.prototype, "_cookieJar", {
+  get() { return this.opts.jar ? shared : this._ownJar; },
+  set(jar) { this._ownJar = jar; },
+});
+const createSocket = NodeWebSocket.prototype.createSocket;
+NodeWebSocket.prototype.createSocket = function (...args) {
+  const socket = createSocket.apply(this, args);
+  if (this.opts.jar) {
+    socket.on("upgrade", (response) => shared.parseCookies(response.headers["set-cookie"]));
+  }
+  return socket;
+};
+
+function tell(message) {
+  process.stdout.write(JSON.stringify(message) + "\n");
+}
+
+function happened(name, namespace, what, ...args) {
+  tell({ name, namespace, what, args });
+}
+
+function watch(name, namespace, socket) {
+  socket.on("connect", () => happened(name, namespace, "connect", socket.id));
+  socket.on("disconnect", (reason) => happened(name, namespace, "disconnect", reason));
+  socket.on("connect_error", (error) => happened(name, namespace, "connect_error", error.message));
+  socket.onAny((event, ...args) => happened(name, namespace, "event", event, ...args));
+}
+
+const commands = {
+  // a connection `name` with `namespaces`; answers once all of them are joined or refused
+  async connect({ name, url, namespaces, options }) {
+    const manager = new Manager(url, {
+      reconnectionDelay: 50,
+      reconnectionDelayMax: 200,
+      timeout: 5000,
+      ...options,
+      withCredentials: Boolean(options.withCredentials || options.jar),
+      autoConnect: false,
+    });
+    managers.set(name, manager);
+    manager.on("reconnect_attempt", () => happened(name, "", "reconnect_attempt"));
+    manager.on("open", () => {
+      happened(name, "", "open", manager.engine.transport.name);
+      manager.engine.on("upgrade", (to) => happened(name, "", "upgrade", to.name));
+      manager.engine.on("close", (reason) => happened(name, "", "close", reason));
+    });
+    await Promise.all(namespaces.map((namespace) => {
+      const socket = manager.socket(namespace);
+      watch(name, namespace, socket);
+      const settled = new Promise((resolve) => {
+        socket.once("connect", resolve);
+        socket.once("connect_error", resolve);
+      });
+      socket.connect();
+      return settled;
+    }));
+  },
+  async emit({ name, namespace, event, args, size }) {
+    // a large text is made here, so that it need not pass through stdin
+    const sent = size ? [...args, "x".repeat(size)] : args;
+    managers.get(name).socket(namespace).emit(event, ...sent);
+  },
+  async call({ name, namespace, event, args, seconds }) {
+    const socket = managers.get(name).socket(namespace);
+    return socket.timeout(seconds * 1000).emitWithAck(event, ...args);
+  },
+  // sends a packet on the raw transport, past what the client would allow
+  async packet({ name, text }) {
+    managers.get(name).engine.write(text);
+  },
+  async join({ name, namespace }) {
+    managers.get(name).socket(namespace).connect();
+  },
+  async close({ name }) {
+    const manager = managers.get(name);
+    manager.reconnection(false);
+    manager._close();
+  },
+  async fetch({ url, method, headers, body }) {
+    const sent = { ...headers };
+    if (shared.cookies.size) sent.cookie = shared.header();
+    const response = await fetch(url, { method, headers: sent, body, redirect: "manual" });
+    shared.parseCookies(response.headers.getSetCookie());
+    return [response.status, await response.text()];
+  },
+  // the Cookie header that this jar, or a connection's own jar, would send
+  async cookie({ name }) {
+    if (!name) return shared.header();
+    const own = managers.get(name).engine._ownJar;
+    return [...own.cookies].map(([key, cookie]) => `${key}=${cookie.value}`).join("; ");
+  },
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const command = JSON.parse(line);
+  commands[command.do](command).then(
+    (answer) => tell({ id: command.id, answer: answer ?? null }),
+    (error) => tell({ id: command.id, error: String(error.message || error) }),
+  );
+}
+process.exit(0);

@@ -1,0 +1,177 @@
+"""What the transport leans on in python-engineio, python-socketio and Tornado is still there.
+
+When one of these fails after a new release, read its changes first: a method that moved means
+that something of theirs runs again that `app/transport/server.py` says it replaces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+import engineio
+import pytest
+import socketio
+import tornado.http1connection
+import tornado.iostream
+import tornado.web
+
+from app.transport import Rooms, SocketServer
+from app.transport.engine import Engine
+from tests.transport_kit import Settings
+
+#: class of theirs -> method -> its parameters when this was written
+REPLACED: dict[type, dict[str, list[str]]] = {
+    engineio.AsyncServer: {
+        "generate_id": ["self"],
+        "transport": ["self", "sid"],
+        "send": ["self", "sid", "data"],
+        "send_packet": ["self", "sid", "pkt"],
+        "get_session": ["self", "sid"],
+        "save_session": ["self", "sid", "session"],
+        "disconnect": ["self", "sid"],
+        "handle_request": ["self", "args", "kwargs"],
+        "shutdown": ["self"],
+    },
+    socketio.AsyncServer: {
+        "_engineio_server_class": ["self"],
+        "transport": ["self", "sid", "namespace"],
+        "disconnect": ["self", "sid", "namespace", "ignore_queue"],
+        "shutdown": ["self"],
+        "_send_packet": ["self", "eio_sid", "pkt"],
+        "_send_eio_packet": ["self", "eio_sid", "eio_pkt"],
+    },
+    socketio.AsyncManager: {
+        "pre_connect": ["self", "eio_sid", "namespace"],
+        "connect": ["self", "sid", "namespace"],
+        "pre_disconnect": ["self", "sid", "namespace"],
+        "basic_disconnect": ["self", "sid", "namespace", "kwargs"],
+        "is_pre_connected": ["self", "sid", "namespace"],
+        "is_connected": ["self", "sid", "namespace"],
+        "eio_sid_from_sid": ["self", "sid", "namespace"],
+        "sid_from_eio_sid": ["self", "eio_sid", "namespace"],
+        "is_sid_room": ["self", "namespace", "room"],
+        "basic_enter_room": ["self", "sid", "namespace", "room", "eio_sid"],
+        "basic_leave_room": ["self", "sid", "namespace", "room"],
+        "get_rooms": ["self", "sid", "namespace"],
+        "get_participants": ["self", "namespace", "room"],
+        "emit": [
+            *("self", "event", "data", "namespace", "room", "skip_sid", "callback", "to"),
+            "kwargs",
+        ],
+        "_generate_ack_id": ["self", "sid", "callback"],
+        "trigger_callback": ["self", "sid", "id", "data"],
+    },
+}
+
+#: what of theirs is called or relied upon, and goes on running
+USED: dict[type, dict[str, list[str]]] = {
+    socketio.AsyncServer: {
+        "_trigger_event": ["self", "event", "namespace", "args"],
+        "_handle_connect": ["self", "eio_sid", "namespace", "data"],
+        "_handle_event": ["self", "eio_sid", "namespace", "id", "data"],
+        "_handle_ack": ["self", "eio_sid", "namespace", "id", "data"],
+        "_handle_disconnect": ["self", "eio_sid", "namespace", "reason"],
+        "_handle_eio_connect": ["self", "eio_sid", "environ"],
+        "_handle_eio_message": ["self", "eio_sid", "data"],
+        "_handle_eio_disconnect": ["self", "eio_sid", "reason"],
+        "register_namespace": ["self", "namespace_handler"],
+    },
+    socketio.AsyncManager: {
+        "can_disconnect": ["self", "sid", "namespace"],
+        "disconnect": ["self", "sid", "namespace", "kwargs"],
+        "enter_room": ["self", "sid", "namespace", "room", "eio_sid"],
+        "leave_room": ["self", "sid", "namespace", "room"],
+        "close_room": ["self", "room", "namespace"],
+        "basic_close_room": ["self", "room", "namespace"],
+    },
+    socketio.AsyncNamespace: {"trigger_event": ["self", "event", "args"]},
+    tornado.web.RequestHandler: {
+        "detach": ["self"],
+        "data_received": ["self", "chunk"],
+        "on_connection_close": ["self"],
+        "compute_etag": ["self"],
+        "check_xsrf_cookie": ["self"],
+    },
+    tornado.http1connection.HTTP1Connection: {
+        "detach": ["self"],
+        "set_body_timeout": ["self", "timeout"],
+        "set_max_body_size": ["self", "max_body_size"],
+    },
+    tornado.iostream.IOStream: {"read_bytes": ["self", "num_bytes", "partial"]},
+}
+
+OURS: dict[type, type] = {
+    engineio.AsyncServer: Engine,
+    socketio.AsyncServer: SocketServer,
+    socketio.AsyncManager: Rooms,
+}
+
+
+def methods(table: dict[type, dict[str, list[str]]]) -> list[Any]:
+    return [
+        pytest.param(owner, name, parameters, id=f"{owner.__module__}.{owner.__name__}.{name}")
+        for owner, names in table.items()
+        for name, parameters in names.items()
+    ]
+
+
+@pytest.mark.parametrize(("owner", "name", "parameters"), methods(REPLACED) + methods(USED))
+def test_a_method_is_where_it_was(owner: type, name: str, parameters: list[str]) -> None:
+    """Same name, same parameters."""
+    method = getattr(owner, name, None)
+    where = f"{owner.__module__}.{owner.__name__}.{name}"
+    assert method is not None, f"{where} is gone; app/transport builds on it"
+    found = list(inspect.signature(method).parameters)
+    assert found == parameters, f"{where} takes {found} now, app/transport expects {parameters}"
+
+
+@pytest.mark.parametrize(("owner", "name", "parameters"), methods(REPLACED))
+def test_what_is_said_to_be_replaced_is(owner: type, name: str, parameters: list[str]) -> None:
+    """By a method that takes at least the same calls."""
+    ours = getattr(OURS[owner], name)
+    assert ours is not getattr(owner, name), f"{OURS[owner].__name__} does not override {name}"
+    assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(getattr(owner, name))
+
+
+def test_nothing_else_is_replaced_by_accident() -> None:
+    """A new method of theirs that has the name of one of ours would be hidden."""
+    allowed = {"__init__", "__module__", "__doc__", "__annotations__", "__dict__", "__weakref__"}
+    allowed |= {"__static_attributes__", "__firstlineno__", "__annotate_func__"}
+    allowed |= {"__annotations_cache__", "__slotnames__", "__parameters__"}
+    for theirs, ours in OURS.items():
+        listed = REPLACED[theirs].keys() | allowed
+        hidden = {name for name in vars(ours) if hasattr(theirs, name)} - listed
+        assert not hidden, f"{ours.__name__} hides {hidden} of {theirs.__name__}"
+
+
+def test_the_server_has_the_attributes_that_are_read() -> None:
+    """`environ`, `handlers`, `namespace_handlers`, `namespaces`, `not_handled`, `manager`, `eio`."""
+
+    async def body() -> None:
+        sio = SocketServer(Settings())
+        for name in (
+            *("environ", "handlers", "namespace_handlers", "namespaces", "not_handled"),
+            *("manager", "manager_initialized", "eio"),
+        ):
+            assert hasattr(sio, name), f"socketio.AsyncServer has no {name} any more"
+        assert sio.eio.server is sio
+        assert isinstance(sio.manager, Rooms)
+        assert sio.manager.server is sio
+        assert hasattr(sio.manager, "callbacks")
+        assert sio.eio.service_task_handle is None
+        assert not sio.eio.start_service_task, "python-engineio's own monitor would run beside ours"
+
+    asyncio.run(body())
+
+
+def test_no_logging_handler_is_installed() -> None:
+    """python-engineio and python-socketio do so unless they are given a logger."""
+    import logging
+
+    before = [*logging.getLogger("engineio.server").handlers]
+    before += logging.getLogger("socketio.server").handlers
+    SocketServer(Settings())
+    after = [*logging.getLogger("engineio.server").handlers]
+    assert after + logging.getLogger("socketio.server").handlers == before

@@ -1,0 +1,193 @@
+"""What a fork may hook into: the end of a session, connects and disconnects, and login_required."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handlers.session import BaseNamespace
+from tests.browsers import PythonVisitor, browser, each_client, each_mode, joined
+from tests.forks import WatchedStore, fork
+from tests.kit import Clock, serve, until
+from tests.nodeclient import NodeVisitor
+
+Ends = list[tuple[str | None, int, str]]
+
+
+def recorder() -> tuple[Ends, Any]:
+    """Return a list, and a hook that adds (user, count, reason) of each end to it."""
+    ends: Ends = []
+
+    async def on_session_end(session: Any, reason: str) -> None:
+        ends.append((session.user, session.data.count, reason))
+
+    return ends, on_session_end
+
+
+async def test_logout_calls_the_hook_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`on_session_end` gets the session as it was last, and `logout`, before the response."""
+    ends, hook = recorder()
+    modules = fork(monkeypatch, on_session_end=hook)
+    async with serve(tmp_path, modules=modules) as site, PythonVisitor(site.url) as visitor:
+        await visitor.sign_up("ada")
+        await visitor.incr()
+        await joined(visitor, "websocket")
+        await joined(visitor, "polling")
+        await visitor.post("/logout")
+        assert ends == [("ada", 1, "logout")]
+        await visitor.post("/logout")
+        assert len(ends) == 1
+
+
+async def test_login_calls_the_hook_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of the old id is told as `regenerated`."""
+    ends, hook = recorder()
+    modules = fork(monkeypatch, on_session_end=hook)
+    async with serve(tmp_path, modules=modules) as site, PythonVisitor(site.url) as visitor:
+        await visitor.incr()
+        await visitor.sign_up("ada")
+        await until(lambda: ends == [(None, 1, "regenerated")])
+
+
+@pytest.mark.parametrize("connected", [True, False])
+async def test_expiry_calls_the_hook_once(
+    tmp_path: Path, connected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An idle session's end is told once, whether it has sockets or only a record."""
+    ends, hook = recorder()
+    clock = Clock()
+    modules = fork(monkeypatch, on_session_end=hook)
+    async with serve(tmp_path, clock=clock, expiry_interval=0.05, modules=modules) as site:
+        async with PythonVisitor(site.url) as visitor:
+            await visitor.incr()
+            if connected:
+                await joined(visitor, "websocket")
+            clock.now += 86_401
+            await until(lambda: bool(ends))
+            await asyncio.sleep(0.2)
+            assert ends == [(None, 1, "idle")]
+
+
+async def test_a_failing_hook_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When a fork's hook raises, the logout goes through, the sockets close, and the log tells."""
+
+    async def on_session_end(session: Any, reason: str) -> None:
+        raise ZeroDivisionError
+
+    modules = fork(monkeypatch, on_session_end=on_session_end)
+    async with serve(tmp_path, modules=modules) as site, PythonVisitor(site.url) as visitor:
+        await visitor.sign_up("ada")
+        await joined(visitor, "websocket")
+        assert (await visitor.post("/logout"))[0] == 204
+        assert len(site.services.connections) == 0
+    assert "ZeroDivisionError" in caplog.text
+
+
+class ArrivalsNamespace(BaseNamespace):
+    """Counts tens for those who come and hundreds for those who go."""
+
+    async def on_connect(self, sid: str, environ: dict[str, Any]) -> None:
+        async with self.session_for(sid) as data:
+            data.count += 10
+
+    async def on_disconnect(self, sid: str) -> None:
+        async with self.session_for(sid) as data:
+            data.count += 100
+
+    async def on_count(self, sid: str) -> int:
+        return (await self.session_for(sid)).data.count
+
+
+@each_client
+@each_mode
+async def test_a_connect_handler_edits_the_session(
+    tmp_path: Path, client: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `on_connect` wrote is there for the first event and for the next page."""
+    modules = fork(monkeypatch, namespaces=[("/arrivals", ArrivalsNamespace)])
+    async with serve(tmp_path, modules=modules) as site, browser(client, site.url) as visitor:
+        socket = await joined(visitor, mode, namespaces=("/arrivals",))
+        assert await socket.call("count", namespace="/arrivals") == 10
+        assert await visitor.incr() == 11
+
+
+@each_mode
+async def test_a_disconnect_handler_edits_the_session(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `on_disconnect` wrote is there for the next page."""
+    store = WatchedStore()
+    modules = fork(monkeypatch, namespaces=[("/arrivals", ArrivalsNamespace)])
+    async with serve(tmp_path, store=store, modules=modules) as site:
+        async with NodeVisitor(site.url) as visitor:
+            socket = await joined(visitor, mode, namespaces=("/arrivals",))
+            await socket.close()
+            await until(lambda: b"\x6e" in store.records[0].data)
+            assert await visitor.incr() == 111
+
+
+async def test_a_disconnect_handler_does_not_revive_a_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An edit in `on_disconnect` after a logout leaves no record and no traceback."""
+    store = WatchedStore()
+    modules = fork(monkeypatch, namespaces=[("/arrivals", ArrivalsNamespace)])
+    async with serve(tmp_path, store=store, modules=modules) as site:
+        async with NodeVisitor(site.url) as visitor:
+            await visitor.sign_up("ada")
+            await joined(visitor, "websocket", namespaces=("/arrivals",))
+            await visitor.post("/logout")
+            await asyncio.sleep(0.1)
+            assert not store.ids
+    assert "Traceback" not in caplog.text
+
+
+class MembersNamespace(BaseNamespace):
+    """Open to those who signed in."""
+
+    login_required = True
+
+    async def on_whoami(self, sid: str) -> str | None:
+        return await self.user_for(sid)
+
+
+@each_mode
+async def test_login_required_refuses_a_stranger(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A visitor gets connect_error `unauthorized`; his other namespaces are not touched."""
+    modules = fork(monkeypatch, namespaces=[("/members", MembersNamespace)])
+    async with serve(tmp_path, modules=modules) as site, NodeVisitor(site.url) as visitor:
+        socket = await joined(visitor, mode, namespaces=("/", "/members"))
+        assert socket.errors("/members") == ["unauthorized"]
+        assert await socket.call("incr") == 1
+
+
+@each_client
+@each_mode
+async def test_login_required_lets_a_user_in(
+    tmp_path: Path, client: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has signed in on a page joins and is known by name."""
+    modules = fork(monkeypatch, namespaces=[("/members", MembersNamespace)])
+    async with serve(tmp_path, modules=modules) as site, browser(client, site.url) as visitor:
+        await visitor.sign_up("ada")
+        socket = await joined(visitor, mode, namespaces=("/members",))
+        assert await socket.call("whoami", namespace="/members") == "ada"
+
+
+async def test_a_refused_client_cannot_emit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event to a namespace that refused its client runs nothing."""
+    modules = fork(monkeypatch, namespaces=[("/members", MembersNamespace)])
+    async with serve(tmp_path, modules=modules) as site, NodeVisitor(site.url) as visitor:
+        socket = await joined(visitor, "websocket", namespaces=("/", "/members"))
+        await socket.packet('2/members,7["whoami"]')
+        await asyncio.sleep(0.1)
+        assert ("/members", "event") not in [(name, what) for name, what, _ in socket.log]

@@ -1,0 +1,297 @@
+"""What only the SQLite store promises: durability, one owner, shared commits, clear refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.stores import StoreUnavailable
+from app.stores.sqlite import FileOwned, SqliteStore
+from tests.kit import ROOT
+from tests.stores import opened, record
+
+FILE = "sessions.sqlite3"
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from app.stores.sqlite import SqliteStore
+from tests.stores import record
+
+async def edit(store, number):
+    await store.save(record(str(number)))
+    lease = await store.lock(str(number))
+    await lease.save(b"acknowledged")
+    print(number, flush=True)
+
+async def main():
+    store = SqliteStore(Path(sys.argv[1]))
+    number = 0
+    while True:
+        await asyncio.gather(*(edit(store, number + i) for i in range(20)))
+        number += 20
+
+asyncio.run(main())
+"""
+
+
+async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+    """Each change that the killed process told of is in the file, and its lock is gone."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", WRITER, str(tmp_path / FILE)),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    lines = [await child.stdout.readline() for _ in range(50)]
+    child.send_signal(signal.SIGKILL)
+    lines += (await child.stdout.read()).splitlines()
+    await child.wait()
+    acknowledged = [str(int(line)) for line in lines]
+    async with opened("sqlite", tmp_path) as store:
+        found = await store.load_many(acknowledged)
+    assert set(found) == set(acknowledged)
+    assert {record.data for record in found.values()} == {b"acknowledged"}
+
+
+async def test_a_second_process_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    """It says which file, and what to do; the first one goes on."""
+    async with opened("sqlite", tmp_path) as store:
+        second = subprocess.run(
+            [sys.executable, "-c", WRITER, str(tmp_path / FILE)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert second.returncode == 1
+        assert second.stdout == ""
+        assert f"{FILE} is in use by another process; stop that one" in second.stderr
+        await store.save(record())
+
+
+async def test_a_file_is_free_again_once_its_owner_closed_it(tmp_path: Path) -> None:
+    """A store in the same process is refused while the first is open, and then not."""
+    async with opened("sqlite", tmp_path) as store:
+        await store.save(record())
+        with pytest.raises(FileOwned):
+            SqliteStore(tmp_path / FILE)
+    async with opened("sqlite", tmp_path) as store:
+        assert await store.load("a") == record()
+
+
+async def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    """It is left as it was, and freed for the next try."""
+    (tmp_path / FILE).write_bytes(b"no database" * 1000)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="move it away"):
+            SqliteStore(tmp_path / FILE)
+    assert (tmp_path / FILE).read_bytes() == b"no database" * 1000
+
+
+def locked(folder: Path) -> sqlite3.Connection:
+    """Lock the file as another program would."""
+    other = sqlite3.connect(folder / FILE, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    return other
+
+
+async def test_writes_to_a_locked_file_fail_together_and_nothing_is_lost(tmp_path: Path) -> None:
+    """100 writes that wait hear of it after one patience, not 100; reads go on; then it works."""
+    async with opened("sqlite", tmp_path) as store:
+        await store.save(record())
+        other = locked(tmp_path)
+        lease = await store.lock("a")
+        writes = [store.save(record(str(number))) for number in range(100)]
+        results = await asyncio.wait_for(
+            asyncio.gather(lease.save(b"late"), *writes, return_exceptions=True), 8
+        )
+        assert {type(result) for result in results} == {StoreUnavailable}
+        assert "end the program that holds the file locked" in str(results[0])
+        assert await store.load("a") == record()
+        with pytest.raises(StoreUnavailable):
+            await store.ping()
+        other.execute("ROLLBACK")
+        other.close()
+        await store.ping()
+        await store.save(record("0"))
+        lease = await store.lock("a")
+        assert lease.record == record()
+        await lease.save(b"now")
+        assert set(await store.load_many(["a", "0", "1"])) == {"a", "0"}
+
+
+async def test_a_lock_that_is_short_fails_nobody(tmp_path: Path) -> None:
+    """A program that has the file for a moment, such as a backup, only delays the write."""
+    async with opened("sqlite", tmp_path) as store:
+        other = locked(tmp_path)
+        saving = asyncio.ensure_future(store.save(record()))
+        await asyncio.sleep(0.3)
+        assert not saving.done()
+        other.execute("ROLLBACK")
+        other.close()
+        await saving
+        assert await store.load("a") == record()
+
+
+async def test_a_full_disk_refuses_what_does_not_fit_and_keeps_the_rest(tmp_path: Path) -> None:
+    """StoreUnavailable says to make room; what was there stays, and small writes go on."""
+    async with opened("sqlite", tmp_path) as store:
+        assert isinstance(store, SqliteStore)
+        await store.save(record())
+        store._writes._connection.execute("PRAGMA max_page_count = 20")
+        large = asyncio.gather(
+            store.save(record("large", data=bytes(200_000))),
+            store.save(record("small")),
+            return_exceptions=True,
+        )
+        refused, taken = await large
+        assert isinstance(refused, StoreUnavailable)
+        assert "Make room on the disk" in str(refused)
+        assert taken is None
+        lease = await store.lock("a")
+        with pytest.raises(StoreUnavailable):
+            await lease.save(bytes(200_000))
+        assert set(await store.load_many(["a", "small", "large"])) == {"a", "small"}
+        store._writes._connection.execute("PRAGMA max_page_count = 100000")
+        await store.save(record("large", data=bytes(200_000)))
+        assert await store.load("a") == record()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+async def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    """The write fails, the store lives and takes the write once there is room."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "none", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no disk could be mounted: {mounted.stderr.decode().strip()}")
+    try:
+        async with opened("sqlite", disk) as store:
+            await store.save(record())
+            filler = disk / "filler"
+            with pytest.raises(OSError), filler.open("wb", buffering=0) as file:  # noqa: PT012
+                while True:
+                    file.write(bytes(4096))
+            refused = 0
+            for number in range(200):
+                try:
+                    await store.save(record(str(number), data=bytes(4096)))
+                except StoreUnavailable:
+                    refused += 1
+            assert refused
+            assert await store.load("a") == record()
+            filler.unlink()
+            await store.save(record("later"))
+            assert set(await store.load_many(["a", "later"])) == {"a", "later"}
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def commits(store: SqliteStore) -> list[str]:
+    """Return a list that grows with every COMMIT."""
+    made: list[str] = []
+    store._writes._connection.set_trace_callback(
+        lambda statement: made.append(statement) if statement == "COMMIT" else None
+    )
+    return made
+
+
+async def test_writes_that_come_together_share_commits(tmp_path: Path) -> None:
+    """200 writes at once take two commits or three, and each is answered after its own."""
+    async with opened("sqlite", tmp_path) as store:
+        assert isinstance(store, SqliteStore)
+        made = commits(store)
+        await asyncio.gather(*(store.save(record(str(number))) for number in range(200)))
+        assert len(made) <= 3
+        store._writes._connection.set_trace_callback(None)
+        assert len(await store.load_many([str(number) for number in range(200)])) == 200
+
+
+async def test_a_write_that_fails_fails_alone(tmp_path: Path) -> None:
+    """Those that share its transaction are stored."""
+    async with opened("sqlite", tmp_path) as store:
+        await store.save(record("1"))
+        results = await asyncio.gather(
+            *(store.save(record(str(number))) for number in range(3)), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [type(None), StoreUnavailable, type(None)]
+        assert set(await store.load_many(["0", "1", "2"])) == {"0", "1", "2"}
+
+
+async def test_a_commit_and_its_undoing_that_fail_are_no_success(tmp_path: Path) -> None:
+    """Whatever breaks on the writer's thread, nobody is told that his change was stored."""
+    async with opened("sqlite", tmp_path) as store:
+        assert isinstance(store, SqliteStore)
+        writes = store._writes
+
+        def broken(*_: object) -> None:
+            raise sqlite3.OperationalError("disk I/O error")
+
+        commit, writes._commit = writes._commit, broken  # type: ignore[method-assign]
+        results = await asyncio.gather(
+            store.save(record("a")), store.save(record("b")), return_exceptions=True
+        )
+        assert {type(result) for result in results} == {StoreUnavailable}
+        writes._commit = commit  # type: ignore[method-assign]
+        await store.save(record("c"))
+        assert set(await store.load_many(["a", "b", "c"])) == {"c"}
+
+
+async def test_a_cancelled_caller_keeps_the_lock_until_its_write_is_over(tmp_path: Path) -> None:
+    """The next editor sees the write that nobody waited for."""
+    async with opened("sqlite", tmp_path) as store:
+        await store.save(record())
+        other = locked(tmp_path)
+        lease = await store.lock("a")
+        saving = asyncio.ensure_future(lease.save(b"unwaited"))
+        await asyncio.sleep(0.05)
+        saving.cancel()
+        await asyncio.gather(saving, return_exceptions=True)
+        waiting = asyncio.ensure_future(store.lock("a"))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        other.execute("ROLLBACK")
+        other.close()
+        second = await waiting
+        assert second.record == record(data=b"unwaited", version=2)
+        await second.release()
+
+
+async def test_closing_commits_what_was_begun(tmp_path: Path) -> None:
+    """Writes in hand are stored; what comes later is refused with a sentence."""
+    async with opened("sqlite", tmp_path) as store:
+        writes = [asyncio.ensure_future(store.save(record(str(number)))) for number in range(500)]
+        await asyncio.sleep(0)
+        await store.close()
+        await asyncio.gather(*writes)
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await store.save(record("late"))
+        with pytest.raises(StoreUnavailable):
+            await store.load("late")
+    async with opened("sqlite", tmp_path) as store:
+        assert len(await store.load_many([str(number) for number in range(500)])) == 500
+
+
+async def test_a_record_that_is_removed_by_hand_is_gone(tmp_path: Path) -> None:
+    """Who deletes a row with sqlite3 has ended that session, also where it was remembered."""
+    async with opened("sqlite", tmp_path) as store:
+        await store.save(record())
+        await store.save(record("b"))
+        assert await store.load("a") == record()
+        other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+        other.execute("DELETE FROM sessions WHERE id = 'a'")
+        other.close()
+        await store.purge(0.0, 10)  # as the periodic callback does
+        assert await store.load("a") is None
+        assert await store.load("b") == record("b")
