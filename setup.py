@@ -126,6 +126,7 @@ if __name__ == "__main__":
             "uvloop": UVLOOP,
             "redis": REDIS,
             "postgresql": POSTGRESQL,
+            "bench": ["uvicorn[standard]>=0.30"],
             "dev": [
                 *REDIS,
                 *POSTGRESQL,
