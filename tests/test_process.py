@@ -33,7 +33,7 @@ async def run(*flags: str, **environ: str) -> tuple[int, str, str]:
     )
     try:
         out, err = await asyncio.wait_for(child.communicate(), 15)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         child.kill()
         await child.wait()
         raise
