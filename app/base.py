@@ -252,7 +252,9 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
 
     async def emit_to_session(self, sid: str, event: str, data: Any = None) -> None:
         """Send an event to the other sockets of the same session in this namespace."""
-        await self.emit(event, data, room=session_room(self._session_id(sid)), skip_sid=sid)
+        room = session_room(self._session_id(sid))
+        # past AsyncServer.emit, which logs each one
+        await self.server.manager.emit(event, data, self.namespace, room=room, skip_sid=sid)
 
     async def before_event(self, sid: str, event: str) -> None:
         """Run before every event: the session must be alive, and this counts as activity.

@@ -16,15 +16,15 @@ from tests.kit import Clock, Site, Socket, Visitor, serve
 
 
 class Asked(CountingStore):
-    """A store that remembers about whom it was asked, and is down when told so."""
+    """A store that remembers about whom it was asked, and whose calls fail when told so."""
 
     def __init__(self) -> None:
         super().__init__(MemoryStore())
         self.asked: list[list[str]] = []
-        self.down = False
+        self.down: tuple[str, ...] = ()
 
     async def before(self, call: str) -> None:
-        if self.down:
+        if call in self.down:
             raise StoreUnavailable("the store is down")
 
     async def load_many(self, session_ids: Sequence[str]) -> dict[str, Record]:
@@ -142,20 +142,21 @@ async def test_reconcile_closes_those_whose_record_was_removed(tmp_path: Path) -
         assert many.here() == {stays}
 
 
+@pytest.mark.parametrize("down", [("load_many",), ("destroy",), ("touch", "load_many", "purge")])
 async def test_a_store_that_is_down_closes_nobody_and_is_logged_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, down: tuple[str, ...]
 ) -> None:
     """When it answers again, who is over is closed, and that is logged once too."""
     async with crowd(tmp_path) as many:
         over = await many.join()
         many.clock.now += 500
         stays = await many.join()
-        many.store.down = True
+        many.store.down = down
         many.clock.now += 500
         for _ in range(3):
             await many.run()
         assert many.here() == {over, stays}
-        many.store.down = False
+        many.store.down = ()
         await many.run()
         await many.run()
         assert many.here() == {stays}
@@ -170,11 +171,11 @@ async def test_a_reconcile_that_failed_is_made_up_for(tmp_path: Path) -> None:
     async with crowd(tmp_path) as many:
         gone = await many.join()
         await many.store.inner.destroy(gone)
-        many.store.down = True
+        many.store.down = ("load_many",)
         many.clock.now += 30
         await many.run()
         assert many.here() == {gone}
-        many.store.down = False
+        many.store.down = ()
         many.clock.now += 1
         await many.run()
         assert many.here() == set()
