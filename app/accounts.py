@@ -133,7 +133,7 @@ class Accounts:
         """Whether the database can be read."""
         try:
             await asyncio.wait_for(self._work(self._ask), _ANSWER_WITHIN)
-        except (AccountsUnavailable, asyncio.TimeoutError):
+        except (TimeoutError, AccountsUnavailable):
             return False
         return True
 

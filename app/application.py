@@ -17,6 +17,7 @@ from tornado.netutil import bind_sockets
 
 import handlers
 from app.accounts import Accounts
+from app.assets import client_script
 from app.base import BaseHandler
 from app.connections import Connections
 from app.cookie import SessionCookie, signing_keys
@@ -146,9 +147,12 @@ def make_app(
     for name in modules if modules is not None else handlers.modules:
         module = importlib.import_module(f"handlers.{name}" if "." not in name else name)
         routes += _add_module(module, services)
+    script = client_script(ROOT / "static")
     return Application(
         services,
         routes,
+        socket_io_script=script,
+        script_sources=script.sources,
         default_handler_class=NotFoundHandler,
         static_handler_class=StaticHandler,
         static_path=str(ROOT / "static"),

@@ -14,10 +14,10 @@ from typing import NamedTuple
 log = logging.getLogger("latchkey.assets")
 
 PACKAGE = "socket.io-client"  # on npm
-VERSION = "4.8.4"
+VERSION = "4.8.3"
 FILE = "dist/socket.io.min.js"  # in the package
-# of npm's file, which is byte for byte what the project's CDN serves (W3C Subresource Integrity)
-INTEGRITY = "sha384-fBrXvbDtHoeKWJ/hcA6M+YGueiDW+h45I7V6F2kD1S8bOkrF9rZYPLVkCR6BLR/1"
+# of npm's file, and what Socket.IO's documentation prints for its CDN's (W3C Subresource Integrity)
+INTEGRITY = "sha384-kzavj5fiMwLKzzD1f8S7TeoVIEi7uKHvbTA3ueZkrzYq75pNQUiUi6Dy98Q3fxb0"
 CDN = f"https://cdn.socket.io/{VERSION}/socket.io.min.js"
 LOCAL = "vendor/socket.io.min.js"  # in the static folder
 

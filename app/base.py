@@ -112,7 +112,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
     def fields(self, *names: str) -> list[str]:
         """Return these fields of a form or a JSON object as text; 400 or 422 where they are not."""
         if not self._sent_json:
-            return [self.get_body_argument(name, "", strip=False) for name in names]
+            return [self._form_field(name) for name in names]
         try:
             body = json.loads(self.request.body)
         except (ValueError, RecursionError):
@@ -122,6 +122,14 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         if len(texts) != len(names):
             raise HTTPError(422, f"want a JSON object with texts: {', '.join(names)}")
         return texts
+
+    def _form_field(self, name: str) -> str:
+        # not by get_body_argument, which turns control characters into spaces
+        values = self.request.body_arguments.get(name, [b""])
+        try:
+            return values[-1].decode()
+        except UnicodeDecodeError:
+            raise HTTPError(400, f"the field {name} is not UTF-8") from None
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer an error as a page or as `{"error": sentence}`."""
@@ -136,6 +144,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         elif isinstance(error, HTTPError) and error.log_message and status_code < 500:
             sentence = error.log_message % error.args if error.args else error.log_message
         self.set_status(status_code)
+        self.set_header("Cache-Control", "no-store")
         if self.wants_json:
             self.finish({"error": sentence})
         else:
@@ -186,6 +195,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             **super().get_template_namespace(),
             "session": getattr(self, "session", None),
             "settings": self.services.settings,
+            "socket_io_script": self.settings["socket_io_script"],
         }
 
     def _may_create(self) -> None:
@@ -242,7 +252,9 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
 
     async def emit_to_session(self, sid: str, event: str, data: Any = None) -> None:
         """Send an event to the other sockets of the same session in this namespace."""
-        await self.emit(event, data, room=session_room(self._session_id(sid)), skip_sid=sid)
+        room = session_room(self._session_id(sid))
+        # past AsyncServer.emit, which logs each one
+        await self.server.manager.emit(event, data, self.namespace, room=room, skip_sid=sid)
 
     async def before_event(self, sid: str, event: str) -> None:
         """Run before every event: the session must be alive, and this counts as activity.
@@ -268,7 +280,9 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
                 return {"error": f"{event} does not take {len(sent)} arguments"}
             await self.before_event(sid, event)
             result = handler.method(*args)
-            return await result if handler.waits else result
+            result = await result if handler.waits else result
+            # python-socketio acks None with no argument at all; a client expects null
+            return (None,) if result is None else result
         except SessionEnded:
             session_id = self._session_ids.get(sid)
             if session_id is not None:

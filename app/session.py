@@ -392,6 +392,8 @@ class Sessions(Generic[D]):
     ) -> Session[D]:
         """Give the session a new id and a user; the old id is dead when this returns.
 
+        A visitor's data is kept, another user's is not.
+
         Whoever holds connections of the old id closes them by `announce` once the new cookie is
         on its way, so that they come back with it. Raises SessionEnded.
         """
@@ -401,7 +403,9 @@ class Sessions(Generic[D]):
             )
         lease, old, _ = await self.lock(session.id)
         try:
-            record = await self.insert(old.data, remote_address, user_agent, user=user)
+            # what one user gathered is no business of the next on the same browser
+            data = old.data if old.user in (None, user) else self.blank
+            record = await self.insert(data, remote_address, user_agent, user=user)
             await self._remove(old.id)
         finally:
             await lease.release()

@@ -46,7 +46,7 @@ def browser(client: str, url: str) -> Visitor:
 
 async def joined(visitor: Visitor, mode: str, **options: Any) -> Any:
     """Connect by this mode and wait until the client has the transport that it names."""
-    socket = await visitor.socket(*MODES[mode], **options)
+    socket: Any = await visitor.socket(*MODES[mode], **options)
     wanted = "polling" if mode == "polling" else "websocket"
     if isinstance(socket, NodeSocket):
         await until(lambda: socket.transports[-1:] == [wanted])

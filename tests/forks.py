@@ -31,11 +31,12 @@ class WatchedStore(MemoryStore):
     """A memory store that takes its time to save, and that can be cut off."""
 
     def __init__(self, *, save_takes: float = 0.0) -> None:
-        """`save_takes` is in seconds."""
+        """`save_takes` is in seconds; `made` are the ids of all records that ever were stored."""
         super().__init__()
         self.save_takes = save_takes
         self.down = False
         self.asked = 0
+        self.made: set[str] = set()
 
     @property
     def ids(self) -> set[str]:
@@ -68,6 +69,7 @@ class WatchedStore(MemoryStore):
         await self._reach()
         await asyncio.sleep(self.save_takes)
         await super().save(record)
+        self.made.add(record.id)
 
     async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
         await self._reach()

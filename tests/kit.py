@@ -184,7 +184,7 @@ class Process:
             self.process.send_signal(number)
         try:
             await asyncio.wait_for(self.process.wait(), 10)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             self.process.kill()
             raise
         return self.process.returncode or 0

@@ -165,7 +165,7 @@ class Driver:
         self._process.stdin.close()
         try:
             await asyncio.wait_for(self._process.wait(), 5)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             self._process.kill()
             await self._process.wait()
         await self._reader

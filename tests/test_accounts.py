@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,19 @@ async def test_a_password_is_the_same_however_the_keyboard_composes_it(tmp_path:
     async with opened(tmp_path) as accounts:
         await accounts.register("ann", "caf\u00e9 au lait")
         assert await accounts.verify("ann", "cafe\u0301 au lait") == "ann"
+
+
+async def test_a_long_name_or_password_costs_nothing(tmp_path: Path) -> None:
+    """Unicode's normalising takes the square of such a length: 7 s of the interpreter's lock."""
+    marks = "a" + "\u0301\u0316" * 20_000
+    async with opened(tmp_path) as accounts:
+        began = time.monotonic()
+        for name, password in ((marks, PASSWORD), ("ann", marks)):
+            with pytest.raises(InvalidAccount):
+                await accounts.register(name, password)
+            assert await accounts.verify(name, password) is None
+        assert account_key(marks) == ""
+        assert time.monotonic() - began < 3
 
 
 def test_a_name_that_nobody_can_have_has_no_key() -> None:

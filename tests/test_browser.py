@@ -232,11 +232,10 @@ async def test_a_first_click_before_the_handshake_makes_no_second_session(
     """The page waits for the cookie that the handshake is about to bring."""
     async with serve(tmp_path) as site, person(chromium, site) as ann:
 
-        async def slowly(route: Any) -> None:
+        async def slowly(_: Any) -> None:
             await asyncio.sleep(0.5)
-            await route.continue_()
 
-        await ann.context.route("**/socket.io/?*", slowly)
+        site.services.before_handshake.append(slowly)
         page = await ann.tab()
         await press(page, "Add one from the page")
         await shows(page, count=1, state=OVER_WEBSOCKET)

@@ -12,9 +12,7 @@ from tests.nodeclient import Driver, NodeVisitor
 
 @each_client
 @each_mode
-async def test_a_handshake_without_cookie_gives_one(
-    tmp_path: Path, client: str, mode: str
-) -> None:
+async def test_a_handshake_without_cookie_gives_one(tmp_path: Path, client: str, mode: str) -> None:
     """A client that comes with nothing leaves with the cookie of a stored session."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, browser(client, site.url) as visitor:

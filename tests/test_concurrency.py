@@ -97,6 +97,8 @@ async def test_50_requests_and_50_events_at_once_are_100_more(
         counts = await asyncio.gather(*events, *(visitor.incr() for _ in range(50)))
         assert sorted(counts) == list(range(2, 102))
         assert await visitor.incr() == 102
+        for tab in tabs:
+            await tab.close()
 
 
 async def test_without_the_lock_requests_and_events_are_lost(tmp_path: Path) -> None:

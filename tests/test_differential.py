@@ -100,7 +100,7 @@ def http(*requests: tuple[str, str, bytes], **headers: str) -> Talk:
             path = "/socket.io/?" + query.replace("SID", sid)
             try:
                 response = await asyncio.wait_for(request(port, method, path, body, **headers), 0.3)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 answers.append("waits")
             except (asyncio.IncompleteReadError, ConnectionError):
                 answers.append("refused")  # Node destroys the socket where 400 says the same
@@ -137,7 +137,7 @@ async def listen(client: WebSocket) -> list[Any]:
     while True:
         try:
             message = await asyncio.wait_for(client.receive(), 0.1)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return heard
         if isinstance(message, Closed):
             return [*heard, "closed"]

@@ -124,16 +124,18 @@ async def test_a_waiting_poll_is_answered_by_the_end(tmp_path: Path) -> None:
 @each_client
 async def test_told_to_disconnect_a_client_stays_away(tmp_path: Path, client: str) -> None:
     """With --on-session-end=disconnect the client makes no further try by itself."""
-    async with serve(tmp_path, on_session_end="disconnect") as site:
-        async with browser(client, site.url) as visitor:
-            await visitor.sign_up("ada")
-            socket = await joined(visitor, "websocket", reconnection=True)
-            await visitor.post("/logout")
-            await until(lambda: ended(socket) == [{"reason": "logout", "reconnect": False}])
-            # four times as long as the client waits before it tries again
-            with pytest.raises(AssertionError, match="in time"):
-                await until(lambda: socket.connects > 1, 0.8)
-            assert len(site.services.connections) == 0
+    async with (
+        serve(tmp_path, on_session_end="disconnect") as site,
+        browser(client, site.url) as visitor,
+    ):
+        await visitor.sign_up("ada")
+        socket = await joined(visitor, "websocket", reconnection=True)
+        await visitor.post("/logout")
+        await until(lambda: ended(socket) == [{"reason": "logout", "reconnect": False}])
+        # four times as long as the client waits before it tries again
+        with pytest.raises(AssertionError, match="in time"):
+            await until(lambda: socket.connects > 1, 0.8)
+        assert len(site.services.connections) == 0
 
 
 @each_mode
@@ -141,14 +143,16 @@ async def test_the_official_client_knows_that_the_server_disconnected(
     tmp_path: Path, mode: str
 ) -> None:
     """With --on-session-end=disconnect its reason is `io server disconnect`, and no try is made."""
-    async with serve(tmp_path, on_session_end="disconnect") as site:
-        async with NodeVisitor(site.url) as visitor:
-            await visitor.sign_up("ada")
-            socket = await joined(visitor, mode, reconnection=True)
-            await visitor.post("/logout")
-            await until(lambda: bool(socket.ends()))
-            assert socket.ends() == ["io server disconnect"]
-            assert socket.attempts == 0
+    async with (
+        serve(tmp_path, on_session_end="disconnect") as site,
+        NodeVisitor(site.url) as visitor,
+    ):
+        await visitor.sign_up("ada")
+        socket = await joined(visitor, mode, reconnection=True)
+        await visitor.post("/logout")
+        await until(lambda: bool(socket.ends()))
+        assert socket.ends() == ["io server disconnect"]
+        assert socket.attempts == 0
 
 
 @each_client
@@ -171,13 +175,15 @@ async def test_told_to_reconnect_a_client_returns_as_a_stranger(
 async def test_a_deleted_record_closes_its_sockets(tmp_path: Path, mode: str) -> None:
     """Somebody removes a record from the store: within half a minute its sockets are closed."""
     store, clock = WatchedStore(), Clock()
-    async with serve(tmp_path, store=store, clock=clock, expiry_interval=0.05) as site:
-        async with NodeVisitor(site.url) as visitor:
-            socket = await joined(visitor, mode)
-            store.lose(session_id(visitor.cookie))
-            clock.now += 31
-            await until(lambda: ended(socket) == [{"reason": "revoked", "reconnect": True}])
-            await until(lambda: bool(socket.ends()))
+    async with (
+        serve(tmp_path, store=store, clock=clock, expiry_interval=0.05) as site,
+        NodeVisitor(site.url) as visitor,
+    ):
+        socket = await joined(visitor, mode)
+        store.lose(session_id(visitor.cookie))
+        clock.now += 31
+        await until(lambda: ended(socket) == [{"reason": "revoked", "reconnect": True}])
+        await until(lambda: bool(socket.ends()))
 
 
 @each_client

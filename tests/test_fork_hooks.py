@@ -60,15 +60,17 @@ async def test_expiry_calls_the_hook_once(
     ends, hook = recorder()
     clock = Clock()
     modules = fork(monkeypatch, on_session_end=hook)
-    async with serve(tmp_path, clock=clock, expiry_interval=0.05, modules=modules) as site:
-        async with PythonVisitor(site.url) as visitor:
-            await visitor.incr()
-            if connected:
-                await joined(visitor, "websocket")
-            clock.now += 86_401
-            await until(lambda: bool(ends))
-            await asyncio.sleep(0.2)
-            assert ends == [(None, 1, "idle")]
+    async with (
+        serve(tmp_path, clock=clock, expiry_interval=0.05, modules=modules) as site,
+        PythonVisitor(site.url) as visitor,
+    ):
+        await visitor.incr()
+        if connected:
+            await joined(visitor, "websocket")
+        clock.now += 86_401
+        await until(lambda: bool(ends))
+        await asyncio.sleep(0.2)
+        assert ends == [(None, 1, "idle")]
 
 
 async def test_a_failing_hook_stops_nothing(
@@ -123,12 +125,14 @@ async def test_a_disconnect_handler_edits_the_session(
     """What `on_disconnect` wrote is there for the next page."""
     store = WatchedStore()
     modules = fork(monkeypatch, namespaces=[("/arrivals", ArrivalsNamespace)])
-    async with serve(tmp_path, store=store, modules=modules) as site:
-        async with NodeVisitor(site.url) as visitor:
-            socket = await joined(visitor, mode, namespaces=("/arrivals",))
-            await socket.close()
-            await until(lambda: b"\x6e" in store.records[0].data)
-            assert await visitor.incr() == 111
+    async with (
+        serve(tmp_path, store=store, modules=modules) as site,
+        NodeVisitor(site.url) as visitor,
+    ):
+        socket = await joined(visitor, mode, namespaces=("/arrivals",))
+        await socket.close()
+        await until(lambda: b"\x6e" in store.records[0].data)
+        assert await visitor.incr() == 111
 
 
 async def test_a_disconnect_handler_does_not_revive_a_session(
@@ -137,13 +141,15 @@ async def test_a_disconnect_handler_does_not_revive_a_session(
     """An edit in `on_disconnect` after a logout leaves no record and no traceback."""
     store = WatchedStore()
     modules = fork(monkeypatch, namespaces=[("/arrivals", ArrivalsNamespace)])
-    async with serve(tmp_path, store=store, modules=modules) as site:
-        async with NodeVisitor(site.url) as visitor:
-            await visitor.sign_up("ada")
-            await joined(visitor, "websocket", namespaces=("/arrivals",))
-            await visitor.post("/logout")
-            await asyncio.sleep(0.1)
-            assert not store.ids
+    async with (
+        serve(tmp_path, store=store, modules=modules) as site,
+        NodeVisitor(site.url) as visitor,
+    ):
+        await visitor.sign_up("ada")
+        await joined(visitor, "websocket", namespaces=("/arrivals",))
+        await visitor.post("/logout")
+        await asyncio.sleep(0.1)
+        assert not store.ids
     assert "Traceback" not in caplog.text
 
 

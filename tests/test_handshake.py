@@ -207,9 +207,7 @@ async def test_environ_has_the_clients_address(
 
 
 @each_transport
-async def test_https_at_a_trusted_proxy_makes_a_host_cookie(
-    tmp_path: Path, transport: str
-) -> None:
+async def test_https_at_a_trusted_proxy_makes_a_host_cookie(tmp_path: Path, transport: str) -> None:
     """Behind a trusted proxy with TLS the handshake's cookie is Secure and `__Host-`."""
     networks = (ip_network("127.0.0.1"),)
     async with serve(tmp_path, trusted_proxies=networks) as site, Raw(site.url) as raw:

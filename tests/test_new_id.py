@@ -1,4 +1,4 @@
-"""A login changes the session's id: its own sockets come along, whoever fixed the old id does not."""
+"""A login changes the id: the browser's sockets come along, whoever fixed the old one does not."""
 
 from __future__ import annotations
 
@@ -31,12 +31,14 @@ async def test_an_open_socket_comes_back_signed_in(tmp_path: Path, client: str, 
 @each_mode
 async def test_even_where_ends_disconnect_a_login_reconnects(tmp_path: Path, mode: str) -> None:
     """--on-session-end=disconnect does not keep away who has just signed in."""
-    async with serve(tmp_path, on_session_end="disconnect") as site:
-        async with NodeVisitor(site.url) as visitor:
-            socket = await joined(visitor, mode, reconnection=True)
-            await visitor.sign_up("ada")
-            await until(lambda: socket.connects == 2)
-            assert await socket.call("whoami") == "ada"
+    async with (
+        serve(tmp_path, on_session_end="disconnect") as site,
+        NodeVisitor(site.url) as visitor,
+    ):
+        socket = await joined(visitor, mode, reconnection=True)
+        await visitor.sign_up("ada")
+        await until(lambda: socket.connects == 2)
+        assert await socket.call("whoami") == "ada"
 
 
 @each_mode

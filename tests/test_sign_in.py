@@ -527,3 +527,17 @@ async def test_an_error_page_stands_where_no_session_was_looked_up(tmp_path: Pat
         assert answer.status == 403
         assert "<h1>" in answer.text
         assert "Back to the counter" in answer.text
+
+
+async def test_the_next_user_of_a_browser_does_not_get_the_data_of_the_last(
+    tmp_path: Path,
+) -> None:
+    """Bob signs in where Ann is signed in: he starts afresh; a visitor's count is kept."""
+    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
+        await visitor.sign_up("bob")
+        await visitor.post("/logout")
+        assert await visitor.incr() == 1
+        await visitor.sign_up("ann")
+        assert await visitor.incr() == 2
+        await visitor.sign_in("bob")
+        assert await visitor.incr() == 1

@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import json
 import logging
-import sys
 from typing import Any
 
 import pytest
@@ -273,12 +272,9 @@ class Curious(Echo):
 
     async def on_timeout(self, sid: str) -> str:
         try:
-            if sys.version_info >= (3, 11):
-                async with asyncio.timeout(0.01):
-                    await asyncio.sleep(5)
-            else:
-                await asyncio.wait_for(asyncio.sleep(5), 0.01)
-        except asyncio.TimeoutError:
+            async with asyncio.timeout(0.01):
+                await asyncio.sleep(5)
+        except TimeoutError:
             return "timed out"
         return "slept"
 
@@ -289,8 +285,7 @@ class Curious(Echo):
         try:
             await asyncio.sleep(5)
         except asyncio.CancelledError:
-            if sys.version_info >= (3, 11):
-                task.uncancel()
+            task.uncancel()
             return "cancelled"
         return "slept"
 

@@ -207,6 +207,15 @@ def commits(store: SqliteStore) -> list[str]:
     return made
 
 
+async def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    """Each is synced, so that a power cut takes nothing that was acknowledged."""
+    async with opened("sqlite", tmp_path) as store:
+        assert isinstance(store, SqliteStore)
+        writer = store._writes._connection
+        assert writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 async def test_writes_that_come_together_share_commits(tmp_path: Path) -> None:
     """200 writes at once take two commits or three, and each is answered after its own."""
     async with opened("sqlite", tmp_path) as store:

@@ -347,7 +347,7 @@ class WebSocket:
         """Tell whether nothing comes for a while."""
         try:
             await asyncio.wait_for(self.reader.readexactly(1), seconds)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return True
         except asyncio.IncompleteReadError:
             pass

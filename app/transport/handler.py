@@ -47,7 +47,7 @@ class ProtocolError(HTTPError):
         self.code = code
 
 
-class UnknownSid(ProtocolError):  # noqa: N818  # the name that applications use
+class UnknownSid(ProtocolError):  # the name that applications use
     """An Engine.IO id that is unknown, or that this client may not use: it cannot tell which."""
 
     def __init__(self) -> None:

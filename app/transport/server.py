@@ -22,6 +22,7 @@ methods are replaced, and `tests/test_contract.py` notices when a release moves 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -56,10 +57,13 @@ class SocketServer(socketio.AsyncServer):
     upgraded: Callable[[str], None]
 
     def __init__(self, settings: TransportSettings, *, client_manager: Rooms | None = None) -> None:
+        # python-socketio tells of every emit; what matters of that is told by this package
+        quiet = logging.getLogger(f"{log.name}.socketio")
+        quiet.setLevel(logging.WARNING)
         super().__init__(
             client_manager=client_manager or Rooms(),
-            logger=log,
-            engineio_logger=log,
+            logger=quiet,
+            engineio_logger=quiet,
             async_mode="tornado",
             settings=settings,
         )

@@ -1,0 +1,1 @@
+"""Latchkey beside other ways to share a session, measured: `python -m bench`."""

@@ -1,0 +1,78 @@
+"""Run a row: its contestants side by side, round after round."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from bench.clients import LoadError
+from bench.contestants import Servers
+from bench.measures import Figures, Measure, Sizes
+from bench.process import StartError
+from bench.rows import Row, Target
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Result:
+    """What a row came to: every round's figures by contestant, and who has none and why."""
+
+    row: Row
+    rounds: dict[str, list[Figures]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)  # could not be started
+    failed: dict[str, str] = field(default_factory=dict)  # broke under load
+
+    @contextmanager
+    def attempt(self, name: str) -> Iterator[None]:
+        """Note who cannot be started and who breaks, and go on with the others."""
+        try:
+            yield
+        except StartError as why:
+            self.absent[name] = str(why)
+            self.rounds.pop(name, None)
+        except (LoadError, OSError) as why:
+            self.failed[name] = str(why) or type(why).__name__
+            self.rounds.pop(name, None)
+
+    def median(self, name: str, figure: str = "") -> float:
+        """The median over the rounds of that figure, or of the one that the row compares."""
+        key = figure or self.row.figure
+        return statistics.median(figures[key] for figures in self.rounds[name])
+
+    def reached(self, target: Target) -> float | None:
+        """The ratio, or the figure itself, that the target bounds; None if somebody is absent."""
+        if target.who not in self.rounds or target.against not in (None, *self.rounds):
+            return None
+        against = 1.0 if target.against is None else self.median(target.against)
+        return self.median(target.who) / against
+
+
+def run_row(
+    row: Row, names: Sequence[str], servers: Servers, rounds: int, sizes: Sizes, say: Say
+) -> Result:
+    """Measure these contestants of a row; one that breaks is left out of the rest of it."""
+    result = Result(row)
+    for together in [names] if row.together else [[name] for name in names]:
+        with ExitStack() as stack:
+            ready: dict[str, Measure] = {}
+            for name in together:
+                with result.attempt(name):
+                    ready[name] = stack.enter_context(row.field(servers, name, sizes))
+            for number in range(rounds):
+                say(f"{row.key}: round {number + 1}, {', '.join(ready) or 'nobody'}")
+                for name in rotated(list(ready), number):
+                    with result.attempt(name):
+                        figures = ready[name]()
+                        result.rounds.setdefault(name, []).append(figures)
+                    if name in result.absent or name in result.failed:
+                        del ready[name]
+    return result
+
+
+def rotated(names: Sequence[str], by: int) -> list[str]:
+    """The names, beginning with another one each round."""
+    start = by % len(names) if names else 0
+    return [*names[start:], *names[:start]]

@@ -1,0 +1,110 @@
+"""Rows about operations: each prepares one contestant and gives what measures it once."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bench.clients import HttpClient, LoadError, SocketClient
+from bench.contestants import Servers
+from bench.load import Crowd, open_sockets, sources
+from bench.measures import (
+    Field,
+    Figures,
+    Measure,
+    Sizes,
+    loaded,
+    session_cookies,
+    until_quiet,
+    warm_up,
+)
+
+
+def increments(clients: int) -> Field:
+    @contextmanager
+    def field(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
+        server = servers.warm(name)
+        with Crowd[SocketClient]() as crowd:
+            open_sockets(crowd, server.port, clients, session_cookies(server.port, clients))
+            crowd.repeat(sizes.warm)
+            yield lambda: loaded(server, lambda: crowd.repeat(sizes.seconds))
+
+    return field
+
+
+@contextmanager
+def posts(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
+    """New connections each time: Node and uvicorn close those that were idle for 5 s."""
+    server = servers.warm(name)
+    cookies = session_cookies(server.port, 50)
+
+    def measure(seconds: float) -> Figures:
+        with Crowd[HttpClient]() as crowd:
+            for cookie in cookies:
+                crowd.add(HttpClient(server.port, cookie=cookie))
+            crowd.repeat(0)
+            return loaded(server, lambda: crowd.repeat(seconds))
+
+    measure(sizes.warm)
+    yield lambda: measure(sizes.seconds)
+
+
+@contextmanager
+def handshakes(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
+    """From connecting to having joined, without a cookie; closing them again is not measured."""
+    server = servers.warm(name)
+    made = itertools.count()
+
+    def measure() -> Figures:
+        # other addresses each time: 600 handshakes a minute from one are what the limits allow
+        addresses = sources(sizes.handshakes, 100, next(made) * sizes.handshakes // 100)
+        with Crowd[SocketClient]() as crowd:
+            before, start = server.cpu(), time.perf_counter()
+            open_sockets(crowd, server.port, sizes.handshakes, addresses=addresses)
+            seconds = time.perf_counter() - start
+            cpu = server.cpu() - before
+        until_quiet(server)
+        return {"cpu_us": cpu / sizes.handshakes * 1e6, "ops_per_s": sizes.handshakes / seconds}
+
+    warm_up(measure, sizes.warm)
+    yield measure
+
+
+@contextmanager
+def room(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
+    """Each `POST /incr` of a session emits `current count` to all sockets of that session."""
+    server = servers.warm(name)
+    cookies = session_cookies(server.port, 1)
+    with Crowd[SocketClient]() as room:
+        open_sockets(room, server.port, sizes.room, cookies)
+
+        def measure() -> Figures:
+            with Crowd[HttpClient]() as pages:
+                pages.add(HttpClient(server.port, cookie=cookies[0]))
+                before, start = server.cpu(), time.perf_counter()
+                for _ in range(sizes.emits):
+                    pages.repeat(0)
+                    _deliver(room)
+                seconds = time.perf_counter() - start
+                cpu = server.cpu() - before
+            deliveries = sizes.emits * sizes.room
+            return {"cpu_us": cpu / deliveries * 1e6, "ops_per_s": deliveries / seconds}
+
+        warm_up(measure, sizes.warm)
+        yield measure
+
+
+def _deliver(room: Crowd[SocketClient]) -> None:
+    """Wait until every client has one more event than at the last time."""
+    wanted = min(client.events for client in room.clients) + 1
+    waiting = {client for client in room.clients if client.events < wanted}
+    deadline = time.monotonic() + 20
+    while waiting:
+        told = [client for client, _ in room.ready(1.0)]
+        waiting.difference_update([client for client in told if client.events >= wanted])
+        if any(client.closed for client in told):
+            raise LoadError("A server closed a socket that it should have told of a change.")
+        if time.monotonic() > deadline:
+            raise LoadError(f"{len(waiting)} sockets of a session did not hear of its change.")

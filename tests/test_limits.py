@@ -1,0 +1,141 @@
+"""How often an address or an account may try, by a clock that tests move."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from app.limits import Limits, Rate
+from app.settings import Settings
+
+ADDRESS = "192.0.2.1"
+
+
+@pytest.fixture
+def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return what moves the clock of the `limits` library, which begins 7 s into a minute."""
+    now = [1_700_000_047.3]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+
+    def move(seconds: float) -> None:
+        now[0] += seconds
+
+    return move
+
+
+def limits(**settings: int) -> Limits:
+    """Return limits with these settings."""
+    return Limits(Settings(**settings))  # type: ignore[arg-type]
+
+
+def test_handshakes_up_to_the_limit_are_taken(wait: Callable[[float], None]) -> None:
+    """The next one is told for how many seconds to wait."""
+    limit = limits(handshakes_per_minute=5)
+    assert [limit.handshake(ADDRESS) for _ in range(5)] == [0] * 5
+    assert 1 <= limit.handshake(ADDRESS) <= 60
+
+
+def test_who_waited_may_go_on(wait: Callable[[float], None]) -> None:
+    """After the seconds that were named, and not half of them before."""
+    rate = Rate("test", 5)
+    for _ in range(5):
+        assert rate.hit("a")
+    seconds = rate.wait("a")
+    assert seconds > 0
+    wait(seconds / 2)
+    assert rate.wait("a") > 0
+    wait(seconds / 2)
+    assert rate.wait("a") == 0
+    assert rate.hit("a")
+
+
+def test_a_limit_holds_across_the_minutes_border(wait: Callable[[float], None]) -> None:
+    """Nobody gets twice the rate by trying around a full minute."""
+    rate = Rate("test", 100)
+    taken = int(rate.hit("a"))  # from which another kind of limit would count the minute
+    wait(59)
+    taken += sum(rate.hit("a") for _ in range(200))
+    wait(2)
+    taken += sum(rate.hit("a") for _ in range(200))
+    assert taken <= 110
+
+
+def test_zero_is_no_limit(wait: Callable[[float], None]) -> None:
+    """For handshakes and for logins."""
+    limit = limits(handshakes_per_minute=0, failed_logins_per_minute=0)
+    for _ in range(2000):
+        limit.login_failed(ADDRESS, "anna")
+        assert limit.handshake(ADDRESS) == 0
+    assert limit.login_wait(ADDRESS, "anna") == 0
+
+
+def test_addresses_are_counted_apart(wait: Callable[[float], None]) -> None:
+    """One that is over its limit does not keep another one out."""
+    limit = limits(handshakes_per_minute=1)
+    assert limit.handshake(ADDRESS) == 0
+    assert limit.handshake(ADDRESS) > 0
+    assert limit.handshake("192.0.2.2") == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("2001:db8:0:1::1", "2001:DB8:0:1:0::9", True),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("not an address", "another", False),
+        ("", "192.0.2.1", False),
+    ],
+)
+def test_who_counts_as_one_subscriber(
+    wait: Callable[[float], None], first: str, second: str, same: bool
+) -> None:
+    """Of IPv6 a /64, which one subscriber has to himself; of IPv4 one address in any form."""
+    limit = limits(handshakes_per_minute=1)
+    assert limit.handshake(first) == 0
+    assert (limit.handshake(second) > 0) == same
+
+
+def test_failed_logins_are_counted_for_the_address(wait: Callable[[float], None]) -> None:
+    """Who tries many accounts from one address has to wait for each of them."""
+    limit = limits(failed_logins_per_minute=3)
+    for account in ("anna", "bert", "carl"):
+        assert limit.login_wait(ADDRESS, account) == 0
+        limit.login_failed(ADDRESS, account)
+    assert limit.login_wait(ADDRESS, "dora") > 0
+    assert limit.login_wait("192.0.2.2", "dora") == 0
+
+
+def test_failed_logins_are_counted_for_the_account(wait: Callable[[float], None]) -> None:
+    """Who tries one account from many addresses has to wait too."""
+    limit = limits(failed_logins_per_minute=3)
+    for number in range(3):
+        limit.login_failed(f"192.0.2.{number}", "anna")
+    assert limit.login_wait("198.51.100.1", "anna") > 0
+    assert limit.login_wait("198.51.100.1", "bert") == 0
+
+
+def test_asking_counts_nothing(wait: Callable[[float], None]) -> None:
+    """Only failures use up the tries."""
+    limit = limits(failed_logins_per_minute=1)
+    for _ in range(100):
+        assert limit.login_wait(ADDRESS, "anna") == 0
+
+
+def test_an_account_is_not_taken_for_an_address(wait: Callable[[float], None]) -> None:
+    """Nobody locks an address out by choosing its number as a name."""
+    limit = limits(failed_logins_per_minute=1)
+    limit.login_failed("198.51.100.1", ADDRESS)
+    assert limit.login_wait(ADDRESS, "anna") == 0
+
+
+def test_two_applications_count_apart(wait: Callable[[float], None]) -> None:
+    """No state hides in a module."""
+    first, second = limits(handshakes_per_minute=1), limits(handshakes_per_minute=1)
+    assert first.handshake(ADDRESS) == 0
+    assert second.handshake(ADDRESS) == 0
