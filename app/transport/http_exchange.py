@@ -181,7 +181,6 @@ class Exchange(httputil.HTTPConnection):
             self._remaining = int(length)
         elif version == "HTTP/1.1":
             self._chunked = True
-            headers["Transfer-Encoding"] = "chunked"
         else:
             self.keep_alive = False  # the end of the connection is the end of the body
         if status == 101:
@@ -190,10 +189,10 @@ class Exchange(httputil.HTTPConnection):
             self.keep_alive = False
         elif self.keep_alive and "Connection" in headers:
             self.keep_alive = "close" not in headers["Connection"].lower()
-        if not self.keep_alive:
-            headers["Connection"] = "close"
-        elif version == "HTTP/1.0":
-            headers["Connection"] = "Keep-Alive"
+        if self.keep_alive is (version == "HTTP/1.0"):  # not what the version implies
+            headers["Connection"] = "Keep-Alive" if self.keep_alive else "close"
+        if self._chunked:
+            headers["Transfer-Encoding"] = "chunked"
 
     def _format(self, chunk: bytes) -> bytes:
         if self._remaining is not None:
