@@ -122,18 +122,18 @@ def _length(version: str, headers: HTTPHeaders) -> int | None:
 
 def _keep_alive(version: str, headers: HTTPHeaders) -> bool:
     """Apply RFC 9112, 9.3."""
-    value = headers.get("Connection")
-    if value is None:
+    values = headers.get_list("Connection")
+    if not values:
         return version == "HTTP/1.1"
-    options = [option.strip(" \t") for option in value.lower().split(",")]
+    options = [option.strip(" \t") for option in ",".join(values).lower().split(",")]
     return "close" not in options and (version == "HTTP/1.1" or "keep-alive" in options)
 
 
 def _expects_continue(version: str, headers: HTTPHeaders) -> bool:
     """Apply RFC 9110, 10.1.1."""
-    value = headers.get("Expect")
-    if value is None or version == "HTTP/1.0":
+    values = headers.get_list("Expect")
+    if not values or version == "HTTP/1.0":
         return False
-    if value.lower() != "100-continue":
+    if [value.lower() for value in values] != ["100-continue"]:
         raise Refused(417, "expectation that cannot be met")
     return True
