@@ -13,8 +13,7 @@ from typing import Any
 import engineio
 import pytest
 import socketio
-import tornado.http1connection
-import tornado.iostream
+import tornado.httputil
 import tornado.web
 
 from app.transport import Rooms, SocketServer
@@ -88,18 +87,27 @@ USED: dict[type, dict[str, list[str]]] = {
     },
     socketio.AsyncNamespace: {"trigger_event": ["self", "event", "args"]},
     tornado.web.RequestHandler: {
-        "detach": ["self"],
         "data_received": ["self", "chunk"],
         "on_connection_close": ["self"],
         "compute_etag": ["self"],
         "check_xsrf_cookie": ["self"],
     },
-    tornado.http1connection.HTTP1Connection: {
-        "detach": ["self"],
-        "set_body_timeout": ["self", "timeout"],
-        "set_max_body_size": ["self", "max_body_size"],
+    tornado.web.Application: {
+        "start_request": ["self", "server_conn", "request_conn"],
+        "on_close": ["self", "server_conn"],
+        "find_handler": ["self", "request", "kwargs"],
     },
-    tornado.iostream.IOStream: {"read_bytes": ["self", "num_bytes", "partial"]},
+    tornado.httputil.HTTPMessageDelegate: {
+        "headers_received": ["self", "start_line", "headers"],
+        "data_received": ["self", "chunk"],
+        "finish": ["self"],
+        "on_connection_close": ["self"],
+    },
+    tornado.httputil.HTTPConnection: {
+        "write_headers": ["self", "start_line", "headers", "chunk"],
+        "write": ["self", "chunk"],
+        "finish": ["self"],
+    },
 }
 
 OURS: dict[type, type] = {

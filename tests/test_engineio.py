@@ -287,7 +287,6 @@ async def test_an_oversized_post_gets_an_empty_413(server: Server) -> None:
     assert (response.status, response.body) == (413, b"")
     response = await server.post(sid, b"4", Content_Length="50000000")
     assert (response.status, response.body) == (413, b"")
-    assert (await server.post(sid, "6", Content_Length="1\r\nContent-Length: 1")).status == 200
     assert (await server.post(sid, "40")).status == 200
 
 

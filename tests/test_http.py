@@ -17,6 +17,7 @@ import httptools
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tornado import httputil
 from tornado.httpserver import HTTPServer
 
 from app.transport.http import HttpConnection
@@ -25,7 +26,7 @@ from app.transport.http_exchange import Exchange
 from app.transport.http_head import Refused, find_head, parse_head
 from tests.http_kit import Client, HttpSite, http_site, request, status
 from tests.kit import until
-from tests.transport_kit import _tls as tls_contexts
+from tests.transport_kit import tls_contexts
 
 CHUNKED = "Transfer-Encoding: chunked"
 
@@ -586,6 +587,64 @@ async def test_a_client_that_leaves_is_noticed_at_once() -> None:
         assert site.left == 2
 
 
+class Recorder(httputil.HTTPServerConnectionDelegate, httputil.HTTPMessageDelegate):
+    """Notes what a delegate is told; answers nothing."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def start_request(self, server_conn: object, request_conn: Any) -> Recorder:
+        request_conn.set_close_callback(lambda: self.told.append("close callback"))
+        return self
+
+    def headers_received(self, start_line: Any, headers: httputil.HTTPHeaders) -> None:
+        self.told.append("headers")
+
+    def data_received(self, chunk: bytes) -> None:
+        self.told.append(chunk.decode())
+
+    def finish(self) -> None:
+        self.told.append("finish")
+
+    def on_connection_close(self) -> None:
+        self.told.append("left")
+
+    def on_close(self, server_conn: object) -> None:
+        self.told.append("closed")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("ab", ["headers", "ab", "left", "closed"]),
+        ("abc", ["headers", "abc", "finish", "close callback", "closed"]),
+    ],
+)
+async def test_a_delegate_is_told_of_its_end_once(body: str, told: list[str]) -> None:
+    """By on_connection_close() during the request, by its callback after it, as in Tornado."""
+    async with http_site() as site:
+        site.server.app = recorder = Recorder()
+        client = await site.client()
+        await client.send(request("/", "Content-Length: 3", method="POST", body=body))
+        await until(lambda: body in recorder.told)
+        await client.close()
+        await until(lambda: "closed" in recorder.told)
+        assert recorder.told == told
+
+
+async def test_a_delegate_that_fails_is_answered_500(caplog: pytest.LogCaptureFixture) -> None:
+    """With its traceback in the log, for the fault is ours."""
+
+    class Failing(Recorder):
+        def headers_received(self, start_line: Any, headers: httputil.HTTPHeaders) -> None:
+            raise ZeroDivisionError
+
+    async with http_site() as site:
+        site.server.app = Failing()
+        assert status(await site.talk(request())) == 500
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_a_streaming_handler_gets_its_body_when_it_is_ready() -> None:
     """Reading pauses while prepare() and data_received() are awaited; nothing is lost."""
     async with http_site(max_body_size=10**7) as site:
@@ -714,7 +773,6 @@ def test_a_transport_is_handed_over_with_what_it_has_read(loop: str, tls: bool) 
                 remains = await _upgrade(site, client)
                 assert not site.server._connections
                 await asyncio.sleep(0.01)
-                gc.collect()
                 assert [ref() for ref in remains] == [None] * 3
                 assert not any(isinstance(o, HttpConnection) for o in gc.get_objects())
             finally:

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import socketio
-import tornado.httpserver
 import tornado.web
 
 from app.transport import SocketHandler, SocketServer
 from app.transport.frames import encode_close
+from app.transport.http_server import HttpServer
 
 HANDSHAKE = "/socket.io/?EIO=4&transport="
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -153,10 +153,12 @@ async def serve(
     sio.register_namespace(Echo("/other"))
     application = tornado.web.Application([("/socket.io/", handler, {"server": sio})])
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
-    contexts = _tls() if tls else (None, None)
-    http = tornado.httpserver.HTTPServer(application, ssl_options=contexts[0])
+    contexts = tls_contexts() if tls else (None, None)
+    http = HttpServer(
+        application, max_body_size=settings.get("max_message_size", 10**6), ssl=contexts[0]
+    )
     sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
-    http.add_sockets(sockets)
+    await http.listen(sockets)
     server = Server(sio, sockets[0].getsockname()[1], tls=contexts[1])
     sio.opened = lambda sid, environ: server.opened.append(sid)
     sio.closed = lambda sid, reason: server.closed.append((sid, reason))
@@ -166,13 +168,13 @@ async def serve(
     finally:
         for websocket in server.clients:
             websocket.writer.transport.abort()
-        http.stop()
+        await http.stop_listening()
         await sio.shutdown()
-        await http.close_all_connections()
+        await http.close(0.5)
         await asyncio.sleep(0.01)
 
 
-def _tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     with tempfile.TemporaryDirectory() as folder:
         key, certificate = f"{folder}/key", f"{folder}/certificate"
         subprocess.run(

@@ -15,7 +15,6 @@ import msgspec
 
 from app.transport.connection import Connection, Reason, Transport
 from app.transport.packets import Message
-from app.transport.stream import READ_SIZE
 from app.transport.timers import Timer, Wheel
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class Engine(engineio.AsyncServer):
         self.wheel = Wheel(min(settings.ping_interval, settings.ping_timeout, 12.5) / 50)
         self.closed_by: Counter[str] = Counter()
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
-        self.read_buffer = memoryview(bytearray(READ_SIZE))
+        self.read_buffer = memoryview(bytearray(65536))
         self._farewells: dict[str, tuple[list[bytes], Timer]] = {}
         #: WebSockets that have sent their close frame and wait for the client to go.
         self.ending: set[WebSocket] = set()

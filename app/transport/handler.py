@@ -10,7 +10,6 @@ import http
 import json
 from typing import Any, cast
 
-from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
@@ -119,9 +118,9 @@ class SocketHandler(RequestHandler):
 
     def _limit_body(self) -> None:
         limit = self.engine.settings.max_message_size + DRAIN
-        stream = cast(HTTP1Connection, self.request.connection)
-        stream.set_max_body_size(limit)
-        stream.set_body_timeout(BODY_TIMEOUT)
+        exchange = cast(Exchange, self.request.connection)
+        exchange.set_max_body_size(limit)
+        exchange.set_body_timeout(BODY_TIMEOUT)
         length = self.request.headers.get("Content-Length", "")
         if length.isdecimal() and (len(length) > 18 or int(length) > limit):
             raise HTTPError(413)
@@ -191,7 +190,7 @@ class SocketHandler(RequestHandler):
 
     async def get(self) -> None:
         if self._is_upgrade():
-            await self._accept_websocket()
+            self._accept_websocket()
         elif self._query("sid"):
             await self._poll()
         else:
@@ -225,7 +224,7 @@ class SocketHandler(RequestHandler):
         self.set_header("Content-Type", "text/plain; charset=UTF-8")
         self.finish(payload)
 
-    async def _accept_websocket(self) -> None:
+    def _accept_websocket(self) -> None:
         key = self.request.headers["Sec-WebSocket-Key"].encode()
         accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())  # noqa: S324  # RFC 6455
         environ = self.environ() if self.connection is None else {}
@@ -234,16 +233,10 @@ class SocketHandler(RequestHandler):
         self.set_header("Upgrade", "websocket")
         self.set_header("Connection", "Upgrade")
         self.set_header("Sec-WebSocket-Accept", accept.decode())
+        self.finish()
         websocket = WebSocket(self.engine)
-        written = self.finish()
         try:
-            if isinstance(self.request.connection, Exchange):
-                websocket.adopt(*self.request.connection.detach())
-            else:
-                stream = self.detach()
-                await written
-                if not await websocket.take_over(stream):
-                    return
+            websocket.take_over(*cast(Exchange, self.request.connection).detach())
         except StreamClosedError:  # the client did not wait for its 101
             return
         if self.connection is not None:

@@ -1,4 +1,4 @@
-"""The WebSocket transport: an asyncio protocol that Tornado's socket is handed to after the 101."""
+"""The WebSocket transport: the protocol that takes a connection over from HTTP after the 101."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import asyncio
 import types
 from typing import TYPE_CHECKING
 
-from tornado.iostream import IOStream, SSLIOStream
-
 from app.transport import frames
 from app.transport.connection import Connection, Reason
 from app.transport.frames import Control, FrameError, FrameParser
 from app.transport.packets import Message
 from app.transport.polling import Polling
-from app.transport.stream import READ_SIZE, StreamTransport
 from app.transport.timers import Timer
 
 if TYPE_CHECKING:
@@ -69,32 +66,11 @@ class WebSocket(asyncio.BufferedProtocol):
 
     # The socket changes hands
 
-    def adopt(self, transport: asyncio.Transport, received: bytes) -> None:
+    def take_over(self, transport: asyncio.Transport, received: bytes) -> None:
         """Take the transport from the HTTP connection, with what it has read already."""
         transport.set_protocol(self)
         self.connection_made(transport)
         self._parser.feed(received)
-
-    async def take_over(self, stream: IOStream) -> bool:
-        """Take the socket from Tornado, with what it has read already; False if it is gone."""
-        first = asyncio.ensure_future(stream.read_bytes(READ_SIZE, partial=True))
-        while first.done() and not stream.closed():
-            self._parser.feed(first.result())
-            first = asyncio.ensure_future(stream.read_bytes(READ_SIZE, partial=True))
-        if stream.closed():
-            return False
-        if isinstance(stream, SSLIOStream):
-            # The TLS state cannot leave the stream, so the stream plays the asyncio transport.
-            self.connection_made(StreamTransport(stream, self, first))
-            return True
-        socket = stream.socket.dup()  # the stream closes its own descriptor, not the connection
-        stream.close()
-        try:
-            await self._engine.loop.connect_accepted_socket(lambda: self, socket)
-        except OSError:
-            socket.close()
-            return False
-        return not self._ended
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
