@@ -44,6 +44,14 @@ class Pieces(tornado.web.RequestHandler):
     head = get
 
 
+class Large(tornado.web.RequestHandler):
+    """Answers with ?n bytes at once."""
+
+    def get(self) -> None:
+        self.settings["site"].waiting += 1
+        self.write("a" * int(self.get_query_argument("n")))
+
+
 class Status(tornado.web.RequestHandler):
     """Answers with the status in its path and no body."""
 
@@ -120,6 +128,7 @@ def tornado_app(site: HttpSite) -> tornado.web.Application:
     return tornado.web.Application(
         [
             ("/pieces", Pieces),
+            ("/large", Large),
             ("/status/([0-9]+)", Status),
             ("/wait", Wait),
             ("/stream", Stream),

@@ -63,15 +63,21 @@ async def test_a_handler_may_change_the_limit(limit: int, wanted: int, chunked: 
 
 
 async def test_a_client_that_goes_on_sending_still_gets_its_413() -> None:
-    """What it sends is dropped for a while: a reset would take the answer away."""
+    """What it sends is dropped for a while: a reset could take the answer away."""
     async with http_site() as site:
-        body = "a" * 3_000_000
-        data = request("/", f"Content-Length: {len(body)}", method="POST", body=body)
-        assert status(await site.talk(data)) == 413
+        client = await site.client()
+        await client.send(request("/", "Content-Length: 3000000", method="POST"))
+        for _ in range(30):
+            client.writer.write(b"a" * 100_000)
+            await client.writer.drain()  # raises ConnectionResetError if we do not wait
+            await asyncio.sleep(0.005)
+        assert status(await client.rest()) == 413
+        await client.close()
 
 
-async def test_a_client_that_never_stops_sending_is_cut() -> None:
-    """After its answer it has two seconds and so many bytes."""
+async def test_a_client_that_never_stops_sending_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its answer it has two seconds, and so many bytes."""
+    monkeypatch.setattr("app.transport.http.LINGER", 60.0)
     async with http_site() as site:
         client = await site.client()
         await client.send(request("/", "Content-Length: 1000000000000", method="POST"))
@@ -176,6 +182,20 @@ async def test_a_client_that_reads_slowly_gets_all() -> None:
         assert data.endswith(b"\r\n0\r\n\r\n")
         assert len(data) > 8_000_000
         await client.close()
+
+
+async def test_a_client_that_does_not_read_gets_no_more_answers() -> None:
+    """Its next requests are not begun before it has read what is written."""
+    async with http_site() as site:
+        client = await site.client()
+        client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        sending = asyncio.create_task(
+            client.send(b"GET /large?n=9000000 HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        )
+        await asyncio.sleep(0.3)
+        assert site.waiting == 1
+        client.writer.transport.abort()
+        await sending
 
 
 async def test_there_is_no_timer_per_request() -> None:
