@@ -67,6 +67,8 @@ class Wait(tornado.web.RequestHandler):
     async def get(self) -> None:
         site: HttpSite = self.settings["site"]
         site.waiting += 1
+        if self.get_query_argument("early", None):
+            await self.flush()
         await site.go_on.wait()
         self.write("done")
 

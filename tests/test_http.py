@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import json
 import logging
@@ -22,7 +23,7 @@ from tornado.httpserver import HTTPServer
 
 from app.transport.http import HttpConnection
 from app.transport.http_body import ChunkedBody, FixedBody
-from app.transport.http_exchange import Exchange
+from app.transport.http_exchange import Exchange, Handover
 from app.transport.http_head import Refused, find_head, parse_head
 from tests.http_kit import Client, HttpSite, http_site, request, status
 from tests.kit import until
@@ -447,6 +448,24 @@ async def test_pipelined_requests_are_answered_in_order_and_one_at_a_time() -> N
         await client.close()
 
 
+async def test_a_pipelined_request_does_not_run_in_the_context_of_the_one_before() -> None:
+    """A context variable that one handler sets is nothing to the next."""
+    import tornado.web
+
+    user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
+
+    class Handler(tornado.web.RequestHandler):
+        async def get(self) -> None:
+            await asyncio.sleep(0.01)
+            self.write(user.get())
+            user.set("somebody")
+
+    async with http_site() as site:
+        site.app.add_handlers(".*", [("/user", Handler)])
+        answer = await site.talk(b"GET /user HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + request("/user"))
+        assert answer.count(b"nobody") == 3
+
+
 async def test_what_is_pipelined_waits_outside() -> None:
     """While a request is in hand, one read of the next ones is kept and no more."""
     async with http_site() as site:
@@ -717,11 +736,11 @@ async def test_unix_sockets_are_served(tmp_path: Path) -> None:
 class Upgraded(asyncio.BufferedProtocol):
     """Echoes in capitals."""
 
-    def __init__(self, transport: asyncio.Transport, received: bytes) -> None:
-        self.transport = transport
+    def __init__(self, connection: Handover) -> None:
+        self.transport = connection.transport
         self.buffer = memoryview(bytearray(1000))
-        transport.set_protocol(self)
-        transport.write(received.upper())
+        self.transport.set_protocol(self)
+        self.transport.write(connection.unsent + connection.received.upper())
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self.buffer
@@ -746,7 +765,7 @@ async def _upgrade(site: HttpSite, client: Client) -> list[weakref.ref[Any]]:
             self.set_status(101)
             self.finish()
             remains.extend([weakref.ref(self), weakref.ref(self.request), weakref.ref(exchange)])
-            Upgraded(*exchange.detach())
+            Upgraded(exchange.detach())
             done.append(True)
 
     site.app.add_handlers(".*", [("/up", Handler)])

@@ -184,6 +184,21 @@ async def test_a_client_that_reads_slowly_gets_all() -> None:
         await client.close()
 
 
+async def test_a_client_that_read_slowly_once_may_stay() -> None:
+    """What was late has come; the connection is as good as any."""
+    async with http_site(body_timeout=0.2) as site:
+        client = await site.client()
+        client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(b"GET /large?n=9000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(0.1)
+        client.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        await client.response()
+        await asyncio.sleep(0.6)
+        await client.send(request())
+        assert status(await client.rest()) == 200
+        await client.close()
+
+
 async def test_a_client_that_does_not_read_gets_no_more_answers() -> None:
     """Its next requests are not begun before it has read what is written."""
     async with http_site() as site:
@@ -252,6 +267,20 @@ async def test_closing_lets_requests_in_hand_finish() -> None:
         assert await closing
         await idle.close()
         await busy.close()
+
+
+async def test_closing_closes_after_a_response_that_had_begun() -> None:
+    """Even if its head did not say so."""
+    async with http_site() as site:
+        client = await site.client()
+        await client.send(b"GET /wait?early=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        await client.until(b"\r\n\r\n")
+        closing = asyncio.create_task(site.server.close(5.0))
+        await asyncio.sleep(0.05)
+        site.go_on.set()
+        assert await client.rest(1.0) == b"4\r\ndone\r\n0\r\n\r\n"
+        assert await closing
+        await client.close()
 
 
 async def test_closing_cuts_requests_that_take_too_long() -> None:

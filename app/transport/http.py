@@ -62,16 +62,16 @@ class HttpConnection(asyncio.BufferedProtocol):
         "_in_head",
         "_paused",
         "_pending",
-        "_server",
         "_stuck_due",
         "_transport",
         "_waiters",
         "_working",
         "context",
+        "server",
     )
 
     def __init__(self, server: HttpServer) -> None:
-        self._server = server
+        self.server = server
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._exchange: Exchange | None = None
         self._pending = b""
@@ -89,20 +89,20 @@ class HttpConnection(asyncio.BufferedProtocol):
     @property
     def draining(self) -> bool:
         """Whether the server stops, so that this response is the last one."""
-        return self._server.draining
+        return self.server.draining
 
     # The transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
         self.context = HttpContext(transport)
-        self._due = self._server.loop.time() + self._server.header_timeout
-        self._server.opened(self)
+        self._due = self.server.loop.time() + self.server.header_timeout
+        self.server.opened(self)
         if self.draining:
             self.close_soon()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._server.read_buffer
+        return self.server.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._closing:
@@ -110,7 +110,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             if self._drained > DRAIN:
                 self._transport.abort()
             return
-        data = bytes(self._server.read_buffer[:nbytes])
+        data = bytes(self.server.read_buffer[:nbytes])
         self._pending = self._pending + data if self._pending else data
         self.work()
 
@@ -119,7 +119,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        self._server.forget(self)
+        self.server.forget(self)
         exchange, self._exchange = self._exchange, None
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
@@ -128,7 +128,7 @@ class HttpConnection(asyncio.BufferedProtocol):
                 waiter.exception()
         if exchange is not None:
             exchange.abandon()
-        self._server.app.on_close(self)
+        self.server.app.on_close(self)
 
     def pause_writing(self) -> None:
         self._congested = True
@@ -193,7 +193,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Start with the next request if its head is here."""
         if not self._pending or self._congested:
             return False
-        server = self._server
+        server = self.server
         end = find_head(self._pending, server.max_header_size)
         if not end:
             if not self._in_head:
@@ -215,7 +215,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             return
         if exchange.head.expects_continue and not exchange.started:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._due = self._server.loop.time() + exchange.body_timeout
+        self._due = self.server.loop.time() + exchange.body_timeout
 
     def _end(self, exchange: Exchange) -> bool:
         """Finish with a request whose response is written."""
@@ -227,16 +227,16 @@ class HttpConnection(asyncio.BufferedProtocol):
         if not exchange.keep_alive or self.draining:
             self._close(unread=not exchange.body.done)
             return False
-        self._due = self._server.loop.time() + self._server.keep_alive_timeout
+        self._due = self.server.loop.time() + self.server.keep_alive_timeout
         return True
 
     def response_finished(self) -> None:
         """Go on with the next request, but not in the context of the one that has finished."""
         exchange = self._exchange
         if exchange is not None and exchange.status == 101:
-            self._due = self._server.loop.time() + self._server.header_timeout
+            self._due = self.server.loop.time() + self.server.header_timeout
         elif self._pending:
-            self._server.loop.call_soon(self.work, context=contextvars.Context())
+            self.server.loop.call_soon(self.work, context=contextvars.Context())
         else:
             self.work()
 
@@ -262,14 +262,14 @@ class HttpConnection(asyncio.BufferedProtocol):
             return self.gone()
         self._transport.write(data)
         if not self._congested:
-            return self._server.done
-        waiter: asyncio.Future[None] = self._server.loop.create_future()
+            return self.server.done
+        waiter: asyncio.Future[None] = self.server.loop.create_future()
         self._waiters.append(waiter)
         return waiter
 
     def gone(self) -> asyncio.Future[None]:
         """Return what a write results in whose client has gone; it need not be awaited."""
-        future: asyncio.Future[None] = self._server.loop.create_future()
+        future: asyncio.Future[None] = self.server.loop.create_future()
         future.set_exception(StreamClosedError())
         future.exception()
         return future
@@ -278,7 +278,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Let go of the transport; return it with what was read but not used."""
         self._exchange = None
         self._closing = True
-        self._server.forget(self)
+        self.server.forget(self)
         if self._paused:
             self._transport.resume_reading()
         pending, self._pending = self._pending, b""
@@ -288,7 +288,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _refuse(self, status: int, why: str) -> None:
         """Answer a request that is no good, if there is still time to, and close."""
-        self._server.complaints.add(self.context, why)
+        self.server.complaints.add(self.context, why)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             started = exchange.started
@@ -318,7 +318,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             return
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        self._due = self._server.loop.time() + LINGER
+        self._due = self.server.loop.time() + LINGER
         self._read_or_pause()
 
     def abort(self) -> None:
@@ -333,8 +333,8 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _watch_backlog(self) -> None:
         """Give the client a while to read some of what is written."""
         self._backlog = self._transport.get_write_buffer_size()
-        if self._backlog:
-            self._stuck_due = self._server.loop.time() + self._server.body_timeout
+        patience = self.server.body_timeout if self._backlog else math.inf
+        self._stuck_due = self.server.loop.time() + patience
 
     def check(self, now: float) -> None:
         """Act on deadlines, every second or so."""

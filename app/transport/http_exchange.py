@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tornado import gen, httputil
 from tornado.iostream import StreamClosedError
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from app.transport.http import HttpConnection, HttpContext
 
 log = logging.getLogger("app.transport.http")
+
+
+class Handover(NamedTuple):
+    """A connection that another protocol takes over: by `set_protocol`, and at once."""
+
+    transport: asyncio.Transport
+    received: bytes  # what the client has sent after its request
+    unsent: bytes  # the head of the 101, to be written first of all
 
 
 class Exchange(httputil.HTTPConnection):
@@ -48,6 +56,9 @@ class Exchange(httputil.HTTPConnection):
         self._largest_body = largest_body  # bytes
         self._body_size = 0
         self._chunked = False
+        self._switching = (
+            b""  # the head of a 101, which goes out with the new protocol's first word
+        )
         self._remaining: int | None = None  # bytes of the response's body; None: any number
         self._on_close: Callable[[], None] | None = None
 
@@ -166,6 +177,9 @@ class Exchange(httputil.HTTPConnection):
             raise ValueError("a header of the response has CR, LF or NUL in it")
         data = text.encode("latin-1") + b"\r\n\r\n"
         self.started = True
+        if self.status == 101:
+            self._switching = data
+            return self._connection.server.done
         return self._connection.write(data + self._format(chunk) if chunk else data)
 
     def _frame(self, headers: httputil.HTTPHeaders) -> None:
@@ -229,10 +243,9 @@ class Exchange(httputil.HTTPConnection):
         self._connection.abort()
         raise httputil.HTTPOutputError(why)
 
-    def detach(self) -> tuple[asyncio.Transport, bytes]:
-        """Return the transport and what it has read, after a 101 (RFC 9110, 7.8).
+    def detach(self) -> Handover:
+        """Let go of the connection, after a 101 (RFC 9110, 7.8).
 
-        The caller must hand the transport its new protocol at once, by `set_protocol`.
         Raises StreamClosedError if the client has gone.
         """
         if self.closed:
@@ -240,4 +253,5 @@ class Exchange(httputil.HTTPConnection):
         if self.status != 101 or not self.finished:
             raise RuntimeError("only a finished 101 response hands its connection over")
         self.release()
-        return self._connection.detach()
+        transport, received = self._connection.detach()
+        return Handover(transport, received, self._switching)

@@ -15,6 +15,7 @@ from app.transport.timers import Timer
 
 if TYPE_CHECKING:
     from app.transport.engine import Engine
+    from app.transport.http_exchange import Handover
 
 #: Seconds for an upgrade to finish, as in Node's server.
 UPGRADE_TIMEOUT = 10.0
@@ -66,11 +67,12 @@ class WebSocket(asyncio.BufferedProtocol):
 
     # The socket changes hands
 
-    def take_over(self, transport: asyncio.Transport, received: bytes) -> None:
-        """Take the transport from the HTTP connection, with what it has read already."""
-        transport.set_protocol(self)
-        self.connection_made(transport)
-        self._parser.feed(received)
+    def take_over(self, connection: Handover) -> None:
+        """Take the place of HTTP, with what was read already and what is still to be written."""
+        connection.transport.set_protocol(self)
+        self.connection_made(connection.transport)
+        self._parser.feed(connection.received)
+        self._out.append(connection.unsent)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
