@@ -193,7 +193,8 @@ async def test_a_sid_that_a_client_may_not_use_looks_unknown(server: Server) -> 
 @served(handler=Hooked)
 async def test_environ_is_small_and_has_the_cookies_of_all_headers(server: Server) -> None:
     """Strings only: nothing of the request stays alive with a connection."""
-    await server.websocket(Cookie="a=1\r\nCookie: b=2", Origin="http://x", X_Real_Ip="9.9.9.9")
+    headers = {"Cookie": "a=1\r\nCookie: b=2", "Origin": "http://x", "X-Real-Ip": "9.9.9.9"}
+    await (await server.websocket(**headers)).receive()
     environ = server.sio.environ[server.opened[0]]
     assert environ["HTTP_COOKIE"] == "a=1; b=2"
     assert environ["REMOTE_ADDR"] == "127.0.0.1"

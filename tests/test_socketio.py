@@ -370,6 +370,25 @@ async def test_leaving_one_namespace_leaves_the_others(server: Server) -> None:
     assert len(server.sio.manager.clients) == 2
 
 
+class Lingering(Echo):
+    async def on_disconnect(self, sid: str, reason: str) -> None:
+        await asyncio.sleep(0.05)
+
+
+@served(namespaces=(Lingering,))
+async def test_a_client_may_come_back_while_its_disconnect_handler_runs(server: Server) -> None:
+    """As somebody new; the old one leaves without taking the new one along."""
+    websocket = await server.client()
+    await websocket.send("41", "40")
+    await websocket.receive()
+    await websocket.receive()
+    assert len(server.sio.manager.clients) == 2
+    await asyncio.sleep(0.1)
+    assert len(server.sio.manager.clients) == 1
+    await websocket.send('421["ack"]')
+    assert await websocket.receive() == "431[]"
+
+
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 @pytest.mark.parametrize("disconnect", [False, True])
 @served(namespaces=(Slow,))

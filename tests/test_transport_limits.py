@@ -145,6 +145,27 @@ async def test_reading_pauses_while_too_many_events_are_in_hand(
 
 
 @served(namespaces=(Sleeper,))
+async def test_a_busy_connection_can_be_upgraded(server: Server) -> None:
+    """Its probe is read even while its events wait; then the WebSocket waits with them."""
+    Sleeper.running = Sleeper.most = Sleeper.done = 0
+    Sleeper.gate = asyncio.Event()
+    sid = await server.handshake()
+    await server.post(sid, "\x1e".join(["40", *['42["sleep"]'] * (MAX_EVENTS_IN_HAND - 1)]))
+    post = asyncio.create_task(server.post(sid, '42["sleep"]'))
+    await until(lambda: Sleeper.running == MAX_EVENTS_IN_HAND)
+    websocket = await server.websocket(f"{HANDSHAKE}websocket&sid={sid}")
+    await websocket.send("2probe", "5", '421["ack"]')
+    assert await websocket.receive() == "3probe"
+    await until(lambda: server.upgraded == [sid])
+    while not (packet := await websocket.receive()).startswith("42"):
+        pass
+    assert packet == '42["auth",{}]'
+    assert await websocket.quiet()
+    assert (await post).body == b"ok"
+    Sleeper.gate.set()
+
+
+@served(namespaces=(Sleeper,))
 async def test_a_client_that_goes_leaves_no_queue_behind(server: Server) -> None:
     """What was not begun is dropped; a POST that waits for room returns."""
     Sleeper.running = Sleeper.most = Sleeper.done = 0

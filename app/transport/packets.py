@@ -108,7 +108,7 @@ def decode(text: str) -> Packet:
 
 
 def decode_attachment(packet: str) -> bytes | None:
-    """Return the attachment that came as text, for transports without binary; None if it is none."""
+    """Return an attachment that came as text, from clients without binary; None if it is none."""
     try:
         return base64.b64decode(packet[1:], validate=True) if packet[:1] == "b" else None
     except ValueError:

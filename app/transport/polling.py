@@ -96,8 +96,9 @@ class Polling:
         self.resume()
 
     async def room(self) -> None:
-        """Wait until the connection may begin another event."""
-        while self.connection.busy and not self.connection.closed:
+        """Wait until the connection may begin another event, or is no longer ours."""
+        connection = self.connection
+        while connection.busy and not connection.closed and connection.transport is self:
             self._room = self._engine.loop.create_future()
             await self._room
 

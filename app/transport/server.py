@@ -251,7 +251,8 @@ class SocketServer(socketio.AsyncServer):
         except Exception:
             log.exception("the disconnect handler of %s failed", namespace)
         finally:
-            connection.clients.pop(namespace, None)
+            if connection.clients.get(namespace) == sid:  # it may have come back meanwhile
+                del connection.clients[namespace]
             connection.join_or_leave()
             self.manager.basic_disconnect(sid, namespace)
             self._forget_environ(connection)

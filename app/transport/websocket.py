@@ -122,7 +122,7 @@ class WebSocket(asyncio.BufferedProtocol):
         parser = self._parser
         self._corked = True
         try:
-            while not self._ended and not connection.busy:
+            while not self._ended and not (connection.busy and connection.transport is self):
                 message = parser.next()
                 if message is None:
                     break
@@ -151,7 +151,9 @@ class WebSocket(asyncio.BufferedProtocol):
             self._lost(Reason.TRANSPORT_CLOSE)
 
     def _read_or_pause(self, connection: Connection) -> None:
-        pause = not self._ended and (self._congested or connection.busy)
+        # A probe reads on: the connection tells its transport, not its probe, when to resume.
+        busy = connection.busy and connection.transport is self
+        pause = not self._ended and (self._congested or busy)
         if pause is not self._paused and not self._transport.is_closing():
             self._paused = pause
             if pause:
