@@ -286,7 +286,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         except SessionEnded:
             session_id = self._session_ids.get(sid)
             if session_id is not None:
-                await self.services.sessions.announce(session_id, "revoked", None)
+                await self.services.sessions.announce_gone(session_id)
             return {"error": "the session has ended"}
         except StoreError as error:
             log.warning("event %r: %s", event[:100], error)
@@ -306,7 +306,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         session_id = environ["latchkey.session_id"]
         session = await self.services.sessions.load(session_id)
         if session is None:
-            await self.services.sessions.announce(session_id, "revoked", None)
+            await self.services.sessions.announce_gone(session_id)
             raise ConnectionRefused("session ended")
         if self.login_required and session.user is None:
             raise ConnectionRefused("unauthorized")

@@ -118,7 +118,7 @@ class Expiry:
             for session_id in batch:
                 record = records.get(session_id)
                 if record is None:
-                    ends.append(self._sessions.announce(session_id, "revoked", None))
+                    ends.append(self._sessions.announce_gone(session_id))
                 elif (reason := self._sessions.over(record)) is not None:
                     ends.append(self._end(session_id, reason))
                 else:

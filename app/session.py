@@ -283,6 +283,7 @@ class Sessions(Generic[D]):
         # written at most this often, yet always before the old deadline
         self.coalescing = min(_LONGEST_COALESCING, idle_timeout / 10 or _LONGEST_COALESCING)
         self._touched: dict[str, tuple[float, float]] = {}
+        self._replaced: set[str] = set()  # ids whose end is about to be announced
         self._flushed = 0.0
 
     # -- finding --
@@ -406,7 +407,12 @@ class Sessions(Generic[D]):
             # what one user gathered is no business of the next on the same browser
             data = old.data if old.user in (None, user) else self.blank
             record = await self.insert(data, remote_address, user_agent, user=user)
-            await self._remove(old.id)
+            self._replaced.add(old.id)
+            try:
+                await self._remove(old.id)
+            except BaseException:
+                self._replaced.discard(old.id)
+                raise
         finally:
             await lease.release()
         return Session(self, record)
@@ -461,11 +467,17 @@ class Sessions(Generic[D]):
 
     async def announce(self, session_id: str, reason: Reason, record: Record | None) -> None:
         """Tell all who listen that this session is over."""
+        self._replaced.discard(session_id)
         for listener in self.on_end:
             try:
                 await listener(session_id, reason, record)
             except Exception:
                 log.exception("a listener to the end of a session failed")
+
+    async def announce_gone(self, session_id: str) -> None:
+        """Announce the end of a session whose record turned out to be gone."""
+        reason: Reason = "regenerated" if session_id in self._replaced else "revoked"
+        await self.announce(session_id, reason, None)
 
     async def purge(self, limit: int) -> Sequence[Record]:
         """Remove up to `limit` records that expired while nobody looked at them."""
