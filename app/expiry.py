@@ -10,7 +10,7 @@ from typing import Any
 from tornado.ioloop import PeriodicCallback
 
 from app.connections import Connections
-from app.session import Sessions
+from app.sessions import Sessions
 from app.stores import StoreError
 
 log = logging.getLogger("latchkey.expiry")
