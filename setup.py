@@ -94,6 +94,7 @@ def with_client(command: type[Any]) -> type[Any]:
 REDIS = ["redis[hiredis]>=5.0"]
 POSTGRESQL = ["psycopg[binary]>=3.2"]
 UVLOOP = ["uvloop>=0.21"]
+BENCH = ["uvicorn[standard]>=0.30"]
 
 if __name__ == "__main__":
     setup(
@@ -126,11 +127,12 @@ if __name__ == "__main__":
             "uvloop": UVLOOP,
             "redis": REDIS,
             "postgresql": POSTGRESQL,
-            "bench": ["uvicorn[standard]>=0.30"],
+            "bench": BENCH,
             "dev": [
                 *REDIS,
                 *POSTGRESQL,
                 *UVLOOP,
+                *BENCH,
                 "aiohttp>=3.10",
                 "hypothesis>=6.100",
                 "mypy>=1.15",

@@ -18,7 +18,7 @@ from tornado.netutil import bind_sockets
 import handlers
 from app.accounts import Accounts
 from app.assets import client_script
-from app.base import BaseHandler
+from app.base_handler import BaseHandler
 from app.connections import Connections
 from app.cookie import SessionCookie, signing_keys
 from app.expiry import Expiry
@@ -27,7 +27,8 @@ from app.handshake import HandshakeHandler
 from app.limits import Limits
 from app.security import StaticHandler
 from app.services import Services
-from app.session import Reason, Session, Sessions
+from app.session import Reason, Session
+from app.sessions import Sessions
 from app.settings import Settings
 from app.stores import Record, SessionStore
 from app.stores.memory import MemoryStore

@@ -13,6 +13,11 @@ from app.transport import SocketServer
 log = logging.getLogger("latchkey.connections")
 
 
+def session_room(session_id: str) -> str:
+    """Name the room that all sockets of a session are in, in each namespace."""
+    return "session " + session_id
+
+
 class Connections:
     """The connections of this process by Engine.IO id and by session id."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from tornado.ioloop import PeriodicCallback
 
 from app.connections import Connections
-from app.session import Sessions
+from app.sessions import Sessions
 from app.stores import StoreError
 
 log = logging.getLogger("latchkey.expiry")
@@ -118,7 +118,7 @@ class Expiry:
             for session_id in batch:
                 record = records.get(session_id)
                 if record is None:
-                    ends.append(self._sessions.announce(session_id, "revoked", None))
+                    ends.append(self._sessions.announce_gone(session_id))
                 elif (reason := self._sessions.over(record)) is not None:
                     ends.append(self._end(session_id, reason))
                 else:

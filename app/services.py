@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from app.expiry import Expiry
     from app.handshake import HandshakeHandler
     from app.limits import Limits
-    from app.session import Sessions
+    from app.sessions import Sessions
     from app.transport import SocketServer
 
 

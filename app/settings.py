@@ -9,136 +9,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
-import re
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
+from app import options as read
+from app.options import Network, SettingsError
+
+__all__ = ["PREFIX", "Network", "Settings", "SettingsError", "parse_settings"]
+
 PREFIX = "LATCHKEY_"
-Network = IPv4Network | IPv6Network
-
-
-class SettingsError(ValueError):
-    """A setting is wrong; the text names it and says what to write instead."""
-
-
-def _host(value: str) -> str:
-    if not value.strip():
-        raise SettingsError("must be an address such as 127.0.0.1; every one is 0.0.0.0 or ::")
-    return value.strip()
-
-
-def _folder(value: str) -> Path:
-    if not value.strip():
-        raise SettingsError("must be a folder such as data")
-    return Path(value)
-
-
-def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], Any]:
-    def parse(value: str) -> int | float:
-        try:
-            if "_" in value or not value.isascii():
-                raise ValueError("Python reads 8_0 and the digits of all scripts as numbers")
-            number = kind(value)
-        except ValueError:
-            word = "whole number" if kind is int else "number"
-            raise SettingsError(f"takes a {word}") from None
-        # written so that NaN, which compares with nothing, is refused too
-        if not low <= number <= high:
-            raise SettingsError(f"must be from {low:.15g} to {high:.15g}")
-        return number
-
-    return parse
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    return _number(int, low, high)
-
-
-def _seconds(low: float, high: float) -> Callable[[str], float]:
-    return _number(float, low, high)
-
-
-def _choice(*words: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value not in words:
-            raise SettingsError(f"must be one of {', '.join(words)}")
-        return value
-
-    return parse
-
-
-def _yes_no(value: str) -> bool:
-    return _choice("yes", "no")(value) == "yes"
-
-
-def _words(value: str) -> tuple[str, ...]:
-    return tuple(word for word in (part.strip() for part in value.split(",")) if word)
-
-
-def _secret_keys(value: str) -> tuple[str, ...]:
-    keys = _words(value)
-    if value.strip() and not keys:
-        raise SettingsError("holds commas only; leave it out to have a key made")
-    if any(len(key) < 16 for key in keys):
-        raise SettingsError(
-            "has a key of fewer than 16 characters; make one with "
-            "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
-        )
-    return keys
-
-
-def _origins(value: str) -> tuple[str, ...]:
-    return tuple(_origin(word) for word in _words(value.lower()))
-
-
-def _origin(word: str) -> str:
-    """Return an origin as browsers write it, without the scheme's own port."""
-    match = re.fullmatch(r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", word)
-    if match is None or int(match[3] or 0) > 65535:
-        raise SettingsError(
-            f"has {word!r}; write an origin as https://example.com[:port], "
-            "and a name with other letters as browsers send it (xn--…)"
-        )
-    scheme, host, port = match.groups()
-    own = {"http": "80", "https": "443"}[scheme]
-    return f"{scheme}://{host}" + (f":{port}" if port not in (None, own) else "")
-
-
-def _networks(value: str) -> tuple[Network, ...]:
-    try:
-        return tuple(ip_network(word) for word in _words(value))
-    except ValueError as error:
-        raise SettingsError(
-            f"has a word that is no address or network ({error}); write 127.0.0.1 or 10.0.0.0/8"
-        ) from None
-
-
-def _cookie_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value):
-        raise SettingsError("must be 1 to 64 letters, digits, '_', '.' or '-'")
-    if value.lower().startswith(("__host-", "__secure-")):
-        raise SettingsError("is given without prefix; __Host- is added where it applies")
-    return value
-
-
-def _cookie_domain(value: str) -> str:
-    if value and not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", value):
-        raise SettingsError("must be a host name in lower case, such as example.com")
-    return value
-
-
-def _store(value: str) -> str:
-    if value in ("sqlite", "memory"):
-        return value
-    raise SettingsError("must be sqlite or memory")
-
-
-def _database(value: str) -> str:
-    if value == "sqlite":
-        return value
-    raise SettingsError("must be sqlite")
 
 
 def _option(
@@ -163,79 +43,83 @@ _CENTURY = 100 * 365 * _DAY
 class Settings:
     """All settings of one process, already checked. Times are seconds, sizes bytes."""
 
-    host: str = _option(_host, "127.0.0.1", "address to listen on")
-    port: int = _option(_integer(0, 65535), "8888", "TCP port to listen on; 0: any free one")
-    data_dir: Path = _option(_folder, "data", "folder for databases and keys, made with mode 0700")
-    process_number: int = _option(
-        _integer(0, 9999), "0", "number of this process, carried by its Engine.IO ids"
+    host: str = _option(read.host, "127.0.0.1", "address to listen on")
+    port: int = _option(read.integer(0, 65535), "8888", "TCP port to listen on; 0: any free one")
+    data_dir: Path = _option(
+        read.folder, "data", "folder for databases and keys, made with mode 0700"
     )
-    store: str = _option(_store, "sqlite", "where sessions live: sqlite or memory", secret=True)
-    database: str = _option(_database, "sqlite", "where accounts live: sqlite", secret=True)
+    process_number: int = _option(
+        read.integer(0, 9999), "0", "number of this process, carried by its Engine.IO ids"
+    )
+    store: str = _option(read.store, "sqlite", "where sessions live: sqlite or memory", secret=True)
+    database: str = _option(read.database, "sqlite", "where accounts live: sqlite", secret=True)
     secret_keys: tuple[str, ...] = _option(
-        _secret_keys,
+        read.secret_keys,
         "",
         "keys that sign the cookie, comma-separated, oldest first; "
         "empty: one is made and kept in the data folder",
         secret=True,
     )
     session_idle_timeout: float = _option(
-        _seconds(0, _CENTURY), "86400", "seconds without activity that end a session; 0: none"
+        read.seconds(0, _CENTURY), "86400", "seconds without activity that end a session; 0: none"
     )
     session_max_age: float = _option(
-        _seconds(0, _CENTURY), "2592000", "seconds after which a session ends anyway; 0: never"
+        read.seconds(0, _CENTURY), "2592000", "seconds after which a session ends anyway; 0: never"
     )
     expiry_interval: float = _option(
-        _seconds(0.05, 3600), "1", "seconds between two looks for expired sessions"
+        read.seconds(0.05, 3600), "1", "seconds between two looks for expired sessions"
     )
     on_session_end: str = _option(
-        _choice("reconnect", "disconnect"),
+        read.choice("reconnect", "disconnect"),
         "reconnect",
         "what clients of an ended session are told: reconnect or disconnect",
     )
-    cookie_name: str = _option(_cookie_name, "latchkey", "name of the session cookie")
+    cookie_name: str = _option(read.cookie_name, "latchkey", "name of the session cookie")
     cookie_secure: str = _option(
-        _choice("auto", "yes", "no"), "auto", "Secure attribute; auto: as the browser came"
+        read.choice("auto", "yes", "no"), "auto", "Secure attribute; auto: as the browser came"
     )
     cookie_samesite: str = _option(
-        _choice("lax", "strict", "none"), "lax", "SameSite attribute: lax, strict or none"
+        read.choice("lax", "strict", "none"), "lax", "SameSite attribute: lax, strict or none"
     )
-    cookie_domain: str = _option(_cookie_domain, "", "Domain attribute; empty: this host only")
-    cookie_partitioned: bool = _option(_yes_no, "no", "Partitioned attribute: yes or no")
+    cookie_domain: str = _option(read.cookie_domain, "", "Domain attribute; empty: this host only")
+    cookie_partitioned: bool = _option(read.yes_no, "no", "Partitioned attribute: yes or no")
     trusted_origins: tuple[str, ...] = _option(
-        _origins, "", "other origins that may call, comma-separated; empty: none"
+        read.origins, "", "other origins that may call, comma-separated; empty: none"
     )
     trusted_proxies: tuple[Network, ...] = _option(
-        _networks, "", "addresses or networks whose X-Forwarded-* count; empty: none"
+        read.networks, "", "addresses or networks whose X-Forwarded-* count; empty: none"
     )
     registration: str = _option(
-        _choice("open", "closed"), "open", "whether /register is there: open or closed"
+        read.choice("open", "closed"), "open", "whether /register is there: open or closed"
     )
     ping_interval: float = _option(
-        _seconds(0.05, 3600), "25", "seconds between two heartbeats of a connection"
+        read.seconds(0.05, 3600), "25", "seconds between two heartbeats of a connection"
     )
     ping_timeout: float = _option(
-        _seconds(0.05, 3600), "20", "seconds that a client has to answer a heartbeat"
+        read.seconds(0.05, 3600), "20", "seconds that a client has to answer a heartbeat"
     )
     join_timeout: float = _option(
-        _seconds(0.05, 3600), "10", "seconds that a connection has to join a namespace"
+        read.seconds(0.05, 3600), "10", "seconds that a connection has to join a namespace"
     )
     max_message_size: int = _option(
-        _integer(1024, 2**31 - 1), "1000000", "bytes of the largest message or request body"
+        read.integer(1024, 2**31 - 1), "1000000", "bytes of the largest message or request body"
     )
     send_buffer: int = _option(
-        _integer(1024, 2**31 - 1), "1000000", "bytes that may wait for a client that does not read"
+        read.integer(1024, 2**31 - 1),
+        "1000000",
+        "bytes that may wait for a client that does not read",
     )
     max_connections_per_session: int = _option(
-        _integer(0, 10**6), "50", "connections of one session at a time; 0: no limit"
+        read.integer(0, 10**6), "50", "connections of one session at a time; 0: no limit"
     )
     events_per_second: int = _option(
-        _integer(0, 10**6), "200", "events of one connection, bursts of twice that; 0: no limit"
+        read.integer(0, 10**6), "200", "events of one connection, bursts of twice that; 0: no limit"
     )
     handshakes_per_minute: int = _option(
-        _integer(0, 10**6), "600", "handshakes of one address; 0: no limit"
+        read.integer(0, 10**6), "600", "handshakes of one address; 0: no limit"
     )
     failed_logins_per_minute: int = _option(
-        _integer(0, 10**6), "10", "failed logins of one address and account; 0: no limit"
+        read.integer(0, 10**6), "10", "failed logins of one address and account; 0: no limit"
     )
 
     def __post_init__(self) -> None:
@@ -266,7 +150,7 @@ def _parser(fields: Sequence[dataclasses.Field[Any]]) -> argparse.ArgumentParser
         shown = field.metadata["default"] or "none"
         # a bare --cookie-partitioned reads as yes
         bare: dict[str, Any] = (
-            {"nargs": "?", "const": "yes"} if field.metadata["parse"] is _yes_no else {}
+            {"nargs": "?", "const": "yes"} if field.metadata["parse"] is read.yes_no else {}
         )
         parser.add_argument(
             _flag(field.name),

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from app import base
+from app import base_handler, base_namespace
 
 
 class SessionData(msgspec.Struct):
@@ -11,5 +11,5 @@ class SessionData(msgspec.Struct):
     count: int = 0
 
 
-BaseHandler = base.BaseHandler[SessionData]
-BaseNamespace = base.BaseNamespace[SessionData]
+BaseHandler = base_handler.BaseHandler[SessionData]
+BaseNamespace = base_namespace.BaseNamespace[SessionData]

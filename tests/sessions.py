@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from app.session import Session, Sessions
+from app.session import Session
+from app.sessions import Sessions
 from tests.kit import Clock
 
 

@@ -379,7 +379,7 @@ async def test_a_missed_pong_closes_at_interval_plus_timeout(server: Server) -> 
 async def test_a_poll_after_the_deadline_is_refused(server: Server) -> None:
     """Even if the shared timer has not come to it yet."""
     sid = await server.handshake()
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.45)
     assert (await server.poll(sid)).body == UNKNOWN_SID
 
 

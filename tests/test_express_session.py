@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from app.base import BaseHandler
+from app.base_handler import BaseHandler
 from tests.browsers import session_id
 from tests.forks import WatchedStore, fork
 from tests.kit import ROOT, Clock, serve

@@ -14,12 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import modules of the rows above its own, and of its own package. A name stands
 # for its submodules too: "app.stores" is app.stores.sqlite as well.
 LAYERS = (
+    ("app.options",),
     ("app.settings", "app.codec", "app.origin", "app.security", "app.assets", "app.passwords"),
     ("app.stores", "app.cookie", "app.forwarded", "app.limits", "app.accounts", "app.transport"),
+    ("app.edit",),
     ("app.session",),
+    ("app.sessions",),
     ("app.services", "app.connections"),
     ("app.lookup", "app.expiry"),
-    ("app.base", "app.handshake"),
+    ("app.base_handler", "app.base_namespace", "app.handshake"),
     ("handlers",),
     ("app.application",),
     ("app.__main__",),
@@ -84,7 +87,7 @@ def imports(name: str, source: ast.Module) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             parts = package.split(".")[: len(package.split(".")) - node.level + 1]
             base = ".".join([*(parts if node.level else []), *filter(None, [node.module])])
-            # `from app import base` imports a module, `from app.base import BaseHandler` a name
+            # `from app import expiry` imports a module, `from app.expiry import Expiry` a name
             found.update(
                 full if (full := f"{base}.{alias.name}") in MODULES else base
                 for alias in node.names
@@ -245,13 +248,13 @@ def test_mutable_state_is_recognised(source: str, found: list[str]) -> None:
 @pytest.mark.parametrize(
     ("source", "name", "found"),
     [
-        ("import app.base", "app.cookie", "app.base"),
-        ("from app import base", "app.cookie", "app.base"),
-        ("from .base import BaseHandler", "app.cookie", "app.base"),
-        ("from . import base", "app.cookie", "app.base"),
-        ("from ..session import Sessions", "app.stores.memory", "app.session"),
-        ("def f():\n    from app.session import Sessions", "app.cookie", "app.session"),
-        ("import importlib\nimportlib.import_module('app.base')", "app.cookie", "app.base"),
+        ("import app.expiry", "app.cookie", "app.expiry"),
+        ("from app import expiry", "app.cookie", "app.expiry"),
+        ("from .expiry import Expiry", "app.cookie", "app.expiry"),
+        ("from . import expiry", "app.cookie", "app.expiry"),
+        ("from ..session import Session", "app.stores.memory", "app.session"),
+        ("def f():\n    from app.session import Session", "app.cookie", "app.session"),
+        ("import importlib\nimportlib.import_module('app.expiry')", "app.cookie", "app.expiry"),
     ],
 )
 def test_an_import_that_points_up_is_found(source: str, name: str, found: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.browsers import PythonVisitor, browser, each_client, each_mode, ended, joined, session_id
 from tests.forks import WatchedStore
-from tests.kit import serve, until
+from tests.kit import Visitor, serve, until
 from tests.nodeclient import Driver, NodeVisitor
 from tests.raw import Raw
 
@@ -102,3 +102,20 @@ async def test_a_login_keeps_the_sockets_of_other_sessions(tmp_path: Path) -> No
         await there.sign_in("ada")
         assert await socket.call("whoami") == "ada"
         assert ended(socket) == []
+
+
+async def test_an_event_that_comes_before_the_announcement_hears_of_a_new_id(
+    tmp_path: Path,
+) -> None:
+    """Told to stay away at an end, a tab is still welcome back after a login."""
+    async with serve(tmp_path, on_session_end="disconnect") as site, Visitor(site.url) as visitor:
+        await visitor.incr()
+        socket = await visitor.socket("websocket")
+        sessions = site.services.sessions
+        (session_id,) = site.services.connections.session_ids()
+        old = await sessions.get(session_id)
+        await sessions.sign_in(old, "ann", remote_address="", user_agent="")
+        await socket.client.emit("count")
+        told = {"reason": "regenerated", "reconnect": True}
+        await until(lambda: ("session ended", (told,)) in socket.received)
+        await socket.close()

@@ -88,6 +88,25 @@ async def test_a_signal_ends_it_with_open_sockets(tmp_path: Path, number: signal
         assert tabs[1].ends() == tabs[2].ends() == ["transport close"]
 
 
+@each_signal
+async def test_clients_are_told_of_the_stop(tmp_path: Path, number: signal.Signals) -> None:
+    """A WebSocket gets a close frame, and the poll that waits an answer: no connection is cut."""
+    async with (
+        process(tmp_path / "data") as site,
+        Raw(site.url) as websocket,
+        Raw(site.url) as poll,
+    ):
+        await websocket.websocket()
+        assert (await websocket.receive() or "").startswith("0{")
+        opened = await poll.ask(POLLING)
+        sid = opened.body.partition('"sid":"')[2].partition('"')[0]
+        poll.write(POLLING + "&sid=" + sid, ("Cookie", opened.cookie))
+        await asyncio.sleep(0.05)
+        assert await stopped(site, number) < 5
+        assert (await poll.answer()).status == 200
+        assert (await websocket.reader.read())[:1] == b"\x88"
+
+
 async def test_sockets_come_back_after_a_restart(tmp_path: Path) -> None:
     """A client that lost the server finds it again, in its session."""
     with contextlib.closing(socket.socket()) as free:

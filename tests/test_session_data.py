@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from app.codec import InvalidData
-from app.session import SessionEnded, SessionFor, Sessions
+from app.session import SessionEnded, SessionFor
+from app.sessions import Sessions
 from app.stores import Record
 from app.stores.memory import MemoryStore
 from tests.counting import CountingStore

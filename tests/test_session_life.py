@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.session import Session, SessionEnded, SessionFor, Sessions
+from app.session import Session, SessionEnded, SessionFor
+from app.sessions import Sessions
 from app.stores import Record, SessionStore
 from app.stores.memory import MemoryStore
 from tests.counting import CountingStore

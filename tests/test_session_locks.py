@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app.session import Session, SessionEnded, SessionFor, Sessions, _open_edits
+from app.edit import _open_edits
+from app.session import Session, SessionEnded, SessionFor
+from app.sessions import Sessions
 from app.stores import SessionStore, StoreBusy, StoreUnavailable
 from app.stores.locks import Locks
 from app.stores.memory import MemoryStore

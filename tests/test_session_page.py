@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.base import BaseHandler
+from app.base_handler import BaseHandler
 from tests.forks import fork
 from tests.kit import Visitor, serve
 from tests.sessions import Data

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.base import BaseHandler
+from app.base_handler import BaseHandler
 from app.stores import Lease, Record
 from tests.forks import WatchedStore, fork
 from tests.kit import serve

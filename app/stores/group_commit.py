@@ -13,6 +13,8 @@ from app.stores.base import StoreUnavailable
 
 T = TypeVar("T")
 _LARGEST_BATCH = 256
+_COMPANY = 5  # writes in one batch that tell of many clients
+_GATHER = 0.001  # seconds that the next batch then has to fill
 _LOCKED_FOR = 2.0  # seconds that a write waits for another program to unlock the file
 
 
@@ -120,13 +122,21 @@ class GroupCommit:
                 job.error = job.error or self._explained(error)
             with contextlib.suppress(sqlite3.Error):
                 self._roll_back()
+        for job in batch:
+            job.settle()
+        if len(batch) >= _COMPANY and not self._closed:
+            # those who were just answered are about to come again; they make one batch with the
+            # rest, where otherwise two half ones would take turns
+            asyncio.get_running_loop().call_later(_GATHER, self._next)
+        else:
+            self._next()
+
+    def _next(self) -> None:
         if self._waiting:
             self._begin()
         else:
             self._busy = False
             self._idle.set()
-        for job in batch:
-            job.settle()
 
     def _run(self, batch: list[_Job]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")

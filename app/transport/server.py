@@ -166,7 +166,7 @@ class SocketServer(socketio.AsyncServer):
     def _start(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a handler at once; only if it waits for something is there more to do."""
         task = tasks.start(coroutine, self.eio.loop)
-        if not task.done():
+        if task is not None:
             connection.hold(task)
 
     # Namespaces

@@ -1,8 +1,8 @@
 """Tasks that run at once, up to where they first wait, instead of in the next turn of the loop.
 
-Most events finish without waiting; for them the loop is not involved at all. The code that runs
-sees an ordinary task: `asyncio.current_task()`, `asyncio.timeout`, cancellation and a context
-of its own all work, from its first line on.
+Most events finish without waiting; for them the loop has next to nothing to do. The code that
+runs sees an ordinary task: `asyncio.current_task()`, `asyncio.timeout`, cancellation and a
+context of its own all work, from its first line on.
 """
 
 from __future__ import annotations
@@ -17,44 +17,82 @@ if sys.version_info >= (3, 12):
 
     def start(
         coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
-    ) -> asyncio.Future[None]:
+    ) -> asyncio.Future[None] | None:
         """Run `coroutine` until it waits or ends; it has to deal with its own exceptions.
 
-        The loop keeps only weak references to tasks, so one that waits must be held on to.
+        Returns the task of one that waits, which must be held on to, since the loop itself
+        keeps only weak references.
         """
-        return asyncio.Task(
+        task = asyncio.Task(
             coroutine, loop=loop, context=contextvars.copy_context(), eager_start=True
         )
+        return None if task.done() else task
 
 else:
-    from asyncio import futures, tasks
+    from asyncio.tasks import _enter_task, _leave_task, current_task
 
-    class _EagerTask(tasks._PyTask):  # type: ignore[name-defined]
-        """What `asyncio.Task(eager_start=True)` is from 3.12 on, made of the pure Python task.
+    class _Begun(Coroutine[Any, Any, None]):
+        """A coroutine that was run up to where it waits, for a task to go on with.
 
-        It leans on names that asyncio does not promise, in 3.10 and 3.11 only, where they can no
-        longer move: these versions get nothing but security fixes.
+        The task's first step is told what is waited for; a cancellation goes to the coroutine.
         """
 
-        def __init__(
-            self, coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
-        ) -> None:
-            futures._PyFuture.__init__(self, loop=loop)  # type: ignore[attr-defined]
-            self._num_cancels_requested = 0
-            self._must_cancel = False
-            self._fut_waiter = None
-            self._coro = coroutine
-            self._name = "event"
-            self._context = contextvars.copy_context()
-            outer = tasks.current_task(loop)
-            if outer is not None:
-                tasks._leave_task(loop, outer)
-            try:
-                self._context.run(self._Task__step)
-            finally:
-                if outer is not None:
-                    tasks._enter_task(loop, outer)
-            if not self.done():
-                tasks._register_task(self)
+        __slots__ = ("_coroutine", "_ended", "_told", "_waited")
 
-    start = _EagerTask
+        def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+            self._coroutine = coroutine
+            self._ended = False
+            self._told = False
+            self._waited: Any = None
+
+        def begin(self, context: contextvars.Context) -> bool:
+            """Run the first part; return whether the coroutine waits for something."""
+            try:
+                self._waited = context.run(self._coroutine.send, None)
+            except StopIteration:
+                self._ended = True
+            return not self._ended
+
+        def send(self, value: Any) -> Any:
+            if self._told:
+                return self._coroutine.send(value)
+            if self._ended:
+                raise StopIteration
+            self._told = True
+            waited, self._waited = self._waited, None
+            return waited
+
+        def throw(self, *error: Any) -> Any:
+            if self._ended:
+                raise StopIteration
+            self._told, self._waited = True, None
+            return self._coroutine.throw(*error)
+
+        def close(self) -> None:
+            self._coroutine.close()
+
+        def __await__(self) -> Any:
+            raise TypeError("this is for a task alone")
+
+    def start(
+        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Future[None] | None:
+        """Run `coroutine` until it waits or ends; it has to deal with its own exceptions.
+
+        Returns the task of one that waits, which must be held on to, since the loop itself
+        keeps only weak references. (What `eager_start` is from Python 3.12 on.)
+        """
+        begun = _Begun(coroutine)
+        context = contextvars.copy_context()
+        task = asyncio.Task(begun, loop=loop, context=context)
+        outer = current_task(loop)
+        if outer is not None:
+            _leave_task(loop, outer)
+        _enter_task(loop, task)
+        try:
+            waits = begun.begin(context)
+        finally:
+            _leave_task(loop, task)
+            if outer is not None:
+                _enter_task(loop, outer)
+        return task if waits else None

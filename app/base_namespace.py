@@ -1,0 +1,159 @@
+"""What a fork's sockets subclass."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic
+
+import socketio
+from socketio.exceptions import ConnectionRefusedError as ConnectionRefused
+
+from app.codec import D
+from app.connections import session_room
+from app.services import Services
+from app.session import Session, SessionEnded, SessionFor
+from app.stores import StoreError
+
+log = logging.getLogger("latchkey.sockets")
+
+
+class _Handler:
+    """A method that handles an event, and how few and how many arguments it takes."""
+
+    __slots__ = ("few", "many", "method", "waits")
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self.method = method
+        self.waits = inspect.iscoroutinefunction(method)
+        self.few, self.many = 0, 0.0
+        for parameter in inspect.signature(method).parameters.values():
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                self.many = float("inf")
+            elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+                self.many += 1
+                self.few += parameter.default is parameter.empty
+
+    def fitting(self, *arguments: Any) -> tuple[Any, ...]:
+        """Leave out the last arguments that a short signature does not want."""
+        return arguments if len(arguments) <= self.many else arguments[: int(self.many)]
+
+
+class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
+    """A Socket.IO namespace whose events share the session with the pages.
+
+    Methods are named `on_EVENT` and take the sid and what the client sent. What they return is
+    the ack; an error that is the client's or the store's is acked as `{"error": sentence}`.
+    """
+
+    login_required: ClassVar[bool] = False
+
+    def __init__(self, namespace: str, services: Services) -> None:
+        super().__init__(namespace)
+        self.services = services
+        self._session_ids: dict[str, str] = {}
+        self._handlers: dict[str, _Handler] = {}
+
+    def session_for(self, sid: str) -> SessionFor[D]:
+        """`await` it to read the session as it is now; `async with` it to edit."""
+        return SessionFor(self.services.sessions, self._session_id(sid))
+
+    async def user_for(self, sid: str) -> str | None:
+        """Name of the user who signed in, or None."""
+        session: Session[D] = await self.session_for(sid)
+        return session.user
+
+    async def emit_to_session(self, sid: str, event: str, data: Any = None) -> None:
+        """Send an event to the other sockets of the same session in this namespace."""
+        room = session_room(self._session_id(sid))
+        # past AsyncServer.emit, which logs each one
+        await self.server.manager.emit(event, data, self.namespace, room=room, skip_sid=sid)
+
+    async def before_event(self, sid: str, event: str) -> None:
+        """Run before every event: the session must be alive, and this counts as activity.
+
+        A fork may override it; raising SessionEnded closes the connection.
+        """
+        await self.services.sessions.active(self._session_id(sid))
+
+    async def trigger_event(self, event: str, *args: Any) -> Any:
+        """Dispatch one event (python-socketio calls this)."""
+        if event == "connect":
+            return await self._connect(*args)
+        if event == "disconnect":
+            return await self._disconnect(*args)
+        sid, *sent = args
+        try:
+            handler = self._handler(event)
+            if handler is None:
+                log.info("unknown event %r in namespace %s", event[:100], self.namespace)
+                return {"error": "unknown event"}
+            if not handler.few <= len(args) <= handler.many:
+                log.info("event %r came with %d arguments", event[:100], len(sent))
+                return {"error": f"{event} does not take {len(sent)} arguments"}
+            await self.before_event(sid, event)
+            result = handler.method(*args)
+            result = await result if handler.waits else result
+            # python-socketio acks None with no argument at all; a client expects null
+            return (None,) if result is None else result
+        except SessionEnded:
+            session_id = self._session_ids.get(sid)
+            if session_id is not None:
+                await self.services.sessions.announce_gone(session_id)
+            return {"error": "the session has ended"}
+        except StoreError as error:
+            log.warning("event %r: %s", event[:100], error)
+            return {"error": "the session store does not answer; try again"}
+        except Exception:
+            log.exception("event %r failed", event[:100])
+            return {"error": "internal error"}
+
+    def _handler(self, event: str) -> _Handler | None:
+        """Return the method of an event, remembered only where there is one."""
+        handler = self._handlers.get(event)
+        if handler is None and (method := getattr(self, "on_" + event, None)) is not None:
+            handler = self._handlers[event] = _Handler(method)
+        return handler
+
+    async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> Any:
+        session_id = environ["latchkey.session_id"]
+        session = await self.services.sessions.load(session_id)
+        if session is None:
+            await self.services.sessions.announce_gone(session_id)
+            raise ConnectionRefused("session ended")
+        if self.login_required and session.user is None:
+            raise ConnectionRefused("unauthorized")
+        self._session_ids[sid] = session_id
+        await self.enter_room(sid, session_room(session_id))
+        handler = self._handler("connect")
+        try:
+            accepted = handler and handler.method(*handler.fitting(sid, environ, auth))
+            if inspect.isawaitable(accepted):
+                accepted = await accepted
+        except BaseException:
+            del self._session_ids[sid]
+            raise
+        if accepted is False:
+            del self._session_ids[sid]
+        return accepted
+
+    async def _disconnect(self, sid: str, reason: str = "") -> None:
+        handler = self._handler("disconnect")
+        try:
+            if handler is not None:
+                result = handler.method(*handler.fitting(sid, reason))
+                if inspect.isawaitable(result):
+                    await result
+        except SessionEnded:
+            log.debug("on_disconnect found its session ended")
+        except Exception:
+            log.exception("on_disconnect of namespace %s failed", self.namespace)
+        finally:
+            self._session_ids.pop(sid, None)
+
+    def _session_id(self, sid: str) -> str:
+        try:
+            return self._session_ids[sid]
+        except KeyError:
+            raise SessionEnded("") from None

@@ -1,0 +1,96 @@
+"""One block that edits a session: lock, reload, compare, write and unlock."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Generic
+
+import msgspec
+
+from app.codec import D
+from app.stores import Lease, Record, RecordGone
+
+if TYPE_CHECKING:
+    from app.sessions import Sessions
+
+_open_edits: ContextVar[tuple[Edit[msgspec.Struct], ...]] = ContextVar("_open_edits", default=())
+
+
+class SessionEnded(Exception):
+    """The session is over; nothing was written. `args[0]` is its id."""
+
+
+def refuse_nested(session_id: str) -> None:
+    """Raise RuntimeError inside a block of this session, where its lock would never come free."""
+    for edit in _open_edits.get():
+        if edit.active and edit.session_id == session_id:
+            raise RuntimeError(
+                "this session is already open in the block around this one; "
+                "use that block's data, or leave it first"
+            )
+
+
+class Edit(Generic[D]):
+    """One block that changes a session: lock and reload, then compare, write and unlock."""
+
+    __slots__ = ("_before", "_draft", "_lease", "_record", "_sessions", "active", "session_id")
+
+    def __init__(self, sessions: Sessions[D], session_id: str) -> None:
+        """Prepare to edit this session, or for an empty id the one that `commit` will create."""
+        self._sessions = sessions
+        self.session_id = session_id
+        self._lease: Lease | None = None
+        self._record: Record | None = None
+        self.active = False
+
+    async def begin(self) -> D:
+        """Take the lock, read the session as it is now and return data to change.
+
+        Raises SessionEnded, StoreBusy, StoreUnavailable, and RuntimeError inside a block of
+        the same session, where waiting for the lock would never end.
+        """
+        sessions = self._sessions
+        if self.session_id:
+            self._lease, self._record, self._draft = await sessions.lock(self.session_id)
+        else:
+            self._draft = sessions.codec.draft(sessions.blank)
+        try:
+            # a record that an older release wrote may encode otherwise, though nothing changed
+            self._before = sessions.codec.encode(self._draft)
+        except BaseException:
+            await self.abandon()
+            raise
+        self.active = True
+        outer = tuple(edit for edit in _open_edits.get() if edit.active)
+        _open_edits.set((*outer, self))  # type: ignore[arg-type]
+        return self._draft
+
+    async def abandon(self) -> None:
+        """Give the lock back and change nothing."""
+        self.active = False
+        if self._lease is not None:
+            await self._lease.release()
+
+    async def commit(self, remote_address: str, user_agent: str) -> Record | None:
+        """Store what was changed and return the record as it is now; None for a visitor still.
+
+        Raises InvalidData, SessionEnded, LeaseLost or StoreUnavailable: nothing was written.
+        """
+        sessions = self._sessions
+        try:
+            encoded = sessions.codec.checked(self._draft)
+        except BaseException:
+            await self.abandon()
+            raise
+        self.active = False
+        if self._lease is None:
+            if encoded == self._before:
+                return None
+            return await sessions.insert(encoded, remote_address, user_agent)
+        if encoded == self._before:
+            await self._lease.release()
+            return self._record
+        try:
+            return await self._lease.save(encoded)
+        except RecordGone:
+            raise SessionEnded(self.session_id) from None

@@ -1,0 +1,136 @@
+"""How the value of a setting is read: each function takes text and returns it checked.
+
+They raise SettingsError with the rest of a sentence that begins "it …".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any
+
+Network = IPv4Network | IPv6Network
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the text names it and says what to write instead."""
+
+
+def host(value: str) -> str:
+    if not value.strip():
+        raise SettingsError("must be an address such as 127.0.0.1; every one is 0.0.0.0 or ::")
+    return value.strip()
+
+
+def folder(value: str) -> Path:
+    if not value.strip():
+        raise SettingsError("must be a folder such as data")
+    return Path(value)
+
+
+def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], Any]:
+    def parse(value: str) -> int | float:
+        try:
+            if "_" in value or not value.isascii():
+                raise ValueError("Python reads 8_0 and the digits of all scripts as numbers")
+            number = kind(value)
+        except ValueError:
+            word = "whole number" if kind is int else "number"
+            raise SettingsError(f"takes a {word}") from None
+        # written so that NaN, which compares with nothing, is refused too
+        if not low <= number <= high:
+            raise SettingsError(f"must be from {low:.15g} to {high:.15g}")
+        return number
+
+    return parse
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    return _number(int, low, high)
+
+
+def seconds(low: float, high: float) -> Callable[[str], float]:
+    return _number(float, low, high)
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in words:
+            raise SettingsError(f"must be one of {', '.join(words)}")
+        return value
+
+    return parse
+
+
+def yes_no(value: str) -> bool:
+    return choice("yes", "no")(value) == "yes"
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(word for word in (part.strip() for part in value.split(",")) if word)
+
+
+def secret_keys(value: str) -> tuple[str, ...]:
+    keys = _words(value)
+    if value.strip() and not keys:
+        raise SettingsError("holds commas only; leave it out to have a key made")
+    if any(len(key) < 16 for key in keys):
+        raise SettingsError(
+            "has a key of fewer than 16 characters; make one with "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+    return keys
+
+
+def origins(value: str) -> tuple[str, ...]:
+    return tuple(_origin(word) for word in _words(value.lower()))
+
+
+def _origin(word: str) -> str:
+    """Return an origin as browsers write it, without the scheme's own port."""
+    match = re.fullmatch(r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", word)
+    if match is None or int(match[3] or 0) > 65535:
+        raise SettingsError(
+            f"has {word!r}; write an origin as https://example.com[:port], "
+            "and a name with other letters as browsers send it (xn--…)"
+        )
+    scheme, host, port = match.groups()
+    own = {"http": "80", "https": "443"}[scheme]
+    return f"{scheme}://{host}" + (f":{port}" if port not in (None, own) else "")
+
+
+def networks(value: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(word) for word in _words(value))
+    except ValueError as error:
+        raise SettingsError(
+            f"has a word that is no address or network ({error}); write 127.0.0.1 or 10.0.0.0/8"
+        ) from None
+
+
+def cookie_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value):
+        raise SettingsError("must be 1 to 64 letters, digits, '_', '.' or '-'")
+    if value.lower().startswith(("__host-", "__secure-")):
+        raise SettingsError("is given without prefix; __Host- is added where it applies")
+    return value
+
+
+def cookie_domain(value: str) -> str:
+    if value and not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", value):
+        raise SettingsError("must be a host name in lower case, such as example.com")
+    return value
+
+
+def store(value: str) -> str:
+    if value in ("sqlite", "memory"):
+        return value
+    raise SettingsError("must be sqlite or memory")
+
+
+def database(value: str) -> str:
+    if value == "sqlite":
+        return value
+    raise SettingsError("must be sqlite")

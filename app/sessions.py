@@ -1,0 +1,274 @@
+"""All login sessions of an application: how they are found, how they live, and how they end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic
+
+from app.codec import Codec, D, InvalidData
+from app.edit import SessionEnded, refuse_nested
+from app.session import Reason, Session
+from app.stores import Lease, Record, SessionStore
+
+log = logging.getLogger("latchkey.sessions")
+
+OnEnd = Callable[[str, Reason, "Record | None"], Awaitable[None]]
+
+_ID_BYTES = 32  # OWASP ASVS 5.0, 7.2.3 asks for 128 random bits
+_LONGEST_COALESCING = 60.0  # seconds
+_BATCH = 500
+
+
+class Sessions(Generic[D]):
+    """All sessions of one application: the rules of their life over a store."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        data_type: type[D],
+        *,
+        idle_timeout: float,
+        max_age: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`idle_timeout` and `max_age` are seconds, 0 for none."""
+        self.store = store
+        self.codec = Codec(data_type)
+        self.blank = self.codec.encode(data_type())
+        self.clock = clock
+        self._max_age = max_age or math.inf
+        self.on_end: list[OnEnd] = []
+        self._idle_timeout = idle_timeout or math.inf
+        # written at most this often, yet always before the old deadline
+        self.coalescing = min(_LONGEST_COALESCING, idle_timeout / 10 or _LONGEST_COALESCING)
+        self._touched: dict[str, tuple[float, float]] = {}
+        self._replaced: set[str] = set()  # ids whose end is about to be announced
+        self._flushed = 0.0
+
+    # -- finding --
+
+    def visitor(
+        self,
+        *,
+        remote_address: str,
+        user_agent: str,
+        may_create: Callable[[], None] | None = None,
+    ) -> Session[D]:
+        """Return a session that is not stored until a block changes it."""
+        return Session(
+            self,
+            None,
+            remote_address=remote_address,
+            user_agent=user_agent,
+            may_create=may_create,
+        )
+
+    async def load(self, session_id: str) -> Session[D] | None:
+        """Return the living session of this id; None where there is none (any more)."""
+        record = await self.store.load(session_id)
+        if record is None:
+            return None
+        reason = self.over(record)
+        if reason is not None:
+            await self.end(session_id, reason)
+            return None
+        try:
+            return Session(self, record)
+        except InvalidData as error:
+            await self.unreadable(session_id, error)
+            return None
+
+    async def active(self, session_id: str) -> None:
+        """Note that the client of this session did something; raises SessionEnded."""
+        record = await self.store.load(session_id)
+        if record is None:
+            raise SessionEnded(session_id)
+        reason = self.over(record)
+        if reason is not None:
+            await self.end(session_id, reason)
+            raise SessionEnded(session_id)
+        self._touch(record)
+
+    async def get(self, session_id: str) -> Session[D]:
+        """Return the living session of this id; raises SessionEnded."""
+        session = await self.load(session_id)
+        if session is None:
+            raise SessionEnded(session_id)
+        return session
+
+    async def lock(self, session_id: str) -> tuple[Lease, Record, D]:
+        """Take the lock of a living session: (lease, record, data to change).
+
+        Raises SessionEnded, StoreBusy, StoreUnavailable, and RuntimeError inside a block of
+        the same session, where waiting for the lock would never end.
+        """
+        refuse_nested(session_id)
+        lease = await self.store.lock(session_id)
+        record = lease.record
+        reason = None if record is None else self.over(record)
+        if record is not None and reason is None:
+            try:
+                return lease, record, self.codec.draft(record.data)
+            except InvalidData as error:
+                await lease.release()
+                raise await self.unreadable(session_id, error) from None
+        # first, because those who are told of the end may want the lock themselves
+        await lease.release()
+        if reason is not None:
+            await self.end(session_id, reason)
+        raise SessionEnded(session_id)
+
+    # -- living --
+
+    async def create(self, *, remote_address: str, user_agent: str) -> Session[D]:
+        """Store a new session and return it; its cookie may leave from then on."""
+        return Session(self, await self.insert(self.blank, remote_address, user_agent))
+
+    async def insert(
+        self, encoded: bytes, remote_address: str, user_agent: str, user: str | None = None
+    ) -> Record:
+        """Store a new record with an id that nobody has had (OWASP ASVS 5.0, 7.2.4)."""
+        now = self.clock()
+        record = Record(
+            id=secrets.token_urlsafe(_ID_BYTES),
+            data=encoded,
+            created=now,
+            seen=now,
+            expires=self._deadline(now, now),
+            user=user,
+            remote_address=remote_address,
+            user_agent=user_agent[:512],
+        )
+        await self.store.save(record)
+        return record
+
+    async def sign_in(
+        self, session: Session[D], user: str, *, remote_address: str, user_agent: str
+    ) -> Session[D]:
+        """Give the session a new id and a user; the old id is dead when this returns.
+
+        A visitor's data is kept, another user's is not.
+
+        Whoever holds connections of the old id closes them by `announce` once the new cookie is
+        on its way, so that they come back with it. Raises SessionEnded.
+        """
+        if session.record is None:
+            return Session(
+                self, await self.insert(self.blank, remote_address, user_agent, user=user)
+            )
+        lease, old, _ = await self.lock(session.id)
+        try:
+            # what one user gathered is no business of the next on the same browser
+            data = old.data if old.user in (None, user) else self.blank
+            record = await self.insert(data, remote_address, user_agent, user=user)
+            self._replaced.add(old.id)
+            try:
+                await self._remove(old.id)
+            except BaseException:
+                self._replaced.discard(old.id)
+                raise
+        finally:
+            await lease.release()
+        return Session(self, record)
+
+    def touch(self, session: Session[D]) -> None:
+        """Note that the client did something; the store hears of it within `coalescing` s."""
+        if session.record is not None:
+            self._touch(session.record)
+
+    def _touch(self, record: Record) -> None:
+        now = self.clock()
+        self._touched[record.id] = (now, self._deadline(record.created, now))
+
+    async def flush(self, *, now: bool = False) -> None:
+        """Write the touches that have gathered, when that is due or `now` is set."""
+        if not self._touched or (not now and 0 <= self.clock() - self._flushed < self.coalescing):
+            return
+        self._flushed = self.clock()
+        ids = list(self._touched)
+        for start in range(0, len(ids), _BATCH):
+            # without those that ended while the batch before was written
+            batch = {
+                id: self._touched[id] for id in ids[start : start + _BATCH] if id in self._touched
+            }
+            await self.store.touch(batch)
+            for id, touched in batch.items():
+                if self._touched.get(id) == touched:
+                    del self._touched[id]
+
+    def seen(self, record: Record) -> float:
+        """When the client last did something, counting what the store has not heard yet."""
+        return max(record.seen, self._touched.get(record.id, (0.0, 0.0))[0])
+
+    def time_left(self, record: Record) -> float:
+        """Seconds until this session ends however active it is; infinity: never."""
+        return record.created + self._max_age - self.clock()
+
+    def deadline(self, record: Record) -> float:
+        """When this session is over unless it is touched; infinity: never."""
+        return self._deadline(record.created, self.seen(record))
+
+    # -- ending --
+
+    async def end(self, session_id: str, reason: Reason) -> bool:
+        """End a session: its record is gone and its connections are closed on return.
+
+        Returns whether there was one. Raises StoreUnavailable, and then nothing was ended.
+        """
+        record = await self._remove(session_id)
+        await self.announce(session_id, reason, record)
+        return record is not None
+
+    async def announce(self, session_id: str, reason: Reason, record: Record | None) -> None:
+        """Tell all who listen that this session is over."""
+        self._replaced.discard(session_id)
+        for listener in self.on_end:
+            try:
+                await listener(session_id, reason, record)
+            except Exception:
+                log.exception("a listener to the end of a session failed")
+
+    async def announce_gone(self, session_id: str) -> None:
+        """Announce the end of a session whose record turned out to be gone."""
+        reason: Reason = "regenerated" if session_id in self._replaced else "revoked"
+        await self.announce(session_id, reason, None)
+
+    async def purge(self, limit: int) -> Sequence[Record]:
+        """Remove up to `limit` records that expired while nobody looked at them."""
+        # as of before the touches are written: who comes meanwhile is not over
+        now = self.clock()
+        await self.flush(now=True)
+        over = await self.store.purge(now, limit)
+        for record in over:
+            await self.announce(record.id, self.reason(record), record)
+        return over
+
+    async def unreadable(self, session_id: str, error: InvalidData) -> SessionEnded:
+        """End a session whose stored data fits its record no more; return what to raise."""
+        log.error("a stored session does not fit its record any more and is ended: %s", error)
+        await self.end(session_id, "revoked")
+        return SessionEnded(session_id)
+
+    def over(self, record: Record) -> Reason | None:
+        """Return which limit this session has reached, or None while it may be used."""
+        now = self.clock()
+        # without a look at what was touched since, which only ever makes it later
+        if now < record.seen + self._idle_timeout and now < record.created + self._max_age:
+            return None
+        return self.reason(record) if now >= self.deadline(record) else None
+
+    def reason(self, record: Record) -> Reason:
+        """Tell which limit has ended, or will end, this session."""
+        return "expired" if self.deadline(record) >= record.created + self._max_age else "idle"
+
+    def _deadline(self, created: float, seen: float) -> float:
+        return min(seen + self._idle_timeout, created + self._max_age)
+
+    async def _remove(self, session_id: str) -> Record | None:
+        record = await self.store.destroy(session_id)
+        self._touched.pop(session_id, None)
+        return record
