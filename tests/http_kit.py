@@ -25,7 +25,13 @@ class Echo(tornado.web.RequestHandler):
         headers = sorted(request.headers.get_all())
         self.write(
             json.dumps(
-                [request.method, request.uri, request.version, headers, request.body.decode()]
+                [
+                    request.method,
+                    request.uri,
+                    request.version,
+                    headers,
+                    request.body.decode("latin-1"),
+                ]
             )
         )
 
@@ -178,8 +184,9 @@ class Client:
 
     async def send(self, data: bytes) -> None:
         with contextlib.suppress(ConnectionError):
-            self.writer.write(data)
-            await self.writer.drain()
+            if not self.writer.transport.is_closing():
+                self.writer.write(data)
+                await self.writer.drain()
 
     async def rest(self, seconds: float = 5.0) -> bytes:
         """Return what comes until the server closes; what a reset cuts off is not asked for."""

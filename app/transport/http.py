@@ -136,8 +136,6 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._congested = False
-        if not self._closing:
-            self._stuck_due = math.inf
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -214,7 +212,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         if exchange.body.done:
             return
         if exchange.head.expects_continue and not exchange.started:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._due = self.server.loop.time() + exchange.body_timeout
 
     def _end(self, exchange: Exchange) -> bool:
@@ -276,6 +274,8 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Let go of the transport; return it with what was read but not used."""
+        if self._transport.is_closing():
+            raise StreamClosedError
         self._exchange = None
         self._closing = True
         self.server.forget(self)
@@ -297,7 +297,7 @@ class HttpConnection(asyncio.BufferedProtocol):
                 self._transport.abort()
                 return
         phrase = HTTPStatus(status).phrase
-        self._transport.write(
+        self.write(
             f"HTTP/1.1 {status} {phrase}\r\nDate: {formatdate(usegmt=True)}\r\n"
             "Connection: close\r\nContent-Length: 0\r\n\r\n".encode()
         )
@@ -309,10 +309,11 @@ class HttpConnection(asyncio.BufferedProtocol):
         Closing a socket with unread bytes resets it, and a reset may overtake what was written
         last (RFC 9112, 9.6): so our side is closed first, and what comes is dropped for a while.
         """
-        self._closing = True
         unread = unread or bool(self._pending)
-        self._pending = b""
+        self._closing, self._pending = True, b""
         self._watch_backlog()
+        if self._transport.is_closing():
+            return
         if not unread:
             self._transport.close()
             return

@@ -89,6 +89,7 @@ class HttpServer:
         for server in self._servers:
             server.close()
         self._servers.clear()
+        await asyncio.sleep(0)  # and a transport tells its protocol of itself one turn later
 
     async def close(self, seconds: float) -> bool:
         """Take no more requests, give those in hand so many seconds, then cut them off.
