@@ -134,6 +134,7 @@ if __name__ == "__main__":
                 *UVLOOP,
                 *BENCH,
                 "aiohttp>=3.10",
+                "httptools>=0.6",  # what tests compare our own parser of requests with
                 "hypothesis>=6.100",
                 "mypy>=1.15",
                 "playwright>=1.49",

@@ -6,13 +6,13 @@ import asyncio
 import functools
 import logging
 import secrets
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import engineio
 import msgspec
 
+from app.transport.complaints import Complaints
 from app.transport.connection import Connection, Reason, Transport
 from app.transport.packets import Message
 from app.transport.timers import Timer, Wheel
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from app.transport.websocket import WebSocket
 
 log = logging.getLogger("app.transport")
-
-#: Complaints about clients that are logged in one second; the rest are counted.
-COMPLAINTS_PER_SECOND = 5
 
 
 class TransportSettings(Protocol):
@@ -72,8 +69,7 @@ class Engine(engineio.AsyncServer):
         #: WebSockets that have sent their close frame and wait for the client to go.
         self.ending: set[WebSocket] = set()
         self._unflushed: list[WebSocket] = []
-        self._complaints = 0
-        self._complaints_since = 0.0
+        self._complaints = Complaints(log)
 
     @functools.cached_property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -206,11 +202,4 @@ class Engine(engineio.AsyncServer):
 
     def complain(self, connection: Connection | None, why: str) -> None:
         """Log what a client did, in one line without a word of its own, so many a second."""
-        now = time.monotonic()
-        if now - self._complaints_since >= 1:
-            if self._complaints > COMPLAINTS_PER_SECOND:
-                log.warning("%d more like it", self._complaints - COMPLAINTS_PER_SECOND)
-            self._complaints, self._complaints_since = 0, now
-        self._complaints += 1
-        if self._complaints <= COMPLAINTS_PER_SECOND:
-            log.warning("%s closed: %s", connection.sid if connection else "handshake", why)
+        self._complaints.add(connection.sid if connection else "handshake", why)

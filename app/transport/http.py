@@ -280,6 +280,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._closing = True
         self.server.forget(self)
         if self._paused:
+            self._paused = False
             self._transport.resume_reading()
         pending, self._pending = self._pending, b""
         return self._transport, pending
