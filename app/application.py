@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 import time
@@ -30,7 +31,7 @@ from app.services import Services
 from app.session import Reason, Session
 from app.sessions import Sessions
 from app.settings import Settings
-from app.stores import Record, SessionStore
+from app.stores import Record, SessionStore, StoreError
 from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
 from app.transport import SocketServer
@@ -42,8 +43,9 @@ log = logging.getLogger("latchkey")
 ROOT = Path(__file__).resolve().parent.parent
 _SLOW_CLIENT = 30.0  # seconds that a client has for a request's headers, and for its body
 _LARGEST_HEADERS = 16_384  # bytes
-_FAREWELL = 3.0  # seconds that requests in hand have when the process stops
+_FAREWELL = 2.5  # seconds that requests in hand have when the process stops
 _LAST_CLOSE = 0.5  # seconds that clients have to close their WebSockets after that
+_LETTING_GO = 1.0  # seconds that the stores have then, so that all of it takes less than 5
 
 
 class NotFoundHandler(BaseHandler[Any]):
@@ -100,6 +102,14 @@ class Application(tornado.web.Application):
         if self._server is not None and not await self._server.close(_FAREWELL):
             log.warning("some requests were cut off after %g s", _FAREWELL)
         await services.socket_server.eio.finish(_LAST_CLOSE)
+        try:
+            await asyncio.wait_for(self._let_go(), _LETTING_GO)
+        except (TimeoutError, StoreError) as error:
+            log.error("the stores were not closed in good order: %s", error or "too slow")
+
+    async def _let_go(self) -> None:
+        """Write what is still to be written, and close the databases."""
+        services = self.services
         try:
             await services.sessions.flush(now=True)
         finally:

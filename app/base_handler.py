@@ -29,7 +29,6 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
     session: Session[D]
 
     async def prepare(self) -> None:
-        self.services.in_hand.add(self)
         self._sent_id = ""
         found = await self.find_session()
         if found is None:
@@ -176,7 +175,6 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
 
     def on_finish(self) -> None:
         """Close the sockets of an id that this response has replaced."""
-        self.services.in_hand.discard(self)
         old: Record | None = getattr(self, "_replaced", None)
         if old is not None:
             self.services.background(self.services.sessions.announce(old.id, "regenerated", old))

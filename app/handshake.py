@@ -102,14 +102,6 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         elif shown or environ["latchkey.shown"]:
             raise UnknownSid
 
-    async def get(self) -> None:
-        """Serve a handshake, a poll or an upgrade; a stop waits for the polls that it has woken."""
-        self.services.in_hand.add(self)
-        try:
-            await super().get()
-        finally:
-            self.services.in_hand.discard(self)
-
     def environ(self) -> dict[str, Any]:
         """Return what python-socketio promises its handlers, and the session's id."""
         environ: dict[str, Any] = super().environ()

@@ -36,7 +36,6 @@ class Services:
         default_factory=list
     )
     stopping: bool = False
-    in_hand: set[object] = field(default_factory=set)  # pages that are being answered
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
