@@ -20,6 +20,7 @@ import handlers
 from app.accounts import Accounts
 from app.assets import client_script
 from app.base_handler import BaseHandler
+from app.complaints import Complaints
 from app.connections import Connections
 from app.cookie import SessionCookie, signing_keys
 from app.expiry import Expiry
@@ -150,6 +151,7 @@ def make_app(
         socket_server=server,
         connections=connections,
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
+        complaints=Complaints(logging.getLogger("latchkey.clients")),
     )
     sessions.on_end.append(connections.close_session)
     routes: list[Any] = [

@@ -87,10 +87,11 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         try:
             handler = self._handler(event)
             if handler is None:
-                log.info("unknown event %r in namespace %s", event[:100], self.namespace)
+                self.services.complaints.add(self.namespace, f"unknown event {event[:100]!r}")
                 return {"error": "unknown event"}
             if not handler.few <= len(args) <= handler.many:
-                log.info("event %r came with %d arguments", event[:100], len(sent))
+                why = f"event {event[:100]!r} came with {len(sent)} arguments"
+                self.services.complaints.add(self.namespace, why)
                 return {"error": f"{event} does not take {len(sent)} arguments"}
             await self.before_event(sid, event)
             result = handler.method(*args)

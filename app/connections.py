@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
@@ -27,6 +28,7 @@ class Connections:
         self._reconnect = on_session_end == "reconnect"
         self._session_ids: dict[str, str] = {}
         self._by_session: dict[str, set[str]] = {}
+        self._arriving: Counter[str] = Counter()
         server.opened = self._opened
         server.closed = self._closed
 
@@ -36,6 +38,19 @@ class Connections:
     def count(self, session_id: str) -> int:
         """Return how many connections a session has in this process."""
         return len(self._by_session.get(session_id, ()))
+
+    def admit(self, session_id: str, most: int) -> bool:
+        """Count one handshake in, unless this session has `most` connections; 0: no limit."""
+        if most and self.count(session_id) + self._arriving[session_id] >= most:
+            return False
+        self._arriving[session_id] += 1
+        return True
+
+    def admitted(self, session_id: str) -> None:
+        """Count it out: by now it is a connection, or has failed."""
+        self._arriving[session_id] -= 1
+        if not self._arriving[session_id]:
+            del self._arriving[session_id]
 
     def session_ids(self) -> Collection[str]:
         """Return the ids of the sessions that have connections in this process."""

@@ -22,6 +22,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
     """
 
     _retry_after = 0  # seconds; 0: the refusal says nothing of it
+    _admitted = ""  # id of the session in which this handshake is counted
 
     def check_request(self) -> None:
         """Refuse what may not come from where it comes from (403)."""
@@ -66,8 +67,10 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         self._shown = found is not None
         self._dead_ids = [id for id in self.shown_session_ids() if not found or id != found.id]
         most = services.settings.max_connections_per_session
-        if found and most and services.connections.count(found.id) >= most:
-            raise HTTPError(429, "too many connections of one session")
+        if found:
+            if not services.connections.admit(found.id, most):
+                raise HTTPError(429, "too many connections of one session")
+            self._admitted = found.id
         self.session = found or services.sessions.visitor(
             remote_address=self.remote_address, user_agent=self.user_agent
         )
@@ -101,6 +104,12 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
             environ["latchkey.shown"] = True
         elif shown or environ["latchkey.shown"]:
             raise UnknownSid
+
+    def on_finish(self) -> None:
+        super().on_finish()
+        if self._admitted:
+            self.services.connections.admitted(self._admitted)
+            self._admitted = ""
 
     def environ(self) -> dict[str, Any]:
         """Return what python-socketio promises its handlers, and the session's id."""

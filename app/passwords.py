@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import unicodedata
 
@@ -16,7 +17,14 @@ _SHORTEST_PASSWORD, _LONGEST_PASSWORD = 8, 128
 # normalising takes time that grows with the square of the length, and shortens to a third at most
 _BEFORE_NORMALISING = 4
 # control, format (bidirectional marks, zero width), surrogate, line and paragraph separator
-_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+# private use and unassigned ones look like anything, or like nothing
+_UNSEEN = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"))
+# seen by nobody though their category says otherwise: Unicode's Default_Ignorable_Code_Point
+# (fillers, joiners, variation selectors), and the empty Braille pattern
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0000-\U000e0fff]"
+)
 
 
 class InvalidAccount(ValueError):
@@ -44,7 +52,7 @@ def clean_name(name: str) -> str:
         raise InvalidAccount(f"A name has 1 to {_LONGEST_NAME} characters.")
     if clean != clean.strip():
         raise InvalidAccount("A name neither begins nor ends with a space.")
-    if any(unicodedata.category(letter) in _UNSEEN for letter in clean):
+    if _BLANK.search(clean) or any(unicodedata.category(letter) in _UNSEEN for letter in clean):
         raise InvalidAccount("A name has no control characters and no invisible ones.")
     return clean
 

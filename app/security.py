@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+from typing import Any
 
-from tornado.web import RequestHandler, StaticFileHandler
+from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
 _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 
@@ -43,6 +44,27 @@ class SecurityHeaders(RequestHandler):
         if secure:
             self.set_header("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 
+    def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
+        """Log what a client did wrong in one line, of which there are only so many a second."""
+        if isinstance(error, HTTPError) and error.status_code < 500:
+            why = str(error)[:300]
+            self.settings["services"].complaints.add(self.request.remote_ip, why)
+        else:
+            super().log_exception(kind, error, traceback)
+
+    def _origin_matches_host(self, origin: str) -> bool:
+        """Tornado's own, which raises for an Origin that is no URL."""
+        try:
+            return super()._origin_matches_host(origin)
+        except ValueError:
+            return False
+
 
 class StaticHandler(SecurityHeaders, StaticFileHandler):
     """Serves /static/ with the security headers."""
+
+    def parse_url_path(self, url_path: str) -> str:
+        """Refuse what no file system has a name for."""
+        if "\0" in url_path:
+            raise HTTPError(404)
+        return super().parse_url_path(url_path)

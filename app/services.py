@@ -11,6 +11,7 @@ from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.accounts import Accounts
+    from app.complaints import Complaints
     from app.connections import Connections
     from app.cookie import SessionCookie
     from app.expiry import Expiry
@@ -32,6 +33,7 @@ class Services:
     socket_server: SocketServer
     connections: Connections
     expiry: Expiry
+    complaints: Complaints
     before_handshake: list[Callable[[HandshakeHandler], Awaitable[None]]] = field(
         default_factory=list
     )

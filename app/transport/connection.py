@@ -43,8 +43,11 @@ class Transport(Protocol):
     def send(self, message: Message) -> None:
         """Send a message and its attachments."""
 
-    def delivered(self) -> bool:
-        """Tell whether everything that was sent has left this process."""
+    def mark(self) -> int:
+        """Return how far everything that was sent so far reaches."""
+
+    def delivered(self, mark: int) -> bool:
+        """Tell whether everything up to `mark` has left this process."""
 
     def resume(self) -> None:
         """Go on with what the client sent: the connection is no longer busy."""
@@ -62,6 +65,7 @@ class Connection:
         "_heartbeat",
         "_in_hand",
         "_join",
+        "_mark",
         "_pinged",
         "_refilled",
         "_throttle",
@@ -125,8 +129,7 @@ class Connection:
             self._engine.complain(self, str(error))
             self.close(Reason.PROTOCOL)
             return
-        if self._engine.settings.events_per_second:
-            self._spend()
+        self.spend()
 
     def hold(self, event: asyncio.Future[None]) -> None:
         """Count an event that waits for something; too many of them pause reading."""
@@ -154,9 +157,11 @@ class Connection:
             self._join = Timer(self._not_joined)
             wheel.start(self._join, self._engine.settings.join_timeout)
 
-    def _spend(self) -> None:
+    def spend(self) -> None:
         """Take one token from the bucket; when it is empty, reading pauses until it fills."""
         rate = self._engine.settings.events_per_second
+        if not rate:
+            return
         now = self._engine.loop.time()
         allowance = self._allowance + (now - self._refilled) * rate
         self._allowance = min(allowance, 2.0 * rate) - 1
@@ -179,11 +184,16 @@ class Connection:
         self._pinged = True
         self._engine.wheel.extend(self._heartbeat, self._engine.settings.ping_timeout)
         self.transport.send_text(b"2")
+        #: the transport that the ping went to, and how far it reaches there
+        self._mark = self.transport, self.transport.mark()
 
     def _pong(self) -> None:
         # A pong that nobody asked for, or to a ping still here, does not prove that the client
         # reads what it is sent.
-        if self._pinged and self.transport.delivered():
+        if not self._pinged:
+            return
+        transport, mark = self._mark
+        if transport is not self.transport or transport.delivered(mark):
             self._pinged = False
             self._engine.wheel.start(self._heartbeat, self._engine.settings.ping_interval)
 

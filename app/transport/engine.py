@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import engineio
 import msgspec
 
-from app.transport.complaints import Complaints
+from app.complaints import Complaints
 from app.transport.connection import Connection, Reason, Transport
 from app.transport.packets import Message
 from app.transport.timers import Timer, Wheel

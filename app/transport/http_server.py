@@ -11,7 +11,7 @@ from ssl import SSLContext
 
 from tornado.httputil import HTTPServerConnectionDelegate
 
-from app.transport.complaints import Complaints
+from app.complaints import Complaints
 from app.transport.http import HttpConnection
 
 _BACKLOG = 1024  # connections that may wait to be accepted

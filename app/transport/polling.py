@@ -29,13 +29,23 @@ class Polling:
 
     name = "polling"
     connection: Connection  # set by Engine.open
-    __slots__ = ("_engine", "_outbox", "_room", "_size", "_wake", "connection", "posting")
+    __slots__ = (
+        "_engine",
+        "_outbox",
+        "_put_ever",
+        "_room",
+        "_size",
+        "_wake",
+        "connection",
+        "posting",
+    )
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.posting = False  # a POST is under way
         self._outbox: list[bytes | Message] = []
         self._size = 0
+        self._put_ever = 0  # packets, those that were fetched included
         self._wake: asyncio.Future[None] | None = None  # of the open poll
         self._room: asyncio.Future[None] | None = None  # of a POST that waits
 
@@ -49,13 +59,17 @@ class Polling:
         backlog = self._size
         self._outbox.append(packet)
         self._size += size
+        self._put_ever += 1
         if backlog > self._engine.settings.send_buffer:  # one message may be as big as it likes
             self._clear()
             self.connection.close(Reason.SLOW_CLIENT)
         self.nudge()
 
-    def delivered(self) -> bool:
-        return not self._outbox
+    def mark(self) -> int:
+        return self._put_ever
+
+    def delivered(self, mark: int) -> bool:
+        return self._put_ever - len(self._outbox) >= mark
 
     @property
     def polled(self) -> bool:

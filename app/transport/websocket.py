@@ -45,6 +45,7 @@ class WebSocket(asyncio.BufferedProtocol):
         "_parser",
         "_paused",
         "_probed",
+        "_sent",
         "_size",
         "_timer",
         "_transport",
@@ -58,6 +59,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._out: list[bytes] = []
         self._size = 0  # bytes in _out
+        self._sent = 0  # bytes given to the transport
         self._corked = True  # until start(), and while a read is worked through
         self._congested = False  # the socket takes no more for now
         self._paused = False
@@ -127,6 +129,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self._read_or_pause(connection)
 
     def _control(self, control: Control) -> None:
+        self.connection.spend()
         if control.opcode == frames.PING:
             self._write(frames.encode(frames.PONG, control.payload))
         elif control.opcode == frames.CLOSE:
@@ -177,12 +180,16 @@ class WebSocket(asyncio.BufferedProtocol):
         """Write everything collected so far, in one call."""
         out = self._out
         if out:
+            self._sent += self._size
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
             out.clear()
             self._size = 0
 
-    def delivered(self) -> bool:
-        return not self._out and not self._transport.get_write_buffer_size()
+    def mark(self) -> int:
+        return self._sent + self._size
+
+    def delivered(self, mark: int) -> bool:
+        return self._sent - self._transport.get_write_buffer_size() >= mark
 
     def pause_writing(self) -> None:
         self._congested = True

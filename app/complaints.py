@@ -17,7 +17,7 @@ class Complaints:
         self._since = 0.0
 
     def add(self, who: object, why: object) -> None:
-        """Log one line; neither `who` nor `why` may hold a word of the client's own."""
+        """Log one line; a client's own words in it must be short and quoted by `repr`."""
         now = time.monotonic()
         if now - self._since >= 1:
             if self._count > _PER_SECOND:

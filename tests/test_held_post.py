@@ -1,0 +1,36 @@
+"""A POST that has to wait takes about the memory of its body."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from tests.kit import process
+from tests.raw import POLLING, Raw
+
+
+async def test_a_post_of_many_packets_is_not_held_as_many_objects(tmp_path: Path) -> None:
+    """It is throttled to --events-per-second, so it lies there until the heartbeat is missed."""
+    body = (b"40\x1e" + b"6a\x1e" * 333_000)[:999_998]
+    async with process(tmp_path, "--store=memory") as running:
+        status = Path(f"/proc/{running.process.pid}/status")
+
+        def resident() -> float:
+            line = next(line for line in status.read_text().splitlines() if "VmRSS" in line)
+            return int(line.split()[1]) / 1024
+
+        before = resident()
+        raws = []
+        for _ in range(10):
+            raw = await Raw(running.url).__aenter__()
+            raws.append(raw)
+            shaken = await raw.ask(POLLING)
+            path = f"{POLLING}&sid={json.loads(shaken.body[1:])['sid']}"
+            raw.write(path, ("Cookie", shaken.cookie), method="POST", body=body)
+            await raw.writer.drain()
+        await asyncio.sleep(1)
+        grown = (resident() - before) / len(raws)
+        for raw in raws:
+            raw.writer.close()
+        assert grown < 6, f"{grown:.0f} MB for a body of 1 MB"
