@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from app.application import make_app
@@ -26,7 +28,8 @@ async def serve(settings: Settings) -> None:
     try:
         url = await app.start()
         print(
-            f"Latchkey serves {url} (sessions: {settings.store}, data: {settings.data_dir})",
+            f"Latchkey serves {url} (sessions: {settings.store}, "
+            f"data: {settings.data_dir.resolve()}); Ctrl-C stops it",
             flush=True,
         )
         await stop.wait()
@@ -59,12 +62,10 @@ def main() -> int:
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
     """Run on uvloop where it is installed (the extra `uvloop`), else on asyncio's own loop."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(work)
-    else:
-        uvloop.run(work)
+    run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
+    with contextlib.suppress(ImportError):
+        run = importlib.import_module("uvloop").run
+    run(work)
 
 
 if __name__ == "__main__":

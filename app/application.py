@@ -206,7 +206,9 @@ def _session_hook(services: Services, hook: Callable[..., Any]) -> Any:
     async def listener(session_id: str, reason: Reason, record: Record | None) -> None:
         # without a record this process only hears of an end that another one brought about
         if record is not None:
-            await hook(Session(services.sessions, record), reason)
+            told = hook(Session(services.sessions, record), reason)
+            if told is not None:
+                await told
 
     return listener
 

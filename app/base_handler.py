@@ -80,7 +80,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         )
         self._sent_id = ""
 
-    async def emit(self, event: str, data: Any = None, *, namespace: str = "/") -> None:
+    async def emit_to_session(self, event: str, data: Any = None, *, namespace: str = "/") -> None:
         """Send an event to all sockets of this session."""
         if self.session:
             await self.services.socket_server.emit(
@@ -100,7 +100,10 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         return kind.strip().lower() == "application/json"
 
     def fields(self, *names: str) -> list[str]:
-        """Return these fields of a form or a JSON object as text; 400 or 422 where they are not."""
+        """Return these fields of a form or a JSON object; a missing one is an empty text.
+
+        Raises HTTPError 400 for what is no JSON or no UTF-8, and 422 for a field that is no text.
+        """
         if not self._sent_json:
             return [self._form_field(name) for name in names]
         try:

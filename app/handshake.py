@@ -75,7 +75,9 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
             remote_address=self.remote_address, user_agent=self.user_agent
         )
         for hook in services.before_handshake:
-            await hook(self)
+            verdict = hook(self)
+            if verdict is not None:
+                await verdict
         session = self.session
         if not session:
             # only now, so that whom a hook refuses leaves no record behind

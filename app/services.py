@@ -34,7 +34,7 @@ class Services:
     connections: Connections
     expiry: Expiry
     complaints: Complaints
-    before_handshake: list[Callable[[HandshakeHandler], Awaitable[None]]] = field(
+    before_handshake: list[Callable[[HandshakeHandler], Awaitable[None] | None]] = field(
         default_factory=list
     )
     stopping: bool = False

@@ -17,7 +17,7 @@ class IncrementHandler(BaseHandler):
     async def post(self) -> None:
         async with self.session as data:
             data.count += 1
-        await self.emit("current count", data.count)
+        await self.emit_to_session("current count", data.count)
         if "text/html" in self.request.headers.get("Accept", ""):
             self.redirect("/", status=303)
         else:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tornado.web import HTTPError
 
+from app.handshake import HandshakeHandler
 from handlers.session import BaseNamespace
 from tests.browsers import PythonVisitor, browser, each_client, each_mode, joined
 from tests.forks import WatchedStore, fork
-from tests.kit import Clock, serve, until
+from tests.kit import Clock, Visitor, serve, until
 from tests.nodeclient import NodeVisitor
 
 Ends = list[tuple[str | None, int, str]]
@@ -197,3 +199,25 @@ async def test_a_refused_client_cannot_emit(
         await socket.packet('2/members,7["whoami"]')
         await asyncio.sleep(0.1)
         assert ("/members", "event") not in [(name, what) for name, what, _ in socket.log]
+
+
+async def test_a_hook_may_be_a_plain_function(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither hook has to be a coroutine."""
+    ends: list[str] = []
+
+    def on_session_end(session: object, reason: str) -> None:
+        ends.append(reason)
+
+    def before_handshake(handler: HandshakeHandler) -> None:
+        if "Pass" not in handler.request.headers:
+            raise HTTPError(401)
+
+    modules = fork(monkeypatch, on_session_end=on_session_end, before_handshake=before_handshake)
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
+        handshake = "/socket.io/?EIO=4&transport=polling"
+        assert (await visitor.get(handshake))[0] == 401
+        assert (await visitor.get(handshake, headers={"Pass": "yes"}))[0] == 200
+        await visitor.post("/logout")
+        assert ends == ["logout"]

@@ -171,7 +171,9 @@ class SocketHandler(RequestHandler):
             if self.connection.closed:
                 self.connection = None
         if self.connection is None and not (
-            self.request.method == "GET" and self.engine.has_farewell(eio_sid)
+            self.request.method == "GET"
+            and not self._is_upgrade()
+            and self.engine.has_farewell(eio_sid)
         ):
             raise UnknownSid
 
