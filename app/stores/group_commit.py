@@ -109,10 +109,10 @@ class GroupCommit:
         try:
             self._run(batch)
         except Exception:
-            rest: Callable[[], None] = lambda: self._one_by_one(batch)  # noqa: E731
+            rest = self._one_by_one
         else:
-            rest = lambda: self._commit(batch)  # noqa: E731
-        done = asyncio.get_running_loop().run_in_executor(self._thread, rest)
+            rest = self._commit
+        done = asyncio.get_running_loop().run_in_executor(self._thread, rest, batch)
         done.add_done_callback(lambda done: self._done(batch, done.exception()))
 
     def _done(self, batch: list[_Job], error: BaseException | None) -> None:
