@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import logging
 import time
@@ -76,9 +77,11 @@ class Application(tornado.web.Application):
         try:
             sockets = bind_sockets(settings.port, settings.host)
         except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            remedy = "--port, or stop the program that has it" if taken else "--host or --port"
             raise OSError(
                 f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); "
-                "choose another --port or --host, or stop the program that has it"
+                f"choose another {remedy}"
             ) from error
         self._server = HttpServer(
             self,
