@@ -32,11 +32,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         self._sent_id = ""
         found = await self.find_session()
         if found is None:
-            self.session = self.services.sessions.visitor(
-                remote_address=self.remote_address,
-                user_agent=self.user_agent,
-                may_create=self._may_create,
-            )
+            self.session = self.visitor()
         else:
             self.session = found
             self._sent_id = found.id
@@ -58,9 +54,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             self.session = await self._signed_in(user)
         except SessionEnded:
             # it ended meanwhile; whoever proved who he is starts afresh
-            self.session = self.services.sessions.visitor(
-                remote_address=self.remote_address, user_agent=self.user_agent
-            )
+            self.session = self.visitor()
             self.session = await self._signed_in(user)
         if old is not None:
             self._replaced = old
@@ -75,9 +69,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         if self.session:
             await self.services.sessions.end(self.session.id, "logout")
         self.forget_cookie()
-        self.session = self.services.sessions.visitor(
-            remote_address=self.remote_address, user_agent=self.user_agent
-        )
+        self.session = self.visitor()
         self._sent_id = ""
 
     async def emit_to_session(self, event: str, data: Any = None, *, namespace: str = "/") -> None:
@@ -147,7 +139,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         if not self._headers_written:
             self.forget_cookie()
         self._sent_id = ""
-        self.session = self.services.sessions.visitor(remote_address="", user_agent="")
+        self.session = self.visitor()
         if self.wants_json:
             self.set_status(401)
             self.finish({"error": "your session has ended; sign in again"})
@@ -189,9 +181,3 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             "settings": self.services.settings,
             "socket_io_script": self.settings["socket_io_script"],
         }
-
-    def _may_create(self) -> None:
-        if self._headers_written:
-            raise RuntimeError(
-                "a new session needs its cookie on the response; edit it before the first flush()"
-            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+from collections.abc import Awaitable
 from typing import Any
 
 from tornado.ioloop import PeriodicCallback
@@ -114,16 +115,13 @@ class Expiry:
         for start in range(0, len(session_ids), _BATCH):
             batch = session_ids[start : start + _BATCH]
             records = await self._sessions.store.load_many(batch)
-            ends = []
+            ends: list[Awaitable[object]] = []
             for session_id in batch:
                 record = records.get(session_id)
                 if record is None:
                     ends.append(self._sessions.announce_gone(session_id))
                 elif (reason := self._sessions.over(record)) is not None:
-                    ends.append(self._end(session_id, reason))
+                    ends.append(self._sessions.end(session_id, reason))
                 else:
                     self.watch(session_id, self._sessions.deadline(record))
             await asyncio.gather(*ends)
-
-    async def _end(self, session_id: str, reason: Any) -> None:
-        await self._sessions.end(session_id, reason)

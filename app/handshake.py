@@ -71,9 +71,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
             if not services.connections.admit(found.id, most):
                 raise HTTPError(429, "too many connections of one session")
             self._admitted = found.id
-        self.session = found or services.sessions.visitor(
-            remote_address=self.remote_address, user_agent=self.user_agent
-        )
+        self.session = found or self.visitor()
         for hook in services.before_handshake:
             verdict = hook(self)
             if verdict is not None:

@@ -35,6 +35,20 @@ class SessionLookup(RequestHandler, Generic[D]):
         """User-Agent header of the client, which may say anything."""
         return self.request.headers.get("User-Agent", "")
 
+    def visitor(self) -> Session[D]:
+        """Return a session that comes to life with its first edit, if that is not too late."""
+        return self.services.sessions.visitor(
+            remote_address=self.remote_address,
+            user_agent=self.user_agent,
+            may_create=self._may_create,
+        )
+
+    def _may_create(self) -> None:
+        if self._headers_written:
+            raise RuntimeError(
+                "a new session needs its cookie on the response; edit it before the first flush()"
+            )
+
     def shown_session_ids(self) -> list[str]:
         """Return the ids in this request's well-signed cookies, whether they live or not."""
         return [

@@ -69,12 +69,8 @@ class Sessions(Generic[D]):
 
     async def load(self, session_id: str) -> Session[D] | None:
         """Return the living session of this id; None where there is none (any more)."""
-        record = await self.store.load(session_id)
+        record = await self._living(session_id)
         if record is None:
-            return None
-        reason = self.over(record)
-        if reason is not None:
-            await self.end(session_id, reason)
             return None
         try:
             return Session(self, record)
@@ -84,14 +80,21 @@ class Sessions(Generic[D]):
 
     async def active(self, session_id: str) -> None:
         """Note that the client of this session did something; raises SessionEnded."""
-        record = await self.store.load(session_id)
+        record = await self._living(session_id)
         if record is None:
             raise SessionEnded(session_id)
-        reason = self.over(record)
-        if reason is not None:
-            await self.end(session_id, reason)
-            raise SessionEnded(session_id)
         self._touch(record)
+
+    async def _living(self, session_id: str) -> Record | None:
+        """Return the record of this id; one that is over is ended, and None."""
+        record = await self.store.load(session_id)
+        if record is None:
+            return None
+        reason = self.over(record)
+        if reason is None:
+            return record
+        await self.end(session_id, reason)
+        return None
 
     async def get(self, session_id: str) -> Session[D]:
         """Return the living session of this id; raises SessionEnded."""

@@ -11,7 +11,9 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from app.stores.base import LeaseLost, Record, RecordGone, StoreUnavailable
 from app.stores.group_commit import GroupCommit
@@ -34,14 +36,14 @@ CREATE TABLE IF NOT EXISTS sessions (
 CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires);
 CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (user) WHERE user IS NOT NULL;
 """
-_COLUMNS = "id, data, created, seen, expires, user, remote_address, user_agent, version"
+_COLUMNS = ", ".join(Record.__struct_fields__)
 _LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE id = ?"  # noqa: S608 (constants only)
 _INSERT = f"INSERT INTO sessions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _UPDATE = "UPDATE sessions SET data = ?, version = version + 1 WHERE id = ? AND version = ?"
 _MOST_CACHED = 20_000  # records, of about half a kilobyte each
 _IDS_AT_ONCE = 500  # SQLite's oldest bound on parameters of one statement is 999
 
-_Row = tuple[str, bytes, float, float, float, "str | None", str, str, int]
+_Row = tuple[Any, ...]  # the columns in their order
 
 
 class FileOwned(Exception):
@@ -49,18 +51,7 @@ class FileOwned(Exception):
 
 
 def _record(row: _Row) -> Record:
-    id, data, created, seen, expires, user, address, agent, version = row
-    return Record(
-        id=id,
-        data=data,
-        created=created,
-        seen=seen,
-        expires=expires,
-        user=user,
-        remote_address=address,
-        user_agent=agent,
-        version=version,
-    )
+    return Record(**dict(zip(Record.__struct_fields__, row, strict=True)))
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -166,17 +157,7 @@ class SqliteStore:
         return found
 
     async def save(self, record: Record) -> None:
-        values = (
-            record.id,
-            record.data,
-            record.created,
-            record.seen,
-            record.expires,
-            record.user,
-            record.remote_address,
-            record.user_agent,
-            record.version,
-        )
+        values = msgspec.structs.astuple(record)
         await self._write(lambda connection: connection.execute(_INSERT, values))
 
     async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
