@@ -7,6 +7,7 @@ from typing import Generic
 from tornado.web import RequestHandler
 
 from app.codec import D
+from app.cookie import CookieId
 from app.services import Services
 from app.session import Session
 
@@ -51,12 +52,11 @@ class SessionLookup(RequestHandler, Generic[D]):
 
     def shown_session_ids(self) -> list[str]:
         """Return the ids in this request's well-signed cookies, whether they live or not."""
-        return [
-            cookie.session_id
-            for cookie in self.services.cookie.read(
-                self.request.headers.get_list("Cookie"), secure=self.secure
-            )
-        ]
+        return [cookie.session_id for cookie in self._shown_cookies()]
+
+    def _shown_cookies(self) -> list[CookieId]:
+        headers = self.request.headers.get_list("Cookie")
+        return self.services.cookie.read(headers, secure=self.secure)
 
     async def find_session(self) -> Session[D] | None:
         """Return the living session that this request's cookie names.
@@ -64,8 +64,7 @@ class SessionLookup(RequestHandler, Generic[D]):
         A missing, forged, expired or unknown cookie is a new visitor's: None. A cookie that an
         older key signed is answered with one that the newest key signs.
         """
-        headers = self.request.headers.get_list("Cookie")
-        for cookie in self.services.cookie.read(headers, secure=self.secure):
+        for cookie in self._shown_cookies():
             session = await self.services.sessions.load(cookie.session_id)
             if session is not None:
                 if cookie.stale:
