@@ -52,7 +52,12 @@ class Settings:
         read.integer(0, 9999), "0", "number of this process, carried by its Engine.IO ids"
     )
     store: str = _option(read.store, "sqlite", "where sessions live: sqlite or memory", secret=True)
-    database: str = _option(read.database, "sqlite", "where accounts live: sqlite", secret=True)
+    database: str = _option(
+        read.database,
+        "sqlite",
+        "where accounts live: sqlite, or postgresql://USER:PASSWORD@HOST/DATABASE",
+        secret=True,
+    )
     secret_keys: tuple[str, ...] = _option(
         read.secret_keys,
         "",

@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("app.options", "app.complaints"),
     ("app.settings", "app.codec", "app.origin", "app.security", "app.assets", "app.passwords"),
+    ("app.postgresql",),
+    ("app.database",),
     ("app.stores", "app.cookie", "app.forwarded", "app.limits", "app.accounts", "app.transport"),
     ("app.edit",),
     ("app.session",),
