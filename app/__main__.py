@@ -28,7 +28,7 @@ async def serve(settings: Settings) -> None:
     try:
         url = await app.start()
         print(
-            f"Latchkey serves {url} (sessions: {settings.store}, "
+            f"Latchkey serves {url} (sessions: {_shown(settings.store)}, "
             f"data: {settings.data_dir.resolve()}); Ctrl-C stops it",
             flush=True,
         )
@@ -39,6 +39,12 @@ async def serve(settings: Settings) -> None:
             # a second Ctrl-C must not turn an end in good order into another exit code
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
+
+
+def _shown(store: str) -> str:
+    """Return where sessions are, without the password."""
+    scheme, separator, rest = store.partition("://")
+    return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
 
 
 def main() -> int:
