@@ -27,12 +27,16 @@ class RedisRooms(AsyncPubSubManager, Rooms):
     Channel and messages are those of `socketio.AsyncRedisManager`, so another program that has
     one, `write_only`, can emit to these sockets. What differs is what an outage does: an emit
     never waits and never fails; sockets of this process get it, those of others miss it.
+
+    A process that is the only one publishes nothing. Whoever joins says so before he serves.
     """
 
     def __init__(self, link: Link) -> None:
         super().__init__(channel=_CHANNEL)
         self._link = link
         self._me = self.host_id.encode()
+        self._alone = False
+        self._joined = 0  # how often somebody did
         self._held: set[asyncio.Future[None]] = set()
         self._acts: dict[str, Callable[[Any], Any]] = {
             "emit": self._handle_emit,
@@ -41,8 +45,25 @@ class RedisRooms(AsyncPubSubManager, Rooms):
             "enter_room": self._handle_enter_room,
             "leave_room": self._handle_leave_room,
             "close_room": self._handle_close_room,
+            "join": self._handle_join,
         }
         link.listen(_CHANNEL, self._hear)
+        link.on_up.append(self._join)
+
+    async def count_others(self) -> None:
+        """Find out whether somebody else listens; raises StoreUnavailable."""
+        joined = self._joined
+        _, listeners = await self._link.run(pack(("PUBSUB", "NUMSUB", _CHANNEL)))
+        self._alone = listeners <= 1 and joined == self._joined
+
+    def _join(self) -> None:
+        self._joined += 1
+        self._alone = False
+        self._link.send(pack(("PUBLISH", _CHANNEL, b'{"method":"join"}')))
+
+    async def _handle_join(self, told: dict[str, Any]) -> None:
+        self._joined += 1
+        self._alone = False
 
     def initialize(self) -> None:
         """Do nothing: the link listens already, without the stock one's task."""
@@ -65,7 +86,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
             await super().emit(event, data, namespace, room, skip_sid, callback)
             return
         await Rooms.emit(self, event, data, namespace, room, skip_sid, callback)
-        if not here:
+        if not here and not self._alone:
             await self._publish(
                 {
                     "method": "emit",

@@ -56,7 +56,7 @@ class Wire(asyncio.Protocol):
 
     def write(self, command: bytes) -> None:
         """Send what gets no reply of its own (SUBSCRIBE)."""
-        if not self._out:
+        if not self._out and self._answered >= self._asked:
             self._loop.call_soon(self._flush)
         self._out.append(command)
 
@@ -104,6 +104,9 @@ class Wire(asyncio.Protocol):
                     future.set_result(reply)
         except (hiredis.ProtocolError, IndexError):
             self.abort()
+        if self._out and self._answered >= self._asked:
+            # after those whose replies these were: what they ask next goes along
+            self._loop.call_soon(self._flush)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
