@@ -28,12 +28,14 @@ from app.expiry import Expiry
 from app.forwarded import apply_forwarded
 from app.handshake import HandshakeHandler
 from app.limits import Limits
+from app.metrics import Metrics
 from app.security import StaticHandler
 from app.services import Services
 from app.session import Reason, Session
 from app.sessions import Sessions
 from app.settings import Settings
 from app.stores import Record, SessionStore, StoreError
+from app.stores.counted import CountedStore
 from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
 from app.transport import SocketServer
@@ -108,6 +110,7 @@ class Application(tornado.web.Application):
         )
         await self._server.listen(sockets)
         self.services.expiry.start()
+        self.services.metrics.start()
         host, port = sockets[0].getsockname()[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -118,6 +121,7 @@ class Application(tornado.web.Application):
         if self._server is not None:
             await self._server.stop_listening()
         services.expiry.stop()
+        services.metrics.stop()
         await services.connections.close_all()
         if self._server is not None and not await self._server.close(_FAREWELL):
             log.warning("some requests were cut off after %g s", _FAREWELL)
@@ -155,8 +159,9 @@ def make_app(
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     cookie = SessionCookie(settings, signing_keys(settings))
     shared = _share(settings) if settings.shared else None
+    counted = CountedStore(store or (shared.store if shared else _open_store(settings)))
     sessions: Sessions[Any] = Sessions(
-        store or (shared.store if shared else _open_store(settings)),
+        counted,
         data_type,
         idle_timeout=settings.session_idle_timeout,
         max_age=settings.session_max_age,
@@ -174,8 +179,9 @@ def make_app(
         connections=connections,
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
         complaints=Complaints(logging.getLogger("latchkey.clients")),
+        metrics=Metrics(counted, server, connections),
     )
-    sessions.on_end.append(connections.close_session)
+    sessions.on_end += [connections.close_session, services.metrics.ended]
     if shared:
         shared.join(services)
     routes: list[Any] = [
@@ -250,7 +256,8 @@ def _session_hook(services: Services, hook: Callable[..., Any]) -> Any:
 
 
 def _log_request(handler: tornado.web.RequestHandler) -> None:
-    """Log requests that failed on our side; a client's errors are its own business."""
+    """Count every request, and log those that failed on our side, not a client's errors."""
+    handler.settings["services"].metrics.request(handler.get_status())
     if handler.get_status() >= 500:
         request = handler.request
         logging.getLogger("latchkey.access").warning(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from time import perf_counter
 from typing import Any
 
+from app.histogram import Histogram
 from app.session import Reason
 from app.stores import Record
 from app.transport import SocketServer
@@ -29,6 +31,7 @@ class Connections:
         self._session_ids: dict[str, str] = {}
         self._by_session: dict[str, set[str]] = {}
         self._arriving: Counter[str] = Counter()
+        self.closing = Histogram()  # from the end of a session to its last close
         #: Called with a session's id when a connection of it came, went or was upgraded.
         self.on_change: list[Callable[[str], None]] = []
         server.opened = self._opened
@@ -99,12 +102,15 @@ class Connections:
         """Tell every connection of this session why it ends, then close its transport."""
         # a login changes the id on purpose, so its sockets are always welcome back
         reconnect = self._reconnect or reason == "regenerated"
-        for eio_sid in list(self._by_session.get(session_id, ())):
+        began, eio_sids = perf_counter(), list(self._by_session.get(session_id, ()))
+        for eio_sid in eio_sids:
             try:
                 await self._tell(eio_sid, reason, reconnect)
                 await self._server.close_connection(eio_sid, disconnect=not reconnect)
             except Exception:
                 log.exception("a connection of an ended session could not be closed cleanly")
+        if eio_sids:
+            self.closing.observe(perf_counter() - began)
 
     async def close_all(self) -> None:
         """Close every connection; official clients come back by themselves."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from app.expiry import Expiry
     from app.handshake import HandshakeHandler
     from app.limits import Limits
+    from app.metrics import Metrics
     from app.presence import SharedPresence
     from app.sessions import Sessions
     from app.transport import SocketServer
@@ -35,6 +36,7 @@ class Services:
     connections: Connections
     expiry: Expiry
     complaints: Complaints
+    metrics: Metrics
     before_handshake: list[Callable[[HandshakeHandler], Awaitable[None] | None]] = field(
         default_factory=list
     )

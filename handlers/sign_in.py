@@ -62,6 +62,7 @@ class CredentialsHandler(BaseHandler):
         """Raise TooManyFailures while this address or account may not try."""
         wait = self.services.limits.login_wait(self.remote_address, account_key(username))
         if wait:
+            self.services.metrics.limits["failed_logins_per_minute"] += 1
             raise TooManyFailures(wait)
 
     def failed(self, username: str) -> None:

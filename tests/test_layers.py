@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import modules of the rows above its own, and of its own package. A name stands
 # for its submodules too: "app.stores" is app.stores.sqlite as well.
 LAYERS = (
-    ("app.options", "app.complaints"),
+    ("app.options", "app.complaints", "app.histogram"),
     ("app.settings", "app.codec", "app.origin", "app.security", "app.assets", "app.passwords"),
     ("app.postgresql",),
     ("app.database",),
@@ -22,7 +22,7 @@ LAYERS = (
     ("app.edit",),
     ("app.session",),
     ("app.sessions",),
-    ("app.services", "app.connections"),
+    ("app.services", "app.connections", "app.metrics"),
     ("app.lookup", "app.expiry", "app.presence", "app.redis_rooms"),
     ("app.ends",),
     ("app.base_handler", "app.base_namespace", "app.handshake"),
