@@ -82,7 +82,8 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         """Send an event to a client, a room or all, wherever they are; it never waits."""
         namespace, room = namespace or "/", to or room
         here = options.get("ignore_queue") or self.is_sid_room(namespace, room)
-        if not here and (callback is not None or socketio.packet.Packet.data_is_binary(data)):
+        values = list(data) if isinstance(data, tuple) else [data]
+        if not here and (callback is not None or socketio.packet.Packet.data_is_binary(values)):
             await super().emit(event, data, namespace, room, skip_sid, callback)
             return
         await Rooms.emit(self, event, data, namespace, room, skip_sid, callback)
@@ -91,7 +92,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
                 {
                     "method": "emit",
                     "event": event,
-                    "data": list(data) if isinstance(data, tuple) else [data],
+                    "data": values,
                     "binary": False,
                     "namespace": namespace,
                     "room": room,

@@ -37,7 +37,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it and wait until it answers, with `LOADING` too."""
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [self.program, *self.arguments()],
@@ -93,3 +93,23 @@ def empty_redis() -> str:
     with server.client() as client:
         client.flushall()
     return server.url
+
+
+class Sentinel(RedisServer):
+    """A Sentinel that watches one master under the name `main`."""
+
+    program = "redis-sentinel"
+
+    def __init__(self, folder: Path, master: int) -> None:
+        super().__init__(folder)
+        self.url = f"redis+sentinel://127.0.0.1:{self.port}/main/0"
+        folder.mkdir()
+        (folder / "sentinel.conf").write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {folder}\n"
+            f"sentinel monitor main 127.0.0.1 {master} 1\n"
+            "sentinel down-after-milliseconds main 500\n"
+            "sentinel failover-timeout main 2000\n"
+        )
+
+    def arguments(self) -> list[str]:
+        return [str(self.folder / "sentinel.conf")]

@@ -49,6 +49,7 @@ class Link:
         self._give_up: asyncio.TimerHandle | None = None
         self._patient = True  # whether commands may wait for a connection
         self._why = "it was not asked yet"
+        self._hopeless = False  # whether somebody has to do something
         self._suspect: Wire | None = None  # on which replies do not come in time
         self._closed = False
 
@@ -127,9 +128,10 @@ class Link:
     async def open(self) -> None:
         """Connect for the first time; raises StoreUnavailable with what is wrong."""
         self._begin()
-        first = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _SLOWEST_CONNECT + 1
         while self._wire is None:
-            if asyncio.get_running_loop().time() - first > _SLOWEST_CONNECT + 1:
+            if self._hopeless or loop.time() > end:
                 raise StoreUnavailable(
                     f"{self.shown} cannot be used ({self._why}); start it, or correct --store"
                 )
@@ -165,6 +167,7 @@ class Link:
                 async with asyncio.timeout(_SLOWEST_CONNECT):
                     await self._connect()
             except Exception as error:
+                self._hopeless = isinstance(error, ReplyError | StoreUnavailable)
                 self._complain(self._explained(error))
                 await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311
                 pause = min(pause * 2, _LONGEST_PAUSE)
