@@ -114,6 +114,22 @@ class Application(tornado.web.Application):
         host, port = sockets[0].getsockname()[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Take no new sockets and send the open ones away in batches, while pages are served.
+
+        `/readyz` says no from now on. Returns when all were told, or when `hurry` is set.
+        """
+        services = self.services
+        services.stopping = True
+        if self._server is not None:
+            self._server.drain()
+        spread = services.settings.drain_time
+        work = asyncio.ensure_future(services.connections.close_all(spread=spread))
+        waiting = asyncio.ensure_future(hurry.wait())
+        await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (work, waiting):
+            task.cancel()
+
     async def stop(self) -> None:
         """Take no more connections, tell and close the open ones, commit, and let go."""
         services = self.services

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from time import perf_counter
@@ -14,6 +16,9 @@ from app.stores import Record
 from app.transport import SocketServer
 
 log = logging.getLogger("latchkey.connections")
+
+_SHORTEST_PAUSE = 0.1  # seconds between two batches
+_SMALLEST_BATCH = 20  # connections; fewer than that are closed at once
 
 
 def session_room(session_id: str) -> str:
@@ -112,13 +117,23 @@ class Connections:
         if eio_sids:
             self.closing.observe(perf_counter() - began)
 
-    async def close_all(self) -> None:
-        """Close every connection; official clients come back by themselves."""
-        for eio_sid in list(self._session_ids):
-            try:
-                await self._server.close_connection(eio_sid)
-            except Exception:
-                log.exception("a connection could not be closed cleanly")
+    async def close_all(self, *, spread: float = 0.0) -> None:
+        """Close every connection; official clients come back by themselves.
+
+        With `spread` (seconds) they are closed in batches, so that they do not all come at once.
+        """
+        eio_sids = list(self._session_ids)
+        most = max(1, math.ceil(spread / _SHORTEST_PAUSE))
+        size = max(_SMALLEST_BATCH if spread else 1, math.ceil(len(eio_sids) / most))
+        pause = spread / math.ceil(len(eio_sids) / size) if eio_sids else 0.0
+        for start in range(0, len(eio_sids), size):
+            if start and spread:
+                await asyncio.sleep(pause)
+            for eio_sid in eio_sids[start : start + size]:
+                try:
+                    await self._server.close_connection(eio_sid)
+                except Exception:
+                    log.exception("a connection could not be closed cleanly")
 
     async def _tell(self, eio_sid: str, reason: Reason, reconnect: bool) -> None:
         manager = self._server.manager

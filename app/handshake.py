@@ -58,7 +58,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         services = self.services
         if services.stopping:
             self._retry_after = 1
-            raise HTTPError(503, "this server is about to stop")
+            raise HTTPError(503, "this process is about to stop")
         wait = services.limits.handshake(self.remote_address)
         if wait:
             services.metrics.limits["handshakes_per_minute"] += 1

@@ -111,6 +111,11 @@ class Settings:
     join_timeout: float = _option(
         read.seconds(0.05, 3600), "10", "seconds that a connection has to join a namespace"
     )
+    drain_time: float = _option(
+        read.seconds(0, 3600),
+        "5",
+        "seconds over which SIGTERM spreads the closing of many connections; 0: all at once",
+    )
     max_message_size: int = _option(
         read.integer(1024, 2**31 - 1), "1000000", "bytes of the largest message or request body"
     )

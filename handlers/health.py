@@ -28,7 +28,7 @@ class ReadyHandler(SecurityHeaders, SessionLookup[SessionData]):
     async def _failed(self) -> list[str]:
         services, failed = self.services, []
         if services.stopping:
-            failed.append("stopping")
+            failed.append("draining")
         try:
             await services.sessions.store.ping()
         except StoreError:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import modules of the rows above its own, and of its own package. A name stands
 # for its submodules too: "app.stores" is app.stores.sqlite as well.
 LAYERS = (
-    ("app.options", "app.complaints", "app.histogram"),
+    ("app.options", "app.complaints", "app.histogram", "app.systemd"),
     ("app.settings", "app.codec", "app.origin", "app.security", "app.assets", "app.passwords"),
     ("app.postgresql",),
     ("app.database",),
