@@ -104,9 +104,15 @@ async def test_requests_that_came_in_the_last_moment_are_answered() -> None:
         for _ in range(20):
             # no turn of the loop meanwhile, so that none of them is accepted
             client = socket.create_connection(("127.0.0.1", site.port))
-            client.sendall(request())
             clients.append(client)
-        assert await site.server.close(5)
+        for client in clients[:10]:
+            client.sendall(request())
+        closing = asyncio.ensure_future(site.server.close(5))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        for client in clients[10:]:  # a proxy that saw an open connection a moment ago
+            client.sendall(request())
+        assert await closing
         for client in clients:
             with client:
                 client.settimeout(5)
