@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+
+from tests.nodeclient import cannot
 
 
 def free_port() -> int:
@@ -26,8 +29,6 @@ def free_port() -> int:
 class RedisServer:
     """A redis-server that can be killed, stopped, and started again on its data."""
 
-    program = "redis-server"
-
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self.options = options
@@ -37,10 +38,12 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it and wait until it answers, with `LOADING` too."""
+        if shutil.which("redis-server") is None:
+            cannot("redis-server is not installed: apt-get install redis-server")
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [self.program, *self.arguments()],
+                ["redis-server", *self.arguments()],
                 cwd=self.folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -98,8 +101,6 @@ def empty_redis() -> str:
 class Sentinel(RedisServer):
     """A Sentinel that watches one master under the name `main`."""
 
-    program = "redis-sentinel"
-
     def __init__(self, folder: Path, master: int) -> None:
         super().__init__(folder)
         self.url = f"redis+sentinel://127.0.0.1:{self.port}/main/0"
@@ -112,4 +113,4 @@ class Sentinel(RedisServer):
         )
 
     def arguments(self) -> list[str]:
-        return [str(self.folder / "sentinel.conf")]
+        return [str(self.folder / "sentinel.conf"), "--sentinel"]

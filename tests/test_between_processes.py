@@ -14,7 +14,7 @@ import socketio
 
 from app import presence
 from tests.browsers import PythonVisitor, browser, each_client, ended, joined, session_id
-from tests.kit import Clock, Site, process, serve, until
+from tests.kit import ROOT, Clock, Site, process, serve, until
 from tests.redis_server import empty_redis, shared_server
 
 KEYS = ("only-for-tests-0123456789",)
@@ -87,6 +87,38 @@ async def test_400_increments_of_four_processes_are_all_kept(tmp_path: Path) -> 
         )
         assert sorted(itertools.chain(*counts)) == list(range(1, 401))
         assert await tabs[0].call("count") == 400
+
+
+async def test_a_redis_user_with_few_rights_is_enough(tmp_path: Path) -> None:
+    """The rule in docs/redis.md lets everything work, and nothing else be touched."""
+    rule = next(
+        line.partition("SETUSER ")[2].strip("`. ")
+        for line in (ROOT / "docs" / "redis.md").read_text().splitlines()
+        if "ACL SETUSER" in line
+    )
+    url = empty_redis()
+    limited = url.replace("//", "//latchkey:PASSWORD@")
+    with shared_server().client() as redis:
+        redis.execute_command("ACL", "SETUSER", *rule.split())
+        try:
+            async with (
+                sites(tmp_path, url=limited, expiry_interval=0.05) as (one, two),
+                PythonVisitor(one.url) as visitor,
+            ):
+                tabs = await tabs_at(visitor, one, two)
+                assert await tabs[0].call("incr") == 1
+                assert await tabs[1].call("incr") == 2
+                await until(lambda: tabs[0].received)
+                assert (await visitor.get("/readyz"))[0] == 200
+                await two.services.sessions.purge(10)
+                await two.services.presence.transports([session_id(visitor.cookie)])
+                await visitor.sign_up("ada")
+                assert len(await one.services.sessions.store.of_user("ada")) == 1
+                assert (await visitor.post("/logout"))[0] == 204
+                await until(lambda: all(ended(tab) for tab in tabs))
+            assert redis.acl_log() == []
+        finally:
+            redis.acl_deluser("latchkey")
 
 
 # -- ends --

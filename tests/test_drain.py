@@ -108,8 +108,9 @@ async def test_requests_that_came_in_the_last_moment_are_answered() -> None:
         for client in clients[:10]:
             client.sendall(request())
         closing = asyncio.ensure_future(site.server.close(5))
-        for _ in range(10):
+        while len(site.server._connections) < 20:
             await asyncio.sleep(0)
+        await asyncio.sleep(0)
         for client in clients[10:]:  # a proxy that saw an open connection a moment ago
             client.sendall(request())
         assert await closing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from app.stores.redis import RedisStore
 from app.stores.redis_address import Address, NoRedis
 from app.stores.redis_link import Link
 from tests.kit import until
-from tests.redis_server import RedisServer, empty_redis, shared_server
+from tests.redis_server import RedisServer, empty_redis, free_port, shared_server
 from tests.stores import record
 from tests.test_process import run
 
@@ -312,6 +313,42 @@ async def test_a_wrong_password_ends_the_start(tmp_path: Path) -> None:
             await store.save(record())
     finally:
         server.kill()
+
+
+async def test_tls_with_a_certificate_that_is_checked(tmp_path: Path) -> None:
+    """rediss:// speaks TLS and trusts whom the URL names; a stranger's certificate is refused."""
+    certificate, key = certify(tmp_path, "own")
+    stranger, _ = certify(tmp_path, "stranger")
+    port = free_port()
+    server = RedisServer(
+        tmp_path / "redis",
+        *("--tls-port", str(port), "--tls-cert-file", certificate, "--tls-key-file", key),
+        *("--tls-auth-clients", "no"),
+    )
+    server.start()
+    try:
+        url = f"rediss://localhost:{port}/0?ssl_ca_certs="
+        async with processes(1, url + certificate) as (store,):
+            await store.save(record())
+            assert await store.load("a") == record()
+        assert "certificate verify failed" in await refused(tmp_path, url + stranger, SECRET)
+    finally:
+        server.kill()
+
+
+def certify(folder: Path, name: str) -> tuple[str, str]:
+    """Make a certificate for localhost that signs itself; return its path and its key's."""
+    certificate, key = str(folder / f"{name}.pem"), str(folder / f"{name}.key")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        capture_output=True,
+        check=True,
+    )
+    return certificate, key
 
 
 async def test_a_cluster_is_refused(tmp_path: Path) -> None:
