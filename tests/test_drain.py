@@ -97,27 +97,24 @@ async def test_ctrl_c_does_not_drain(tmp_path: Path) -> None:
         await asyncio.gather(*closed)
 
 
-async def test_requests_that_came_in_the_last_moment_are_answered() -> None:
+@pytest.mark.parametrize("late", [False, True], ids=["before", "just after"])
+async def test_requests_that_come_in_the_last_moment_are_answered(late: bool) -> None:
     """The kernel accepts for us; closing the socket would reset what waits there."""
-    async with http_site() as site:
-        clients = []
-        for _ in range(20):
-            # no turn of the loop meanwhile, so that none of them is accepted
-            client = socket.create_connection(("127.0.0.1", site.port))
-            clients.append(client)
-        for client in clients[:10]:
-            client.sendall(request())
+    async with http_site() as site, contextlib.AsyncExitStack() as stack:
+        # no turn of the loop meanwhile, so that none of them is accepted
+        address = ("127.0.0.1", site.port)
+        clients = [stack.enter_context(socket.create_connection(address)) for _ in range(20)]
         closing = asyncio.ensure_future(site.server.close(5))
-        while len(site.server._connections) < 20:
+        while late and len(site.server._connections) < len(clients):
             await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        for client in clients[10:]:  # a proxy that saw an open connection a moment ago
+        for _ in range(5):
+            await asyncio.sleep(0)
+        for client in clients:
             client.sendall(request())
         assert await closing
         for client in clients:
-            with client:
-                client.settimeout(5)
-                assert client.recv(12) == b"HTTP/1.1 200"
+            client.settimeout(5)
+            assert client.recv(12) == b"HTTP/1.1 200"
 
 
 @pytest.mark.parametrize("abstract", [False, True])
