@@ -45,7 +45,7 @@ class Sessions(Generic[D]):
         self._idle_timeout = idle_timeout or math.inf
         # written at most this often, yet always before the old deadline
         self.coalescing = min(_LONGEST_COALESCING, idle_timeout / 10 or _LONGEST_COALESCING)
-        self._touched: dict[str, tuple[float, float]] = {}
+        self._touched: dict[str, tuple[float, float]] = {}  # id -> seen, created
         self._replaced: set[str] = set()  # ids whose end is about to be announced
         self._flushed = 0.0
 
@@ -80,8 +80,12 @@ class Sessions(Generic[D]):
 
     async def active(self, session_id: str) -> None:
         """Note that the client of this session did something; raises SessionEnded."""
-        record = await self._living(session_id)
+        record = await self.store.load(session_id)
         if record is None:
+            raise SessionEnded(session_id)
+        reason = self.over(record)
+        if reason is not None:
+            await self.end(session_id, reason)
             raise SessionEnded(session_id)
         self._touch(record)
 
@@ -184,8 +188,7 @@ class Sessions(Generic[D]):
             self._touch(session.record)
 
     def _touch(self, record: Record) -> None:
-        now = self.clock()
-        self._touched[record.id] = (now, self._deadline(record.created, now))
+        self._touched[record.id] = (self.clock(), record.created)
 
     async def flush(self, *, now: bool = False) -> None:
         """Write the touches that have gathered, when that is due or `now` is set."""
@@ -198,7 +201,9 @@ class Sessions(Generic[D]):
             batch = {
                 id: self._touched[id] for id in ids[start : start + _BATCH] if id in self._touched
             }
-            await self.store.touch(batch)
+            await self.store.touch(
+                {id: (seen, self._deadline(created, seen)) for id, (seen, created) in batch.items()}
+            )
             for id, touched in batch.items():
                 if self._touched.get(id) == touched:
                     del self._touched[id]

@@ -15,6 +15,7 @@ import msgspec
 from app.complaints import Complaints
 from app.transport.connection import Connection, Reason, Transport
 from app.transport.packets import Message
+from app.transport.tasks import Tasks
 from app.transport.timers import Timer, Wheel
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Engine(engineio.AsyncServer):
         self.settings = settings
         self.sockets: dict[str, Connection] = {}
         self.wheel = Wheel(min(settings.ping_interval, settings.ping_timeout, 12.5) / 50)
+        self.tasks = Tasks()
         self.closed_by: Counter[str] = Counter()
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
         self.read_buffer = memoryview(bytearray(65536))
