@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Generic
 
@@ -72,7 +71,9 @@ class Edit(Generic[D]):
             await self.abandon()
             raise
         self.active = True
-        outer = tuple(edit for edit in _open_edits.get() if edit.active)
+        outer = _open_edits.get()
+        if outer:
+            outer = tuple(edit for edit in outer if edit.active)
         self._opened = _open_edits.set((*outer, self))  # type: ignore[arg-type]
         return self._draft
 
@@ -81,8 +82,10 @@ class Edit(Generic[D]):
         self.active = False
         open_edits = _open_edits.get()
         if self._opened is not None and open_edits and open_edits[-1] is self:
-            with contextlib.suppress(ValueError):  # it was opened in another context
+            try:  # noqa: SIM105 (for every event)
                 _open_edits.reset(self._opened)
+            except ValueError:  # it was opened in another context
+                pass
 
     async def abandon(self) -> None:
         """Give the lock back and change nothing."""

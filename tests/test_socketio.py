@@ -289,6 +289,12 @@ class Curious(Echo):
             return "cancelled"
         return "slept"
 
+    async def on_cancelled_itself(self, sid: str) -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return "went on"
+
     async def on_gather(self, sid: str) -> Any:
         async def child(n: int) -> int:
             await asyncio.sleep(0.001 * n)
@@ -324,6 +330,23 @@ async def test_the_same_holds_within_tornados_own_task(server: Server) -> None:
         packets = (await server.poll(sid)).body.split(b"\x1e")
         acks |= {packet for packet in packets if packet.startswith(b"43")}
     assert acks == {b"431[[true,true,true]]", b'432["timed out"]', b'433["cancelled"]'}
+
+
+@served(namespaces=(Curious,))
+async def test_events_of_one_turn_of_the_loop_leave_each_other_no_trace(server: Server) -> None:
+    """Neither what one put into its context nor a cancellation of itself reaches the next."""
+    websocket = await server.client()
+    events = ['"cancelled_itself"', '"gather"', '"context",false', '"context",false', '"task"']
+    await websocket.send(*[f"42{n}[{event}]" for n, event in enumerate(events)])
+    acks = {await websocket.receive() for _ in events}
+    fresh = '[["nothing",true]]'
+    assert acks == {
+        '430["went on"]',
+        "431[[[2,1]]]",
+        "432" + fresh,
+        "433" + fresh,
+        "434[[true,true,true]]",
+    }
 
 
 class Slow(Echo):

@@ -86,46 +86,38 @@ class Tasks:
     def __init__(self) -> None:
         self._spare: _Begun | None = None
 
-    if sys.version_info >= (3, 12):
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[None] | None:
+        """Run `coroutine` until it waits or ends; it has to deal with its own exceptions.
 
-        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[None] | None:
-            """Run `coroutine` until it waits or ends; it has to deal with its own exceptions.
-
-            Returns the task of one that waits, which must be held on to, since the loop itself
-            keeps only weak references.
-            """
-            task = asyncio.Task(
-                coroutine, context=contextvars.copy_context(), eager_start=True
-            )
+        Returns the task of one that waits, which must be held on to, since the loop itself
+        keeps only weak references. Before Python 3.12, those that end without waiting share a
+        task within one turn of the loop.
+        """
+        if sys.version_info >= (3, 12):
+            task = asyncio.Task(coroutine, context=contextvars.copy_context(), eager_start=True)
             return None if task.done() else task
+        return self._start_by_hand(coroutine)
 
-    else:
-
-        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[None] | None:
-            """Run `coroutine` until it waits or ends; it has to deal with its own exceptions.
-
-            Returns the task of one that waits, which must be held on to, since the loop itself
-            keeps only weak references. (What `eager_start` is from Python 3.12 on; but those
-            that end without waiting share a task within one turn of the loop.)
-            """
-            loop = asyncio.get_running_loop()
-            begun = self._spare
-            if begun is None or begun.over:
-                begun = _Begun(loop)
-            self._spare = None  # what this one starts in its turn needs a task of its own
-            task = begun.task
-            outer = current_task(loop)
+    def _start_by_hand(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[None] | None:
+        """Do what `eager_start` does from Python 3.12 on."""
+        loop = asyncio.get_running_loop()
+        begun = self._spare
+        if begun is None or begun.over:
+            begun = _Begun(loop)
+        self._spare = None  # what this one starts in its turn needs a task of its own
+        task = begun.task
+        outer = current_task(loop)
+        if outer is not None:
+            _leave_task(loop, outer)
+        _enter_task(loop, task)
+        try:
+            waits = begun.begin(coroutine)
+        finally:
+            _leave_task(loop, task)
             if outer is not None:
-                _leave_task(loop, outer)
-            _enter_task(loop, task)
-            try:
-                waits = begun.begin(coroutine)
-            finally:
-                _leave_task(loop, task)
-                if outer is not None:
-                    _enter_task(loop, outer)
-            if waits:
-                return task
-            if begun.untouched():
-                self._spare = begun
-            return None
+                _enter_task(loop, outer)
+        if waits:
+            return task
+        if begun.untouched():
+            self._spare = begun
+        return None
