@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import time
@@ -118,6 +119,9 @@ class Sleeper(Echo):
         Sleeper.running -= 1
         Sleeper.done += 1
 
+    async def on_nap(self, sid: str) -> None:
+        await asyncio.sleep(0.01)
+
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 @served(namespaces=(Sleeper,))
@@ -163,6 +167,52 @@ async def test_a_busy_connection_can_be_upgraded(server: Server) -> None:
     assert await websocket.quiet()
     assert (await post).body == b"ok"
     Sleeper.gate.set()
+
+
+@served(namespaces=(Sleeper,))
+async def test_a_stop_waits_for_handlers_of_closed_connections(server: Server) -> None:
+    """So that a store is not closed under them; one that goes on for too long is left behind."""
+    Sleeper.running = Sleeper.most = Sleeper.done = 0
+    Sleeper.gate = asyncio.Event()
+    engine = server.sio.eio
+    for _ in range(2):
+        sid = await server.handshake()
+        await server.post(sid, "\x1e".join(["40", '42["nap"]', '42["sleep"]', '42["sleep"]']))
+    assert Sleeper.running == 4
+    await engine.disconnect()
+    await asyncio.wait_for(engine.finish(0.05), 2)
+    assert Sleeper.done == 0
+    finish = asyncio.create_task(engine.finish(15))
+    await asyncio.sleep(0.05)
+    assert not finish.done()
+    Sleeper.gate.set()
+    await asyncio.wait_for(finish, 5)
+    assert Sleeper.done == 4
+    assert not engine.finishing
+
+
+@served(namespaces=(Sleeper,))
+async def test_a_stop_waits_for_disconnect_handlers(server: Server) -> None:
+    """They begin when the connection is closed already."""
+
+    class Lingerer(Sleeper):
+        async def on_disconnect(self, sid: str, reason: str) -> None:
+            await self.on_sleep(sid)
+
+    Sleeper.running = Sleeper.most = Sleeper.done = 0
+    Sleeper.gate = asyncio.Event()
+    server.sio.register_namespace(Lingerer("/lingerer"))
+    sid = await server.handshake()
+    await server.post(sid, "40/lingerer")
+    engine = server.sio.eio
+    await engine.disconnect()
+    finish = asyncio.create_task(engine.finish(15))
+    await asyncio.sleep(0.05)
+    assert Sleeper.running == 1
+    assert not finish.done()
+    Sleeper.gate.set()
+    await asyncio.wait_for(finish, 5)
+    assert not engine.finishing
 
 
 @served(namespaces=(Sleeper,))
@@ -236,6 +286,24 @@ async def test_a_body_that_does_not_come_times_out(server: Server, monkeypatch: 
     assert (await asyncio.wait_for(reader.read(), 2)).startswith(b"HTTP/1.1 408 ")
     writer.close()
     await until(lambda: server.closed)
+
+
+@served()
+async def test_a_flood_after_the_close_is_cut_off(server: Server, monkeypatch: Any) -> None:
+    """What was on its way is dropped, so that the close code arrives; then no more is read."""
+    monkeypatch.setattr("app.transport.websocket.DRAIN", 100_000)
+    monkeypatch.setattr("app.transport.websocket.LINGER", 60.0)
+    websocket = await server.websocket()
+    await websocket.send("4x")
+    await until(lambda: server.closed)
+    await websocket.send_raw(b"x" * 50_000)
+    await asyncio.sleep(0.05)
+    assert server.sio.eio.ending
+    with contextlib.suppress(ConnectionError):
+        for _ in range(100):
+            await websocket.send_raw(b"x" * 10_000)
+            await asyncio.sleep(0)
+    await until(lambda: not server.sio.eio.ending)
 
 
 # The log
