@@ -24,6 +24,13 @@ async def opened(server: Server) -> WebSocket:
     return websocket
 
 
+class Lingering(Echo):
+    async def on_disconnect(self, sid: str, reason: str) -> None:
+        assert sid in self.server.manager.clients
+        assert not self.server.manager.is_connected(sid, self.namespace)
+        await asyncio.sleep(0.05)
+
+
 # Joining
 
 
@@ -151,6 +158,36 @@ async def test_a_client_that_joins_nothing_is_closed(server: Server) -> None:
     assert await stayer.receive() == "431[]"
 
 
+@served(join_timeout=0.2)
+async def test_a_client_that_comes_back_in_time_may_stay(server: Server) -> None:
+    """However many namespaces it left in between, and whatever was the last of them."""
+    websocket = await server.client()
+    await websocket.send("40/other")
+    await websocket.receive()
+    await websocket.receive()
+    await websocket.send("41", "41/other", "40")
+    assert (await websocket.receive()).startswith('40{"sid":')
+    assert await websocket.receive() == '42["auth",{}]'
+    assert await websocket.quiet(0.4)
+    await websocket.send('421["ack"]')
+    assert await websocket.receive() == "431[]"
+
+
+@served(namespaces=(Lingering, Lingering), join_timeout=0.2)
+async def test_leaving_two_namespaces_starts_one_deadline(server: Server) -> None:
+    """Their disconnect handlers end one after the other."""
+    websocket = await server.client()
+    await websocket.send("40/custom")
+    await websocket.receive()
+    await websocket.receive()
+    await websocket.send("41", "41/custom")
+    await asyncio.sleep(0.1)
+    await websocket.send("40")
+    await websocket.receive()
+    await websocket.receive()
+    assert await websocket.quiet(0.3)
+
+
 # Events and acks
 
 
@@ -221,6 +258,21 @@ async def test_an_emit_reaches_everyone_once_in_order(server: Server) -> None:
     assert await two.quiet()
     await server.sio.close_room("b")
     assert set(server.sio.manager.rooms["/"]) == {None}
+
+
+@served()
+async def test_everybody_is_no_room_to_enter_or_leave(server: Server) -> None:
+    """Nor is a client's own sid; both are as they were afterwards."""
+    websocket = await server.client()
+    sid = server.sio.eio.sockets[websocket.sid].clients["/"]
+    for room in (None, sid):
+        await server.sio.enter_room(sid, room)
+        assert server.sio.rooms(sid) == [sid]
+        await server.sio.leave_room(sid, room)
+        await server.sio.emit("all")
+        await server.sio.emit("one", to=sid)
+        assert await websocket.receive() == '42["all"]'
+        assert await websocket.receive() == '42["one"]'
 
 
 @served()
@@ -370,14 +422,12 @@ async def test_leaving_one_namespace_leaves_the_others(server: Server) -> None:
     assert len(server.sio.manager.clients) == 2
 
 
-class Lingering(Echo):
-    async def on_disconnect(self, sid: str, reason: str) -> None:
-        await asyncio.sleep(0.05)
-
-
 @served(namespaces=(Lingering,))
-async def test_a_client_may_come_back_while_its_disconnect_handler_runs(server: Server) -> None:
+async def test_a_client_may_come_back_while_its_disconnect_handler_runs(
+    server: Server, caplog: Any
+) -> None:
     """As somebody new; the old one leaves without taking the new one along."""
+    caplog.set_level(logging.ERROR, "app.transport")
     websocket = await server.client()
     await websocket.send("41", "40")
     await websocket.receive()
@@ -385,6 +435,7 @@ async def test_a_client_may_come_back_while_its_disconnect_handler_runs(server: 
     assert len(server.sio.manager.clients) == 2
     await asyncio.sleep(0.1)
     assert len(server.sio.manager.clients) == 1
+    assert not caplog.records
     await websocket.send('421["ack"]')
     assert await websocket.receive() == "431[]"
 

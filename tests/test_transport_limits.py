@@ -15,7 +15,7 @@ from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from app.transport import Rooms
 from app.transport.connection import MAX_EVENTS_IN_HAND, Connection
-from tests.transport_kit import HANDSHAKE, Echo, Server, frame, served
+from tests.transport_kit import HANDSHAKE, Closed, Echo, Server, frame, served
 
 
 async def until(condition: Any, seconds: float = 3) -> None:
@@ -63,6 +63,28 @@ async def test_a_client_that_does_not_read_is_closed_and_counted(server: Server)
     assert server.closed[0][0] != healthy.sid
 
 
+@served(send_buffer=10**8)
+async def test_what_is_still_here_does_not_count_as_delivered(server: Server) -> None:
+    """However often something was added since; a pong to it would prove nothing."""
+    slow = small_receive_buffer(server.port)
+    await until(lambda: server.sio.manager.clients)
+    (connection,) = server.sio.eio.sockets.values()
+    for _ in range(200):
+        await server.sio.emit("news", "x" * 50_000)
+        await asyncio.sleep(0)
+    mark = connection.transport.mark()
+    for _ in range(20):
+        await server.sio.emit("more")
+        await asyncio.sleep(0)
+        assert not connection.transport.delivered(mark)
+    slow.settimeout(0)
+    while not connection.transport.delivered(mark):
+        with contextlib.suppress(BlockingIOError):
+            assert slow.recv(1_000_000)
+        await asyncio.sleep(0)
+    slow.close()
+
+
 @served()
 async def test_a_poller_that_does_not_poll_is_closed_too(server: Server) -> None:
     """The same bound on what waits for its next poll."""
@@ -87,14 +109,40 @@ async def test_one_message_may_be_bigger_than_the_send_buffer(server: Server) ->
     assert await websocket.receive() == '42["small"]'
 
 
+@served()
+async def test_small_messages_that_pile_up_count_alike(server: Server) -> None:
+    """Each comes in a turn of the loop of its own, and none of them is much."""
+    slow = small_receive_buffer(server.port)
+    await until(lambda: server.sio.manager.clients)
+    for _ in range(4000):
+        await server.sio.emit("news", "x" * 5_000)
+        await asyncio.sleep(0)
+        if server.closed:
+            break
+    slow.close()
+    assert [reason for _, reason in server.closed] == ["client reads too slowly"]
+
+
+@served()
+async def test_the_bound_holds_within_one_turn_of_the_loop(server: Server) -> None:
+    """An emit never waits, so a loop of them leaves nobody the time to read."""
+    websocket = await server.client()
+    for _ in range(20_000):
+        await server.sio.emit("news", "x" * 1_000)
+    assert server.closed == [(websocket.sid, "client reads too slowly")]
+
+
+@pytest.mark.parametrize("news", ["x" * 50_000, b"x" * 50_000])
 @served(namespaces=(Echo,))
-async def test_what_a_connect_handler_emits_is_bounded_too(server: Server) -> None:
+async def test_what_a_connect_handler_emits_is_bounded_too(
+    server: Server, news: str | bytes
+) -> None:
     """It waits for the CONNECT reply."""
 
     class Talker(Echo):
         async def on_connect(self, sid: str, environ: Any, auth: Any = None) -> None:
             for _ in range(10):
-                await self.emit("news", "x" * 50_000, to=sid)
+                await self.emit("news", news, to=sid)
             await asyncio.sleep(1)
 
     server.sio.register_namespace(Talker("/talker"))
@@ -146,6 +194,10 @@ async def test_reading_pauses_while_too_many_events_are_in_hand(
     assert Sleeper.most == MAX_EVENTS_IN_HAND
     if transport == "polling":
         assert (await post).body == b"ok"
+    else:
+        await websocket.send('421["ack"]')
+        while (packet := await websocket.receive()) != "431[]":
+            assert not isinstance(packet, Closed)
 
 
 @served(namespaces=(Sleeper,))
@@ -262,6 +314,17 @@ async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
     assert 0.8 < time.monotonic() - began < 2
 
 
+@served(namespaces=(Sleeper,), events_per_second=50)
+async def test_a_flood_of_events_that_wait_is_slowed_too(server: Server) -> None:
+    """That one of them is done is no reason to read on."""
+    websocket = await server.client()
+    began = time.monotonic()
+    await websocket.send(*[f'42{n}["nap"]' for n in range(150)])
+    for n in range(150):
+        assert await websocket.receive() == f"43{n}[]"
+    assert time.monotonic() - began > 0.8
+
+
 @served(ping_interval=0.2, ping_timeout=0.2)
 async def test_a_big_message_in_tiny_pieces_is_cheap(server: Server) -> None:
     """And a ping within it is answered."""
@@ -331,6 +394,7 @@ async def test_nothing_is_left_of_clients_that_are_gone(server: Server) -> None:
         websocket = await server.client()
         connection = server.sio.eio.sockets[websocket.sid]
         await server.sio.enter_room(connection.clients["/"], "room")
+        await server.sio.emit("question", to=connection.clients["/"], callback=print)
         await websocket.leave()
         sid = await server.handshake()
         await server.post(sid, "40\x1e1")

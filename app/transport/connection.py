@@ -220,7 +220,7 @@ class Connection:
             self.transport.send(message)
         else:
             held.append(message)
-            if sum(len(item.text) for item in held) > self._engine.settings.send_buffer:
+            if sum(item.size for item in held) > self._engine.settings.send_buffer:
                 self.close(Reason.SLOW_CLIENT)
 
     def close(self, reason: str, code: int = 0) -> None:
