@@ -12,6 +12,7 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionRefusedError as Refused
 
+from app.transport import packets
 from tests.transport_kit import Closed, Echo, Server, WebSocket, run, serve, served
 
 seen: contextvars.ContextVar[str] = contextvars.ContextVar("seen", default="nothing")
@@ -53,6 +54,15 @@ async def test_a_namespace_that_does_not_exist_is_refused_by_name(server: Server
     assert await websocket.receive() == '44/random,{"message":"Invalid namespace"}'
     assert await websocket.receive() == "431[1]"
     assert not server.sio.manager.rooms.get("/random")
+
+
+@served(namespaces=())
+async def test_the_main_namespace_is_there_without_a_handler(server: Server) -> None:
+    """As in python-socketio and in Node's server; what is sent to it goes nowhere."""
+    websocket = await opened(server)
+    await websocket.send("40", '421["news"]')
+    assert (await websocket.receive()).startswith('40{"sid":')
+    assert await websocket.quiet()
 
 
 class Doorkeeper(Echo):
@@ -258,6 +268,25 @@ async def test_an_emit_reaches_everyone_once_in_order(server: Server) -> None:
     assert await two.quiet()
     await server.sio.close_room("b")
     assert set(server.sio.manager.rooms["/"]) == {None}
+
+
+@served()
+async def test_an_emit_is_encoded_once_however_many_get_it(
+    server: Server, monkeypatch: Any
+) -> None:
+    """Except where each has to acknowledge it under an id of its own."""
+    clients = [await server.client() for _ in range(3)]
+    encoded: list[Any] = []
+    encode = packets.encode
+    monkeypatch.setattr(packets, "encode", lambda *call: encoded.append(call) or encode(*call))
+    await server.sio.emit("news", 1)
+    assert len(encoded) == 1
+    await server.sio.emit("question", callback=print)
+    assert len(encoded) == 4
+    for client in clients:
+        assert await client.receive() == '42["news",1]'
+    questions = {await client.receive() for client in clients}
+    assert len(questions) == 3
 
 
 @served()
