@@ -9,6 +9,7 @@ from typing import Any
 
 from app.session import Reason
 from app.stores import Record
+from app.transport import Reason as CloseReason
 from app.transport import SocketServer
 
 log = logging.getLogger("latchkey.connections")
@@ -87,7 +88,7 @@ class Connections:
         """Close every connection; official clients come back by themselves."""
         for eio_sid in list(self._session_ids):
             try:
-                await self._server.close_connection(eio_sid)
+                await self._server.close_connection(eio_sid, reason=CloseReason.SHUTDOWN)
             except Exception:
                 log.exception("a connection could not be closed cleanly")
 

@@ -191,8 +191,11 @@ class Process:
 
 
 @contextlib.asynccontextmanager
-async def process(data_dir: Path, *flags: str, **environ: str) -> AsyncIterator[Process]:
+async def process(
+    data_dir: Path, *flags: str, log: Path | None = None, **environ: str
+) -> AsyncIterator[Process]:
     """Start `python -m app` on a free port and wait until it says that it serves."""
+    stderr = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT)
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -203,8 +206,9 @@ async def process(data_dir: Path, *flags: str, **environ: str) -> AsyncIterator[
         cwd=ROOT,
         env={**os.environ, **environ},
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=stderr,
     )
+    os.close(stderr)
     assert child.stdout is not None
     try:
         line = (await asyncio.wait_for(child.stdout.readline(), 15)).decode()

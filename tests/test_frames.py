@@ -86,6 +86,8 @@ def test_fragments_are_joined_and_a_ping_may_come_between() -> None:
         ("continuation of nothing", frame(0x80, b"x")),
         ("a new message within another", frame(0x01, b"a") + frame(0x81, b"b")),
         ("16 bits of length for 100 bytes", b"\x81\xfe\x00\x64" + b"\0" * 104),
+        ("16 bits of length for 125 bytes", b"\x81\xfe\x00\x7d" + b"\0" * 129),
+        ("64 bits of length for 65535 bytes", b"\x81\xff" + (65535).to_bytes(8, "big")),
         ("64 bits of length for 1000 bytes", b"\x81\xff" + (1000).to_bytes(8, "big") + b"\0" * 4),
         ("a length with its highest bit set", b"\x81\xff\xff" + b"\0" * 11),
     ],
@@ -116,6 +118,19 @@ def test_a_long_message_byte_by_byte_costs_no_more_than_its_length() -> None:
     """Work that grew with the square of the length would take minutes here."""
     text = "x" * 60_000
     assert parse(frame(0x81, text.encode()), step=1) == [text]
+
+
+def test_what_was_parsed_is_let_go_of() -> None:
+    """Even where every read ends in the middle of a frame."""
+    parser = FrameParser(LIMIT)
+    whole = frame(0x82, b"x" * 1000)
+    parser.feed(whole[:500])
+    assert parser.next() is None
+    for _ in range(100):
+        parser.feed(whole[500:] + whole[:500])
+        assert parser.next() == b"x" * 1000
+        assert parser.next() is None
+    assert len(parser._buffer) < 3000
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1011, 1014, 3000, 4999])
