@@ -30,7 +30,7 @@ async def serve(settings: Settings) -> None:
         url = await app.start()
         _calm_the_collector()
         print(
-            f"Latchkey serves {url} (sessions: {settings.store}, "
+            f"Latchkey serves {url} (sessions: {_shown(settings.store)}, "
             f"data: {settings.data_dir.resolve()}); Ctrl-C stops it",
             flush=True,
         )
@@ -52,6 +52,12 @@ def _calm_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+def _shown(store: str) -> str:
+    """Return where sessions are, without the password."""
+    scheme, separator, rest = store.partition("://")
+    return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
 
 
 def main() -> int:

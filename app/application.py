@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import tornado.web
@@ -40,6 +40,9 @@ from app.transport import SocketServer
 from app.transport.http_server import HttpServer
 from handlers.session import SessionData
 
+if TYPE_CHECKING:
+    from app.shared import Shared
+
 log = logging.getLogger("latchkey")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,9 +64,17 @@ class NotFoundHandler(BaseHandler[Any]):
 class Application(tornado.web.Application):
     """The web application with its services, from the first listening socket to the last close."""
 
-    def __init__(self, services: Services, routes: Sequence[Any], **options: Any) -> None:
+    def __init__(
+        self,
+        services: Services,
+        routes: Sequence[Any],
+        *,
+        shared: Shared | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(list(routes), services=services, **options)
         self.services = services
+        self._shared = shared
         self._server: HttpServer | None = None
 
     def find_handler(self, request: HTTPServerRequest, **options: Any) -> Any:
@@ -72,8 +83,13 @@ class Application(tornado.web.Application):
         return super().find_handler(request, **options)
 
     async def start(self) -> str:
-        """Listen and begin the periodic callback; return the URL. Raises OSError."""
+        """Listen and begin the periodic callback; return the URL.
+
+        Raises OSError, and StoreUnavailable where a store on a network cannot be used.
+        """
         settings = self.services.settings
+        if self._shared is not None:
+            await self._shared.start()
         try:
             sockets = bind_sockets(settings.port, settings.host)
         except OSError as error:
@@ -117,6 +133,8 @@ class Application(tornado.web.Application):
         try:
             await services.sessions.flush(now=True)
         finally:
+            if self._shared is not None:
+                self._shared.stop()
             await services.sessions.store.close()
             await services.accounts.close()
 
@@ -136,14 +154,15 @@ def make_app(
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     cookie = SessionCookie(settings, signing_keys(settings))
+    shared = _share(settings) if settings.shared else None
     sessions: Sessions[Any] = Sessions(
-        store or _open_store(settings),
+        store or (shared.store if shared else _open_store(settings)),
         data_type,
         idle_timeout=settings.session_idle_timeout,
         max_age=settings.session_max_age,
         clock=clock,
     )
-    server = SocketServer(settings)
+    server = SocketServer(settings, client_manager=shared.rooms if shared else None)
     connections = Connections(server, on_session_end=settings.on_session_end)
     services = Services(
         settings=settings,
@@ -157,6 +176,8 @@ def make_app(
         complaints=Complaints(logging.getLogger("latchkey.clients")),
     )
     sessions.on_end.append(connections.close_session)
+    if shared:
+        shared.join(services)
     routes: list[Any] = [
         (r"/socket\.io/?", HandshakeHandler, {"server": server}),
     ]
@@ -167,6 +188,7 @@ def make_app(
     return Application(
         services,
         routes,
+        shared=shared,
         socket_io_script=script,
         script_sources=script.sources,
         default_handler_class=NotFoundHandler,
@@ -178,6 +200,17 @@ def make_app(
         trusted_origins=settings.trusted_origins,
         log_function=_log_request,
     )
+
+
+def _share(settings: Settings) -> Shared:
+    try:
+        module = importlib.import_module("app.shared")
+    except ImportError as error:
+        raise ValueError(
+            f"--store redis needs the package {error.name}; run pip install 'latchkey[redis]'"
+        ) from None
+    shared: Shared = module.Shared(settings.store)
+    return shared
 
 
 def _open_store(settings: Settings) -> SessionStore:

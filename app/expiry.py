@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import logging
+import math
 from collections.abc import Awaitable
 from typing import Any
 
@@ -20,6 +22,7 @@ _RECONCILE_EVERY = 30.0  # seconds
 _BATCH = 500
 _PURGE_AT_ONCE = 200
 _MOST_IDLE = 1000  # deadlines of sessions without connections that may lie in the queue
+_OTHERS_FIRST = 3.0  # seconds after an outage in which nothing is over
 _PURGE_EVERY = 10.0  # seconds, so that an idle server leaves its disk alone
 
 
@@ -40,6 +43,7 @@ class Expiry:
         self._watched: set[str] = set()
         self._reconciled = self._purged = sessions.clock()
         self._store_is_down = False
+        self._held_until = 0.0  # of the loop's clock
         self._callback = PeriodicCallback(self._run, interval * 1000)
 
     def start(self) -> None:
@@ -55,6 +59,22 @@ class Expiry:
         if session_id not in self._watched:
             self._watched.add(session_id)
             heapq.heappush(self._queue, (deadline, session_id))
+
+    async def resume(self) -> None:
+        """After an outage: write what clients did meanwhile, and look for ends that were missed.
+
+        What is over by what the store knows has to wait a little: other processes may have
+        something to write first.
+        """
+        self._held_until = asyncio.get_running_loop().time() + _OTHERS_FIRST
+        self._reconciled = -math.inf
+        with contextlib.suppress(StoreError):
+            await self._sessions.flush(now=True)
+        await self._run()
+
+    @property
+    def _held(self) -> bool:
+        return asyncio.get_running_loop().time() < self._held_until
 
     async def _run(self) -> None:
         """Do one round; a store that cannot be reached closes nobody."""
@@ -74,12 +94,13 @@ class Expiry:
         await self._sessions.flush()
         now = self._sessions.clock()
         self._drop_idle()
-        await self._end_due(now)
+        if not self._held:
+            await self._end_due(now)
         # a clock may also be set back
         if not 0 <= now - self._reconciled < _RECONCILE_EVERY:
             await self.reconcile()
             self._reconciled = now
-        if not 0 <= now - self._purged < _PURGE_EVERY:
+        if not self._held and not 0 <= now - self._purged < _PURGE_EVERY:
             gone = await self._sessions.purge(_PURGE_AT_ONCE)
             if len(gone) < _PURGE_AT_ONCE:
                 self._purged = now
@@ -120,7 +141,7 @@ class Expiry:
                 record = records.get(session_id)
                 if record is None:
                     ends.append(self._sessions.announce_gone(session_id))
-                elif (reason := self._sessions.over(record)) is not None:
+                elif (reason := self._sessions.over(record)) is not None and not self._held:
                     ends.append(self._sessions.end(session_id, reason))
                 else:
                     self.watch(session_id, self._sessions.deadline(record))

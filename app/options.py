@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 Network = IPv4Network | IPv6Network
+REDIS = re.compile(r"(redis|rediss|redis\+sentinel)://\S+\Z")
 
 
 class SettingsError(ValueError):
@@ -125,9 +126,12 @@ def cookie_domain(value: str) -> str:
 
 
 def store(value: str) -> str:
-    if value in ("sqlite", "memory"):
+    if value in ("sqlite", "memory") or REDIS.match(value):
         return value
-    raise SettingsError("must be sqlite or memory")
+    raise SettingsError(
+        "must be sqlite, memory, redis://host:port/db, rediss://… (TLS) or "
+        "redis+sentinel://host:port,host:port/service/db"
+    )
 
 
 def database(value: str) -> str:

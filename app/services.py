@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from app.expiry import Expiry
     from app.handshake import HandshakeHandler
     from app.limits import Limits
+    from app.presence import SharedPresence
     from app.sessions import Sessions
     from app.transport import SocketServer
 
@@ -37,8 +38,12 @@ class Services:
     before_handshake: list[Callable[[HandshakeHandler], Awaitable[None] | None]] = field(
         default_factory=list
     )
+    presence: Connections | SharedPresence = field(init=False)
     stopping: bool = False
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.presence = self.connections
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run this beside the request that asked for it, and keep it from being collected."""

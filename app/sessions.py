@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import math
 import secrets
@@ -12,7 +14,7 @@ from typing import Generic
 from app.codec import Codec, D, InvalidData
 from app.edit import SessionEnded, refuse_nested
 from app.session import Reason, Session
-from app.stores import Lease, Record, SessionStore
+from app.stores import Lease, Record, SessionStore, StoreError
 
 log = logging.getLogger("latchkey.sessions")
 
@@ -45,6 +47,9 @@ class Sessions(Generic[D]):
         self._idle_timeout = idle_timeout or math.inf
         # written at most this often, yet always before the old deadline
         self.coalescing = min(_LONGEST_COALESCING, idle_timeout / 10 or _LONGEST_COALESCING)
+        self._shared = hasattr(store, "peek")  # by other processes, which write to it too
+        self._peek: Callable[[str], Awaitable[Record | None]] = getattr(store, "peek", store.load)
+        self._hurry: asyncio.Task[None] | None = None
         self._touched: dict[str, tuple[float, float]] = {}  # id -> seen, created
         self._replaced: set[str] = set()  # ids whose end is about to be announced
         self._flushed = 0.0
@@ -80,12 +85,10 @@ class Sessions(Generic[D]):
 
     async def active(self, session_id: str) -> None:
         """Note that the client of this session did something; raises SessionEnded."""
-        record = await self.store.load(session_id)
+        record = await self._peek(session_id)
+        if record is None or self.over(record) is not None:
+            record = await self._living(session_id)
         if record is None:
-            raise SessionEnded(session_id)
-        reason = self.over(record)
-        if reason is not None:
-            await self.end(session_id, reason)
             raise SessionEnded(session_id)
         self._touch(record)
 
@@ -177,6 +180,9 @@ class Sessions(Generic[D]):
                 await self._remove(old.id)
             except BaseException:
                 self._replaced.discard(old.id)
+                with contextlib.suppress(StoreError):
+                    # nobody will ever have its cookie
+                    await self.store.destroy(record.id)
                 raise
         finally:
             await lease.release()
@@ -188,7 +194,21 @@ class Sessions(Generic[D]):
             self._touch(session.record)
 
     def _touch(self, record: Record) -> None:
-        self._touched[record.id] = (self.clock(), record.created)
+        now = self.clock()
+        self._touched[record.id] = (now, record.created)
+        if self._shared:
+            deadline = self._deadline(record.created, now)
+            if record.expires < min(deadline, now + self._idle_timeout / 5):
+                # before another process, which cannot know of this, ends the session
+                self._hurry = self._hurry or asyncio.create_task(self._flush_now())
+
+    async def _flush_now(self) -> None:
+        try:
+            await self.flush(now=True)
+        except StoreError:
+            log.debug("the store is away; what was touched is kept until it answers")
+        finally:
+            self._hurry = None
 
     async def flush(self, *, now: bool = False) -> None:
         """Write the touches that have gathered, when that is due or `now` is set."""

@@ -51,7 +51,12 @@ class Settings:
     process_number: int = _option(
         read.integer(0, 9999), "0", "number of this process, carried by its Engine.IO ids"
     )
-    store: str = _option(read.store, "sqlite", "where sessions live: sqlite or memory", secret=True)
+    store: str = _option(
+        read.store,
+        "sqlite",
+        "where sessions live: sqlite, memory, redis://…, rediss://… or redis+sentinel://…",
+        secret=True,
+    )
     database: str = _option(read.database, "sqlite", "where accounts live: sqlite", secret=True)
     secret_keys: tuple[str, ...] = _option(
         read.secret_keys,
@@ -133,6 +138,16 @@ class Settings:
                 "--cookie-partitioned yes needs --cookie-secure yes or auto: "
                 "browsers drop such a cookie unless it is Secure"
             )
+        if self.shared and not self.secret_keys:
+            raise SettingsError(
+                "--store redis needs --secret-keys, the same in every process: "
+                "a cookie that one process signed must be good for all"
+            )
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes use the same sessions."""
+        return self.store not in ("sqlite", "memory")
 
 
 def _flag(name: str) -> str:

@@ -48,7 +48,7 @@ class Site:
 async def serve(
     tmp_path: Path,
     *,
-    store: SessionStore | None = None,
+    store: SessionStore | str | None = None,
     clock: Any = None,
     modules: tuple[str, ...] | None = None,
     data_type: type[msgspec.Struct] | None = None,
@@ -56,7 +56,7 @@ async def serve(
 ) -> AsyncIterator[Site]:
     """Serve an application with these settings; the store is a MemoryStore unless given.
 
-    `store="sqlite"` among the settings uses what the settings say.
+    A store that is a text is a setting, such as "sqlite".
     """
     options: dict[str, Any] = {}
     if clock is not None:
@@ -65,11 +65,11 @@ async def serve(
         options["modules"] = modules
     if data_type is not None:
         options["data_type"] = data_type
-    app = make_app(
-        Settings(port=0, data_dir=tmp_path / "data", **settings),
-        store=store if store is not None else MemoryStore(),
-        **options,
-    )
+    if isinstance(store, str):
+        settings["store"] = store
+    else:
+        options["store"] = store if store is not None else MemoryStore()
+    app = make_app(Settings(port=0, data_dir=tmp_path / "data", **settings), **options)
     url = await app.start()
     try:
         yield Site(app, url)

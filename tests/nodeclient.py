@@ -19,7 +19,7 @@ _FOLDER = Path(__file__).resolve().parent / "node"
 _LONGEST_LINE = 8_000_000  # bytes; a 2 MB message may come back
 
 
-def _cannot(sentence: str) -> NoReturn:
+def cannot(sentence: str) -> NoReturn:
     """Skip by name; in CI a missing tool is a failure."""
     if os.environ.get("CI") == "true":
         pytest.fail(sentence)
@@ -31,7 +31,7 @@ def install() -> str:
     """Install the pinned client unless it is there; return the path of node."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        _cannot("the official Socket.IO client needs node and npm: apt-get install nodejs npm")
+        cannot("the official Socket.IO client needs node and npm: apt-get install nodejs npm")
     wanted = json.loads((_FOLDER / "package.json").read_text())["dependencies"]["socket.io-client"]
     have = _FOLDER / "node_modules" / "socket.io-client" / "package.json"
     if have.exists() and json.loads(have.read_text())["version"] == wanted:
@@ -45,7 +45,7 @@ def install() -> str:
         check=False,
     )
     if done.returncode:
-        _cannot(f"npm could not install socket.io-client {wanted}: {done.stderr.strip()[-500:]}")
+        cannot(f"npm could not install socket.io-client {wanted}: {done.stderr.strip()[-500:]}")
     return node
 
 

@@ -10,7 +10,10 @@ import pytest
 
 from app.stores import Record, SessionStore
 from app.stores.memory import MemoryStore
+from app.stores.redis import RedisStore
+from app.stores.redis_link import Link
 from app.stores.sqlite import SqliteStore
+from tests.redis_server import empty_redis
 from tests.suspending import SuspendingStore
 
 # one line per store; a test that takes `kind` runs once for each
@@ -19,6 +22,8 @@ STORES: dict[str, Callable[[Path], SessionStore]] = {
     "sqlite": lambda folder: SqliteStore(folder / "sessions.sqlite3"),
     "suspending memory": lambda folder: SuspendingStore(MemoryStore()),
     "suspending sqlite": lambda folder: SuspendingStore(SqliteStore(folder / "sessions.sqlite3")),
+    "redis": lambda folder: RedisStore(Link(empty_redis())),
+    "suspending redis": lambda folder: SuspendingStore(RedisStore(Link(empty_redis()))),
 }
 every_store = pytest.mark.parametrize("kind", STORES)
 

@@ -21,9 +21,11 @@ LAYERS = (
     ("app.session",),
     ("app.sessions",),
     ("app.services", "app.connections"),
-    ("app.lookup", "app.expiry"),
+    ("app.lookup", "app.expiry", "app.presence", "app.redis_rooms"),
+    ("app.ends",),
     ("app.base_handler", "app.base_namespace", "app.handshake"),
     ("handlers",),
+    ("app.shared",),
     ("app.application",),
     ("app.__main__",),
 )

@@ -35,7 +35,10 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached or written; nothing was changed, and trying again may help."""
+    """The store cannot be reached or written, and trying again may help.
+
+    Nothing was changed, unless it is a store on a network that went away in the middle of it.
+    """
 
 
 class StoreBusy(StoreError):
@@ -72,7 +75,11 @@ class Lease(Protocol):
 
 
 class SessionStore(Protocol):
-    """Where sessions live. Every method may raise StoreUnavailable."""
+    """Where sessions live. Every method may raise StoreUnavailable.
+
+    A store that has to ask another machine may also have `peek`, a `load` that answers from what
+    it knows: all but the ends that it hears of a moment later.
+    """
 
     async def load(self, session_id: str) -> Record | None:
         """Read one record without a lock."""
@@ -84,7 +91,10 @@ class SessionStore(Protocol):
         """Add a new record; return when it is as durable as the store makes it."""
 
     async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
-        """Set (seen, expires) of many records in one go; missing ones are passed over."""
+        """Set (seen, expires) of many records in one go; missing ones are passed over.
+
+        Where other processes write too, a record keeps its `seen` if that is later.
+        """
 
     async def destroy(self, session_id: str) -> Record | None:
         """Remove one record, whoever holds its lock, and return it; None where there was none."""

@@ -1,0 +1,64 @@
+"""Ends of sessions, told from one process to all others."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+
+from app.expiry import Expiry
+from app.session import Reason
+from app.sessions import Sessions
+from app.stores import Record
+from app.stores.redis_link import Link
+from app.stores.redis_wire import pack
+
+_CHANNEL = "latchkey:ended"
+_Told = tuple[str, str, Reason]  # the process that tells, the session's id, why it ended
+
+
+class Ends:
+    """Tells other processes what ended in this one, and announces here what ended in others.
+
+    Nothing depends on it: an end that is not heard, because its process died or the Redis was
+    away, is found by `Expiry.reconcile`, which also runs as soon as the Redis is back.
+    """
+
+    def __init__(self, link: Link, sessions: Sessions[Any], expiry: Expiry) -> None:
+        self._link = link
+        self._sessions = sessions
+        self._expiry = expiry
+        self._me = secrets.token_hex(8)
+        self._missed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        sessions.on_end.append(self._tell)
+        link.listen(_CHANNEL, self._hear)
+        link.on_down.append(self._down)
+        link.on_up.append(self._up)
+
+    async def _tell(self, session_id: str, reason: Reason, record: Record | None) -> None:
+        # without a record it is an end that another process brought about, and has told
+        if record is not None:
+            message = msgspec.json.encode((self._me, session_id, reason))
+            self._link.send(pack(("PUBLISH", _CHANNEL, message)))
+
+    def _hear(self, channel: bytes, message: bytes) -> None:
+        process, session_id, reason = msgspec.json.decode(message, type=_Told)
+        if process != self._me:
+            self._begin(self._sessions.announce(session_id, reason, None))
+
+    def _down(self) -> None:
+        self._missed = True
+
+    def _up(self) -> None:
+        if self._missed:
+            self._missed = False
+            self._begin(self._expiry.resume())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,143 @@
+"""Emits to sockets of every process, through Redis, as python-socketio's own manager sends them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import socketio
+from socketio.async_pubsub_manager import AsyncPubSubManager
+
+from app.stores.redis_link import Link
+from app.stores.redis_wire import pack
+from app.transport import Rooms
+
+log = logging.getLogger("latchkey.rooms")
+
+_CHANNEL = "socketio"
+_ACK_LIFE = 60.0  # seconds that a client of another process has to acknowledge
+
+
+class RedisRooms(AsyncPubSubManager, Rooms):
+    """`Rooms` whose emits, joins and disconnects reach the clients of other processes too.
+
+    Channel and messages are those of `socketio.AsyncRedisManager`, so another program that has
+    one, `write_only`, can emit to these sockets. What differs is what an outage does: an emit
+    never waits and never fails; sockets of this process get it, those of others miss it.
+
+    A process that is the only one publishes nothing. Whoever joins says so before he serves.
+    """
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(channel=_CHANNEL)
+        self._link = link
+        self._me = self.host_id.encode()
+        self._alone = False
+        self._joined = 0  # how often somebody did
+        self._held: set[asyncio.Future[None]] = set()
+        self._acts: dict[str, Callable[[Any], Any]] = {
+            "emit": self._handle_emit,
+            "callback": self._handle_callback,
+            "disconnect": self._handle_disconnect,
+            "enter_room": self._handle_enter_room,
+            "leave_room": self._handle_leave_room,
+            "close_room": self._handle_close_room,
+            "join": self._handle_join,
+        }
+        link.listen(_CHANNEL, self._hear)
+        link.on_up.append(self._join)
+
+    async def count_others(self) -> None:
+        """Find out whether somebody else listens; raises StoreUnavailable."""
+        joined = self._joined
+        _, listeners = await self._link.run(pack(("PUBSUB", "NUMSUB", _CHANNEL)))
+        self._alone = listeners <= 1 and joined == self._joined
+
+    def _join(self) -> None:
+        self._joined += 1
+        self._alone = False
+        self._link.send(pack(("PUBLISH", _CHANNEL, b'{"method":"join"}')))
+
+    async def _handle_join(self, told: dict[str, Any]) -> None:
+        self._joined += 1
+        self._alone = False
+
+    def initialize(self) -> None:
+        """Do nothing: the link listens already, without the stock one's task."""
+
+    async def emit(
+        self,
+        event: str,
+        data: Any,
+        namespace: str | None = None,
+        room: Any = None,
+        skip_sid: str | list[str] | None = None,
+        callback: Callable[..., Any] | None = None,
+        to: Any = None,
+        **options: Any,
+    ) -> None:
+        """Send an event to a client, a room or all, wherever they are; it never waits."""
+        namespace, room = namespace or "/", to or room
+        here = options.get("ignore_queue") or self.is_sid_room(namespace, room)
+        values = list(data) if isinstance(data, tuple) else [data]
+        if not here and (callback is not None or socketio.packet.Packet.data_is_binary(values)):
+            await super().emit(event, data, namespace, room, skip_sid, callback)
+            return
+        await Rooms.emit(self, event, data, namespace, room, skip_sid, callback)
+        if not here and not self._alone:
+            await self._publish(
+                {
+                    "method": "emit",
+                    "event": event,
+                    "data": values,
+                    "binary": False,
+                    "namespace": namespace,
+                    "room": room,
+                    "skip_sid": skip_sid,
+                    "callback": None,
+                    "host_id": self.host_id,
+                }
+            )
+
+    async def _publish(self, data: dict[str, Any]) -> None:
+        self._link.send(pack(("PUBLISH", self.channel, msgspec.json.encode(data))))
+
+    def _hear(self, channel: bytes, message: bytes) -> None:
+        if message.startswith(b'{"method":"emit"') and self._me in message:
+            return  # one's own, which is most of what a process hears
+        try:
+            told = msgspec.json.decode(message)
+            method, act = told["method"], self._acts[told["method"]]
+        except (msgspec.DecodeError, KeyError, TypeError):
+            log.warning("what was published on %s is no message of Socket.IO", _CHANNEL)
+            return
+        if method == "callback" or told.get("host_id") != self.host_id:
+            # at once, so that emits stay in their order
+            task = self.server.eio.tasks.start(self._act(act, told))
+            if task is not None:
+                self._held.add(task)
+                task.add_done_callback(self._held.discard)
+
+    async def _act(self, act: Callable[[Any], Any], told: dict[str, Any]) -> None:
+        try:
+            await act(told)
+        except Exception:
+            log.exception("a message of another process (%s) failed", told["method"])
+
+    # Acks of clients of other processes, who leave without this one hearing of it
+
+    def _generate_ack_id(self, sid: str, callback: Callable[..., Any]) -> int:
+        id = super()._generate_ack_id(sid, callback)
+        if sid not in self.clients:
+            asyncio.get_running_loop().call_later(_ACK_LIFE, self._drop_callback, sid, id)
+        return int(id)
+
+    def _drop_callback(self, sid: str, id: int) -> None:
+        waiting = self.callbacks.get(sid)
+        if waiting is not None:
+            waiting.pop(id, None)
+            if not waiting and sid not in self.clients:
+                del self.callbacks[sid]

@@ -1,0 +1,55 @@
+"""What the processes of one site have in common: the parts that hang on one Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from app.ends import Ends
+from app.presence import SharedPresence
+from app.redis_rooms import RedisRooms
+from app.services import Services
+from app.stores import StoreError
+from app.stores.redis import RedisStore
+from app.stores.redis_link import Link
+
+_LOOK_EVERY = 1.0  # seconds
+
+
+class Shared:
+    """The link to the Redis, and the store, rooms, ends and presence that use it."""
+
+    def __init__(self, url: str) -> None:
+        """Raises NoRedis, a ValueError, for a URL that cannot be used."""
+        self._link = Link(url)
+        self.store = RedisStore(self._link)
+        self.rooms = RedisRooms(self._link)
+        self._presence: SharedPresence | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def join(self, services: Services) -> None:
+        """Add to an application what it hears from, and tells, its other processes."""
+        self._ends = Ends(self._link, services.sessions, services.expiry)
+        self._presence = SharedPresence(self._link, services.connections)
+        services.presence = self._presence
+
+    async def start(self) -> None:
+        """Connect; raises StoreUnavailable with what is wrong."""
+        await self._link.open()
+        if self._presence is not None:
+            self._presence.start()
+        self._task = asyncio.get_running_loop().create_task(self._look_around())
+
+    async def _look_around(self) -> None:
+        """Notice when this process has become the only one."""
+        while True:
+            with contextlib.suppress(StoreError):
+                await self.rooms.count_others()
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def stop(self) -> None:
+        """Tell that the connections of this process are gone; the store closes the link."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._presence is not None:
+            self._presence.stop()

@@ -1,0 +1,105 @@
+"""Where a Redis is, how its URL is read, and how a connection to it is opened.
+
+The URL, TLS and Sentinel are redis-py's business; what is said on the connection is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from app.stores.base import StoreUnavailable
+
+_SENTINEL = "redis+sentinel"
+_PATIENCE = 0.5  # seconds that one Sentinel has to answer, before the next one is asked
+
+
+class NoRedis(ValueError):
+    """The URL names no Redis; the text says what to write instead."""
+
+
+class Address:
+    """One Redis, named by `redis://`, `rediss://` or `redis+sentinel://`."""
+
+    def __init__(self, url: str) -> None:
+        """Raises NoRedis for a URL that names none."""
+        self._sentinels: Any = None
+        self._service = ""
+        parts = urlsplit(url)
+        #: what may be shown: without user and password
+        self.shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        if parts.scheme == _SENTINEL:
+            url = self._read_sentinel(parts.netloc, parts.path, parts.query)
+        self._options = self._read(url)
+        self.username: str = self._options.get("username") or "default"
+        self.password: str | None = self._options.get("password")
+        self.database = int(self._options.get("db") or 0)
+        self._tls = self._make_tls()
+
+    def _read_sentinel(self, hosts: str, path: str, query: str) -> str:
+        """Prepare to ask the Sentinels; return a URL with all but the master's address."""
+        login, at, hosts = hosts.rpartition("@")
+        service, _, database = path.strip("/").partition("/")
+        addresses = [
+            re.fullmatch(r"(\[[^]]+\]|[^:]+)(?::(\d+))?", host) for host in hosts.split(",")
+        ]
+        if not service or not all(addresses) or not re.fullmatch(r"\d*", database):
+            raise NoRedis(
+                "--store: write redis+sentinel://[user:password@]host:port,host:port/service[/db]"
+            )
+        self._service = unquote(service)
+        make: Any = Sentinel  # which has no types
+        retry = Retry(NoBackoff(), 0)
+        self._sentinels = make(
+            [(found[1].strip("[]"), int(found[2] or 26379)) for found in addresses if found],
+            sentinel_kwargs={
+                "socket_timeout": _PATIENCE,
+                "socket_connect_timeout": _PATIENCE,
+                "retry": retry,
+            },
+        )
+        return f"redis://{login}{at}sentinel/{database}" + (f"?{query}" if query else "")
+
+    def _read(self, url: str) -> dict[str, Any]:
+        try:
+            return dict(parse_url(url))
+        except ValueError as error:
+            raise NoRedis(f"--store: {error}") from None
+
+    def _make_tls(self) -> Any:
+        """Return the TLS context that the URL asks for, or None."""
+        if self._options.get("connection_class") is not SSLConnection:
+            return None
+        options = {name: value for name, value in self._options.items() if name.startswith("ssl_")}
+        connection: Any = SSLConnection(**options)
+        return connection.ssl_context.get()
+
+    async def connect(self, wire: asyncio.Protocol) -> None:
+        """Open a connection to the master; raises StoreUnavailable or OSError."""
+        host, port = self._options.get("host") or "localhost", self._options.get("port") or 6379
+        if self._sentinels is not None:
+            host, port = await self._master()
+        await asyncio.get_running_loop().create_connection(lambda: wire, host, port, ssl=self._tls)
+
+    async def _master(self) -> tuple[str, int]:
+        try:
+            host, port = await self._sentinels.discover_master(self._service)
+        except RedisError as error:
+            raise StoreUnavailable(
+                f"no Sentinel names a master of {self._service}: {error}"
+            ) from None
+        return str(host), int(port)
+
+    async def close(self) -> None:
+        """Let go of the connections to the Sentinels."""
+        if self._sentinels is not None:
+            for sentinel in self._sentinels.sentinels:
+                await sentinel.aclose()

@@ -1,0 +1,308 @@
+"""A lasting link to one Redis, over connections that come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from app.stores import redis_scripts as scripts
+from app.stores.base import StoreUnavailable
+from app.stores.redis_address import Address
+from app.stores.redis_wire import ReplyError, Wire, pack
+
+log = logging.getLogger("latchkey.redis")
+
+_SLOWEST_REPLY = 1.0  # seconds; with the next two a request is answered within two
+_GRACE = 0.5  # seconds that commands wait for a connection that has just been lost
+_CHECK_EVERY = 0.2  # seconds
+_SECOND_LOOK = 0.05  # seconds
+_SLOWEST_CONNECT = 2.0  # seconds, of which nobody waits more than the grace
+_LONGEST_PAUSE = 1.0  # seconds between two attempts
+_OLDEST = (6, 2)
+
+
+class Link:
+    """Commands to a Redis and what it publishes, on one connection that is made again when lost.
+
+    A command fails with StoreUnavailable within two seconds, whatever the Redis does; whether
+    one that was sent took effect is then unknown. It is never sent a second time.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Raises NoRedis. It connects with the first command, or with `open`."""
+        self._address = Address(url)
+        self.shown = self._address.shown
+        #: called when a connection is ready; what it sends goes before everybody else's commands
+        self.on_up: list[Callable[[], None]] = []
+        #: called when the connection is lost; what was published from then on is not heard
+        self.on_down: list[Callable[[], None]] = []
+        self._listeners: dict[bytes, Callable[[bytes, bytes], None]] = {}
+        self._wire: Wire | None = None
+        self._lost: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._early: list[tuple[bytes, asyncio.Future[Any]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._give_up: asyncio.TimerHandle | None = None
+        self._patient = True  # whether commands may wait for a connection
+        self._why = "it was not asked yet"
+        self._hopeless = False  # whether somebody has to do something
+        self._suspect: Wire | None = None  # on which replies do not come in time
+        self._closed = False
+
+    @property
+    def up(self) -> bool:
+        """Whether there is a connection, and so what is published is heard."""
+        return self._wire is not None
+
+    # -- commands --
+
+    async def run(self, command: bytes) -> Any:
+        """Send one packed command and return its reply; raises StoreUnavailable."""
+        try:
+            return await self.call(command)
+        except ReplyError as error:
+            raise self._refused(error) from None
+        except ConnectionError:
+            raise self._silent() from None
+
+    async def run_script(self, script: scripts.Script, command: bytes) -> Any:
+        """Run a script by a command that `script` packed; raises StoreUnavailable."""
+        try:
+            return await self.call(command)
+        except ReplyError as error:
+            if error.code != "NOSCRIPT":
+                raise self._refused(error) from None
+        except ConnectionError:
+            raise self._silent() from None
+        # somebody made it forget its scripts
+        self.send(script.load())
+        return await self.run(command)
+
+    def call(self, command: bytes) -> asyncio.Future[Any]:
+        """Send one packed command; fails with ReplyError or ConnectionError."""
+        if self._wire is not None:
+            return self._wire.call(command)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._closed or not self._patient:
+            future.set_exception(ConnectionError("there is no connection"))
+        else:
+            self._early.append((command, future))
+            self._begin()
+        return future
+
+    def send(self, command: bytes) -> bool:
+        """Send one packed command and ask for no reply; return whether it was sent."""
+        if self._wire is None:
+            return False
+        self._wire.send(command)
+        return True
+
+    def listen(self, channel: str, listener: Callable[[bytes, bytes], None]) -> None:
+        """Call `listener(channel, message)` with all that is published there from now on."""
+        self._listeners[channel.encode()] = listener
+        if self._wire is not None:
+            self._wire.write(pack(("SUBSCRIBE", channel)))
+
+    def _refused(self, error: ReplyError) -> StoreUnavailable:
+        if error.code in ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH") and self._wire is not None:
+            # no longer the one to write to; where there are Sentinels they know a better one
+            self._wire.abort()
+        remedy = {
+            "OOM": "; give it more memory (maxmemory)",
+            "NOPERM": "; let its user run scripts, publish, and write keys latchkey:*",
+            "MISCONF": "; see to its disk",
+        }.get(error.code, "")
+        return StoreUnavailable(f"{self.shown} refused: {error}{remedy}")
+
+    def _silent(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{self.shown} does not answer ({self._why}); sessions are kept, try again"
+        )
+
+    # -- the connection --
+
+    async def open(self) -> None:
+        """Connect for the first time; raises StoreUnavailable with what is wrong."""
+        self._begin()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _SLOWEST_CONNECT + 1
+        while self._wire is None:
+            if self._hopeless or loop.time() > end:
+                raise StoreUnavailable(
+                    f"{self.shown} cannot be used ({self._why}); start it, or correct --store"
+                )
+            await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        """Send what was asked and disconnect, for good."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._wire is not None:
+            with contextlib.suppress(Exception):
+                # the last commands are answered by then
+                await asyncio.wait_for(self._wire.call(pack(("PING",))), _GRACE)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._wire is not None:
+            self._wire.abort()
+        self._fail_early()
+        await self._address.close()
+
+    def _begin(self) -> None:
+        if self._task is None and not self._closed:
+            loop = asyncio.get_running_loop()
+            self._wait_no_longer_than(_SLOWEST_CONNECT)
+            self._task = loop.create_task(self._stay_connected())
+
+    async def _stay_connected(self) -> None:
+        pause = 0.02
+        while True:
+            try:
+                async with asyncio.timeout(_SLOWEST_CONNECT):
+                    await self._connect()
+            except Exception as error:
+                self._hopeless = isinstance(error, ReplyError | StoreUnavailable)
+                self._complain(self._explained(error))
+                await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                continue
+            pause = 0.02
+            assert self._lost is not None
+            await self._lost
+
+    def _complain(self, why: str) -> None:
+        if why != self._why:
+            log.warning("%s cannot be used: %s", self.shown, why)
+        self._why = why
+
+    def _explained(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError):
+            return "it did not answer in time"
+        return str(error) or type(error).__name__
+
+    async def _connect(self) -> None:
+        lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        wire = Wire(pushed=self._pushed, lost=lambda wire: self._went(wire, lost))
+        try:
+            await self._address.connect(wire)
+            await self._greet(wire)
+        except BaseException:
+            wire.abort()
+            raise
+        self._lost, self._wire = lost, wire
+        if self._why:
+            log.info("connected to %s", self.shown)
+        self._why, self._patient = "", True
+        if self._give_up is not None:
+            self._give_up.cancel()
+        for listener in self.on_up:
+            listener()
+        early, self._early = self._early, []
+        for command, future in early:
+            if not future.done():
+                wire.send(command, future)
+        self._watch()
+
+    async def _greet(self, wire: Wire) -> None:
+        """Say who we are, see whom we have, and teach it our scripts."""
+        address = self._address
+        login = ("AUTH", address.username, address.password) if address.password else ()
+        hello = wire.call(pack(("HELLO", "3", *login, "SETNAME", "latchkey")))
+        select = wire.call(pack(("SELECT", address.database)))
+        info = wire.call(pack(("INFO",)))
+        taught = [wire.call(script.load()) for script in scripts.ALL]
+        results = await asyncio.gather(hello, select, info, *taught, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        self._check(_facts(info.result()))
+        if self._listeners:
+            wire.write(pack(("SUBSCRIBE", *self._listeners)))
+            await wire.call(pack(("PING",)))
+
+    def _check(self, facts: dict[str, str]) -> None:
+        """Raise StoreUnavailable for a Redis that cannot keep sessions."""
+        version = facts.get("redis_version", "0.0")
+        if tuple(map(int, version.split(".")[:2])) < _OLDEST:
+            raise StoreUnavailable(f"it is Redis {version}; 6.2 or later, or Valkey, is needed")
+        if facts.get("cluster_enabled") == "1":
+            raise StoreUnavailable(
+                "it is a Redis Cluster, which spreads the keys; use one Redis, with Sentinels"
+            )
+        if facts.get("loading") == "1":
+            raise StoreUnavailable("it is loading its data")
+        if facts.get("role") == "slave":
+            raise StoreUnavailable("it is a replica, which takes no writes; name its master")
+        policy = facts.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction" and facts.get("maxmemory") != "0":
+            log.warning(
+                "%s forgets sessions when its memory is full (maxmemory-policy %s); "
+                "set it to noeviction",
+                self.shown,
+                policy,
+            )
+
+    def _went(self, wire: Wire, lost: asyncio.Future[None]) -> None:
+        if self._wire is wire:
+            self._wire = None
+            if not self._closed:
+                self._complain(self._why or "the connection was lost")
+                self._wait_no_longer_than(_GRACE)
+            for listener in self.on_down:
+                listener()
+        if not lost.done():
+            lost.set_result(None)
+
+    def _wait_no_longer_than(self, seconds: float) -> None:
+        self._patient = True
+        self._give_up = asyncio.get_running_loop().call_later(seconds, self._fail_early)
+
+    def _fail_early(self) -> None:
+        """Let nobody wait for the connection any longer."""
+        self._patient = False
+        early, self._early = self._early, []
+        for _, future in early:
+            if not future.done():
+                future.set_exception(ConnectionError("there is no connection"))
+
+    def _watch(self) -> None:
+        """Look whether replies come in time; give a connection up on which they do not."""
+        wire = self._wire
+        if wire is None:
+            return
+        if wire.longest_wait() < _SLOWEST_REPLY - _CHECK_EVERY:
+            self._suspect = None
+        elif self._suspect is not wire:
+            # it may have been this process that stood still; then the replies are read now
+            self._suspect = wire
+            asyncio.get_running_loop().call_later(_SECOND_LOOK, self._watch)
+            return
+        else:
+            self._why = f"no reply for {_SLOWEST_REPLY:g} s"
+            log.warning("%s: %s; the connection is given up", self.shown, self._why)
+            wire.abort()
+            return
+        asyncio.get_running_loop().call_later(_CHECK_EVERY, self._watch)
+
+    def _pushed(self, message: Sequence[Any]) -> None:
+        if message[0] != b"message":
+            return
+        listener = self._listeners.get(message[1])
+        if listener is None:
+            return
+        try:
+            listener(message[1], message[2])
+        except Exception:
+            log.exception("what was published could not be acted upon")
+
+
+def _facts(info: bytes) -> dict[str, str]:
+    """Read what INFO says."""
+    lines = info.decode("utf-8", "replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)

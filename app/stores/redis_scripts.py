@@ -1,0 +1,209 @@
+"""What Redis does in one step, in Lua. Every key of a session begins with `latchkey:{ID}`.
+
+    latchkey:{ID}         hash: version, data, seen, expires, user, made; Redis forgets it itself
+    latchkey:{ID}:lock    the lease: who edits, for how long
+    latchkey:{ID}:turn    who has been waiting for the lock, so that he is next
+    latchkey:expiry       sorted set: ids by when they are over
+    latchkey:processes    set: the names of the processes
+    latchkey:process:NAME hash: ids of sessions and the transports of their connections there
+    latchkey:user:NAME    sorted set: the ids of a user by when they were seen
+
+The scripts find keys by themselves, which a single Redis allows and a Cluster does not. Those
+that may run out of memory write what needs memory first, so that they do all or nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from app.stores.redis_wire import Word, pack
+
+PREFIX = "latchkey:"
+PROCESSES = PREFIX + "processes"
+PROCESS = PREFIX + "process:"
+FIELDS = ("version", "data", "seen", "expires", "user", "made")
+
+_READ = "redis.call('hmget', key, " + ", ".join(f"'{field}'" for field in FIELDS) + ")"
+_NEXT = """
+local function unlock(key, token)
+  if redis.call('get', key .. ':lock') ~= token then return end
+  redis.call('del', key .. ':lock')
+  local turn = redis.call('get', key .. ':turn')
+  if turn then redis.call('publish', 'latchkey:turn:' .. string.sub(turn, 1, 16), turn) end
+end
+"""
+_REMOVE = """
+local function remove(id, key, record)
+  redis.call('del', key)
+  redis.call('zrem', 'latchkey:expiry', id)
+  if record[5] then redis.call('zrem', 'latchkey:user:' .. record[5], id) end
+  redis.call('publish', 'latchkey:gone', id)
+end
+"""
+# how long Redis keeps a record and the index that it is in; '' is for ever
+_KEEP = """
+local function keep(id, key, user, seen, expires, left)
+  if left == '' then
+    redis.call('zrem', 'latchkey:expiry', id)
+  else
+    redis.call('zadd', 'latchkey:expiry', expires, id)
+  end
+  if user then
+    local index = 'latchkey:user:' .. user
+    local old = redis.call('pttl', index)
+    redis.call('zadd', index, seen, id)
+    if left == '' then
+      redis.call('persist', index)
+    elseif old == -2 or (old >= 0 and old < tonumber(left)) then
+      redis.call('pexpire', index, left)
+    end
+  end
+  if left == '' then redis.call('persist', key) else redis.call('pexpire', key, left) end
+end
+"""
+
+
+class Script:
+    """A script, called by its hash."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source.encode()
+        self._sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
+
+    def call(self, *words: Word) -> bytes:
+        """Return the packed command that runs it with these ARGV."""
+        return pack((b"EVALSHA", self._sha, b"0", *words))
+
+    def call_on(self, key: bytes, *words: Word) -> bytes:
+        """Return the packed command that runs it with this one key and these ARGV."""
+        return pack((b"EVALSHA", self._sha, b"1", key, *words))
+
+    def load(self) -> bytes:
+        """Return the packed command that makes it known."""
+        return pack((b"SCRIPT", b"LOAD", self.source))
+
+
+# ARGV: token, milliseconds of the lease. A record, or 0 where it is not one's turn.
+LOCK = Script(f"""
+local key, token = KEYS[1], ARGV[1]
+local turn = redis.call('get', key .. ':turn')
+local mine = turn == token
+if (mine or not turn) and redis.call('set', key .. ':lock', token, 'nx', 'px', ARGV[2]) then
+  if mine then redis.call('del', key .. ':turn') end
+  return {_READ}
+end
+if mine or not turn then redis.call('set', key .. ':turn', token, 'px', 150) end
+return 0
+""")
+
+# ARGV: token, version that was read, the next version, data. 1; 0: gone; -1: somebody else's.
+SAVE = Script(f"""{_NEXT}
+local key, token = KEYS[1], ARGV[1]
+local version = redis.call('hget', key, 'version')
+local held = redis.call('get', key .. ':lock')
+local result = 1
+if not version then
+  result = 0
+elseif version ~= ARGV[2] or (held and held ~= token) then
+  result = -1
+else
+  redis.call('hset', key, 'version', ARGV[3], 'data', ARGV[4])
+end
+unlock(key, token)
+return result
+""")
+
+# ARGV: token
+RELEASE = Script(f"""{_NEXT}
+unlock(KEYS[1], ARGV[1])
+if redis.call('get', KEYS[1] .. ':turn') == ARGV[1] then redis.call('del', KEYS[1] .. ':turn') end
+""")
+
+# ARGV: id, milliseconds to keep it, then the fields' values, of which user may lack
+ADD = Script(f"""{_KEEP}
+local key = KEYS[1]
+redis.call('hset', key, 'version', ARGV[3], 'data', ARGV[4], 'seen', ARGV[5],
+  'expires', ARGV[6], 'made', ARGV[7])
+if ARGV[8] then redis.call('hset', key, 'user', ARGV[8]) end
+keep(ARGV[1], key, ARGV[8], ARGV[5], ARGV[6], ARGV[2])
+""")
+
+# ARGV: id, seen, expires, milliseconds to keep it, and so on; never to an earlier time
+TOUCH = Script(f"""{_KEEP}
+for i = 1, #ARGV, 4 do
+  local id = ARGV[i]
+  local key = 'latchkey:{{' .. id .. '}}'
+  local old = redis.call('hmget', key, 'seen', 'user')
+  if old[1] and tonumber(ARGV[i + 1]) > tonumber(old[1]) then
+    redis.call('hset', key, 'seen', ARGV[i + 1], 'expires', ARGV[i + 2])
+    keep(id, key, old[2], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
+  end
+end
+""")
+
+# ARGV: id. The record that was removed.
+DESTROY = Script(f"""{_REMOVE}
+local key = KEYS[1]
+local record = {_READ}
+if record[1] then remove(ARGV[1], key, record) end
+return record
+""")
+
+# ARGV: ids. Their records, in order.
+LOAD_MANY = Script(f"""
+local records = {{}}
+for i, id in ipairs(ARGV) do
+  local key = 'latchkey:{{' .. id .. '}}'
+  records[i] = {_READ}
+end
+return records
+""")
+
+# ARGV: user. Ids and records by turns; ids without record leave the index.
+OF_USER = Script(f"""
+local index, found = 'latchkey:user:' .. ARGV[1], {{}}
+for _, id in ipairs(redis.call('zrange', index, 0, -1)) do
+  local key = 'latchkey:{{' .. id .. '}}'
+  local record = {_READ}
+  if record[1] then
+    found[#found + 1] = id
+    found[#found + 1] = record
+  else
+    redis.call('zrem', index, id)
+  end
+end
+return found
+""")
+
+# ARGV: now, how many. Ids and records that were removed, by turns.
+PURGE = Script(f"""{_REMOVE}
+local found = {{}}
+for _, id in ipairs(
+  redis.call('zrangebyscore', 'latchkey:expiry', '-inf', ARGV[1], 'limit', 0, ARGV[2])
+) do
+  local key = 'latchkey:{{' .. id .. '}}'
+  local record = {_READ}
+  remove(id, key, record)
+  if record[1] then
+    found[#found + 1] = id
+    found[#found + 1] = record
+  end
+end
+return found
+""")
+
+# ARGV: the process that asks, ids. For each other process that lives, its transports of these.
+PRESENT = Script("""
+local found = {}
+for _, name in ipairs(redis.call('smembers', 'latchkey:processes')) do
+  local key = 'latchkey:process:' .. name
+  if redis.call('exists', key) == 0 then
+    redis.call('srem', 'latchkey:processes', name)
+  elseif name ~= ARGV[1] then
+    found[#found + 1] = redis.call('hmget', key, unpack(ARGV, 2))
+  end
+end
+return found
+""")
+
+ALL = (LOCK, SAVE, RELEASE, ADD, TOUCH, DESTROY, LOAD_MANY, OF_USER, PURGE, PRESENT)

@@ -1,0 +1,118 @@
+"""One connection to a Redis: commands of one turn of the loop leave together, as one write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+import hiredis
+
+Word = str | bytes | int | float
+# its own type knows tuples of one word only
+pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+
+
+class ReplyError(Exception):
+    """Redis answered with an error; the text begins with its code, as in `NOSCRIPT …`."""
+
+    @property
+    def code(self) -> str:
+        return str(self).partition(" ")[0]
+
+
+class Wire(asyncio.Protocol):
+    """Sends commands, and gives replies to who waits for them, in order.
+
+    It speaks RESP3 (after `HELLO 3`), so what is published comes on the same connection and in
+    order with the replies. It is of use once: whoever made it makes another after `lost`.
+    """
+
+    def __init__(
+        self, *, pushed: Callable[[list[Any]], None], lost: Callable[[Wire], None]
+    ) -> None:
+        """`pushed` is called with what Redis says unasked, `lost` when the connection is gone."""
+        self._loop = asyncio.get_running_loop()
+        self._pushed = pushed
+        self._lost = lost
+        self._reader = hiredis.Reader(replyError=ReplyError)
+        self._out: list[bytes] = []
+        self._waiting: deque[asyncio.Future[Any] | None] = deque()
+        self._asked = self._answered = 0
+        self._marks: deque[tuple[float, int]] = deque()  # when how many had been asked
+        self._transport: asyncio.Transport | None = None
+
+    def call(self, command: bytes) -> asyncio.Future[Any]:
+        """Send a packed command; the future resolves with its reply."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.send(command, future)
+        return future
+
+    def send(self, command: bytes, future: asyncio.Future[Any] | None = None) -> None:
+        """Send a packed command whose reply goes to `future`, or nowhere."""
+        self._waiting.append(future)
+        self.write(command)
+
+    def write(self, command: bytes) -> None:
+        """Send what gets no reply of its own (SUBSCRIBE)."""
+        if not self._out and self._answered >= self._asked:
+            self._loop.call_soon(self._flush)
+        self._out.append(command)
+
+    def _flush(self) -> None:
+        commands, self._out = self._out, []
+        if self._transport is not None:
+            self._asked = self._answered + len(self._waiting)
+            self._marks.append((self._loop.time(), self._asked))
+            self._transport.write(b"".join(commands))
+
+    def longest_wait(self) -> float:
+        """Seconds that the oldest command without a reply has been waiting."""
+        marks = self._marks
+        while marks and marks[0][1] <= self._answered:
+            marks.popleft()
+        return self._loop.time() - marks[0][0] if marks else 0.0
+
+    def abort(self) -> None:
+        """Close at once; whoever waits for a reply learns that there will be none."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's is one in all but its base class
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        gets, waiting = self._reader.gets, self._waiting
+        try:
+            while (reply := gets()) is not False:
+                if type(reply) is hiredis.PushNotification:
+                    self._pushed(reply)
+                    continue
+                self._answered += 1
+                future = waiting.popleft()
+                if future is None or future.done():
+                    continue
+                if type(reply) is ReplyError:
+                    future.set_exception(reply)
+                else:
+                    future.set_result(reply)
+        except (hiredis.ProtocolError, IndexError):
+            self.abort()
+        if self._out and self._answered >= self._asked:
+            # after those whose replies these were: what they ask next goes along
+            self._loop.call_soon(self._flush)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        waiting, self._waiting = self._waiting, deque()
+        gone = ConnectionError("the connection was lost")
+        for future in waiting:
+            if future is not None and not future.done():
+                future.set_exception(gone)
+        self._lost(self)

@@ -1,0 +1,396 @@
+"""What only the Redis store promises: leases, what Redis forgets by itself, what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.stores import LeaseLost, StoreBusy, StoreUnavailable
+from app.stores import redis as redis_store
+from app.stores.redis import RedisStore
+from app.stores.redis_address import Address, NoRedis
+from app.stores.redis_link import Link
+from tests.kit import until
+from tests.redis_server import RedisServer, empty_redis, free_port, shared_server
+from tests.stores import record
+from tests.test_process import run
+
+SECRET = "--secret-keys=0123456789abcdef"
+
+
+@contextlib.asynccontextmanager
+async def processes(how_many: int = 2, url: str = "") -> AsyncIterator[list[RedisStore]]:
+    """Open as many stores over one Redis as if each were in a process of its own."""
+    url = url or empty_redis()
+    stores = [RedisStore(Link(url)) for _ in range(how_many)]
+    try:
+        yield stores
+    finally:
+        for store in stores:
+            await store.close()
+
+
+async def increment(store: RedisStore, times: int) -> None:
+    for _ in range(times):
+        lease = await store.lock("a")
+        assert lease.record is not None
+        await lease.save(b"%d" % (int(lease.record.data) + 1))
+
+
+async def test_edits_of_several_processes_are_all_kept() -> None:
+    """Four processes with ten editors each raise one number, and none is lost."""
+    async with processes(4) as stores:
+        await stores[0].save(record(data=b"0"))
+        await asyncio.gather(*(increment(store, 5) for store in stores for _ in range(10)))
+        loaded = await stores[0].load("a")
+        assert loaded is not None
+        assert (loaded.data, loaded.version) == (b"200", 201)
+
+
+async def test_a_busy_process_lets_others_have_their_turn() -> None:
+    """Who has edits queued without end does not keep another process from its one edit."""
+    async with processes() as (busy, other):
+        await busy.save(record(data=b"0"))
+        rest = [asyncio.ensure_future(increment(busy, 1000)) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(increment(other, 20), 5)
+        assert not any(editing.done() for editing in rest)
+        for editing in rest:
+            editing.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+
+async def test_who_waits_is_told_and_need_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock changes hands between processes by a message, before the next question is due."""
+    monkeypatch.setattr(redis_store, "_ASK_AGAIN", 1000.0)
+    async with processes() as (one, two):
+        lease = await one.lock("a")
+        waiting = asyncio.ensure_future(two.lock("a"))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        await lease.release()
+        await (await asyncio.wait_for(waiting, 5)).release()
+
+
+async def test_a_lease_that_ran_out_overwrites_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes too late gets LeaseLost, whether the other has saved by then or not."""
+    monkeypatch.setattr(redis_store, "_LEASE", 50)
+    async with processes() as (one, two):
+        await one.save(record())
+        late = await one.lock("a")
+        lease = await two.lock("a")
+        with pytest.raises(LeaseLost):
+            await late.save(b"late")
+        await lease.save(b"in time")
+        late = await one.lock("a")
+        lease = await two.lock("a")
+        await lease.save(b"again")
+        with pytest.raises(LeaseLost):
+            await late.save(b"late")
+        loaded = await one.load("a")
+        assert loaded is not None
+        assert (loaded.data, loaded.version) == (b"again", 3)
+
+
+async def test_a_slow_edit_that_nobody_overtook_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease that ran out while nobody else wanted the lock is no reason to refuse."""
+    monkeypatch.setattr(redis_store, "_LEASE", 50)
+    async with processes(1) as (store,):
+        await store.save(record())
+        lease = await store.lock("a")
+        await asyncio.sleep(0.1)
+        assert (await lease.save(b"slow")).data == b"slow"
+
+
+async def test_a_lock_that_is_not_to_be_had_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """StoreBusy comes when patience ends, and leaves nobody's turn reserved."""
+    monkeypatch.setattr(redis_store, "_PATIENCE", 0.2)
+    async with processes() as (one, two):
+        lease = await one.lock("a")
+        with pytest.raises(StoreBusy, match="another process"):
+            await two.lock("a")
+        await lease.release()
+        await (await asyncio.wait_for(one.lock("a"), 2)).release()
+
+
+async def test_the_lock_of_a_process_that_died_comes_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease ends by itself, and the next one reads what was stored before."""
+    monkeypatch.setattr(redis_store, "_LEASE", 300)
+    async with processes() as (dead, other):
+        await dead.save(record())
+        await dead.lock("a")
+        lease = await other.lock("a")
+        assert lease.record == record()
+        await lease.release()
+
+
+async def test_a_late_touch_does_not_shorten() -> None:
+    """Of two processes that saw a client, the one that saw him later counts."""
+    async with processes() as (one, two):
+        await one.save(record())
+        await one.touch({"a": (1050.0, 1150.0)})
+        await two.touch({"a": (1020.0, 1120.0)})
+        assert await two.load("a") == record(seen=1050.0)
+        assert await two.purge(1130.0, 10) == []
+
+
+async def test_redis_forgets_by_itself_what_is_over() -> None:
+    """Record and index have a time to live that a touch extends; what never ends has none."""
+    async with processes(1) as (store,):
+        with shared_server().client() as redis:
+            await store.save(record("a", user="anna"))
+            first = redis.pttl("latchkey:{a}")
+            assert 100_000 < first <= 3_700_000
+            assert redis.pttl("latchkey:user:anna") >= first - 1000
+            await store.touch({"a": (2000.0, 12_000.0)})
+            assert redis.pttl("latchkey:{a}") > 10_000_000
+            assert redis.pttl("latchkey:user:anna") > 10_000_000
+            await store.save(record("b", user="anna", expires=float("inf")))
+            assert redis.pttl("latchkey:{b}") == redis.pttl("latchkey:user:anna") == -1
+            await store.destroy("a")
+            await store.destroy("b")
+            assert redis.keys("latchkey:*") == []
+
+
+async def test_an_index_drops_what_redis_has_forgotten() -> None:
+    """The sessions of a user, and those to purge, are the ones that have a record."""
+    async with processes(1) as (store,):
+        with shared_server().client() as redis:
+            await store.save(record("a", user="anna"))
+            await store.save(record("b", user="anna"))
+            redis.delete("latchkey:{a}")
+            assert [found.id for found in await store.of_user("anna")] == ["b"]
+            assert redis.zrange("latchkey:user:anna", 0, -1) == [b"b"]
+            assert [found.id for found in await store.purge(2000.0, 10)] == ["b"]
+            assert redis.zrange("latchkey:expiry", 0, -1) == []
+
+
+async def test_a_purge_of_two_processes_removes_each_once() -> None:
+    """Each record is returned to one of them only."""
+    async with processes() as stores:
+        for number in range(100):
+            await stores[0].save(record(str(number)))
+        found = await asyncio.gather(*(store.purge(2000.0, 80) for store in stores))
+        ids = [gone.id for portion in found for gone in portion]
+        assert len(ids) == len(set(ids)) == 100
+
+
+async def test_peek_knows_until_it_is_told() -> None:
+    """It answers without asking, and no longer once another process has ended the session."""
+    async with processes() as (one, two):
+        await one.save(record())
+        assert await one.peek("a") == record()
+        lease = await two.lock("a")
+        await lease.save(b"new")
+        assert await one.load("a") == await two.peek("a")
+        await two.destroy("a")
+        await until(lambda: "a" not in one._known)
+        assert await one.peek("a") is None
+
+
+async def test_peek_asks_where_it_cannot_be_told() -> None:
+    """With the connection goes what was known; afterwards it is read again."""
+    async with processes(1) as (store,):
+        await store.save(record())
+        with shared_server().client() as redis:
+            redis.client_kill_filter(_type="pubsub")
+            redis.delete("latchkey:{a}")
+        await until(lambda: not store._known)
+        assert await store.peek("a") is None
+
+
+async def test_scripts_that_were_flushed_are_taught_again() -> None:
+    """Somebody who runs SCRIPT FLUSH costs a round trip and nothing else."""
+    async with processes(1) as (store,):
+        await store.save(record())
+        with shared_server().client() as redis:
+            redis.script_flush()
+        results = await asyncio.gather(store.lock("a"), store.save(record("b")), store.destroy("b"))
+        await results[0].save(b"new")
+        assert (await store.load_many(["a"]))["a"].data == b"new"
+
+
+async def test_commands_of_one_turn_leave_together() -> None:
+    """A hundred loads at once are one write to the socket."""
+    async with processes(1) as (store,):
+        await store.ping()
+        wire = store._link._wire
+        assert wire is not None
+        writes: list[bytes] = []
+        transport = wire._transport
+        assert transport is not None
+
+        class Watched:
+            def write(self, data: bytes) -> None:
+                writes.append(data)
+                transport.write(data)
+
+        wire._transport = Watched()  # type: ignore[assignment]
+        await asyncio.gather(*(store.load(str(number)) for number in range(100)))
+        wire._transport = transport
+        assert len(writes) == 1
+
+
+async def test_another_database_of_the_same_redis_is_another_store() -> None:
+    """The number in the URL counts."""
+    url = empty_redis()
+    async with processes(1, url) as (zero,), processes(1, url[:-1] + "3") as (three,):
+        await zero.save(record())
+        assert await three.load("a") is None
+
+
+# -- what cannot be used --
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://localhost",
+        "redis+sentinel://localhost/service/db",
+        "redis+sentinel://a:b:c/service",
+        "redis://localhost/0?socket_timeout=x",
+    ],
+)
+def test_a_url_that_names_no_redis_is_refused(url: str) -> None:
+    """With a sentence."""
+    with pytest.raises(NoRedis, match="--store: "):
+        Address(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://me:secret@host:1/2", "redis://host:1/2"),
+        ("rediss://:secret@host/2?ssl_cert_reqs=none", "rediss://host/2"),
+        ("redis+sentinel://me:secret@a:1,b:2/main/3", "redis+sentinel://a:1,b:2/main/3"),
+    ],
+)
+def test_a_password_is_not_shown(url: str, shown: str) -> None:
+    """Messages and logs have the address without it."""
+    assert Address(url).shown == shown
+
+
+async def refused(tmp_path: Path, url: str, *flags: str) -> str:
+    """Start `python -m app` with this store; return the one line that it ends with."""
+    code, out, err = await run("--port=0", f"--data-dir={tmp_path}", f"--store={url}", *flags)
+    assert out == ""
+    assert code in (1, 2)
+    line = err.strip().splitlines()[-1]
+    assert line.startswith("latchkey: ")
+    assert "Traceback" not in err
+    return line
+
+
+async def test_it_needs_keys(tmp_path: Path) -> None:
+    """A key that one process made would be unknown to the others."""
+    assert "--secret-keys" in await refused(tmp_path, "redis://127.0.0.1:1/0")
+
+
+async def test_a_redis_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
+    """The sentence has the address, without the password, and the setting."""
+    line = await refused(tmp_path, "redis://:hunter22@127.0.0.1:1/0", SECRET)
+    assert "redis://127.0.0.1:1/0" in line
+    assert "--store" in line
+    assert "hunter22" not in line
+
+
+async def test_a_wrong_password_ends_the_start(tmp_path: Path) -> None:
+    """Redis says what is wrong; the right one is let in."""
+    server = RedisServer(tmp_path / "redis", "--requirepass", "hunter22")
+    server.start()
+    try:
+        plain = f"127.0.0.1:{server.port}/0"
+        assert "NOAUTH" in await refused(tmp_path / "data", f"redis://{plain}", SECRET)
+        wrong = await refused(tmp_path / "data", f"redis://:wrong@{plain}", SECRET)
+        assert "WRONGPASS" in wrong
+        assert ":wrong@" not in wrong
+        async with processes(1, f"redis://:hunter22@{plain}") as (store,):
+            await store.save(record())
+    finally:
+        server.kill()
+
+
+async def test_tls_with_a_certificate_that_is_checked(tmp_path: Path) -> None:
+    """rediss:// speaks TLS and trusts whom the URL names; a stranger's certificate is refused."""
+    certificate, key = certify(tmp_path, "own")
+    stranger, _ = certify(tmp_path, "stranger")
+    port = free_port()
+    server = RedisServer(
+        tmp_path / "redis",
+        *("--tls-port", str(port), "--tls-cert-file", certificate, "--tls-key-file", key),
+        *("--tls-auth-clients", "no"),
+    )
+    server.start()
+    try:
+        url = f"rediss://localhost:{port}/0?ssl_ca_certs="
+        async with processes(1, url + certificate) as (store,):
+            await store.save(record())
+            assert await store.load("a") == record()
+        assert "certificate verify failed" in await refused(tmp_path, url + stranger, SECRET)
+    finally:
+        server.kill()
+
+
+def certify(folder: Path, name: str) -> tuple[str, str]:
+    """Make a certificate for localhost that signs itself; return its path and its key's."""
+    certificate, key = str(folder / f"{name}.pem"), str(folder / f"{name}.key")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        capture_output=True,
+        check=True,
+    )
+    return certificate, key
+
+
+async def test_a_cluster_is_refused(tmp_path: Path) -> None:
+    """It would spread keys that belong together; the sentence says so."""
+    server = RedisServer(tmp_path / "redis", "--cluster-enabled", "yes")
+    server.start()
+    try:
+        assert "Cluster" in await refused(tmp_path / "data", server.url, SECRET)
+    finally:
+        server.kill()
+
+
+async def test_a_replica_is_refused(tmp_path: Path) -> None:
+    """It takes no writes; the sentence says to name its master."""
+    server = RedisServer(tmp_path / "redis", "--replicaof", "127.0.0.1", "1")
+    server.start()
+    try:
+        assert "replica" in await refused(tmp_path / "data", server.url, SECRET)
+    finally:
+        server.kill()
+
+
+async def test_a_redis_that_evicts_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It works, and the log says what to set."""
+    server = RedisServer(
+        tmp_path / "redis", "--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru"
+    )
+    server.start()
+    try:
+        async with processes(1, server.url) as (store,):
+            await store.ping()
+        assert "set it to noeviction" in caplog.text
+    finally:
+        server.kill()
+
+
+async def test_what_is_closed_says_so() -> None:
+    """After `close` every call fails at once."""
+    async with processes(1) as (store,):
+        await store.save(record())
+        await store.close()
+        with pytest.raises(StoreUnavailable):
+            await store.load("a")
