@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from app.session import Reason
@@ -29,7 +29,10 @@ class Connections:
         self._session_ids: dict[str, str] = {}
         self._by_session: dict[str, set[str]] = {}
         self._arriving: Counter[str] = Counter()
+        #: Called with a session's id when a connection of it came, went or was upgraded.
+        self.on_change: list[Callable[[str], None]] = []
         server.opened = self._opened
+        server.upgraded = self._upgraded
         server.closed = self._closed
 
     def __len__(self) -> int:
@@ -56,10 +59,29 @@ class Connections:
         """Return the ids of the sessions that have connections in this process."""
         return self._by_session.keys()
 
+    async def transports(self, session_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Return "websocket" or "polling" for each connection of those that have any."""
+        transport = self._server.eio.transport
+        return {
+            id: [transport(eio_sid) for eio_sid in self._by_session[id]]
+            for id in session_ids
+            if id in self._by_session
+        }
+
+    def _changed(self, session_id: str) -> None:
+        for listener in self.on_change:
+            listener(session_id)
+
     def _opened(self, eio_sid: str, environ: dict[str, Any]) -> None:
         session_id = environ["latchkey.session_id"]
         self._session_ids[eio_sid] = session_id
         self._by_session.setdefault(session_id, set()).add(eio_sid)
+        self._changed(session_id)
+
+    def _upgraded(self, eio_sid: str) -> None:
+        session_id = self._session_ids.get(eio_sid)
+        if session_id is not None:
+            self._changed(session_id)
 
     def _closed(self, eio_sid: str, reason: str) -> None:
         session_id = self._session_ids.pop(eio_sid, None)
@@ -69,6 +91,7 @@ class Connections:
         siblings.discard(eio_sid)
         if not siblings:
             del self._by_session[session_id]
+        self._changed(session_id)
 
     async def close_session(
         self, session_id: str, reason: Reason, record: Record | None = None
