@@ -78,6 +78,10 @@ class Limits:
         key = _subscriber(address)
         return 0 if self._new_sessions.hit(key) else max(1, self._new_sessions.wait(key))
 
+    def new_session_wait(self, address: str) -> int:
+        """Return 0, or for how many seconds no page makes a session for this address."""
+        return self._new_sessions.wait(_subscriber(address))
+
     def login_wait(self, address: str, account: str, device: str = "") -> int:
         """Return 0, or for how many seconds this address, or this account, may not be tried.
 

@@ -64,7 +64,10 @@ class CredentialsHandler(BaseHandler):
 
     def admit(self, username: str) -> None:
         """Raise TooMany while this address, account or known device may not try."""
-        wait = self.services.limits.login_wait(*self._who_tries(username))
+        limits = self.services.limits
+        if not self.session and (wait := limits.new_session_wait(self.remote_address)):
+            raise TooMany(wait, "too many new sessions")
+        wait = limits.login_wait(*self._who_tries(username))
         if wait:
             address = self.remote_address
             # a name that is nobody's may be a password in the wrong field
