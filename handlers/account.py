@@ -42,14 +42,10 @@ def _when(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-class AccountHandler(BaseHandler):
-    """The page, and what the forms on it share."""
+class AccountPage(BaseHandler):
+    """What the page and the forms on it share."""
 
     page = "/account"
-
-    @authenticated
-    async def get(self) -> None:
-        await self.show(notice=_DONE.get(self.get_query_argument("done", ""), ""))
 
     @property
     def user(self) -> str:
@@ -81,7 +77,15 @@ class AccountHandler(BaseHandler):
         self.answer_done(f"{self.page}?done={what}")
 
 
-class RevokeHandler(AccountHandler):
+class AccountHandler(AccountPage):
+    """The page itself."""
+
+    @authenticated
+    async def get(self) -> None:
+        await self.show(notice=_DONE.get(self.get_query_argument("done", ""), ""))
+
+
+class RevokeHandler(AccountPage):
     """Signs out one device of this user."""
 
     @authenticated
@@ -95,7 +99,7 @@ class RevokeHandler(AccountHandler):
             raise HTTPError(404, "unknown session")
 
 
-class RevokeOthersHandler(AccountHandler):
+class RevokeOthersHandler(AccountPage):
     """Signs out all devices of this user but this one."""
 
     @authenticated
@@ -104,7 +108,7 @@ class RevokeOthersHandler(AccountHandler):
         self.done("others")
 
 
-class PasswordFormHandler(AccountHandler):
+class PasswordFormHandler(AccountPage):
     """A form that asks for the password: to have the session alone is not enough for it."""
 
     form: ClassVar[str]

@@ -633,3 +633,22 @@ async def test_a_user_with_very_many_sessions_gets_the_latest(tmp_path: Path) ->
         assert ids(page)[0] == id_of(ann)
         await send(ann, "form", "/account/sessions/revoke-others", PAGE)
         assert len(await sessions.store.of_user("ann")) == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
+async def test_a_link_changes_nothing(tmp_path: Path, method: str) -> None:
+    """What ends or changes something is a POST, and nothing else."""
+    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as two:
+        await ann.sign_up("ann")
+        await two.sign_in("ann")
+        for path in (
+            f"sessions/{id_of(two)}/revoke",
+            "sessions/revoke-others",
+            "password",
+            "delete",
+        ):
+            query = f"?password={PASSWORD}&new_password={NEW}"
+            async with ann.http.request(method, f"{site.url}/account/{path}{query}") as answer:
+                assert answer.status == 405
+        assert (await who(ann), await who(two)) == ("ann", "ann")
+        assert await site.services.accounts.verify("ann", PASSWORD) == "ann"

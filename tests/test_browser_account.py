@@ -330,3 +330,45 @@ async def test_pages_are_accessible(tmp_path: Path, chromium: str, scheme: Any, 
         await check(page, "gone")
         await socket.close()
         await until(lambda: len(list(tmp_path.glob("*.png"))) == 7)
+
+
+async def test_password_fields_are_masked_and_may_be_pasted_into(
+    tmp_path: Path, chromium: str
+) -> None:
+    """Each is of type password, takes what is pasted, and tells password managers what it is."""
+    async with serve(tmp_path) as site, person(chromium, site) as ann:
+        await known(site)
+        page = await sign_in(ann)
+        kinds = {}
+        for path in ("/account", "/login", "/register"):
+            await page.goto(site.url + path)
+            for field in await page.locator("input[autocomplete*=password]").all():
+                assert await field.get_attribute("type") == "password"
+                await field.focus()
+                await page.evaluate(
+                    "() => document.activeElement.dispatchEvent(new ClipboardEvent('paste', "
+                    "{cancelable: true, bubbles: true})) || document.body.remove()"
+                )
+                await page.keyboard.insert_text("pasted at once")
+                assert await field.input_value() == "pasted at once"
+                kinds[path, await field.get_attribute("name")] = await field.get_attribute(
+                    "autocomplete"
+                )
+        assert kinds == {
+            ("/account", "password"): "current-password",
+            ("/account", "new_password"): "new-password",
+            ("/login", "password"): "current-password",
+            ("/register", "password"): "new-password",
+        }
+
+
+async def test_every_page_has_a_way_out(tmp_path: Path, chromium: str) -> None:
+    """Who is signed in finds "Sign out" and the way to the account at the top of each page."""
+    async with serve(tmp_path) as site, person(chromium, site, expected=["404"]) as ann:
+        await known(site)
+        page = await sign_in(ann)
+        for path in ("/", "/account", "/login", "/register", "/nowhere"):
+            await page.goto(site.url + path)
+            bar = page.get_by_role("navigation", name="Account")
+            assert await bar.get_by_role("button", name="Sign out").is_visible()
+            assert await bar.get_by_role("link", name="Ann").get_attribute("href") == "/account"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.forks import WatchedStore
-from tests.kit import Visitor, serve
+from tests.kit import ROOT, Visitor, serve
 from tests.raw import POLLING, WEBSOCKET, Answer, Raw
 
 PAGE = ("Accept", "text/html")
@@ -127,3 +127,12 @@ async def test_pages_of_a_person_are_kept_by_no_cache(tmp_path: Path, path: str)
         for asked in (path, "/nowhere", POLLING):
             answer = await raw.ask(asked, ("Cookie", ann.cookie), PAGE)
             assert "no-store" in header(answer, "Cache-Control"), asked
+
+
+async def test_scripts_are_the_same_for_everybody(tmp_path: Path) -> None:
+    """What is served as a script holds nothing of who asks, so no other site learns it."""
+    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as visitor:
+        await ann.sign_up("ann")
+        for path in sorted((ROOT / "static").glob("*.js")):
+            asked = f"/static/{path.name}"
+            assert await ann.get(asked) == await visitor.get(asked) == (200, path.read_text())
