@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.kit import Clock, Site, Visitor, serve, until
+from tests.kit import ROOT, Clock, Site, Visitor, serve, until
 from tests.nodeclient import axe
 from tests.test_account import FIREFOX, IPHONE, NEW
 from tests.test_browser import (
@@ -28,6 +29,7 @@ __all__ = ["chromium"]
 
 pytestmark = pytest.mark.limit(60)
 
+SCREENSHOT = ROOT / "docs" / "account.png"
 GONE = "You were signed out from another device"
 
 
@@ -99,6 +101,9 @@ async def test_a_device_comes_and_is_signed_out_from_another(tmp_path: Path, chr
         await expect(row.get_by_text("This device")).to_be_hidden()
         await expect((await rows(here, 2)).first.get_by_text("This device")).to_be_visible()
         await live(there)
+        if os.environ.get("UPDATE_SCREENSHOTS") == "1":
+            await here.set_viewport_size({"width": 960, "height": 620})
+            await here.screenshot(path=SCREENSHOT)
 
         await row.get_by_role("button").click()
         await is_gone(there, GONE)
