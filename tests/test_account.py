@@ -493,7 +493,49 @@ async def test_a_store_that_fails_keeps_the_account(tmp_path: Path) -> None:
         assert await site.services.accounts.verify("ann", PASSWORD) == "ann"
 
 
+async def test_a_login_just_before_a_deletion_is_signed_out_by_it(tmp_path: Path) -> None:
+    """Who signs in after the sessions were ended and before the account is gone is out as well."""
+    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as late:
+        await ann.sign_up("ann")
+        held = Held(site.services.accounts, "delete")
+        deletion = asyncio.ensure_future(send(ann, "json", "/account/delete", password=PASSWORD))
+        await asyncio.wait_for(held.reached.wait(), 5)
+        await late.sign_in("ann")
+        held.go_on.set()
+        assert (await deletion).status == 204
+        assert await who(late) is None
+
+
+async def test_a_new_owner_of_a_name_does_not_share_it(tmp_path: Path) -> None:
+    """Sessions that an earlier account has left behind end when its name is taken again."""
+    async with serve(tmp_path) as site, Visitor(site.url) as old, Visitor(site.url) as new:
+        await old.sign_up("ann")
+        accounts = site.services.accounts
+        assert await accounts.delete(await accounts.prove("ann", PASSWORD))
+        assert await who(old) == "ann"
+        await new.sign_up("ann", "somebody else's")
+        assert (await who(old), await who(new)) == (None, "ann")
+
+
+async def test_another_spelling_is_another_account(tmp_path: Path) -> None:
+    """A session that outlived its account has no power over one of nearly the same name."""
+    async with serve(tmp_path) as site, Visitor(site.url) as old:
+        await old.sign_up("Ann")
+        accounts = site.services.accounts
+        assert await accounts.delete(await accounts.prove("ann", PASSWORD))
+        await accounts.register("ANN", PASSWORD)
+        answer = await send(old, "json", "/account/delete", password=PASSWORD)
+        assert answer.status == 403
+        assert await accounts.verify("ann", PASSWORD) == "ANN"
+
+
 # -- live --
+
+
+@pytest.fixture
+def no_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a list be made anew for changes only."""
+    monkeypatch.setattr("app.devices._REFRESH", 3600)
 
 
 async def test_a_visitor_may_not_watch(tmp_path: Path) -> None:
@@ -504,6 +546,7 @@ async def test_a_visitor_may_not_watch(tmp_path: Path) -> None:
 
 
 @each_client
+@pytest.mark.usefixtures("no_refresh")
 async def test_the_list_follows_every_change(tmp_path: Path, client: str) -> None:
     """Signing in, coming, upgrading, going and ending: each sends the watching page a new list."""
     async with (
@@ -529,6 +572,58 @@ async def test_the_list_follows_every_change(tmp_path: Path, client: str) -> Non
         assert await watch.call("revoke", id_of(there), namespace="/account") is True
         await shown(watch, lambda rows: len(rows) == 1)
         assert await who_is(there) is None
+        await there.sign_in("ann")
+        await shown(watch, lambda rows: len(rows) == 2)
+        # without a connection whose going would tell of it
+        await there.post("/logout")
+        await shown(watch, lambda rows: len(rows) == 1)
+
+
+async def test_an_upgrade_is_told(tmp_path: Path) -> None:
+    """Who keeps books on connections hears when one takes another transport."""
+    async with serve(tmp_path) as site, browser("official", site.url) as ann:
+        heard: list[list[str]] = []
+        connections = site.services.connections
+
+        def listen(id: str) -> None:
+            sids = connections._by_session.get(id, ())
+            heard.append([site.services.socket_server.transport(sid) for sid in sids])
+
+        connections.on_change.append(listen)
+        socket = await joined(ann, "upgraded")
+        await socket.close()
+        await until(lambda: len(heard) == 3)
+        assert heard == [["polling"], ["websocket"], []]
+
+
+async def test_the_same_list_is_not_sent_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made anew from time to time, and sent where it differs from the last one."""
+    monkeypatch.setattr("app.devices._REFRESH", 0.01)
+    monkeypatch.setattr("app.devices._COALESCE", 0.01)
+    async with serve(tmp_path, clock=Clock()) as site, Visitor(site.url) as ann:
+        await ann.sign_up("ann")
+        watch = await watching(ann)
+        await shown(watch, lambda rows: rows[0]["connections"])
+        count = len(lists(watch))
+        await asyncio.sleep(0.3)
+        assert len(lists(watch)) == count
+        await watch.close()
+
+
+async def test_what_is_over_has_no_row(tmp_path: Path) -> None:
+    """Also before the periodic callback has come to it."""
+    clock = Clock()
+    async with (
+        serve(tmp_path, clock=clock, expiry_interval=3600) as site,
+        Visitor(site.url) as here,
+        Visitor(site.url) as there,
+    ):
+        await there.sign_up("ann")
+        clock.now += 86_401
+        await here.sign_in("ann")
+        assert ids((await ask(here, "/account")).text) == [id_of(here)]
 
 
 async def who_is(visitor: Visitor) -> str | None:
@@ -623,11 +718,15 @@ async def test_a_storm_of_changes_makes_few_lists(tmp_path: Path) -> None:
 
 async def test_a_user_with_very_many_sessions_gets_the_latest(tmp_path: Path) -> None:
     """The list is cut to a hundred, with the device that asks among them."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+    clock = Clock()
+    async with serve(tmp_path, clock=clock) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
+        # pages that ask are activity, so those below are seen later still
+        clock.now += 1000
         sessions = site.services.sessions
         for number in range(150):
             await sessions.insert(sessions.blank, f"192.0.2.{number}", "", user="ann")
+        clock.now -= 500
         page = (await ask(ann, "/account")).text
         assert len(ids(page)) == 100
         assert ids(page)[0] == id_of(ann)
