@@ -105,8 +105,8 @@ class Application(tornado.web.Application):
         if self._server is not None:
             await self._server.stop_listening()
         services.expiry.stop()
-        services.devices.close()
         await services.connections.close_all()
+        services.devices.close()
         if self._server is not None and not await self._server.close(_FAREWELL):
             log.warning("some requests were cut off after %g s", _FAREWELL)
         await services.socket_server.eio.finish(_LAST_CLOSE)
