@@ -14,6 +14,7 @@ from app.stores.memory import MemoryStore
 from tests.browsers import browser, each_client, ended, joined, session_id
 from tests.forks import WatchedStore
 from tests.kit import Clock, Site, Visitor, serve, until
+from tests.stores import STORES, every_store
 from tests.suspending import SuspendingStore
 from tests.test_sign_in import PAGE, PASSWORD, Answer, ask, each_kind, send, who
 
@@ -356,6 +357,28 @@ async def test_a_deleted_account_is_gone_with_its_sessions(tmp_path: Path, kind:
         assert answer.status == 401
         await two.sign_up("ann", "somebody else's")
         assert await who(two) == "ann"
+
+
+@every_store
+async def test_ends_reach_the_store_of_any_kind(kind: str, tmp_path: Path) -> None:
+    """One device, then all others: by the index of users that every store has."""
+    store = STORES[kind](tmp_path)
+    async with (
+        serve(tmp_path, store=store) as site,
+        Visitor(site.url, **{"User-Agent": FIREFOX}) as ann,
+        Visitor(site.url) as two,
+        Visitor(site.url) as three,
+    ):
+        await ann.sign_up("ann")
+        await two.sign_in("ann")
+        await three.sign_in("ann")
+        page = (await ask(ann, "/account")).text
+        assert sorted(ids(page)) == sorted(id_of(visitor) for visitor in (ann, two, three))
+        assert (await revoke(ann, "json", id_of(two))).status == 204
+        assert (await revoke(ann, "json", id_of(two))).status == 404
+        assert [await who(visitor) for visitor in (ann, two, three)] == ["ann", None, "ann"]
+        assert (await send(ann, "json", "/account/sessions/revoke-others")).status == 204
+        assert [await who(visitor) for visitor in (ann, three)] == ["ann", None]
 
 
 # -- races --

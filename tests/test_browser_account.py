@@ -377,3 +377,37 @@ async def test_every_page_has_a_way_out(tmp_path: Path, chromium: str) -> None:
             bar = page.get_by_role("navigation", name="Account")
             assert await bar.get_by_role("button", name="Sign out").is_visible()
             assert await bar.get_by_role("link", name="Ann").get_attribute("href") == "/account"
+
+
+async def test_a_page_that_was_cut_off_learns_that_its_session_ended(
+    tmp_path: Path, chromium: str
+) -> None:
+    """When it comes back as a visitor it is refused, and shows nothing more of the person."""
+    async with serve(tmp_path) as site, person(chromium, site) as ann:
+        await known(site)
+        page = await sign_in(ann)
+        await live(page)
+        (record,) = await site.services.sessions.store.of_user("Ann")
+        await site.services.sessions.store.destroy(record.id)
+        await site.services.connections.close_all()
+        await is_gone(page, "Your session has ended.")
+
+
+async def test_without_the_socketio_client_the_forms_work(tmp_path: Path, chromium: str) -> None:
+    """No file and no CDN: the page says that it is not live, and signs devices out all the same."""
+    from playwright.async_api import expect
+
+    async with (
+        serve(tmp_path) as site,
+        person(chromium, site, expected=["ERR_FAILED"]) as ann,
+        Visitor(site.url, **{"User-Agent": IPHONE}) as phone,
+    ):
+        await known(site)
+        await phone.sign_in("Ann", PASSWORD)
+        await ann.context.route("**/socket.io.min.js*", lambda route: route.abort())
+        page = await sign_in(ann)
+        await expect(page.locator("#state")).to_contain_text("Not live")
+        await expect((await rows(page, 2)).last.locator("[data-seen]")).to_have_text("just now")
+        await press(page, "Sign out Mobile Safari 17 on iOS")
+        await says(page, "That device is signed out.")
+        await rows(page, 1)
