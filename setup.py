@@ -122,6 +122,7 @@ if __name__ == "__main__":
             "argon2-cffi>=23.1",
             "SQLAlchemy>=2.0.31",
             "limits>=4.1",
+            "ua-parser>=1.0",
         ],
         extras_require={
             "uvloop": UVLOOP,

@@ -62,9 +62,13 @@ class Connections:
 
     async def transports(self, session_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return "websocket" or "polling" for each connection of those that have any."""
-        transport = self._server.eio.transport
+        connections = self._server.eio.sockets
         return {
-            id: [transport(eio_sid) for eio_sid in self._by_session[id]]
+            id: [
+                connections[sid].transport.name
+                for sid in self._by_session[id]
+                if sid in connections
+            ]
             for id in session_ids
             if id in self._by_session
         }
