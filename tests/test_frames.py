@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.transport.frames import Control, FrameError, FrameParser, close_code, encode
+from app.transport.frames import Control, FrameError, FrameParser, close_code, encode, encode_close
 from tests.transport_kit import frame
 
 LIMIT = 70_000
@@ -198,3 +198,23 @@ def test_any_frames_give_messages_or_a_close_code(frames: Any, step: int) -> Non
 def test_the_corpus_gives_messages_or_a_close_code(data: bytes) -> None:
     """Known trouble."""
     assert parse(data) == parse(data, step=1)
+
+
+def test_a_control_frame_does_not_count_as_part_of_a_message() -> None:
+    """Neither in length nor in kind; and one message's fragments are not the next one's."""
+    ping = Control(9, b"p" * 60)
+    fragmented = frame(0x02, b"\xff" * 60) + frame(0x89, b"p" * 60) + frame(0x80, b"\xfe" * 40)
+    messages = [ping, b"\xff" * 60 + b"\xfe" * 40]
+    assert parse(fragmented * 2 + frame(0x81, b"x"), limit=100) == [*messages, *messages, "x"]
+
+
+@pytest.mark.parametrize("first", [0xC2, 0x83, 0x80])
+def test_a_long_frame_is_refused_from_its_header(first: int) -> None:
+    """Nobody has to send the rest of what is wrong already."""
+    assert parse(frame(first, b"x" * 60_000)[:100]) == [1002]
+
+
+def test_a_close_frame_without_a_code_is_empty() -> None:
+    """RFC 6455, 7.1.5: 1005 is what that means, and is never sent."""
+    assert encode_close(0) == b"\x88\0"
+    assert encode_close(1001) == b"\x88\2\3\xe9"

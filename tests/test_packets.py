@@ -204,3 +204,31 @@ def check(text: str) -> None:
     if packet.type == EVENT:
         assert isinstance(packet.data[0], str)
         assert packet.data[0] not in packets.RESERVED_EVENTS
+
+
+def test_the_limits_are_where_they_are_said_to_be() -> None:
+    """10 attachments, 128 levels, 256 characters of a namespace: so many and not one more."""
+    assert decode('4510-["a"]').announced == 10
+    for opened, closed in ("[]", ('{"a":', "}")):
+        deepest = '42["a",' + opened * 127 + "1" + closed * 127 + "]"
+        assert decode(deepest).data[0] == "a"
+        with pytest.raises(PacketError):
+            decode('42["a",' + opened * 128 + "1" + closed * 128 + "]")
+    longest = "/" + "n" * 255
+    assert decode(f'42{longest},["a"]').namespace == longest
+    with pytest.raises(PacketError):
+        decode(f'42{longest}n,["a"]')
+
+
+@pytest.mark.parametrize("packet", ["b!!!!", "bAQI", "bA QI=", "4AQI=", "b\xe9\xe9\xe9\xe9"])
+def test_what_is_no_base64_is_no_attachment(packet: str) -> None:
+    """Clients without binary send it as `b` and base64, whole and clean."""
+    assert packets.decode_attachment(packet) is None
+    assert packets.decode_attachment("bAQI=") == b"\1\2"
+
+
+def test_a_message_weighs_what_it_holds() -> None:
+    """With its attachments, also those within an object."""
+    message = encode(CONNECT, "/", None, {"a": b"x" * 1000})
+    assert message.attachments == [b"x" * 1000]
+    assert message.size == len(message.text) + 1000
