@@ -73,6 +73,8 @@ def test_the_packets_of_the_protocol_are_understood(
         "45" + "9" * 5000 + '-["a"]',  # more digits than int() reads
         '42["a",' + "[" * 200 + "]" * 200 + "]",
         "42/" + "n" * 300 + ',["a"]',
+        *('42²["a"]', '42\u0663["a"]', '45²-["a"]', '45\u0663-["a"]', "42/n,[]"),
+        '42["a\\\\",' + "[" * 200 + "]" * 200 + "]",
     ],
 )
 def test_what_the_protocol_forbids_is_refused(text: str) -> None:
@@ -125,7 +127,7 @@ def test_a_placeholder_must_point_at_an_attachment(number: str) -> None:
 
 def test_deep_but_lawful_json_with_brackets_in_strings_passes() -> None:
     """The bound is on depth, not on the number of brackets."""
-    flat = ["a", [[1]] * 500, "[" * 500, '"[{\\']
+    flat = ["a", [[1]] * 500, '"' + "[" * 500, "[" * 500, '"[{\\']
     assert decode("42" + json.dumps(flat)).data == flat
 
 
