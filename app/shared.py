@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from app.device_news import DeviceNews
 from app.ends import Ends
 from app.presence import SharedPresence
 from app.redis_rooms import RedisRooms
@@ -32,6 +33,7 @@ class Shared:
         self._ends = Ends(self._link, services.sessions, services.expiry)
         self._presence = SharedPresence(self._link, services.connections)
         services.devices.presence = self._presence
+        self._news = DeviceNews(self._link, services)
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable with what is wrong."""
