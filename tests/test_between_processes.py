@@ -138,6 +138,23 @@ async def test_a_logout_closes_the_sockets_of_all_processes(tmp_path: Path, clie
         await until(lambda: not any(len(site.services.connections) for site in places))
 
 
+async def test_an_end_is_told_once(tmp_path: Path) -> None:
+    """The process where it came about hears nothing of it, and those that hear do not tell."""
+    async with sites(tmp_path, 3) as places, PythonVisitor(places[0].url) as visitor:
+        heard: list[tuple[int, bool]] = []
+        for number, site in enumerate(places):
+
+            async def note(id: str, reason: str, record: object, number: int = number) -> None:
+                heard.append((number, record is not None))
+
+            site.services.sessions.on_end.append(note)
+        await visitor.incr()
+        assert (await visitor.post("/logout"))[0] == 204
+        await until(lambda: len(heard) >= 3)
+        await asyncio.sleep(0.3)
+        assert sorted(heard) == [(0, True), (1, False), (2, False)]
+
+
 async def test_a_login_closes_the_old_sockets_of_all_processes(tmp_path: Path) -> None:
     """They hear `regenerated`, and that coming back is welcome."""
     async with sites(tmp_path) as (one, two), PythonVisitor(one.url) as visitor:
