@@ -115,13 +115,14 @@ if __name__ == "__main__":
         include_package_data=False,
         install_requires=[
             "tornado>=6.6",
-            "python-engineio>=4.13,<5",
-            "python-socketio>=5.12,<6",
+            "python-engineio>=4.15.1,<5",
+            "python-socketio>=5.18,<6",
             "itsdangerous>=2.1",
             "msgspec>=0.19",
             "argon2-cffi>=23.1",
             "SQLAlchemy>=2.0.31",
             "limits>=4.1",
+            "ua-parser>=1.0",
         ],
         extras_require={
             "uvloop": UVLOOP,

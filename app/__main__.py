@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -27,6 +28,7 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         url = await app.start()
+        _calm_the_collector()
         print(
             f"Latchkey serves {url} (sessions: {_shown(settings.store)}, "
             f"data: {settings.data_dir.resolve()}); Ctrl-C stops it",
@@ -39,6 +41,17 @@ async def serve(settings: Settings) -> None:
             # a second Ctrl-C must not turn an end in good order into another exit code
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
+
+
+def _calm_the_collector() -> None:
+    """Spare the garbage collector what is there for good, and what is gone within a moment.
+
+    Hundreds of events that wait for the disk are thousands of objects, alive for milliseconds;
+    looking through them at each 700 allocations took a tenth of an event's CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _shown(store: str) -> str:

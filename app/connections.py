@@ -9,6 +9,7 @@ from typing import Any
 
 from app.session import Reason
 from app.stores import Record
+from app.transport import Reason as CloseReason
 from app.transport import SocketServer
 
 log = logging.getLogger("latchkey.connections")
@@ -61,9 +62,13 @@ class Connections:
 
     async def transports(self, session_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return "websocket" or "polling" for each connection of those that have any."""
-        transport = self._server.eio.transport
+        connections = self._server.eio.sockets
         return {
-            id: [transport(eio_sid) for eio_sid in self._by_session[id]]
+            id: [
+                connections[sid].transport.name
+                for sid in self._by_session[id]
+                if sid in connections
+            ]
             for id in session_ids
             if id in self._by_session
         }
@@ -110,7 +115,7 @@ class Connections:
         """Close every connection; official clients come back by themselves."""
         for eio_sid in list(self._session_ids):
             try:
-                await self._server.close_connection(eio_sid)
+                await self._server.close_connection(eio_sid, reason=CloseReason.SHUTDOWN)
             except Exception:
                 log.exception("a connection could not be closed cleanly")
 

@@ -31,7 +31,7 @@ class Shared:
         """Add to an application what it hears from, and tells, its other processes."""
         self._ends = Ends(self._link, services.sessions, services.expiry)
         self._presence = SharedPresence(self._link, services.connections)
-        services.presence = self._presence
+        services.devices.presence = self._presence
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable with what is wrong."""

@@ -111,7 +111,7 @@ async def test_a_redis_user_with_few_rights_is_enough(tmp_path: Path) -> None:
                 await until(lambda: tabs[0].received)
                 assert (await visitor.get("/readyz"))[0] == 200
                 await two.services.sessions.purge(10)
-                await two.services.presence.transports([session_id(visitor.cookie)])
+                await two.services.devices.presence.transports([session_id(visitor.cookie)])
                 await visitor.sign_up("ada")
                 assert len(await one.services.sessions.store.of_user("ada")) == 1
                 assert (await visitor.post("/logout"))[0] == 204
@@ -355,12 +355,12 @@ async def test_every_process_knows_the_connections_of_all(tmp_path: Path) -> Non
 
         async def shows(site: Site, *wanted: str) -> None:
             for _ in range(200):
-                seen.update(await site.services.presence.transports([id, "nobody"]))
+                seen.update(await site.services.devices.presence.transports([id, "nobody"]))
                 if sorted(seen.get(id, ())) == sorted(wanted):
                     return
                 await asyncio.sleep(0.02)
                 seen.clear()
-            raise AssertionError(f"{await site.services.presence.transports([id])}")
+            raise AssertionError(f"{await site.services.devices.presence.transports([id])}")
 
         (first,) = await tabs_at(visitor, one, mode="polling")
         (second,) = await tabs_at(visitor, two)
@@ -387,13 +387,13 @@ async def test_connections_of_a_process_that_died_vanish(
         id = session_id(visitor.cookie)
         await tabs_at(visitor, one, two)
         await asyncio.sleep(0.3)
-        assert len((await one.services.presence.transports([id]))[id]) == 2
+        assert len((await one.services.devices.presence.transports([id]))[id]) == 2
         # what a dead process does: it stops to tell that it is alive
-        assert two.services.presence._task is not None  # type: ignore[union-attr]
-        two.services.presence._task.cancel()  # type: ignore[union-attr]
+        assert two.services.devices.presence._task is not None  # type: ignore[union-attr]
+        two.services.devices.presence._task.cancel()  # type: ignore[union-attr]
         await asyncio.sleep(3)
-        assert await one.services.presence.transports([id]) == {id: ["websocket"]}
-        assert len((await two.services.presence.transports([id]))[id]) == 2
+        assert await one.services.devices.presence.transports([id]) == {id: ["websocket"]}
+        assert len((await two.services.devices.presence.transports([id]))[id]) == 2
         with shared_server().client() as redis:
             assert redis.scard("latchkey:processes") == 1
 

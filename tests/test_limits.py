@@ -139,3 +139,36 @@ def test_two_applications_count_apart(wait: Callable[[float], None]) -> None:
     first, second = limits(handshakes_per_minute=1), limits(handshakes_per_minute=1)
     assert first.handshake(ADDRESS) == 0
     assert second.handshake(ADDRESS) == 0
+
+
+def test_a_known_device_has_tries_of_its_own(wait: Callable[[float], None]) -> None:
+    """Neither the account's nor the address's failures keep it out, and it uses up neither's."""
+    limit = limits(failed_logins_per_minute=2)
+    for _ in range(2):
+        limit.login_failed(ADDRESS, "anna")
+    assert limit.login_wait(ADDRESS, "anna") > 0
+    assert limit.login_wait(ADDRESS, "anna", "phone") == 0
+    for _ in range(2):
+        limit.login_failed("192.0.2.2", "bert", "phone")
+    assert limit.login_wait("192.0.2.2", "bert", "phone") > 0
+    assert limit.login_wait("192.0.2.2", "bert", "laptop") == 0
+    assert limit.login_wait("192.0.2.2", "bert") == 0
+
+
+def test_who_is_signed_in_is_counted_apart(wait: Callable[[float], None]) -> None:
+    """Wrong passwords on the account page and on the login page do not add up."""
+    limit = limits(failed_logins_per_minute=1)
+    limit.login_failed(ADDRESS, "anna")
+    assert limit.password_wait("anna") == 0
+    limit.password_failed("anna")
+    assert limit.password_wait("anna") > 0
+    assert limit.password_wait("bert") == 0
+
+
+def test_sessions_that_pages_make_are_limited(wait: Callable[[float], None]) -> None:
+    """At the rate of handshakes, and counted apart from them."""
+    limit = limits(handshakes_per_minute=2)
+    assert [limit.new_session(ADDRESS) for _ in range(2)] == [0, 0]
+    assert 1 <= limit.new_session(ADDRESS) <= 60
+    assert limit.new_session("192.0.2.2") == 0
+    assert limit.handshake(ADDRESS) == 0
