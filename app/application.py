@@ -169,6 +169,7 @@ def make_app(
     )
     server = SocketServer(settings, client_manager=shared.rooms if shared else None)
     connections = Connections(server, on_session_end=settings.on_session_end)
+    presence = shared.know_connections(connections) if shared else connections
     services = Services(
         settings=settings,
         sessions=sessions,
@@ -177,9 +178,10 @@ def make_app(
         limits=Limits(settings),
         socket_server=server,
         connections=connections,
+        presence=presence,
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
         complaints=Complaints(logging.getLogger("latchkey.clients")),
-        devices=Devices(sessions, connections),
+        devices=Devices(sessions, presence),
         known_device=KnownDevice(cookie, settings.cookie_name, keys),
         audit=Audit(),
     )
@@ -188,7 +190,7 @@ def make_app(
     connections.on_change.append(services.devices.connections_changed)
     services.on_login += [_audit_logins(services.audit), services.devices.signed_in]
     if shared:
-        shared.join(services)
+        shared.tell_ends(sessions, services.expiry)
     routes: list[Any] = [
         (r"/socket\.io/?", HandshakeHandler, {"server": server}),
     ]

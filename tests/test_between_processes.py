@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
@@ -373,6 +374,32 @@ async def test_every_process_knows_the_connections_of_all(tmp_path: Path) -> Non
         await until(lambda: not len(one.services.connections) + len(two.services.connections))
         await shows(one)
         assert "nobody" not in seen
+
+
+async def test_the_list_of_devices_has_the_connections_of_all(tmp_path: Path) -> None:
+    """Each process shows its users what they have open at the other one, and can end it there."""
+    async with (
+        sites(tmp_path) as (one, two),
+        PythonVisitor(one.url) as visitor,
+        PythonVisitor(two.url) as other,
+    ):
+        await visitor.sign_up("ada")
+        session = await two.services.sessions.sign_in(
+            two.services.sessions.visitor(remote_address="::1", user_agent=""),
+            "ada",
+            remote_address="::1",
+            user_agent="",
+        )
+        cookie = two.services.cookie.set(session.id, secure=False, max_age=1000)
+        other.jar.update_cookies(SimpleCookie(cookie))
+        (here,) = await tabs_at(visitor, one)
+        (there,) = await tabs_at(other, two)
+        await asyncio.sleep(0.3)
+        rows = await one.services.devices.rows("ada", [])
+        assert [row.connections for row in rows.values()] == [["websocket"], ["websocket"]]
+        assert await one.services.devices.revoke_others("ada", session_id(visitor.cookie)) == 1
+        await until(lambda: ended(there) == [{"reason": "revoked", "reconnect": True}])
+        assert ended(here) == []
 
 
 async def test_connections_of_a_process_that_died_vanish(
