@@ -91,7 +91,7 @@ def with_client(command: type[Any]) -> type[Any]:
     return type(command.__name__, (command,), {"run": run})
 
 
-REDIS = ["redis[hiredis]>=5.0"]
+REDIS = ["redis>=5.0.1", "hiredis>=3.2"]
 POSTGRESQL = ["psycopg[binary]>=3.2"]
 UVLOOP = ["uvloop>=0.21"]
 BENCH = ["uvicorn[standard]>=0.30"]

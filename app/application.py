@@ -169,6 +169,7 @@ def make_app(
     )
     server = SocketServer(settings, client_manager=shared.rooms if shared else None)
     connections = Connections(server, on_session_end=settings.on_session_end)
+    presence = shared.know_connections(connections) if shared else connections
     services = Services(
         settings=settings,
         sessions=sessions,
@@ -179,7 +180,7 @@ def make_app(
         connections=connections,
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
         complaints=Complaints(logging.getLogger("latchkey.clients")),
-        devices=Devices(sessions, connections),
+        devices=Devices(sessions, presence),
         known_device=KnownDevice(cookie, settings.cookie_name, keys),
         audit=Audit(),
     )

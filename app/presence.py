@@ -47,7 +47,7 @@ class SharedPresence:
             for start in range(0, len(session_ids), _AT_ONCE):
                 ids = session_ids[start : start + _AT_ONCE]
                 command = scripts.PRESENT.call(self._me, *ids)
-                for elsewhere in await self._link.run_script(scripts.PRESENT, command):
+                for elsewhere in await self._link.run(command, scripts.PRESENT):
                     for id, transports in zip(ids, elsewhere, strict=True):
                         if transports:
                             found.setdefault(id, []).extend(transports.decode().split())

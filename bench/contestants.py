@@ -117,7 +117,7 @@ class Servers:
         contestant = LINEUP[name]
         if contestant.needs_node:
             install_recipe()
-        redis = f"redis://127.0.0.1:{self._redis_port()}/0" if contestant.needs_redis else ""
+        redis = f"redis://127.0.0.1:{self.redis_port()}/0" if contestant.needs_redis else ""
         self._started += 1
         data = self._directory / f"{self._started}-{name}"
         arguments = [word.format(data=data, redis=redis) for word in contestant.argv]
@@ -129,7 +129,7 @@ class Servers:
         finally:
             server.stop()
 
-    def _redis_port(self) -> int:
+    def redis_port(self) -> int:
         """The port of a Redis of this run's own, which keeps nothing."""
         if self._redis is None:
             here = str(self._directory)

@@ -34,6 +34,8 @@ class Sizes:
     idle: int  # connections
     idle_seconds: int  # of heartbeat interval, and of measuring
     held: int  # connections
+    logouts: int
+    reconciled: int  # seconds of idling that are measured with Redis; it reconciles every 30
 
 
 FULL = Sizes(
@@ -50,6 +52,8 @@ FULL = Sizes(
     idle=10_000,
     idle_seconds=25,
     held=15_000,
+    logouts=20,
+    reconciled=60,
 )
 QUICK = Sizes(
     seconds=0.25,
@@ -65,6 +69,8 @@ QUICK = Sizes(
     idle=500,
     idle_seconds=1,
     held=500,
+    logouts=3,
+    reconciled=2,
 )
 
 

@@ -22,6 +22,9 @@ EXTRA = {
     "many_us": ("µs among many", ".0f"),
     "closed": ("closed", ",.0f"),
     "seconds": ("s to close all", ".1f"),
+    "commands_per_s": ("commands/s", ",.1f"),
+    "records_per_s": ("records read/s", ",.0f"),
+    "recipe_per_s": ("commands/s of the recipe", ",.0f"),
 }
 
 

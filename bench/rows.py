@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench import connections, work
+from bench import connections, processes, work
 from bench.measures import Field
 
 
@@ -130,6 +130,26 @@ ROWS = (
         (Target("latchkey", None, 3), Target("latchkey-sqlite", None, 3)),
         together=False,
         fresh=True,
+    ),
+    Row(
+        "far-logout",
+        "logout of a session with 1,000 sockets over two processes: all closed, p99 of 20",
+        "all_closed_ms",
+        "ms",
+        ("latchkey-redis",),
+        processes.far_logouts,
+        (Target("latchkey-redis", None, 250),),
+        once=True,
+    ),
+    Row(
+        "idle-redis",
+        "10,000 idle sessions in Redis: expiry and reconcile, share of a core",
+        "core_percent",
+        "%",
+        ("latchkey-redis",),
+        processes.idle_sessions,
+        (Target("latchkey-redis", None, 2),),
+        once=True,
     ),
     Row(
         "hold",

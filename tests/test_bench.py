@@ -37,6 +37,8 @@ TINY = Sizes(
     idle=10,
     idle_seconds=1,
     held=10,
+    logouts=1,
+    reconciled=1,
 )
 
 
@@ -208,7 +210,15 @@ def test_a_refused_handshake_is_an_error_with_the_answer_in_it():
         client.close()
 
 
-EVERYBODY = ["latchkey", "latchkey-sqlite", "node", "node-redis", "stock", "uvicorn"]
+EVERYBODY = [
+    "latchkey",
+    "latchkey-sqlite",
+    "latchkey-redis",
+    "node",
+    "node-redis",
+    "stock",
+    "uvicorn",
+]
 
 
 @pytest.mark.parametrize("name", EVERYBODY)
@@ -245,7 +255,7 @@ def test_a_handshake_stores_its_session_before_the_cookie_leaves(start, name):
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
 def test_one_tiny_round_of_every_row_gives_figures(start, servers, row):
-    here = ("latchkey", "latchkey-limits", "node", "node-redis", "stock")
+    here = ("latchkey", "latchkey-limits", "latchkey-redis", "node", "node-redis", "stock")
     names = [name for name in here if name in row.contestants]
     for name in names:
         start(name)

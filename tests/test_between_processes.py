@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,23 @@ async def test_a_logout_closes_the_sockets_of_all_processes(tmp_path: Path, clie
         told = {"reason": "logout", "reconnect": True}
         assert [ended(tab) for tab in tabs] == [[told]] * 6
         await until(lambda: not any(len(site.services.connections) for site in places))
+
+
+async def test_an_end_is_told_once(tmp_path: Path) -> None:
+    """The process where it came about hears nothing of it, and those that hear do not tell."""
+    async with sites(tmp_path, 3) as places, PythonVisitor(places[0].url) as visitor:
+        heard: list[tuple[int, bool]] = []
+        for number, site in enumerate(places):
+
+            async def note(id: str, reason: str, record: object, number: int = number) -> None:
+                heard.append((number, record is not None))
+
+            site.services.sessions.on_end.append(note)
+        await visitor.incr()
+        assert (await visitor.post("/logout"))[0] == 204
+        await until(lambda: len(heard) >= 3)
+        await asyncio.sleep(0.3)
+        assert sorted(heard) == [(0, True), (1, False), (2, False)]
 
 
 async def test_a_login_closes_the_old_sockets_of_all_processes(tmp_path: Path) -> None:
@@ -357,6 +375,32 @@ async def test_every_process_knows_the_connections_of_all(tmp_path: Path) -> Non
         await until(lambda: not len(one.services.connections) + len(two.services.connections))
         await shows(one)
         assert "nobody" not in seen
+
+
+async def test_the_list_of_devices_has_the_connections_of_all(tmp_path: Path) -> None:
+    """Each process shows its users what they have open at the other one, and can end it there."""
+    async with (
+        sites(tmp_path) as (one, two),
+        PythonVisitor(one.url) as visitor,
+        PythonVisitor(two.url) as other,
+    ):
+        await visitor.sign_up("ada")
+        session = await two.services.sessions.sign_in(
+            two.services.sessions.visitor(remote_address="::1", user_agent=""),
+            "ada",
+            remote_address="::1",
+            user_agent="",
+        )
+        cookie = two.services.cookie.set(session.id, secure=False, max_age=1000)
+        other.jar.update_cookies(SimpleCookie(cookie))
+        (here,) = await tabs_at(visitor, one)
+        (there,) = await tabs_at(other, two)
+        await asyncio.sleep(0.3)
+        rows = await one.services.devices.rows("ada", [])
+        assert [row.connections for row in rows.values()] == [["websocket"], ["websocket"]]
+        assert await one.services.devices.revoke_others("ada", session_id(visitor.cookie)) == 1
+        await until(lambda: ended(there) == [{"reason": "revoked", "reconnect": True}])
+        assert ended(here) == []
 
 
 async def test_connections_of_a_process_that_died_vanish(

@@ -14,13 +14,16 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis as redis_client
 
+from app.stores import StoreUnavailable
 from tests.browsers import PythonVisitor, each_transport, ended, session_id
 from tests.kit import Clock, Site, until
 from tests.raw import POLLING, Raw
 from tests.redis_server import RedisServer, Sentinel
 from tests.test_between_processes import sites, tabs_at
+from tests.test_redis import processes
 
 _PROMPT = 3.0  # seconds; the promise is two, the rest is for a busy machine
 
@@ -206,8 +209,9 @@ async def test_full(tmp_path: Path) -> None:
         assert [tab.connects for tab in tabs] == [1, 1]
 
 
-async def test_a_failover_to_a_replica(tmp_path: Path) -> None:
-    """The master is killed, the Sentinels name another, and what was acknowledged is there."""
+@contextlib.asynccontextmanager
+async def replicated(tmp_path: Path) -> AsyncIterator[tuple[RedisServer, Sentinel]]:
+    """Run a master, a replica of it and a Sentinel that watches them."""
     async with started(tmp_path / "a") as master, started(tmp_path / "b") as replica:
         with replica.client() as other:
             other.replicaof("127.0.0.1", str(master.port))
@@ -217,15 +221,52 @@ async def test_a_failover_to_a_replica(tmp_path: Path) -> None:
         try:
             with sentinel.client() as asked:
                 await until(lambda: asked.sentinel_slaves("main"), 15)
-
-                def fail() -> None:
-                    with master.client() as told:
-                        told.wait(1, 1000)
-                    master.kill()
-
-                await survives(tmp_path, master, fail, lambda: None, url=sentinel.url)
+            yield master, sentinel
         finally:
             sentinel.kill()
+
+
+async def test_a_failover_to_a_replica(tmp_path: Path) -> None:
+    """The master is killed, the Sentinels name another, and what was acknowledged is there."""
+    async with replicated(tmp_path) as (master, sentinel):
+
+        def fail() -> None:
+            with master.client() as told:
+                told.wait(1, 1000)
+            master.kill()
+
+        await survives(tmp_path, master, fail, lambda: None, url=sentinel.url)
+
+
+@pytest.mark.limit(60)
+async def test_a_failover_that_leaves_the_old_master_running(tmp_path: Path) -> None:
+    """Who was demoted is left for the new master, though its connection is as good as ever."""
+    async with (
+        replicated(tmp_path) as (master, sentinel),
+        sites(tmp_path, url=sentinel.url) as (one, two),
+        PythonVisitor(one.url) as visitor,
+    ):
+        assert await visitor.incr() == 1
+        tabs = await tabs_at(visitor, one, two)
+        with sentinel.client() as asked, master.client() as old:
+            old.wait(1, 1000)
+            asked.execute_command("SENTINEL", "FAILOVER", "main")
+            for _ in range(1500):
+                if old.info("replication")["role"] == "slave":
+                    break
+                await asyncio.sleep(0.02)
+            for tab in tabs:
+                await tab.call("incr")
+            for site in (one, two):
+                visitor.url = site.url
+                await ready(visitor)
+        assert await tabs[0].call("incr") < await tabs[1].call("incr")
+        assert [tab.connects for tab in tabs] == [1, 1]
+        ports = {
+            site.app._shared._link._wire._transport.get_extra_info("peername")[1]
+            for site in (one, two)
+        }
+        assert master.port not in ports
 
 
 async def test_what_waits_is_refused_and_the_lock_is_free_again(tmp_path: Path) -> None:
@@ -335,6 +376,13 @@ async def test_what_clients_did_meanwhile_keeps_their_sessions(tmp_path: Path) -
         # the client was active at one, which could not write it down
         session = one.services.sessions
         session._touched[session_id(visitor.cookie)] = (clock.now, clock.now + 86_400)
+        touch = session.store.touch
+
+        async def late(seen: Any) -> None:
+            await asyncio.sleep(1)
+            await touch(seen)
+
+        session.store.touch = late  # type: ignore[method-assign]
         clock.now += 10_000
         server.start()
         visitor.url = two.url
@@ -373,3 +421,15 @@ async def test_a_stop_during_an_outage_ends_in_good_time(tmp_path: Path) -> None
             async with asyncio.timeout(6):
                 await site.app.stop()
         server.send(signal.SIGCONT)
+
+
+async def test_who_refuses_writes_as_a_replica_is_left(tmp_path: Path) -> None:
+    """The connection is given up, so that where there are Sentinels they are asked again."""
+    async with started(tmp_path) as server, processes(1, server.url) as (store,):
+        await store.ping()
+        with server.client() as other:
+            other.replicaof("127.0.0.1", "1")
+            with pytest.raises(StoreUnavailable, match="READONLY"):
+                await store.ping()
+            await until(lambda: not store._link.up)
+            await until(lambda: "name its master" in store._link._why)

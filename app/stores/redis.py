@@ -20,7 +20,7 @@ from app.stores import redis_scripts as scripts
 from app.stores.base import LeaseLost, Record, RecordGone, StoreBusy
 from app.stores.locks import Locks
 from app.stores.redis_link import Link
-from app.stores.redis_wire import Word, pack
+from app.stores.redis_wire import ReplyError, Word, pack
 
 _PATIENCE = 10.0  # seconds that a lock is waited for
 _LEASE = 5000  # milliseconds after which a process that died no longer holds a lock
@@ -135,15 +135,23 @@ class RedisStore:
         await self._link.close()
 
     async def _run(self, script: scripts.Script, *words: Word) -> Any:
-        return await self._link.run_script(script, script.call(*words))
+        return await self._link.run(script.call(*words), script)
 
     async def _run_on(self, script: scripts.Script, session_id: str, *words: Word) -> Any:
-        return await self._link.run_script(script, script.call_on(_key(session_id), *words))
+        return await self._link.run(script.call_on(_key(session_id), *words), script)
 
     def _read(self, session_id: str, row: _Row) -> Record | None:
         version, data, seen, expires, user, made = row
         if version is None:
             return None
+        known = self._known.get(session_id)
+        if (
+            known is not None
+            and known.data == data
+            and known.version == int(version)
+            and known.seen == float(seen)
+        ):
+            return known
         created, remote_address, user_agent = self._made.decode(made)
         return Record(
             id=session_id,
@@ -189,7 +197,10 @@ class RedisStore:
         up, gone = self._link.up, self._gone
         try:
             command = scripts.LOCK.call_on(key, token, _LEASE)
-            row = await self._link.run_script(scripts.LOCK, command)
+            try:
+                row = await self._link.call(command)
+            except (ReplyError, ConnectionError) as error:
+                row = await self._link.recover(error, command, scripts.LOCK)
             if row == 0:
                 row = await self._wait(token, command)
             record = self._remember(self._read(session_id, row), gone)
@@ -211,7 +222,7 @@ class RedisStore:
                 await asyncio.wait((turn,), timeout=pause)
             finally:
                 del self._turns[token]
-            row = await self._link.run_script(scripts.LOCK, command)
+            row = await self._link.run(command, scripts.LOCK)
             if row != 0:
                 return row
         raise StoreBusy(
@@ -259,7 +270,10 @@ class RedisLease:
         gone = store._gone
         command = scripts.SAVE.call_on(self._key, self._token, version, version + 1, data)
         try:
-            result = await store._link.run_script(scripts.SAVE, command)
+            try:
+                result = await store._link.call(command)
+            except (ReplyError, ConnectionError) as error:
+                result = await store._link.recover(error, command, scripts.SAVE)
         except BaseException:
             store._let_go(self._key, self._token)
             raise

@@ -60,24 +60,27 @@ class Link:
 
     # -- commands --
 
-    async def run(self, command: bytes) -> Any:
-        """Send one packed command and return its reply; raises StoreUnavailable."""
-        try:
-            return await self.call(command)
-        except ReplyError as error:
-            raise self._refused(error) from None
-        except ConnectionError:
-            raise self._silent() from None
+    async def run(self, command: bytes, script: scripts.Script | None = None) -> Any:
+        """Send one packed command and return its reply; raises StoreUnavailable.
 
-    async def run_script(self, script: scripts.Script, command: bytes) -> Any:
-        """Run a script by a command that `script` packed; raises StoreUnavailable."""
+        `script` is the one that the command calls.
+        """
         try:
             return await self.call(command)
-        except ReplyError as error:
-            if error.code != "NOSCRIPT":
-                raise self._refused(error) from None
-        except ConnectionError:
+        except (ReplyError, ConnectionError) as error:
+            return await self.recover(error, command, script)
+
+    async def recover(
+        self, error: Exception, command: bytes, script: scripts.Script | None = None
+    ) -> Any:
+        """Do what can be done about an error of `call`: return a reply or raise StoreUnavailable.
+
+        It is for those who await `call` themselves because they are in a hurry.
+        """
+        if not isinstance(error, ReplyError):
             raise self._silent() from None
+        if script is None or error.code != "NOSCRIPT":
+            raise self._refused(error) from None
         # somebody made it forget its scripts
         self.send(script.load())
         return await self.run(command)
