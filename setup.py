@@ -91,9 +91,8 @@ def with_client(command: type[Any]) -> type[Any]:
     return type(command.__name__, (command,), {"run": run})
 
 
-REDIS = ["redis[hiredis]>=5.0"]
+REDIS = ["redis>=5.0.1", "hiredis>=3.2"]
 POSTGRESQL = ["psycopg[binary]>=3.2"]
-UVLOOP = ["uvloop>=0.21"]
 BENCH = ["uvicorn[standard]>=0.30"]
 
 if __name__ == "__main__":
@@ -115,24 +114,25 @@ if __name__ == "__main__":
         include_package_data=False,
         install_requires=[
             "tornado>=6.6",
-            "python-engineio>=4.13,<5",
-            "python-socketio>=5.12,<6",
+            "python-engineio>=4.15.1,<5",
+            "python-socketio>=5.18,<6",
             "itsdangerous>=2.1",
             "msgspec>=0.19",
             "argon2-cffi>=23.1",
             "SQLAlchemy>=2.0.31",
             "limits>=4.1",
             "prometheus-client>=0.20",
+            "ua-parser>=1.0",
+            # a loop that needs half the CPU; without it asyncio's own does the same
+            "uvloop>=0.21; sys_platform != 'win32' and implementation_name == 'cpython'",
         ],
         extras_require={
-            "uvloop": UVLOOP,
             "redis": REDIS,
             "postgresql": POSTGRESQL,
             "bench": BENCH,
             "dev": [
                 *REDIS,
                 *POSTGRESQL,
-                *UVLOOP,
                 *BENCH,
                 "aiohttp>=3.10",
                 "httptools>=0.6",  # what tests compare our own parser of requests with

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -34,6 +35,7 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, asked, number)
     try:
         url = await app.start()
+        _calm_the_collector()
         notify("READY=1")
         print(
             f"Latchkey serves {url} (sessions: {_shown(settings.store)}, "
@@ -50,6 +52,17 @@ async def serve(settings: Settings) -> None:
             # a second Ctrl-C must not turn an end in good order into another exit code
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
+
+
+def _calm_the_collector() -> None:
+    """Spare the garbage collector what is there for good, and what is gone within a moment.
+
+    Hundreds of events that wait for the disk are thousands of objects, alive for milliseconds;
+    looking through them at each 700 allocations took a tenth of an event's CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _shown(store: str) -> str:
@@ -78,7 +91,7 @@ def main() -> int:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where it is installed (the extra `uvloop`), else on asyncio's own loop."""
+    """Run on uvloop where it is installed, as it is by default, else on asyncio's own loop."""
     run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
     with contextlib.suppress(ImportError):
         run = importlib.import_module("uvloop").run

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -37,6 +38,7 @@ __all__ = [
     "AccountsUnavailable",
     "InvalidAccount",
     "NameTaken",
+    "Proof",
     "account_key",
 ]
 
@@ -52,6 +54,17 @@ _NO_ANSWER = "The database of accounts does not answer; try again in a moment."
 
 class AccountsUnavailable(Exception):
     """The accounts cannot be asked now; the text is for the person who waits."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a try to prove who one is has come to; true where the password was right."""
+
+    name: str | None  # as it is stored; None: nobody has it
+    stamp: str | None = field(default=None, repr=False)  # the hash that the password fits
+
+    def __bool__(self) -> bool:
+        return self.stamp is not None
 
 
 class Accounts:
@@ -81,12 +94,39 @@ class Accounts:
     async def verify(
         self, name: str, password: str, *, admit: Callable[[], None] | None = None
     ) -> str | None:
-        """Return the name as it is stored, or None for a wrong one or a wrong password.
+        """Return the name as it is stored, or None for a wrong one or a wrong password."""
+        proof = await self.prove(name, password, admit=admit)
+        return proof.name if proof else None
+
+    async def prove(
+        self, name: str, password: str, *, admit: Callable[[], None] | None = None
+    ) -> Proof:
+        """Compare a password with that of an account.
 
         `admit` is asked when its turn has come, and may raise: what it counts is then at most
         a handful of calls old, however many came at once.
         """
         return await self._work(lambda: self._find(name, password), admit)
+
+    async def holds(self, proof: Proof, password: str) -> bool:
+        """Whether this proof is still one: account and password are what they were.
+
+        Asked once a session is stored, it closes the gap between password and session: an end
+        of all sessions that comes later finds this one, and one that came before is noticed.
+        """
+        return await self._work(lambda: self._holds(proof, password))
+
+    async def change_password(self, proof: Proof, password: str) -> bool:
+        """Give an account another password; False where it is another's or changed by now.
+
+        Raises InvalidAccount.
+        """
+        password = clean_password(password)
+        return await self._work(lambda: self._change(proof, password))
+
+    async def delete(self, proof: Proof) -> bool:
+        """Delete an account, whose name is free then; False where the proof has become stale."""
+        return await self._work(lambda: self._delete(proof))
 
     async def answers(self) -> bool:
         """Whether the database can be read."""
@@ -142,33 +182,66 @@ class Accounts:
             raise NameTaken("This name is taken; choose another one.") from None
         return name
 
-    def _find(self, name: str, password: str) -> str | None:
-        key = account_key(name)
+    def _row(self, name: str) -> sa.Row[str, str] | None:
         with self._engine.connect() as connection:
-            row = connection.execute(
-                sa.select(_accounts.c.name, _accounts.c.password_hash).where(_accounts.c.key == key)
+            return connection.execute(
+                sa.select(_accounts.c.name, _accounts.c.password_hash).where(
+                    _accounts.c.key == account_key(name)
+                )
             ).first()
+
+    def _find(self, name: str, password: str) -> Proof:
+        row = self._row(name)
+        proof = Proof(str(row.name) if row else None)
         try:
             password = clean_password(password)
         except InvalidAccount:
             # it is nobody's password, and must take as long as one that might be somebody's
             row, password = None, ""
         if not self._passwords.verify(row and row.password_hash, password) or row is None:
-            return None
-        if self._passwords.outdated(row.password_hash):
-            self._rehash(key, row.password_hash, password)
-        return str(row.name)
+            return proof
+        stamp = str(row.password_hash)
+        if self._passwords.outdated(stamp):
+            stamp = self._rehash(row.name, stamp, password)
+        return Proof(proof.name, stamp)
 
-    def _rehash(self, key: str, old: str, password: str) -> None:
-        """Store a hash with today's parameters, unless the password was changed meanwhile."""
-        same = (_accounts.c.key == key) & (_accounts.c.password_hash == old)
+    def _holds(self, proof: Proof, password: str) -> bool:
+        row = self._row(proof.name or "")
+        if row is None or row.name != proof.name:
+            return False
+        # the same password may have been hashed anew meanwhile
+        return row.password_hash == proof.stamp or bool(self._find(row.name, password))
+
+    def _same(self, proof: Proof) -> sa.ColumnElement[bool]:
+        """Match the account as the proof has seen it."""
+        key, stamp = account_key(proof.name or ""), proof.stamp or ""
+        return (_accounts.c.key == key) & (_accounts.c.password_hash == stamp)
+
+    def _change(self, proof: Proof, password: str) -> bool:
         new = self._passwords.hash(password)
+        statement = sa.update(_accounts).where(self._same(proof)).values(password_hash=new)
+        with self._engine.begin() as connection:
+            return connection.execute(statement).rowcount == 1
+
+    def _delete(self, proof: Proof) -> bool:
+        with self._engine.begin() as connection:
+            return connection.execute(sa.delete(_accounts).where(self._same(proof))).rowcount == 1
+
+    def _rehash(self, name: str, old: str, password: str) -> str:
+        """Store a hash with today's parameters, and return the one that is stored then.
+
+        Where the password was changed meanwhile it stays changed, and the old hash is returned.
+        """
         try:
+            new = self._passwords.hash(password)
+            same = self._same(Proof(name, old))
             with self._engine.begin() as connection:
-                connection.execute(sa.update(_accounts).where(same).values(password_hash=new))
+                statement = sa.update(_accounts).where(same).values(password_hash=new)
+                return new if connection.execute(statement).rowcount else old
         except SQLAlchemyError as error:
             # the old hash is still good; the next sign-in tries again
             log.warning("a password hash could not be renewed: %s", database.why(error))
+            return old
 
     def _ask(self) -> None:
         with self._engine.connect() as connection:

@@ -20,13 +20,16 @@ from tornado.netutil import bind_sockets
 import handlers
 from app.accounts import Accounts
 from app.assets import client_script
+from app.audit import Audit
 from app.base_handler import BaseHandler
 from app.complaints import Complaints
 from app.connections import Connections
 from app.cookie import SessionCookie, signing_keys
+from app.devices import Devices
 from app.expiry import Expiry
 from app.forwarded import apply_forwarded
 from app.handshake import HandshakeHandler
+from app.known_device import KnownDevice
 from app.limits import Limits
 from app.metrics import Metrics
 from app.security import StaticHandler
@@ -139,6 +142,7 @@ class Application(tornado.web.Application):
         services.expiry.stop()
         services.metrics.stop()
         await services.connections.close_all()
+        services.devices.close()
         if self._server is not None and not await self._server.close(_FAREWELL):
             log.warning("some requests were cut off after %g s", _FAREWELL)
         await services.socket_server.eio.finish(_LAST_CLOSE)
@@ -173,7 +177,8 @@ def make_app(
     FileOwned, StoreUnavailable, ValueError or OSError with a sentence that says what to do.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    cookie = SessionCookie(settings, signing_keys(settings))
+    keys = signing_keys(settings)
+    cookie = SessionCookie(settings, keys)
     shared = _share(settings) if settings.shared else None
     counted = CountedStore(store or (shared.store if shared else _open_store(settings)))
     sessions: Sessions[Any] = Sessions(
@@ -185,6 +190,7 @@ def make_app(
     )
     server = SocketServer(settings, client_manager=shared.rooms if shared else None)
     connections = Connections(server, on_session_end=settings.on_session_end)
+    presence = shared.know_connections(connections) if shared else connections
     services = Services(
         settings=settings,
         sessions=sessions,
@@ -196,8 +202,14 @@ def make_app(
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
         complaints=Complaints(logging.getLogger("latchkey.clients")),
         metrics=Metrics(counted, server, connections),
+        devices=Devices(sessions, presence),
+        known_device=KnownDevice(cookie, settings.cookie_name, keys),
+        audit=Audit(),
     )
     sessions.on_end += [connections.close_session, services.metrics.ended]
+    sessions.on_end.append(_audit_ends(services.audit))
+    connections.on_change.append(services.devices.connections_changed)
+    services.on_login += [_audit_logins(services.audit), services.devices.signed_in]
     if shared:
         shared.join(services)
     routes: list[Any] = [
@@ -244,8 +256,8 @@ def _open_store(settings: Settings) -> SessionStore:
 def _add_module(module: ModuleType, services: Services) -> list[Any]:
     """Register what one handler module offers and return its routes.
 
-    A module may have `routes`, `namespaces`, `before_handshake(handler)` and
-    `on_session_end(session, reason)`.
+    A module may have `routes`, `namespaces`, `before_handshake(handler)`, `on_login(session)`
+    and `on_session_end(session, reason)`.
     """
     for name, namespace in getattr(module, "namespaces", ()):
         if name in services.socket_server.namespace_handlers:
@@ -255,6 +267,8 @@ def _add_module(module: ModuleType, services: Services) -> list[Any]:
         services.socket_server.register_namespace(namespace(name, services))
     if hasattr(module, "before_handshake"):
         services.before_handshake.append(module.before_handshake)
+    if hasattr(module, "on_login"):
+        services.on_login.append(module.on_login)
     if hasattr(module, "on_session_end"):
         services.sessions.on_end.append(_session_hook(services, module.on_session_end))
     return list(getattr(module, "routes", ()))
@@ -267,6 +281,22 @@ def _session_hook(services: Services, hook: Callable[..., Any]) -> Any:
             told = hook(Session(services.sessions, record), reason)
             if told is not None:
                 await told
+
+    return listener
+
+
+def _audit_logins(audit: Audit) -> Callable[[Session[Any]], None]:
+    def listener(session: Session[Any]) -> None:
+        audit.add("sign-in", user=session.user, address=session.remote_address)
+
+    return listener
+
+
+def _audit_ends(audit: Audit) -> Any:
+    async def listener(session_id: str, reason: Reason, record: Record | None) -> None:
+        # a visitor's session that ends is no news, and there are very many of them
+        if record is not None and record.user is not None:
+            audit.add("end", user=record.user, address=record.remote_address, reason=reason)
 
     return listener
 

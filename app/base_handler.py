@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any, Generic
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Generic
 from urllib.parse import urlencode
 
 from tornado.web import HTTPError
 
 from app.codec import D
 from app.connections import session_room
-from app.lookup import SessionLookup
+from app.limits import in_words
+from app.lookup import SessionLookup, TooMany
 from app.security import SecurityHeaders
 from app.session import Session, SessionEnded
 from app.stores import Record, StoreError
@@ -27,6 +29,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
     """
 
     session: Session[D]
+    page: ClassVar[str] = "/"  # where who has to sign in for a form of this handler goes on
 
     async def prepare(self) -> None:
         self._sent_id = ""
@@ -44,12 +47,48 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         session: Session[D] | None = getattr(self, "session", None)
         return None if session is None else session.user
 
-    async def sign_in(self, user: str) -> None:
-        """Give this browser a new session id for `user`.
+    def get_login_url(self) -> str:
+        """Return where `@tornado.web.authenticated` sends a visitor; a script gets a 401."""
+        if self.wants_json:
+            raise HTTPError(401, "sign in first")
+        return super().get_login_url()
+
+    async def sign_in(
+        self, user: str, *, confirm: Callable[[], Awaitable[bool]] | None = None
+    ) -> bool:
+        """Give this browser a new session id for `user`, and return whether it has one.
+
+        `confirm` is asked once the new session is stored, and before anyone hears of it. Where
+        it says no, or raises, this browser is a visitor's.
 
         Sockets of the old id are closed once the response, and the new cookie, is on its way.
         """
+        await self._renew(user)
+        confirmed = False
+        try:
+            confirmed = confirm is None or await confirm()
+        finally:
+            if not confirmed:
+                session_id = self.session.id
+                self._become_visitor()
+                await self.services.sessions.end(session_id, "revoked")
+        if confirmed:
+            await self.services.announce_login(self.session)
+        return confirmed
+
+    async def regenerate(self) -> None:
+        """Give this browser a new session id for the same user.
+
+        Its sockets are closed once the new cookie is on its way, and come back with it.
+        """
+        if self.session.user is None:
+            raise RuntimeError("only the session of a user is regenerated; a visitor signs in")
+        await self._renew(self.session.user)
+
+    async def _renew(self, user: str) -> None:
         old = self.session.record
+        if old is None:
+            self._may_create()
         try:
             self.session = await self._signed_in(user)
         except SessionEnded:
@@ -68,6 +107,9 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         """End this session; its connections are closed when this returns."""
         if self.session:
             await self.services.sessions.end(self.session.id, "logout")
+        self._become_visitor()
+
+    def _become_visitor(self) -> None:
         self.forget_cookie()
         self.session = self.visitor()
         self._sent_id = ""
@@ -90,6 +132,13 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
     def _sent_json(self) -> bool:
         kind = self.request.headers.get("Content-Type", "").partition(";")[0]
         return kind.strip().lower() == "application/json"
+
+    def answer_done(self, target: str) -> None:
+        """Answer a change that was made: a form goes on to `target`, a script gets 204."""
+        if "text/html" in self.request.headers.get("Accept", "") and not self.wants_json:
+            self.redirect(target, status=303)
+        else:
+            self.set_status(204)
 
     def fields(self, *names: str) -> list[str]:
         """Return these fields of a form or a JSON object; a missing one is an empty text.
@@ -120,12 +169,20 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         """Answer an error as a page or as `{"error": sentence}`."""
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, SessionEnded):
-            self._answer_signed_out()
+            if not self._headers_written:
+                self._become_visitor()
+            self._send_to_login("your session has ended; sign in again")
+            return
+        if self._is_for_users(error):
+            self._send_to_login("sign in first")
             return
         sentence = self._reason
         if isinstance(error, StoreError):
             status_code, sentence = 503, "The session store does not answer; please try again."
             self.set_header("Retry-After", "1")
+        elif isinstance(error, TooMany):
+            self.set_header("Retry-After", str(error.wait))
+            sentence = f"{error.log_message}; wait {in_words(error.wait)} and try again"
         elif isinstance(error, HTTPError) and error.log_message and status_code < 500:
             sentence = error.log_message % error.args if error.args else error.log_message
         self.set_status(status_code)
@@ -135,16 +192,18 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         else:
             self.render("error.html", status=status_code, sentence=sentence)
 
-    def _answer_signed_out(self) -> None:
-        if not self._headers_written:
-            self.forget_cookie()
-        self._sent_id = ""
-        self.session = self.visitor()
+    def _is_for_users(self, error: object) -> bool:
+        """Whether this is how `@tornado.web.authenticated` refuses a visitor."""
+        if not isinstance(error, HTTPError) or self.current_user is not None:
+            return False
+        return error.status_code == 403 and not error.log_message
+
+    def _send_to_login(self, sentence: str) -> None:
         if self.wants_json:
             self.set_status(401)
-            self.finish({"error": "your session has ended; sign in again"})
+            self.finish({"error": sentence})
         else:
-            back = self.request.uri if self.request.method in ("GET", "HEAD") else "/"
+            back = self.request.uri if self.request.method in ("GET", "HEAD") else self.page
             self.redirect("/login?" + urlencode({"next": back}), status=303)
 
     def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:

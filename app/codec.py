@@ -64,11 +64,17 @@ class Codec(Generic[D]):
 
     def draft(self, encoded: bytes) -> D:
         """Decode data that may be changed; raises InvalidData."""
-        return self._decode(self._decoder, encoded)
+        try:
+            return self._decoder.decode(encoded)
+        except Exception as error:
+            raise InvalidData(self._misfit(error)) from None
 
     def snapshot(self, encoded: bytes) -> D:
         """Decode data that refuses assignment; raises InvalidData."""
-        return self._decode(self._reader, encoded)
+        try:
+            return self._reader.decode(encoded)
+        except Exception as error:
+            raise InvalidData(self._misfit(error)) from None
 
     def encode(self, data: D) -> bytes:
         """Encode without checking the types of the values; raises InvalidData."""
@@ -81,16 +87,14 @@ class Codec(Generic[D]):
         """Encode, and make sure that the types are right; raises InvalidData."""
         encoded = self.encode(data)
         try:
-            self.snapshot(encoded)
-        except InvalidData as error:
-            raise InvalidData(f"{error}; nothing was stored") from None
+            self._reader.decode(encoded)
+        except Exception as error:
+            raise InvalidData(f"{self._misfit(error)}; nothing was stored") from None
         return encoded
 
-    def _decode(self, decoder: msgspec.msgpack.Decoder[D], encoded: bytes) -> D:
-        try:
-            return decoder.decode(encoded)
-        except Exception as error:  # a `__post_init__` may raise anything
-            raise InvalidData(f"{self.new.__name__}: {error}") from None
+    def _misfit(self, error: Exception) -> str:
+        """Say what does not fit; a `__post_init__` may raise anything."""
+        return f"{self.new.__name__}: {error}"
 
     def _culprit(self, data: D) -> str:
         """Name the field that does not encode."""

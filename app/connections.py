@@ -13,6 +13,7 @@ from typing import Any
 from app.histogram import Histogram
 from app.session import Reason
 from app.stores import Record
+from app.transport import Reason as CloseReason
 from app.transport import SocketServer
 
 log = logging.getLogger("latchkey.connections")
@@ -69,9 +70,13 @@ class Connections:
 
     async def transports(self, session_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return "websocket" or "polling" for each connection of those that have any."""
-        transport = self._server.eio.transport
+        connections = self._server.eio.sockets
         return {
-            id: [transport(eio_sid) for eio_sid in self._by_session[id]]
+            id: [
+                connections[sid].transport.name
+                for sid in self._by_session[id]
+                if sid in connections
+            ]
             for id in session_ids
             if id in self._by_session
         }
@@ -131,7 +136,7 @@ class Connections:
                 await asyncio.sleep(pause)
             for eio_sid in eio_sids[start : start + size]:
                 try:
-                    await self._server.close_connection(eio_sid)
+                    await self._server.close_connection(eio_sid, reason=CloseReason.SHUTDOWN)
                 except Exception:
                     log.exception("a connection could not be closed cleanly")
 

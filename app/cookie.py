@@ -94,23 +94,26 @@ class SessionCookie:
         """Return the Set-Cookie value; `max_age` is seconds, infinity: until the browser ends."""
         value = self._newest.sign(session_id).decode()
         lifetime = [] if math.isinf(max_age) else [f"Max-Age={max(0, int(max_age))}"]
-        return "; ".join([f"{self.name(secure=secure)}={value}", *lifetime, *self._flags(secure)])
+        return "; ".join(
+            [f"{self.name(secure=secure)}={value}", *lifetime, *self.attributes(secure=secure)]
+        )
 
     def delete(self, *, secure: bool) -> str:
         """Return the Set-Cookie value that makes the browser forget the cookie."""
         gone = ["Max-Age=0", "Expires=Thu, 01 Jan 1970 00:00:00 GMT"]
-        return "; ".join([f"{self.name(secure=secure)}=", *gone, *self._flags(secure)])
+        return "; ".join([f"{self.name(secure=secure)}=", *gone, *self.attributes(secure=secure)])
 
     def _secure(self, secure: bool) -> bool:
         wanted = self._settings.cookie_secure
         return secure if wanted == "auto" else wanted == "yes"
 
-    def _flags(self, secure: bool) -> list[str]:
+    def attributes(self, *, secure: bool, path: str = "/") -> list[str]:
+        """Return the attributes that the settings ask for, as Set-Cookie writes them."""
         settings, secure = self._settings, self._secure(secure)
         samesite = settings.cookie_samesite
         if samesite == "none" and not secure:
             samesite = "lax"  # browsers drop SameSite=None without Secure
-        flags = ["Path=/", "HttpOnly", f"SameSite={samesite.capitalize()}"]
+        flags = [f"Path={path}", "HttpOnly", f"SameSite={samesite.capitalize()}"]
         if settings.cookie_domain:
             flags.append(f"Domain={settings.cookie_domain}")
         if secure:

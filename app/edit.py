@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Generic
 
 import msgspec
@@ -33,7 +33,16 @@ def refuse_nested(session_id: str) -> None:
 class Edit(Generic[D]):
     """One block that changes a session: lock and reload, then compare, write and unlock."""
 
-    __slots__ = ("_before", "_draft", "_lease", "_record", "_sessions", "active", "session_id")
+    __slots__ = (
+        "_before",
+        "_draft",
+        "_lease",
+        "_opened",
+        "_record",
+        "_sessions",
+        "active",
+        "session_id",
+    )
 
     def __init__(self, sessions: Sessions[D], session_id: str) -> None:
         """Prepare to edit this session, or for an empty id the one that `commit` will create."""
@@ -41,6 +50,7 @@ class Edit(Generic[D]):
         self.session_id = session_id
         self._lease: Lease | None = None
         self._record: Record | None = None
+        self._opened: Token[tuple[Edit[msgspec.Struct], ...]] | None = None
         self.active = False
 
     async def begin(self) -> D:
@@ -61,13 +71,25 @@ class Edit(Generic[D]):
             await self.abandon()
             raise
         self.active = True
-        outer = tuple(edit for edit in _open_edits.get() if edit.active)
-        _open_edits.set((*outer, self))  # type: ignore[arg-type]
+        outer = _open_edits.get()
+        if outer:
+            outer = tuple(edit for edit in outer if edit.active)
+        self._opened = _open_edits.set((*outer, self))  # type: ignore[arg-type]
         return self._draft
+
+    def _over(self) -> None:
+        """Leave nothing of this block in the context, unless another was opened in it since."""
+        self.active = False
+        open_edits = _open_edits.get()
+        if self._opened is not None and open_edits and open_edits[-1] is self:
+            try:  # noqa: SIM105 (for every event)
+                _open_edits.reset(self._opened)
+            except ValueError:  # it was opened in another context
+                pass
 
     async def abandon(self) -> None:
         """Give the lock back and change nothing."""
-        self.active = False
+        self._over()
         if self._lease is not None:
             await self._lease.release()
 
@@ -82,7 +104,7 @@ class Edit(Generic[D]):
         except BaseException:
             await self.abandon()
             raise
-        self.active = False
+        self._over()
         if self._lease is None:
             if encoded == self._before:
                 return None

@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, ip_address
 
 import limits
 from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
+from limits.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
 
 from app.settings import Settings
 
@@ -28,13 +28,18 @@ def _subscriber(address: str) -> str:
 
 
 class Rate:
-    """At most `per_minute` of one kind of thing for one key, counted in a sliding minute."""
+    """At most `per_minute` of one kind of thing for one key, counted in a sliding minute.
 
-    def __init__(self, kind: str, per_minute: int) -> None:
+    Counted by two numbers a key, so that many are cheap, it may let one more through where a
+    minute begins. `exact` remembers each time, which is for rates that are low.
+    """
+
+    def __init__(self, kind: str, per_minute: int, *, exact: bool = False) -> None:
         """`per_minute` 0: no limit."""
         self._kind = kind
         self._item = limits.RateLimitItemPerMinute(per_minute) if per_minute else None
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        strategy = MovingWindowRateLimiter if exact else SlidingWindowCounterRateLimiter
+        self._limiter = strategy(MemoryStorage())
 
     def hit(self, key: str) -> bool:
         """Count one; return whether it was still within the limit."""
@@ -45,7 +50,20 @@ class Rate:
         if self._item is None or self._limiter.test(self._item, self._kind, key):
             return 0
         reset, _ = self._limiter.get_window_stats(self._item, self._kind, key)
-        return max(1, math.ceil(reset - time.time()))
+        # at the very end of the minute it still counts
+        return max(1, math.floor(reset - time.time()) + 1)
+
+
+def in_words(seconds: int) -> str:
+    """Return how long that is, for a person who has to wait."""
+    return f"{seconds} second" if seconds == 1 else f"{seconds} seconds"
+
+
+def _tries(address: str, account: str, device: str) -> list[str]:
+    """Return the keys against which one login is counted."""
+    if device:
+        return ["device " + device]
+    return ["address " + _subscriber(address), "account " + account]
 
 
 class Limits:
@@ -53,21 +71,40 @@ class Limits:
 
     def __init__(self, settings: Settings) -> None:
         self._handshakes = Rate("handshake", settings.handshakes_per_minute)
-        self._failures = Rate("failed login", settings.failed_logins_per_minute)
+        self._new_sessions = Rate("new session", settings.handshakes_per_minute)
+        self._failures = Rate("failed login", settings.failed_logins_per_minute, exact=True)
 
     def handshake(self, address: str) -> int:
         """Count a handshake; return 0, or for how many seconds this address has to wait."""
         key = _subscriber(address)
         return 0 if self._handshakes.hit(key) else max(1, self._handshakes.wait(key))
 
-    def login_wait(self, address: str, account: str) -> int:
-        """Return 0, or for how many seconds this address, or this account, may not be tried."""
-        return max(
-            self._failures.wait("address " + _subscriber(address)),
-            self._failures.wait("account " + account),
-        )
+    def new_session(self, address: str) -> int:
+        """Count a session that a page makes; return 0, or for how many seconds to wait."""
+        key = _subscriber(address)
+        return 0 if self._new_sessions.hit(key) else max(1, self._new_sessions.wait(key))
 
-    def login_failed(self, address: str, account: str) -> None:
-        """Count a failed login against the address and against the account."""
-        self._failures.hit("address " + _subscriber(address))
-        self._failures.hit("account " + account)
+    def new_session_wait(self, address: str) -> int:
+        """Return 0, or for how many seconds no page makes a session for this address."""
+        return self._new_sessions.wait(_subscriber(address))
+
+    def login_wait(self, address: str, account: str, device: str = "") -> int:
+        """Return 0, or for how many seconds this address, or this account, may not be tried.
+
+        A `device` that is known to the account has tries of its own, and only those: neither
+        strangers who try the account nor neighbours behind one address can use them up.
+        """
+        return max(self._failures.wait(key) for key in _tries(address, account, device))
+
+    def login_failed(self, address: str, account: str, device: str = "") -> None:
+        """Count a failed login against the address and the account, or against the device."""
+        for key in _tries(address, account, device):
+            self._failures.hit(key)
+
+    def password_wait(self, account: str) -> int:
+        """Return 0, or for how many seconds who is signed in may not try his password again."""
+        return self._failures.wait("signed in " + account)
+
+    def password_failed(self, account: str) -> None:
+        """Count a wrong password of somebody who is signed in to this account."""
+        self._failures.hit("signed in " + account)

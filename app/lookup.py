@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Generic
 
-from tornado.web import RequestHandler
+from tornado.web import HTTPError, RequestHandler
 
 from app.codec import D
 from app.cookie import CookieId
 from app.services import Services
 from app.session import Session
+
+
+class TooMany(HTTPError):
+    """429: something was asked for too often, and may be again after `wait` seconds."""
+
+    def __init__(self, wait: int, why: str) -> None:
+        super().__init__(429, why)
+        self.wait = wait
 
 
 class SessionLookup(RequestHandler, Generic[D]):
@@ -45,10 +53,15 @@ class SessionLookup(RequestHandler, Generic[D]):
         )
 
     def _may_create(self) -> None:
+        """Raise where a session cannot be made for this request any more, or not now."""
         if self._headers_written:
             raise RuntimeError(
                 "a new session needs its cookie on the response; edit it before the first flush()"
             )
+        wait = self.services.limits.new_session(self.remote_address)
+        if wait:
+            self.services.metrics.limits["handshakes_per_minute"] += 1
+            raise TooMany(wait, "too many new sessions from this address")
 
     def shown_session_ids(self) -> list[str]:
         """Return the ids in this request's well-signed cookies, whether they live or not."""
@@ -93,5 +106,5 @@ class SessionLookup(RequestHandler, Generic[D]):
             if not other.startswith(name + "=")
         ]
         self.clear_header("Set-Cookie")
-        for other in (*others, value):
+        for other in (value, *others):
             self.add_header("Set-Cookie", other)

@@ -13,7 +13,7 @@ from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from app.stores.redis_link import Link
 from app.stores.redis_wire import pack
-from app.transport import Rooms, tasks
+from app.transport import Rooms
 
 log = logging.getLogger("latchkey.rooms")
 
@@ -116,7 +116,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
             return
         if method == "callback" or told.get("host_id") != self.host_id:
             # at once, so that emits stay in their order
-            task = tasks.start(self._act(act, told), asyncio.get_running_loop())
+            task = self.server.eio.tasks.start(self._act(act, told))
             if task is not None:
                 self._held.add(task)
                 task.add_done_callback(self._held.discard)

@@ -20,7 +20,7 @@ def content_security_policy(host: str, secure: bool, scripts: tuple[str, ...]) -
     socket = f" {'wss' if secure else 'ws'}://{host}" if _HOST.fullmatch(host) else ""
     sources = " ".join(["'self'", *scripts])
     return (
-        f"default-src 'none'; script-src {sources}; "
+        f"default-src 'none'; object-src 'none'; script-src {sources}; "
         f"style-src 'self'; img-src 'self' data:; connect-src 'self'{socket}; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     )
@@ -40,6 +40,7 @@ class SecurityHeaders(RequestHandler):
         self.set_header("X-Frame-Options", "DENY")
         self.set_header("Referrer-Policy", "same-origin")
         self.set_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.set_header("Cross-Origin-Resource-Policy", "same-origin")
         self.clear_header("Server")
         if secure:
             self.set_header("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
@@ -61,7 +62,11 @@ class SecurityHeaders(RequestHandler):
 
 
 class StaticHandler(SecurityHeaders, StaticFileHandler):
-    """Serves /static/ with the security headers."""
+    """Serves /static/ with the security headers; other sites' pages may load what is there."""
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
 
     def parse_url_path(self, url_path: str) -> str:
         """Refuse what no file system has a name for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
@@ -163,17 +163,15 @@ class SessionFor(Generic[D]):
     def __await__(self) -> Generator[Any, Any, Session[D]]:
         return self._sessions.get(self._session_id).__await__()
 
-    async def __aenter__(self) -> D:
+    def __aenter__(self) -> Coroutine[Any, Any, D]:
         self._edit = Edit(self._sessions, self._session_id)
-        return await self._edit.begin()
+        return self._edit.begin()
 
-    async def __aexit__(
+    def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            await self._edit.abandon()
-        else:
-            await self._edit.commit("", "")
+    ) -> Coroutine[Any, Any, object]:
+        # what `commit` returns is not looked at, since it runs only where nothing was raised
+        return self._edit.commit("", "") if kind is None else self._edit.abandon()

@@ -47,10 +47,10 @@ class Sessions(Generic[D]):
         self._idle_timeout = idle_timeout or math.inf
         # written at most this often, yet always before the old deadline
         self.coalescing = min(_LONGEST_COALESCING, idle_timeout / 10 or _LONGEST_COALESCING)
-        # what a store that other processes use knows without asking; others need not ask
-        self._peek: Callable[[str], Awaitable[Record | None]] | None = getattr(store, "peek", None)
+        self._shared = hasattr(store, "peek")  # by other processes, which write to it too
+        self._peek: Callable[[str], Awaitable[Record | None]] = getattr(store, "peek", store.load)
         self._hurry: asyncio.Task[None] | None = None
-        self._touched: dict[str, tuple[float, float]] = {}
+        self._touched: dict[str, tuple[float, float]] = {}  # id -> seen, created
         self._replaced: set[str] = set()  # ids whose end is about to be announced
         self._flushed = 0.0
 
@@ -85,7 +85,7 @@ class Sessions(Generic[D]):
 
     async def active(self, session_id: str) -> None:
         """Note that the client of this session did something; raises SessionEnded."""
-        record = None if self._peek is None else await self._peek(session_id)
+        record = await self._peek(session_id)
         if record is None or self.over(record) is not None:
             record = await self._living(session_id)
         if record is None:
@@ -195,11 +195,12 @@ class Sessions(Generic[D]):
 
     def _touch(self, record: Record) -> None:
         now = self.clock()
-        deadline = self._deadline(record.created, now)
-        self._touched[record.id] = (now, deadline)
-        if self._peek and record.expires < min(deadline, now + self._idle_timeout / 5):
-            # before another process, which cannot know of this, ends the session
-            self._hurry = self._hurry or asyncio.create_task(self._flush_now())
+        self._touched[record.id] = (now, record.created)
+        if self._shared:
+            deadline = self._deadline(record.created, now)
+            if record.expires < min(deadline, now + self._idle_timeout / 5):
+                # before another process, which cannot know of this, ends the session
+                self._hurry = self._hurry or asyncio.create_task(self._flush_now())
 
     async def _flush_now(self) -> None:
         try:
@@ -220,7 +221,9 @@ class Sessions(Generic[D]):
             batch = {
                 id: self._touched[id] for id in ids[start : start + _BATCH] if id in self._touched
             }
-            await self.store.touch(batch)
+            await self.store.touch(
+                {id: (seen, self._deadline(created, seen)) for id, (seen, created) in batch.items()}
+            )
             for id, touched in batch.items():
                 if self._touched.get(id) == touched:
                     del self._touched[id]

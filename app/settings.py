@@ -131,7 +131,9 @@ class Settings:
         read.integer(0, 10**6), "200", "events of one connection, bursts of twice that; 0: no limit"
     )
     handshakes_per_minute: int = _option(
-        read.integer(0, 10**6), "600", "handshakes of one address; 0: no limit"
+        read.integer(0, 10**6),
+        "600",
+        "handshakes of one address, and sessions that pages make; 0: no limit",
     )
     failed_logins_per_minute: int = _option(
         read.integer(0, 10**6), "10", "failed logins of one address and account; 0: no limit"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from app.connections import Connections
+from app.device_news import DeviceNews
 from app.ends import Ends
 from app.presence import SharedPresence
 from app.redis_rooms import RedisRooms
@@ -27,11 +29,15 @@ class Shared:
         self._presence: SharedPresence | None = None
         self._task: asyncio.Task[None] | None = None
 
+    def know_connections(self, connections: Connections) -> SharedPresence:
+        """Tell other processes of these connections; return who knows those of all."""
+        self._presence = SharedPresence(self._link, connections)
+        return self._presence
+
     def join(self, services: Services) -> None:
         """Add to an application what it hears from, and tells, its other processes."""
         self._ends = Ends(self._link, services.sessions, services.expiry)
-        self._presence = SharedPresence(self._link, services.connections)
-        services.presence = self._presence
+        self._news = DeviceNews(self._link, services)
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable with what is wrong."""

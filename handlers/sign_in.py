@@ -7,13 +7,11 @@ from urllib.parse import quote
 from tornado.web import HTTPError
 
 from app.accounts import AccountsUnavailable, InvalidAccount, NameTaken, account_key
+from app.limits import in_words
+from app.lookup import TooMany
 from handlers.session import BaseHandler
 
 _RETRY_AFTER = 2  # seconds
-
-
-class TooManyFailures(Exception):
-    """This address or account has to wait; `args[0]` is for how many seconds."""
 
 
 def safe_target(target: str) -> str:
@@ -39,42 +37,54 @@ class CredentialsHandler(BaseHandler):
     async def post(self) -> None:
         username, password = self.fields("username", "password")
         try:
-            user = await self.user(username, password)
+            entered = await self.enter(username, password)
         except InvalidAccount as error:
             self._refuse(422, str(error), username)
-        except TooManyFailures as error:
-            self.set_header("Retry-After", str(error.args[0]))
-            self._refuse(429, "Too many failed tries; wait a minute and try again.", username)
+        except TooMany as error:
+            self.set_header("Retry-After", str(error.wait))
+            sentence = f"Too many tries; wait {in_words(error.wait)} and try again."
+            self._refuse(429, sentence, username)
         except AccountsUnavailable as error:
             self.set_header("Retry-After", str(_RETRY_AFTER))
             self._refuse(503, str(error), username)
         else:
-            if user is None:
+            if not entered:
                 self._refuse(401, "Wrong name or wrong password.", username)
+                return
+            cookie = self.services.known_device.issue(account_key(username), secure=self.secure)
+            self.add_header("Set-Cookie", cookie)
+            if self.wants_json:
+                self.set_status(204)
             else:
-                await self._enter(user)
+                self.redirect(self._target(), status=303)
 
-    async def user(self, username: str, password: str) -> str | None:
-        """Return who it is that signs in, or None; raises what `post` answers."""
+    async def enter(self, username: str, password: str) -> bool:
+        """Sign in, and return whether that went well; raises what `post` answers."""
         raise NotImplementedError
 
     def admit(self, username: str) -> None:
-        """Raise TooManyFailures while this address or account may not try."""
-        wait = self.services.limits.login_wait(self.remote_address, account_key(username))
+        """Raise TooMany while this address, account or known device may not try."""
+        limits = self.services.limits
+        if not self.session and (wait := limits.new_session_wait(self.remote_address)):
+            self.services.metrics.limits["handshakes_per_minute"] += 1
+            raise TooMany(wait, "too many new sessions")
+        wait = limits.login_wait(*self._who_tries(username))
         if wait:
             self.services.metrics.limits["failed_logins_per_minute"] += 1
-            raise TooManyFailures(wait)
+            address = self.remote_address
+            # a name that is nobody's may be a password in the wrong field
+            self.services.audit.refused("failure", address=address, reason="too many tries")
+            raise TooMany(wait, "too many tries")
 
-    def failed(self, username: str) -> None:
-        """Count a try that told its sender something about an account."""
-        self.services.limits.login_failed(self.remote_address, account_key(username))
+    def failed(self, username: str, user: str | None, reason: str) -> None:
+        """Count and log a try that told its sender something about an account."""
+        self.services.limits.login_failed(*self._who_tries(username))
+        self.services.audit.add("failure", user=user, address=self.remote_address, reason=reason)
 
-    async def _enter(self, user: str) -> None:
-        await self.sign_in(user)
-        if self.wants_json:
-            self.set_status(204)
-        else:
-            self.redirect(self._target(), status=303)
+    def _who_tries(self, username: str) -> tuple[str, str, str]:
+        account, headers = account_key(username), self.request.headers.get_list("Cookie")
+        device = self.services.known_device.recognise(headers, account, secure=self.secure)
+        return self.remote_address, account, device
 
     def _refuse(self, status: int, sentence: str, username: str) -> None:
         self.set_status(status)
@@ -96,15 +106,18 @@ class LoginHandler(CredentialsHandler):
 
     template = "login.html"
 
-    async def user(self, username: str, password: str) -> str | None:
+    async def enter(self, username: str, password: str) -> bool:
         if not username or not password:
             raise InvalidAccount("Enter your name and your password.")
-        user = await self.services.accounts.verify(
-            username, password, admit=lambda: self.admit(username)
-        )
-        if user is None:
-            self.failed(username)
-        return user
+        accounts = self.services.accounts
+        proof = await accounts.prove(username, password, admit=lambda: self.admit(username))
+        if proof.name is None:
+            self.failed(username, None, "unknown name")
+        elif not proof:
+            self.failed(username, proof.name, "wrong password")
+        else:
+            return await self.sign_in(proof.name, confirm=lambda: accounts.holds(proof, password))
+        return False
 
 
 class RegisterHandler(CredentialsHandler):
@@ -119,15 +132,19 @@ class RegisterHandler(CredentialsHandler):
                 403, "Registration is closed; ask whoever runs this site for an account."
             )
 
-    async def user(self, username: str, password: str) -> str:
+    async def enter(self, username: str, password: str) -> bool:
         try:
-            return await self.services.accounts.register(
+            user = await self.services.accounts.register(
                 username, password, admit=lambda: self.admit(username)
             )
         except NameTaken:
             # or else this page would tell a list of names as fast as one can ask
-            self.failed(username)
+            self.failed(username, None, "registration of a taken name")
             raise
+        self.services.audit.add("registration", user=user, address=self.remote_address)
+        # what an earlier owner of this name may have left behind is none of this one's
+        await self.services.devices.revoke_others(user)
+        return await self.sign_in(user)
 
 
 class LogoutHandler(BaseHandler):
@@ -135,10 +152,7 @@ class LogoutHandler(BaseHandler):
 
     async def post(self) -> None:
         await self.sign_out()
-        if "text/html" in self.request.headers.get("Accept", "") and not self.wants_json:
-            self.redirect("/", status=303)
-        else:
-            self.set_status(204)
+        self.answer_done("/")
 
 
 routes = [(r"/login", LoginHandler), (r"/register", RegisterHandler), (r"/logout", LogoutHandler)]

@@ -2,13 +2,7 @@
 "use strict";
 
 (() => {
-  const ENDED = {
-    logout: "You signed out in another tab.",
-    revoked: "This session was ended from another device or by this site.",
-    idle: "This session ended after a while without activity.",
-    expired: "This session reached its longest life and ended.",
-  };
-  const NOTICE = "latchkey notice"; // what to say after a reload
+  const NOTICE = "latchkey notice"; // what to say after a reload, and whether to sign in again
   const RELOADED = "latchkey reloaded"; // why and when this page reloaded itself last
   const LOOP = 5000; // ms between two reloads for one and the same reason that make a loop
   const PATIENCE = 5000; // ms to wait for an ack, or for the Socket.IO client
@@ -22,8 +16,9 @@
   let leaving = false; // whether this page is about to go
   let socket = null;
 
-  const say = (text) => {
-    find("notice").textContent = text;
+  const say = (text, again = false) => {
+    find("notice-text").textContent = text;
+    find("sign-in-again").hidden = !again;
     find("notice").hidden = !text;
   };
   const show = (state, text) => {
@@ -118,9 +113,10 @@
     socket.on("current count", showCount);
     socket.on("session ended", ({ reason, reconnect }) => {
       away = !reconnect;
-      if (leaving || !(reason in ENDED)) return;
-      say(ENDED[reason]);
-      if (reconnect) sessionStorage.setItem(NOTICE, ENDED[reason]);
+      const why = sessionEnded(reason, shownUser !== null);
+      if (leaving || !why) return;
+      say(why, shownUser !== null);
+      if (reconnect) sessionStorage.setItem(NOTICE, JSON.stringify([why, shownUser !== null]));
     });
     socket.on("disconnect", () => {
       if (away) show("bad", "Disconnected. Reload this page to begin a new session.");
@@ -157,7 +153,7 @@
   };
 
   show("wait", "Connecting…");
-  say(sessionStorage.getItem(NOTICE) ?? "");
+  say(...JSON.parse(sessionStorage.getItem(NOTICE) ?? '[""]'));
   sessionStorage.removeItem(NOTICE);
   if (window.io) {
     connect();

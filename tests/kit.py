@@ -94,8 +94,12 @@ class Visitor:
 
     @property
     def cookie(self) -> str:
-        """Return the Cookie header that this visitor sends."""
-        return "; ".join(f"{cookie.key}={cookie.value}" for cookie in self.jar)
+        """Return the session's part of the Cookie header that this visitor sends."""
+        return "; ".join(
+            f"{cookie.key}={cookie.value}"
+            for cookie in self.jar
+            if not cookie.key.endswith("-device")
+        )
 
     async def get(self, path: str, **options: Any) -> tuple[int, str]:
         async with self.http.get(self.url + path, allow_redirects=False, **options) as answer:
@@ -145,11 +149,16 @@ class Socket:
         )
         self.received: list[tuple[str, tuple[Any, ...]]] = []
         self.connects = 0
+        self.elsewhere: list[tuple[str, tuple[Any, ...]]] = []  # in other namespaces than "/"
         self.client.on("*", self._receive)
+        self.client.on("*", self._receive_elsewhere, namespace="*")
         self.client.on("connect", self._connected)
 
     async def _receive(self, event: str, *args: Any) -> None:
         self.received.append((event, args))
+
+    async def _receive_elsewhere(self, event: str, namespace: str, *args: Any) -> None:
+        self.elsewhere.append((event, args))
 
     async def _connected(self) -> None:
         self.connects += 1
@@ -191,8 +200,11 @@ class Process:
 
 
 @contextlib.asynccontextmanager
-async def process(data_dir: Path, *flags: str, **environ: str) -> AsyncIterator[Process]:
+async def process(
+    data_dir: Path, *flags: str, log: Path | None = None, **environ: str
+) -> AsyncIterator[Process]:
     """Start `python -m app` on a free port and wait until it says that it serves."""
+    stderr = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT)
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -203,8 +215,9 @@ async def process(data_dir: Path, *flags: str, **environ: str) -> AsyncIterator[
         cwd=ROOT,
         env={**os.environ, **environ},
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=stderr,
     )
+    os.close(stderr)
     assert child.stdout is not None
     try:
         line = (await asyncio.wait_for(child.stdout.readline(), 15)).decode()

@@ -26,15 +26,20 @@ def cannot(sentence: str) -> NoReturn:
     pytest.skip(sentence)
 
 
+def _installed(package: str) -> str:
+    """Return the version of a package that is installed, or an empty text."""
+    file = _FOLDER / "node_modules" / package / "package.json"
+    return str(json.loads(file.read_text())["version"]) if file.exists() else ""
+
+
 @functools.cache
 def install() -> str:
-    """Install the pinned client unless it is there; return the path of node."""
+    """Install the pinned packages unless they are there; return the path of node."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         cannot("the official Socket.IO client needs node and npm: apt-get install nodejs npm")
-    wanted = json.loads((_FOLDER / "package.json").read_text())["dependencies"]["socket.io-client"]
-    have = _FOLDER / "node_modules" / "socket.io-client" / "package.json"
-    if have.exists() and json.loads(have.read_text())["version"] == wanted:
+    wanted = json.loads((_FOLDER / "package.json").read_text())["dependencies"]
+    if all(_installed(package) == version for package, version in wanted.items()):
         return node
     done = subprocess.run(
         [npm, "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"],
@@ -45,8 +50,14 @@ def install() -> str:
         check=False,
     )
     if done.returncode:
-        cannot(f"npm could not install socket.io-client {wanted}: {done.stderr.strip()[-500:]}")
+        cannot(f"npm could not install {wanted}: {done.stderr.strip()[-500:]}")
     return node
+
+
+def axe() -> str:
+    """Return the source of axe-core, which finds what keeps people from using a page."""
+    install()
+    return (_FOLDER / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 class NodeSocket:

@@ -51,6 +51,7 @@ class Raw:
         self._source = (source, 0) if source else None
         self.host, self.port = parts.hostname or "", parts.port or 80
         self.netloc = parts.netloc
+        self.code = 0  # of the close frame that came
 
     async def __aenter__(self) -> Raw:
         self.reader, self.writer = await asyncio.open_connection(
@@ -135,7 +136,10 @@ class Raw:
             payload = await self.reader.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
-        return None if first & 0x0F == 8 else payload.decode()
+        if first & 0x0F == 8:
+            self.code = int.from_bytes(payload[:2], "big")
+            return None
+        return payload.decode()
 
     async def until_closed(self, seconds: float = 5) -> list[str]:
         """Return what still comes until the server closes; fail when it does not."""

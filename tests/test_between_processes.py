@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from app import presence
 from tests.browsers import PythonVisitor, browser, each_client, ended, joined, session_id
 from tests.kit import ROOT, Clock, Site, process, serve, until
 from tests.redis_server import empty_redis, shared_server
+from tests.test_account import id_of, revoke, shown, watching
 
 KEYS = ("only-for-tests-0123456789",)
 
@@ -111,7 +113,7 @@ async def test_a_redis_user_with_few_rights_is_enough(tmp_path: Path) -> None:
                 await until(lambda: tabs[0].received)
                 assert (await visitor.get("/readyz"))[0] == 200
                 await two.services.sessions.purge(10)
-                await two.services.presence.transports([session_id(visitor.cookie)])
+                await two.services.devices.presence.transports([session_id(visitor.cookie)])
                 await visitor.sign_up("ada")
                 assert len(await one.services.sessions.store.of_user("ada")) == 1
                 assert (await visitor.post("/logout"))[0] == 204
@@ -136,6 +138,23 @@ async def test_a_logout_closes_the_sockets_of_all_processes(tmp_path: Path, clie
         told = {"reason": "logout", "reconnect": True}
         assert [ended(tab) for tab in tabs] == [[told]] * 6
         await until(lambda: not any(len(site.services.connections) for site in places))
+
+
+async def test_an_end_is_told_once(tmp_path: Path) -> None:
+    """The process where it came about hears nothing of it, and those that hear do not tell."""
+    async with sites(tmp_path, 3) as places, PythonVisitor(places[0].url) as visitor:
+        heard: list[tuple[int, bool]] = []
+        for number, site in enumerate(places):
+
+            async def note(id: str, reason: str, record: object, number: int = number) -> None:
+                heard.append((number, record is not None))
+
+            site.services.sessions.on_end.append(note)
+        await visitor.incr()
+        assert (await visitor.post("/logout"))[0] == 204
+        await until(lambda: len(heard) >= 3)
+        await asyncio.sleep(0.3)
+        assert sorted(heard) == [(0, True), (1, False), (2, False)]
 
 
 async def test_a_login_closes_the_old_sockets_of_all_processes(tmp_path: Path) -> None:
@@ -338,12 +357,12 @@ async def test_every_process_knows_the_connections_of_all(tmp_path: Path) -> Non
 
         async def shows(site: Site, *wanted: str) -> None:
             for _ in range(200):
-                seen.update(await site.services.presence.transports([id, "nobody"]))
+                seen.update(await site.services.devices.presence.transports([id, "nobody"]))
                 if sorted(seen.get(id, ())) == sorted(wanted):
                     return
                 await asyncio.sleep(0.02)
                 seen.clear()
-            raise AssertionError(f"{await site.services.presence.transports([id])}")
+            raise AssertionError(f"{await site.services.devices.presence.transports([id])}")
 
         (first,) = await tabs_at(visitor, one, mode="polling")
         (second,) = await tabs_at(visitor, two)
@@ -358,6 +377,32 @@ async def test_every_process_knows_the_connections_of_all(tmp_path: Path) -> Non
         assert "nobody" not in seen
 
 
+async def test_the_list_of_devices_has_the_connections_of_all(tmp_path: Path) -> None:
+    """Each process shows its users what they have open at the other one, and can end it there."""
+    async with (
+        sites(tmp_path) as (one, two),
+        PythonVisitor(one.url) as visitor,
+        PythonVisitor(two.url) as other,
+    ):
+        await visitor.sign_up("ada")
+        session = await two.services.sessions.sign_in(
+            two.services.sessions.visitor(remote_address="::1", user_agent=""),
+            "ada",
+            remote_address="::1",
+            user_agent="",
+        )
+        cookie = two.services.cookie.set(session.id, secure=False, max_age=1000)
+        other.jar.update_cookies(SimpleCookie(cookie))
+        (here,) = await tabs_at(visitor, one)
+        (there,) = await tabs_at(other, two)
+        await asyncio.sleep(0.3)
+        rows = await one.services.devices.rows("ada", [])
+        assert [row.connections for row in rows.values()] == [["websocket"], ["websocket"]]
+        assert await one.services.devices.revoke_others("ada", session_id(visitor.cookie)) == 1
+        await until(lambda: ended(there) == [{"reason": "revoked", "reconnect": True}])
+        assert ended(here) == []
+
+
 async def test_connections_of_a_process_that_died_vanish(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -370,13 +415,13 @@ async def test_connections_of_a_process_that_died_vanish(
         id = session_id(visitor.cookie)
         await tabs_at(visitor, one, two)
         await asyncio.sleep(0.3)
-        assert len((await one.services.presence.transports([id]))[id]) == 2
+        assert len((await one.services.devices.presence.transports([id]))[id]) == 2
         # what a dead process does: it stops to tell that it is alive
-        assert two.services.presence._task is not None  # type: ignore[union-attr]
-        two.services.presence._task.cancel()  # type: ignore[union-attr]
+        assert two.services.devices.presence._task is not None  # type: ignore[union-attr]
+        two.services.devices.presence._task.cancel()  # type: ignore[union-attr]
         await asyncio.sleep(3)
-        assert await one.services.presence.transports([id]) == {id: ["websocket"]}
-        assert len((await two.services.presence.transports([id]))[id]) == 2
+        assert await one.services.devices.presence.transports([id]) == {id: ["websocket"]}
+        assert len((await two.services.devices.presence.transports([id]))[id]) == 2
         with shared_server().client() as redis:
             assert redis.scard("latchkey:processes") == 1
 
@@ -390,3 +435,37 @@ async def test_a_process_that_stops_leaves_nothing_behind(tmp_path: Path) -> Non
     with shared_server().client() as redis:
         redis.delete("latchkey:ping")
         assert redis.keys("latchkey:*") == []
+
+
+# -- devices --
+
+
+async def test_a_list_of_devices_follows_what_happens_in_other_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signing in, coming, going and ending at one process shows on a page that another serves."""
+    monkeypatch.setattr("app.devices._REFRESH", 3600)
+    async with (
+        sites(tmp_path) as (one, two),
+        PythonVisitor(one.url) as here,
+        PythonVisitor(two.url) as there,
+    ):
+        await here.sign_up("ann")
+        await two.services.accounts.register("ann", "correct horse battery")
+        watch = await watching(here)
+        await shown(watch, lambda rows: rows[0]["connections"] == ["websocket"])
+        await there.sign_in("ann")
+        await shown(watch, lambda rows: len(rows) == 2)
+        socket = await joined(there, "websocket")
+        await shown(watch, lambda rows: rows[1]["connections"] == ["websocket"])
+        await socket.close()
+        await shown(watch, lambda rows: rows[1]["connections"] == [])
+        socket = await joined(there, "websocket")
+        await shown(watch, lambda rows: rows[1]["connections"] == ["websocket"])
+        assert (await revoke(here, "json", id_of(there))).status == 204
+        await until(lambda: ended(socket) == [{"reason": "revoked", "reconnect": True}])
+        await shown(watch, lambda rows: len(rows) == 1)
+        await there.sign_in("ann")
+        await shown(watch, lambda rows: len(rows) == 2)
+        await there.post("/logout")
+        await shown(watch, lambda rows: len(rows) == 1)

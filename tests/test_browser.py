@@ -261,7 +261,7 @@ async def test_a_page_and_a_socket_of_two_sessions_find_together(
 @pytest.mark.parametrize(
     ("reaction", "reason", "sentence"),
     [
-        ("reconnect", "revoked", "ended from another device"),
+        ("reconnect", "revoked", "signed out from another device"),
         ("reconnect", "idle", "without activity"),
         ("reconnect", "expired", "longest life"),
         ("disconnect", "expired", "longest life"),

@@ -290,6 +290,24 @@ async def test_an_oversized_post_gets_an_empty_413(server: Server) -> None:
     assert (await server.post(sid, "40")).status == 200
 
 
+class Measuring(SocketHandler):
+    """Notes how much of its body it kept."""
+
+    kept: list[int] = []
+
+    def on_finish(self) -> None:
+        self.kept.append(len(self._body))
+        super().on_finish()
+
+
+@served(handler=Measuring)
+async def test_no_more_of_an_oversized_post_is_kept_than_tells_that_it_is(server: Server) -> None:
+    """The rest is read and dropped, so that the client is there for its answer."""
+    sid = await server.handshake()
+    assert (await server.post(sid, b"4" * 5_000_000)).status == 413
+    assert max(Measuring.kept) < 200_000
+
+
 @served()
 async def test_a_chunked_body_is_read(server: Server) -> None:
     """Hole 19: it was ignored with a 200."""
@@ -413,6 +431,20 @@ async def test_a_client_that_closes_gets_its_poll_answered_with_a_noop(server: S
 
 
 @served()
+async def test_a_client_between_two_polls_still_gets_the_close(server: Server) -> None:
+    """It may take its time until the next poll; what was sent before comes first."""
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    await server.sio.close_connection(sid)
+    await asyncio.sleep(0.3)
+    assert (await server.poll(sid)).body.startswith(b"40")
+    await asyncio.sleep(0.2)
+    assert (await server.poll(sid)).body == b"1"
+    assert (await server.poll(sid)).body == UNKNOWN_SID
+    assert not server.sio.environ
+
+
+@served()
 async def test_a_post_to_a_connection_that_closed_is_unknown(server: Server) -> None:
     """Hole 18: it was a 500."""
     sid = await server.handshake()
@@ -422,14 +454,30 @@ async def test_a_post_to_a_connection_that_closed_is_unknown(server: Server) -> 
 
 @pytest.mark.parametrize("packet", ["1", "abc", "", "2", "²", "7"])
 @served()
-async def test_a_websocket_closes_on_close_and_on_nonsense(server: Server, packet: str) -> None:
-    """Hole 7: it stayed as a zombie until its ping timeout."""
+async def test_a_websocket_closes_on_close_and_on_nonsense(
+    server: Server, packet: str, caplog: Any
+) -> None:
+    """Hole 7: it stayed as a zombie until its ping timeout. Nonsense is worth a line."""
     websocket = await server.websocket()
     await websocket.receive()
     await websocket.send(packet)
     assert isinstance(await asyncio.wait_for(websocket.closed(), 1), Closed)
     assert len(server.closed) == 1
     assert not server.sio.eio.sockets
+    lines = [record for record in caplog.records if record.name == "app.transport"]
+    assert len(lines) == (packet != "1")
+
+
+@served()
+async def test_a_server_that_closes_says_so_and_sends_no_more(
+    server: Server, monkeypatch: Any
+) -> None:
+    """Its FIN comes with the close frame, not only once the client has answered."""
+    monkeypatch.setattr("app.transport.websocket.LINGER", 60.0)
+    websocket = await server.client()
+    await server.sio.close_connection(websocket.sid)
+    assert await websocket.receive() == Closed(1000)
+    assert await asyncio.wait_for(websocket.reader.read(), 5) == b""
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tornado.web import HTTPError
+from tornado.web import HTTPError, authenticated
 
 from app.handshake import HandshakeHandler
-from handlers.session import BaseNamespace
+from handlers.session import BaseHandler, BaseNamespace
 from tests.browsers import PythonVisitor, browser, each_client, each_mode, joined
 from tests.forks import WatchedStore, fork
 from tests.kit import Clock, Visitor, serve, until
@@ -221,3 +221,104 @@ async def test_a_hook_may_be_a_plain_function(
         assert (await visitor.get(handshake, headers={"Pass": "yes"}))[0] == 200
         await visitor.post("/logout")
         assert ends == ["logout"]
+
+
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_login_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: bool
+) -> None:
+    """`on_login` gets the session of each sign-in, and none of a new id for the same login."""
+    logins: list[tuple[str | None, int]] = []
+
+    def note(session: Any) -> None:
+        logins.append((session.user, session.data.count))
+
+    async def waits(session: Any) -> None:
+        await asyncio.sleep(0)
+        note(session)
+
+    modules = fork(monkeypatch, on_login=note if plain else waits)
+    async with (
+        serve(tmp_path, modules=(*modules, "account")) as site,
+        PythonVisitor(site.url) as visitor,
+    ):
+        await visitor.incr()
+        await visitor.sign_up("ada")
+        assert logins == [("ada", 1)]
+        words = {"password": "correct horse battery", "new_password": "another one of them"}
+        assert (await visitor.post("/account/password", json=words))[0] == 204
+        assert (await visitor.post("/login", json={"username": "ada", "password": "no"}))[0] == 401
+        assert len(logins) == 1
+        await visitor.sign_in("ada", "another one of them")
+        assert logins == [("ada", 1), ("ada", 1)]
+
+
+async def test_a_failing_login_hook_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When it raises, the login goes through, and the log tells."""
+
+    def on_login(session: Any) -> None:
+        raise ZeroDivisionError
+
+    modules = fork(monkeypatch, on_login=on_login)
+    async with serve(tmp_path, modules=modules) as site, PythonVisitor(site.url) as visitor:
+        await visitor.sign_up("ada")
+        socket = await joined(visitor, "websocket")
+        assert await socket.call("whoami") == "ada"
+    assert "ZeroDivisionError" in caplog.text
+
+
+class PrivateHandler(BaseHandler):
+    """Open to those who signed in, as Tornado's own decorator says it."""
+
+    @authenticated
+    def get(self) -> None:
+        self.write("private")
+
+    @authenticated
+    def post(self) -> None:
+        self.write("private")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+async def test_a_page_for_users_refuses_a_visitor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, accept: str
+) -> None:
+    """A browser is sent to sign in, a script gets 401; the visitor's session is left alone."""
+    modules = fork(monkeypatch, routes=[("/private", PrivateHandler)])
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
+        await visitor.incr()
+        headers = {"Accept": accept}
+        ask = visitor.get if method == "GET" else visitor.post
+        status, text = await ask("/private", headers=headers)
+        if accept == "text/html":
+            assert status in (302, 303)
+        else:
+            assert (status, text) == (401, '{"error": "sign in first"}')
+        assert await visitor.incr() == 2
+        await visitor.sign_up("ada")
+        assert await ask("/private", headers=headers) == (200, "private")
+
+
+async def test_pages_that_make_sessions_have_a_rate(tmp_path: Path) -> None:
+    """A visitor too many gets 429 and when to come back; who has a session goes on."""
+    account = {"username": "ada", "password": "correct horse battery"}
+    async with (
+        serve(tmp_path, handshakes_per_minute=2) as site,
+        Visitor(site.url) as one,
+        Visitor(site.url) as two,
+        Visitor(site.url) as three,
+    ):
+        await one.incr()
+        await two.incr()
+        for path in ("/incr", "/register"):
+            async with three.http.post(site.url + path, json=account) as answer:
+                assert answer.status == 429
+                assert 1 <= int(answer.headers["Retry-After"]) <= 60
+                assert "wait" in (await answer.json())["error"]
+        assert await site.services.accounts.verify("ada", account["password"]) is None
+        assert await one.incr() == 2
+        assert three.cookie == ""
+        await one.sign_up("ada")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.transport.frames import Control, FrameError, FrameParser, close_code, encode
+from app.transport.frames import Control, FrameError, FrameParser, close_code, encode, encode_close
 from tests.transport_kit import frame
 
 LIMIT = 70_000
@@ -86,6 +86,8 @@ def test_fragments_are_joined_and_a_ping_may_come_between() -> None:
         ("continuation of nothing", frame(0x80, b"x")),
         ("a new message within another", frame(0x01, b"a") + frame(0x81, b"b")),
         ("16 bits of length for 100 bytes", b"\x81\xfe\x00\x64" + b"\0" * 104),
+        ("16 bits of length for 125 bytes", b"\x81\xfe\x00\x7d" + b"\0" * 129),
+        ("64 bits of length for 65535 bytes", b"\x81\xff" + (65535).to_bytes(8, "big")),
         ("64 bits of length for 1000 bytes", b"\x81\xff" + (1000).to_bytes(8, "big") + b"\0" * 4),
         ("a length with its highest bit set", b"\x81\xff\xff" + b"\0" * 11),
     ],
@@ -116,6 +118,19 @@ def test_a_long_message_byte_by_byte_costs_no_more_than_its_length() -> None:
     """Work that grew with the square of the length would take minutes here."""
     text = "x" * 60_000
     assert parse(frame(0x81, text.encode()), step=1) == [text]
+
+
+def test_what_was_parsed_is_let_go_of() -> None:
+    """Even where every read ends in the middle of a frame."""
+    parser = FrameParser(LIMIT)
+    whole = frame(0x82, b"x" * 1000)
+    parser.feed(whole[:500])
+    assert parser.next() is None
+    for _ in range(100):
+        parser.feed(whole[500:] + whole[:500])
+        assert parser.next() == b"x" * 1000
+        assert parser.next() is None
+    assert len(parser._buffer) < 3000
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1011, 1014, 3000, 4999])
@@ -183,3 +198,23 @@ def test_any_frames_give_messages_or_a_close_code(frames: Any, step: int) -> Non
 def test_the_corpus_gives_messages_or_a_close_code(data: bytes) -> None:
     """Known trouble."""
     assert parse(data) == parse(data, step=1)
+
+
+def test_a_control_frame_does_not_count_as_part_of_a_message() -> None:
+    """Neither in length nor in kind; and one message's fragments are not the next one's."""
+    ping = Control(9, b"p" * 60)
+    fragmented = frame(0x02, b"\xff" * 60) + frame(0x89, b"p" * 60) + frame(0x80, b"\xfe" * 40)
+    messages = [ping, b"\xff" * 60 + b"\xfe" * 40]
+    assert parse(fragmented * 2 + frame(0x81, b"x"), limit=100) == [*messages, *messages, "x"]
+
+
+@pytest.mark.parametrize("first", [0xC2, 0x83, 0x80])
+def test_a_long_frame_is_refused_from_its_header(first: int) -> None:
+    """Nobody has to send the rest of what is wrong already."""
+    assert parse(frame(first, b"x" * 60_000)[:100]) == [1002]
+
+
+def test_a_close_frame_without_a_code_is_empty() -> None:
+    """RFC 6455, 7.1.5: 1005 is what that means, and is never sent."""
+    assert encode_close(0) == b"\x88\0"
+    assert encode_close(1001) == b"\x88\2\3\xe9"

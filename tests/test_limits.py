@@ -37,9 +37,10 @@ def test_handshakes_up_to_the_limit_are_taken(wait: Callable[[float], None]) -> 
     assert 1 <= limit.handshake(ADDRESS) <= 60
 
 
-def test_who_waited_may_go_on(wait: Callable[[float], None]) -> None:
+@pytest.mark.parametrize("exact", [True, False])
+def test_who_waited_may_go_on(wait: Callable[[float], None], exact: bool) -> None:
     """After the seconds that were named, and not half of them before."""
-    rate = Rate("test", 5)
+    rate = Rate("test", 5, exact=exact)
     for _ in range(5):
         assert rate.hit("a")
     seconds = rate.wait("a")
@@ -60,6 +61,19 @@ def test_a_limit_holds_across_the_minutes_border(wait: Callable[[float], None]) 
     wait(2)
     taken += sum(rate.hit("a") for _ in range(200))
     assert taken <= 110
+
+
+def test_a_low_rate_is_exact_at_the_minutes_border(wait: Callable[[float], None]) -> None:
+    """Failed logins are few, and not one more of them is let through when a minute begins."""
+    limit = limits(failed_logins_per_minute=3)
+    wait(12.6)  # to the last tenth of a minute
+    for _ in range(3):
+        limit.login_failed(ADDRESS, "anna")
+    for _ in range(59):
+        wait(1)
+        assert limit.login_wait(ADDRESS, "anna") > 0
+    wait(1.1)
+    assert limit.login_wait(ADDRESS, "anna") == 0
 
 
 def test_zero_is_no_limit(wait: Callable[[float], None]) -> None:
@@ -139,3 +153,36 @@ def test_two_applications_count_apart(wait: Callable[[float], None]) -> None:
     first, second = limits(handshakes_per_minute=1), limits(handshakes_per_minute=1)
     assert first.handshake(ADDRESS) == 0
     assert second.handshake(ADDRESS) == 0
+
+
+def test_a_known_device_has_tries_of_its_own(wait: Callable[[float], None]) -> None:
+    """Neither the account's nor the address's failures keep it out, and it uses up neither's."""
+    limit = limits(failed_logins_per_minute=2)
+    for _ in range(2):
+        limit.login_failed(ADDRESS, "anna")
+    assert limit.login_wait(ADDRESS, "anna") > 0
+    assert limit.login_wait(ADDRESS, "anna", "phone") == 0
+    for _ in range(2):
+        limit.login_failed("192.0.2.2", "bert", "phone")
+    assert limit.login_wait("192.0.2.2", "bert", "phone") > 0
+    assert limit.login_wait("192.0.2.2", "bert", "laptop") == 0
+    assert limit.login_wait("192.0.2.2", "bert") == 0
+
+
+def test_who_is_signed_in_is_counted_apart(wait: Callable[[float], None]) -> None:
+    """Wrong passwords on the account page and on the login page do not add up."""
+    limit = limits(failed_logins_per_minute=1)
+    limit.login_failed(ADDRESS, "anna")
+    assert limit.password_wait("anna") == 0
+    limit.password_failed("anna")
+    assert limit.password_wait("anna") > 0
+    assert limit.password_wait("bert") == 0
+
+
+def test_sessions_that_pages_make_are_limited(wait: Callable[[float], None]) -> None:
+    """At the rate of handshakes, and counted apart from them."""
+    limit = limits(handshakes_per_minute=2)
+    assert [limit.new_session(ADDRESS) for _ in range(2)] == [0, 0]
+    assert 1 <= limit.new_session(ADDRESS) <= 60
+    assert limit.new_session("192.0.2.2") == 0
+    assert limit.handshake(ADDRESS) == 0

@@ -396,7 +396,7 @@ async def test_the_readmes_example_works(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "readme_example").mkdir()
     (tmp_path / "readme_example" / "chat.py").write_text(example)
     monkeypatch.syspath_prepend(tmp_path)
-    modules = ("counter", "sign_in", "health", "readme_example.chat")
+    modules = ("counter", "sign_in", "account", "health", "readme_example.chat")
     assert f"modules = {modules}".replace("'", '"').replace("readme_example.", "") in README
     async with (
         serve(tmp_path, modules=modules, data_type=ChattySession) as site,

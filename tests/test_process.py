@@ -155,6 +155,30 @@ async def test_idle_and_half_sent_requests_do_not_hold_it(
         assert await stopped(site, number) < 5
 
 
+async def test_a_stop_under_load_is_quiet_and_keeps_what_it_acknowledged(tmp_path: Path) -> None:
+    """Events in hand end before the store closes; sockets are told that the server goes away."""
+    log, acked = tmp_path / "log", 0
+    async with process(tmp_path / "data", "--events-per-second=0", log=log) as site:
+        async with Raw(site.url) as websocket:
+            cookie = (await websocket.websocket()).cookie
+            for packet in ["40", *['420["incr"]'] * 40]:
+                websocket.send(packet)
+            while acked < 200:
+                packet = await websocket.receive() or ""
+                if packet.startswith("430["):
+                    acked = int(packet[4:-1])
+                    websocket.send('420["incr"]')
+            site.process.send_signal(signal.SIGTERM)
+            while packet := await websocket.receive():
+                acked = int(packet[4:-1]) if packet.startswith("430[") else acked
+            assert websocket.code == 1001
+        assert await site.stop() == 0
+    assert log.read_text().strip() == ""
+    async with process(tmp_path / "data") as site, Raw(site.url) as page:
+        stored = int((await page.ask("/incr", Cookie=cookie, method="POST", body=b"")).body) - 1
+        assert acked <= stored <= acked + 40
+
+
 async def test_a_second_signal_does_no_harm(tmp_path: Path) -> None:
     """An impatient operator presses Ctrl-C twice: it still exits 0."""
     async with process(tmp_path / "data") as site, NodeVisitor(site.url) as visitor:

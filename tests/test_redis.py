@@ -353,7 +353,8 @@ def certify(folder: Path, name: str) -> tuple[str, str]:
 
 async def test_a_cluster_is_refused(tmp_path: Path) -> None:
     """It would spread keys that belong together; the sentence says so."""
-    server = RedisServer(tmp_path / "redis", "--cluster-enabled", "yes")
+    bus = ("--cluster-port", str(free_port()))
+    server = RedisServer(tmp_path / "redis", "--cluster-enabled", "yes", *bus)
     server.start()
     try:
         assert "Cluster" in await refused(tmp_path / "data", server.url, SECRET)

@@ -12,6 +12,7 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionRefusedError as Refused
 
+from app.transport import packets
 from tests.transport_kit import Closed, Echo, Server, WebSocket, run, serve, served
 
 seen: contextvars.ContextVar[str] = contextvars.ContextVar("seen", default="nothing")
@@ -22,6 +23,13 @@ async def opened(server: Server) -> WebSocket:
     websocket = await server.websocket()
     websocket.sid = json.loads((await websocket.receive())[1:])["sid"]
     return websocket
+
+
+class Lingering(Echo):
+    async def on_disconnect(self, sid: str, reason: str) -> None:
+        assert sid in self.server.manager.clients
+        assert not self.server.manager.is_connected(sid, self.namespace)
+        await asyncio.sleep(0.05)
 
 
 # Joining
@@ -46,6 +54,15 @@ async def test_a_namespace_that_does_not_exist_is_refused_by_name(server: Server
     assert await websocket.receive() == '44/random,{"message":"Invalid namespace"}'
     assert await websocket.receive() == "431[1]"
     assert not server.sio.manager.rooms.get("/random")
+
+
+@served(namespaces=())
+async def test_the_main_namespace_is_there_without_a_handler(server: Server) -> None:
+    """As in python-socketio and in Node's server; what is sent to it goes nowhere."""
+    websocket = await opened(server)
+    await websocket.send("40", '421["news"]')
+    assert (await websocket.receive()).startswith('40{"sid":')
+    assert await websocket.quiet()
 
 
 class Doorkeeper(Echo):
@@ -151,6 +168,36 @@ async def test_a_client_that_joins_nothing_is_closed(server: Server) -> None:
     assert await stayer.receive() == "431[]"
 
 
+@served(join_timeout=0.2)
+async def test_a_client_that_comes_back_in_time_may_stay(server: Server) -> None:
+    """However many namespaces it left in between, and whatever was the last of them."""
+    websocket = await server.client()
+    await websocket.send("40/other")
+    await websocket.receive()
+    await websocket.receive()
+    await websocket.send("41", "41/other", "40")
+    assert (await websocket.receive()).startswith('40{"sid":')
+    assert await websocket.receive() == '42["auth",{}]'
+    assert await websocket.quiet(0.4)
+    await websocket.send('421["ack"]')
+    assert await websocket.receive() == "431[]"
+
+
+@served(namespaces=(Lingering, Lingering), join_timeout=0.2)
+async def test_leaving_two_namespaces_starts_one_deadline(server: Server) -> None:
+    """Their disconnect handlers end one after the other."""
+    websocket = await server.client()
+    await websocket.send("40/custom")
+    await websocket.receive()
+    await websocket.receive()
+    await websocket.send("41", "41/custom")
+    await asyncio.sleep(0.1)
+    await websocket.send("40")
+    await websocket.receive()
+    await websocket.receive()
+    assert await websocket.quiet(0.3)
+
+
 # Events and acks
 
 
@@ -224,6 +271,40 @@ async def test_an_emit_reaches_everyone_once_in_order(server: Server) -> None:
 
 
 @served()
+async def test_an_emit_is_encoded_once_however_many_get_it(
+    server: Server, monkeypatch: Any
+) -> None:
+    """Except where each has to acknowledge it under an id of its own."""
+    clients = [await server.client() for _ in range(3)]
+    encoded: list[Any] = []
+    encode = packets.encode
+    monkeypatch.setattr(packets, "encode", lambda *call: encoded.append(call) or encode(*call))
+    await server.sio.emit("news", 1)
+    assert len(encoded) == 1
+    await server.sio.emit("question", callback=print)
+    assert len(encoded) == 4
+    for client in clients:
+        assert await client.receive() == '42["news",1]'
+    questions = {await client.receive() for client in clients}
+    assert len(questions) == 3
+
+
+@served()
+async def test_everybody_is_no_room_to_enter_or_leave(server: Server) -> None:
+    """Nor is a client's own sid; both are as they were afterwards."""
+    websocket = await server.client()
+    sid = server.sio.eio.sockets[websocket.sid].clients["/"]
+    for room in (None, sid):
+        await server.sio.enter_room(sid, room)
+        assert server.sio.rooms(sid) == [sid]
+        await server.sio.leave_room(sid, room)
+        await server.sio.emit("all")
+        await server.sio.emit("one", to=sid)
+        assert await websocket.receive() == '42["all"]'
+        assert await websocket.receive() == '42["one"]'
+
+
+@served()
 async def test_functions_can_handle_events_too(server: Server) -> None:
     """python-socketio's other way; its catch-all gets no reserved names."""
     caught: list[Any] = []
@@ -289,6 +370,12 @@ class Curious(Echo):
             return "cancelled"
         return "slept"
 
+    async def on_cancelled_itself(self, sid: str) -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return "went on"
+
     async def on_gather(self, sid: str) -> Any:
         async def child(n: int) -> int:
             await asyncio.sleep(0.001 * n)
@@ -324,6 +411,23 @@ async def test_the_same_holds_within_tornados_own_task(server: Server) -> None:
         packets = (await server.poll(sid)).body.split(b"\x1e")
         acks |= {packet for packet in packets if packet.startswith(b"43")}
     assert acks == {b"431[[true,true,true]]", b'432["timed out"]', b'433["cancelled"]'}
+
+
+@served(namespaces=(Curious,))
+async def test_events_of_one_turn_of_the_loop_leave_each_other_no_trace(server: Server) -> None:
+    """Neither what one put into its context nor a cancellation of itself reaches the next."""
+    websocket = await server.client()
+    events = ['"cancelled_itself"', '"gather"', '"context",false', '"context",false', '"task"']
+    await websocket.send(*[f"42{n}[{event}]" for n, event in enumerate(events)])
+    acks = {await websocket.receive() for _ in events}
+    fresh = '[["nothing",true]]'
+    assert acks == {
+        '430["went on"]',
+        "431[[[2,1]]]",
+        "432" + fresh,
+        "433" + fresh,
+        "434[[true,true,true]]",
+    }
 
 
 class Slow(Echo):
@@ -370,14 +474,12 @@ async def test_leaving_one_namespace_leaves_the_others(server: Server) -> None:
     assert len(server.sio.manager.clients) == 2
 
 
-class Lingering(Echo):
-    async def on_disconnect(self, sid: str, reason: str) -> None:
-        await asyncio.sleep(0.05)
-
-
 @served(namespaces=(Lingering,))
-async def test_a_client_may_come_back_while_its_disconnect_handler_runs(server: Server) -> None:
+async def test_a_client_may_come_back_while_its_disconnect_handler_runs(
+    server: Server, caplog: Any
+) -> None:
     """As somebody new; the old one leaves without taking the new one along."""
+    caplog.set_level(logging.ERROR, "app.transport")
     websocket = await server.client()
     await websocket.send("41", "40")
     await websocket.receive()
@@ -385,6 +487,7 @@ async def test_a_client_may_come_back_while_its_disconnect_handler_runs(server: 
     assert len(server.sio.manager.clients) == 2
     await asyncio.sleep(0.1)
     assert len(server.sio.manager.clients) == 1
+    assert not caplog.records
     await websocket.send('421["ack"]')
     assert await websocket.receive() == "431[]"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import time
@@ -14,7 +15,7 @@ from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from app.transport import Rooms
 from app.transport.connection import MAX_EVENTS_IN_HAND, Connection
-from tests.transport_kit import HANDSHAKE, Echo, Server, frame, served
+from tests.transport_kit import HANDSHAKE, Closed, Echo, Server, frame, served
 
 
 async def until(condition: Any, seconds: float = 3) -> None:
@@ -40,6 +41,19 @@ def small_receive_buffer(port: int) -> socket.socket:
     return plain
 
 
+def is_cut_off(plain: socket.socket) -> bool:
+    """Read what is there; True once the server has let go of the connection."""
+    try:
+        while plain.recv(1_000_000):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        pass
+    plain.close()
+    return True
+
+
 # Outwards
 
 
@@ -56,10 +70,32 @@ async def test_a_client_that_does_not_read_is_closed_and_counted(server: Server)
             assert (await healthy.receive()).startswith('42["news"')
         if server.closed:
             break
-    slow.close()
     assert [reason for _, reason in server.closed] == ["client reads too slowly"]
     assert server.sio.eio.closed_by["client reads too slowly"] == 1
+    await until(lambda: is_cut_off(slow))
     assert server.closed[0][0] != healthy.sid
+
+
+@served(send_buffer=10**8)
+async def test_what_is_still_here_does_not_count_as_delivered(server: Server) -> None:
+    """However often something was added since; a pong to it would prove nothing."""
+    slow = small_receive_buffer(server.port)
+    await until(lambda: server.sio.manager.clients)
+    (connection,) = server.sio.eio.sockets.values()
+    for _ in range(200):
+        await server.sio.emit("news", "x" * 50_000)
+        await asyncio.sleep(0)
+    mark = connection.transport.mark()
+    for _ in range(20):
+        await server.sio.emit("more")
+        await asyncio.sleep(0)
+        assert not connection.transport.delivered(mark)
+    slow.settimeout(0)
+    while not connection.transport.delivered(mark):
+        with contextlib.suppress(BlockingIOError):
+            assert slow.recv(1_000_000)
+        await asyncio.sleep(0)
+    slow.close()
 
 
 @served()
@@ -86,14 +122,40 @@ async def test_one_message_may_be_bigger_than_the_send_buffer(server: Server) ->
     assert await websocket.receive() == '42["small"]'
 
 
+@served()
+async def test_small_messages_that_pile_up_count_alike(server: Server) -> None:
+    """Each comes in a turn of the loop of its own, and none of them is much."""
+    slow = small_receive_buffer(server.port)
+    await until(lambda: server.sio.manager.clients)
+    for _ in range(4000):
+        await server.sio.emit("news", "x" * 5_000)
+        await asyncio.sleep(0)
+        if server.closed:
+            break
+    slow.close()
+    assert [reason for _, reason in server.closed] == ["client reads too slowly"]
+
+
+@served()
+async def test_the_bound_holds_within_one_turn_of_the_loop(server: Server) -> None:
+    """An emit never waits, so a loop of them leaves nobody the time to read."""
+    websocket = await server.client()
+    for _ in range(20_000):
+        await server.sio.emit("news", "x" * 1_000)
+    assert server.closed == [(websocket.sid, "client reads too slowly")]
+
+
+@pytest.mark.parametrize("news", ["x" * 50_000, b"x" * 50_000])
 @served(namespaces=(Echo,))
-async def test_what_a_connect_handler_emits_is_bounded_too(server: Server) -> None:
+async def test_what_a_connect_handler_emits_is_bounded_too(
+    server: Server, news: str | bytes
+) -> None:
     """It waits for the CONNECT reply."""
 
     class Talker(Echo):
         async def on_connect(self, sid: str, environ: Any, auth: Any = None) -> None:
             for _ in range(10):
-                await self.emit("news", "x" * 50_000, to=sid)
+                await self.emit("news", news, to=sid)
             await asyncio.sleep(1)
 
     server.sio.register_namespace(Talker("/talker"))
@@ -117,6 +179,9 @@ class Sleeper(Echo):
         await self.gate.wait()
         Sleeper.running -= 1
         Sleeper.done += 1
+
+    async def on_nap(self, sid: str) -> None:
+        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
@@ -142,6 +207,10 @@ async def test_reading_pauses_while_too_many_events_are_in_hand(
     assert Sleeper.most == MAX_EVENTS_IN_HAND
     if transport == "polling":
         assert (await post).body == b"ok"
+    else:
+        await websocket.send('421["ack"]')
+        while (packet := await websocket.receive()) != "431[]":
+            assert not isinstance(packet, Closed)
 
 
 @served(namespaces=(Sleeper,))
@@ -163,6 +232,52 @@ async def test_a_busy_connection_can_be_upgraded(server: Server) -> None:
     assert await websocket.quiet()
     assert (await post).body == b"ok"
     Sleeper.gate.set()
+
+
+@served(namespaces=(Sleeper,))
+async def test_a_stop_waits_for_handlers_of_closed_connections(server: Server) -> None:
+    """So that a store is not closed under them; one that goes on for too long is left behind."""
+    Sleeper.running = Sleeper.most = Sleeper.done = 0
+    Sleeper.gate = asyncio.Event()
+    engine = server.sio.eio
+    for _ in range(2):
+        sid = await server.handshake()
+        await server.post(sid, "\x1e".join(["40", '42["nap"]', '42["sleep"]', '42["sleep"]']))
+    assert Sleeper.running == 4
+    await engine.disconnect()
+    await asyncio.wait_for(engine.finish(0.05), 2)
+    assert Sleeper.done == 0
+    finish = asyncio.create_task(engine.finish(15))
+    await asyncio.sleep(0.05)
+    assert not finish.done()
+    Sleeper.gate.set()
+    await asyncio.wait_for(finish, 5)
+    assert Sleeper.done == 4
+    assert not engine.finishing
+
+
+@served(namespaces=(Sleeper,))
+async def test_a_stop_waits_for_disconnect_handlers(server: Server) -> None:
+    """They begin when the connection is closed already."""
+
+    class Lingerer(Sleeper):
+        async def on_disconnect(self, sid: str, reason: str) -> None:
+            await self.on_sleep(sid)
+
+    Sleeper.running = Sleeper.most = Sleeper.done = 0
+    Sleeper.gate = asyncio.Event()
+    server.sio.register_namespace(Lingerer("/lingerer"))
+    sid = await server.handshake()
+    await server.post(sid, "40/lingerer")
+    engine = server.sio.eio
+    await engine.disconnect()
+    finish = asyncio.create_task(engine.finish(15))
+    await asyncio.sleep(0.05)
+    assert Sleeper.running == 1
+    assert not finish.done()
+    Sleeper.gate.set()
+    await asyncio.wait_for(finish, 5)
+    assert not engine.finishing
 
 
 @served(namespaces=(Sleeper,))
@@ -212,6 +327,17 @@ async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
     assert 0.8 < time.monotonic() - began < 2
 
 
+@served(namespaces=(Sleeper,), events_per_second=50)
+async def test_a_flood_of_events_that_wait_is_slowed_too(server: Server) -> None:
+    """That one of them is done is no reason to read on."""
+    websocket = await server.client()
+    began = time.monotonic()
+    await websocket.send(*[f'42{n}["nap"]' for n in range(150)])
+    for n in range(150):
+        assert await websocket.receive() == f"43{n}[]"
+    assert time.monotonic() - began > 0.8
+
+
 @served(ping_interval=0.2, ping_timeout=0.2)
 async def test_a_big_message_in_tiny_pieces_is_cheap(server: Server) -> None:
     """And a ping within it is answered."""
@@ -236,6 +362,24 @@ async def test_a_body_that_does_not_come_times_out(server: Server, monkeypatch: 
     assert (await asyncio.wait_for(reader.read(), 2)).startswith(b"HTTP/1.1 408 ")
     writer.close()
     await until(lambda: server.closed)
+
+
+@served()
+async def test_a_flood_after_the_close_is_cut_off(server: Server, monkeypatch: Any) -> None:
+    """What was on its way is dropped, so that the close code arrives; then no more is read."""
+    monkeypatch.setattr("app.transport.websocket.DRAIN", 100_000)
+    monkeypatch.setattr("app.transport.websocket.LINGER", 60.0)
+    websocket = await server.websocket()
+    await websocket.send("4x")
+    await until(lambda: server.closed)
+    await websocket.send_raw(b"x" * 50_000)
+    await asyncio.sleep(0.05)
+    assert server.sio.eio.ending
+    with contextlib.suppress(ConnectionError):
+        for _ in range(100):
+            await websocket.send_raw(b"x" * 10_000)
+            await asyncio.sleep(0)
+    await until(lambda: not server.sio.eio.ending)
 
 
 # The log
@@ -263,6 +407,7 @@ async def test_nothing_is_left_of_clients_that_are_gone(server: Server) -> None:
         websocket = await server.client()
         connection = server.sio.eio.sockets[websocket.sid]
         await server.sio.enter_room(connection.clients["/"], "room")
+        await server.sio.emit("question", to=connection.clients["/"], callback=print)
         await websocket.leave()
         sid = await server.handshake()
         await server.post(sid, "40\x1e1")

@@ -14,14 +14,22 @@ class Locks:
     def __init__(self, patience: float = 10.0) -> None:
         """`patience` is how many seconds `acquire` waits before it raises StoreBusy."""
         self._patience = patience
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._waiting: dict[str, deque[asyncio.Future[None]] | None] = {}
+
+    def take(self, session_id: str) -> bool:
+        """Take the lock of this id if it is free; `acquire` does the same and can wait."""
+        if session_id in self._waiting:
+            return False
+        self._waiting[session_id] = None
+        return True
 
     async def acquire(self, session_id: str) -> None:
         """Take the lock of this id, waiting behind those who asked before."""
-        waiting = self._waiting.get(session_id)
-        if waiting is None:
-            self._waiting[session_id] = deque()
+        if self.take(session_id):
             return
+        waiting = self._waiting[session_id]
+        if waiting is None:
+            waiting = self._waiting[session_id] = deque()
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         waiting.append(turn)

@@ -40,7 +40,8 @@ class MemoryStore:
         return self._remove(session_id)
 
     async def lock(self, session_id: str) -> MemoryLease:
-        await self._locks.acquire(session_id)
+        if not self._locks.take(session_id):
+            await self._locks.acquire(session_id)
         return MemoryLease(self, session_id)
 
     async def of_user(self, user: str) -> list[Record]:

@@ -178,7 +178,8 @@ class SqliteStore:
         return await self._write(work, forget=[session_id])
 
     async def lock(self, session_id: str) -> SqliteLease:
-        await self._locks.acquire(session_id)
+        if not self._locks.take(session_id):
+            await self._locks.acquire(session_id)
         try:
             return SqliteLease(self, session_id, self._load(session_id))
         except BaseException:

@@ -135,10 +135,14 @@ class Connection:
         """Count an event that waits for something; too many of them pause reading."""
         self._in_hand.add(event)
         event.add_done_callback(self._release)
+        if self.closed:  # a disconnect handler
+            self._engine.finishing.add(self)
         self._look_busy()
 
     def _release(self, event: asyncio.Future[None]) -> None:
         self._in_hand.discard(event)
+        if self.closed and not self._in_hand:
+            self._engine.finishing.discard(self)
         self._look_busy()
 
     def _look_busy(self) -> None:
@@ -217,7 +221,7 @@ class Connection:
             self.transport.send(message)
         else:
             held.append(message)
-            if sum(len(item.text) for item in held) > self._engine.settings.send_buffer:
+            if sum(item.size for item in held) > self._engine.settings.send_buffer:
                 self.close(Reason.SLOW_CLIENT)
 
     def close(self, reason: str, code: int = 0) -> None:
@@ -232,6 +236,8 @@ class Connection:
         self.incomplete = None
         self.held = {}
         self._engine.forget(self)
+        if self._in_hand:
+            self._engine.finishing.add(self)
         if self.upgrade is not None:
             self.upgrade.close(reason, code)
             self.upgrade = None

@@ -15,6 +15,7 @@ import msgspec
 from app.complaints import Complaints
 from app.transport.connection import Connection, Reason, Transport
 from app.transport.packets import Message
+from app.transport.tasks import Tasks
 from app.transport.timers import Timer, Wheel
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Engine(engineio.AsyncServer):
         self.settings = settings
         self.sockets: dict[str, Connection] = {}
         self.wheel = Wheel(min(settings.ping_interval, settings.ping_timeout, 12.5) / 50)
+        self.tasks = Tasks()
         self.closed_by: Counter[str] = Counter()
         self.throttled = 0  # times that a client was faster than events_per_second
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
@@ -69,6 +71,8 @@ class Engine(engineio.AsyncServer):
         self._farewells: dict[str, tuple[list[bytes], Timer]] = {}
         #: WebSockets that have sent their close frame and wait for the client to go.
         self.ending: set[WebSocket] = set()
+        #: Connections that are closed while handlers of theirs still run.
+        self.finishing: set[Connection] = set()
         self._unflushed: list[WebSocket] = []
         self._complaints = Complaints(log)
 
@@ -132,10 +136,10 @@ class Engine(engineio.AsyncServer):
         return payload
 
     async def finish(self, seconds: float) -> None:
-        """Give clients that were told to go so many seconds, then cut them off."""
+        """Give handlers, and clients that were told to go, so many seconds; then cut them off."""
         end = self.loop.time() + seconds
-        # an event would have to be kept by every socket, for the sake of this one moment
-        while self.ending and self.loop.time() < end:  # noqa: ASYNC110
+        # an event would have to be kept by each of them, for the sake of this one moment
+        while (self.ending or self.finishing) and self.loop.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         for websocket in list(self.ending):
             websocket.abort()

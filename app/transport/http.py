@@ -300,7 +300,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         phrase = HTTPStatus(status).phrase
         self.write(
             f"HTTP/1.1 {status} {phrase}\r\nDate: {formatdate(usegmt=True)}\r\n"
-            "Connection: close\r\nContent-Length: 0\r\n\r\n".encode()
+            "Connection: close\r\nContent-Length: 0\r\nX-Content-Type-Options: nosniff\r\n"
+            "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n\r\n".encode()
         )
         self._close(unread=True)
 

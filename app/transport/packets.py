@@ -132,7 +132,8 @@ def _read_json(text: str) -> Any:
         raise PacketError("nested too deeply")
     try:
         return _loads(text)
-    except (ValueError, RecursionError):  # the message would quote the client
+    # msgspec's own errors are no ValueErrors before 0.21; the message would quote the client
+    except (ValueError, msgspec.DecodeError, RecursionError):
         raise PacketError("invalid JSON") from None
 
 

@@ -165,13 +165,14 @@ class Rooms(socketio.AsyncManager):
         **options: Any,
     ) -> None:
         """Send an event to a client, a room or all; it is encoded once and never waits."""
-        if namespace not in self.rooms:
+        audience = to or room
+        if self._is_alone(namespace, audience, skip_sid):
             return
         arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
         skipped = skip_sid if isinstance(skip_sid, list) else [skip_sid]
         connections = self.server.eio.sockets
         message = None
-        for sid, eio_sid in self.get_participants(namespace, to or room):
+        for sid, eio_sid in self.get_participants(namespace, audience):
             connection = connections.get(eio_sid)
             if connection is None or sid in skipped:
                 continue
@@ -181,6 +182,18 @@ class Rooms(socketio.AsyncManager):
             elif message is None:
                 message = packets.encode(packets.EVENT, namespace, None, [event, *arguments])
             connection.send(namespace, message)
+
+    def _is_alone(self, namespace: str, room: Any, sid: Any) -> bool:
+        """Tell whether nobody but `sid` is in that room, so that nothing need be encoded."""
+        rooms = self.rooms.get(namespace)
+        if rooms is None:
+            return True
+        if type(room) is not str:
+            return False
+        members = rooms.get(room)
+        if members is None:
+            return not self.is_sid_room(namespace, room)
+        return len(members) == 1 and type(sid) is str and sid in members
 
     def _generate_ack_id(self, sid: str, callback: Callable[..., Any]) -> int:
         id = next(self._ack_ids)

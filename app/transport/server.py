@@ -29,7 +29,7 @@ from typing import Any
 import socketio
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from app.transport import packets, tasks
+from app.transport import packets
 from app.transport.connection import Connection, Reason
 from app.transport.engine import Engine, TransportSettings, log
 from app.transport.packets import PacketError
@@ -165,7 +165,7 @@ class SocketServer(socketio.AsyncServer):
 
     def _start(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a handler at once; only if it waits for something is there more to do."""
-        task = tasks.start(coroutine, self.eio.loop)
+        task = self.eio.tasks.start(coroutine)
         if task is not None:
             connection.hold(task)
 

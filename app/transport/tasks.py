@@ -10,89 +10,114 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
+from asyncio.tasks import _enter_task, _leave_task, current_task
 from collections.abc import Coroutine
 from typing import Any
 
-if sys.version_info >= (3, 12):
 
-    def start(
-        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
-    ) -> asyncio.Future[None] | None:
-        """Run `coroutine` until it waits or ends; it has to deal with its own exceptions.
+class _Begun:
+    """A coroutine that was run up to where it waits, for a task to go on with.
 
-        Returns the task of one that waits, which must be held on to, since the loop itself
-        keeps only weak references.
-        """
-        task = asyncio.Task(
-            coroutine, loop=loop, context=contextvars.copy_context(), eager_start=True
+    The task's first step is told what is waited for; a cancellation goes to the coroutine.
+    Until there is a coroutine that waits, the task is spare: its first step ends it.
+    """
+
+    __slots__ = ("_coroutine", "_told", "_waited", "blank", "context", "over", "task")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._coroutine: Coroutine[Any, Any, None] | None = None
+        self._told = False
+        self._waited: Any = None
+        self.over = False  # the spare task has ended
+        self.context = contextvars.copy_context()
+        self.blank = self.context.copy()
+        self.task: asyncio.Task[None] = asyncio.Task(
+            self,
+            loop=loop,
+            context=self.context,
         )
-        return None if task.done() else task
 
-else:
-    from asyncio.tasks import _enter_task, _leave_task, current_task
+    def begin(self, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Run the first part; return whether the coroutine waits for something."""
+        try:
+            self._waited = self.context.run(coroutine.send, None)
+        except StopIteration:
+            return False
+        self._coroutine = coroutine
+        return True
 
-    class _Begun(Coroutine[Any, Any, None]):
-        """A coroutine that was run up to where it waits, for a task to go on with.
+    def untouched(self) -> bool:
+        """Tell whether the coroutine that ended left no trace for the next one to find."""
+        return not self.over and not self.task.cancelling() and self.context == self.blank
 
-        The task's first step is told what is waited for; a cancellation goes to the coroutine.
-        """
+    def send(self, value: Any) -> Any:
+        if self._coroutine is None:
+            self.over = True
+            raise StopIteration
+        if self._told:
+            return self._coroutine.send(value)
+        self._told = True
+        waited, self._waited = self._waited, None
+        return waited
 
-        __slots__ = ("_coroutine", "_ended", "_told", "_waited")
+    def throw(self, *error: Any) -> Any:
+        if self._coroutine is None:
+            self.over = True
+            raise StopIteration
+        self._told, self._waited = True, None
+        return self._coroutine.throw(*error)
 
-        def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
-            self._coroutine = coroutine
-            self._ended = False
-            self._told = False
-            self._waited: Any = None
-
-        def begin(self, context: contextvars.Context) -> bool:
-            """Run the first part; return whether the coroutine waits for something."""
-            try:
-                self._waited = context.run(self._coroutine.send, None)
-            except StopIteration:
-                self._ended = True
-            return not self._ended
-
-        def send(self, value: Any) -> Any:
-            if self._told:
-                return self._coroutine.send(value)
-            if self._ended:
-                raise StopIteration
-            self._told = True
-            waited, self._waited = self._waited, None
-            return waited
-
-        def throw(self, *error: Any) -> Any:
-            if self._ended:
-                raise StopIteration
-            self._told, self._waited = True, None
-            return self._coroutine.throw(*error)
-
-        def close(self) -> None:
+    def close(self) -> None:
+        if self._coroutine is not None:
             self._coroutine.close()
 
-        def __await__(self) -> Any:
-            raise TypeError("this is for a task alone")
+    def __await__(self) -> Any:
+        raise TypeError("this is for a task alone")
 
-    def start(
-        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
-    ) -> asyncio.Future[None] | None:
+
+Coroutine.register(_Begun)
+
+
+class Tasks:
+    """Starts the handlers of one application, in the loop that runs."""
+
+    __slots__ = ("_spare",)
+
+    def __init__(self) -> None:
+        self._spare: _Begun | None = None
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[None] | None:
         """Run `coroutine` until it waits or ends; it has to deal with its own exceptions.
 
         Returns the task of one that waits, which must be held on to, since the loop itself
-        keeps only weak references. (What `eager_start` is from Python 3.12 on.)
+        keeps only weak references. Before Python 3.12, those that end without waiting share a
+        task within one turn of the loop.
         """
-        begun = _Begun(coroutine)
-        context = contextvars.copy_context()
-        task = asyncio.Task(begun, loop=loop, context=context)
+        if sys.version_info >= (3, 12):
+            task = asyncio.Task(coroutine, context=contextvars.copy_context(), eager_start=True)
+            return None if task.done() else task
+        return self._start_by_hand(coroutine)
+
+    def _start_by_hand(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[None] | None:
+        """Do what `eager_start` does from Python 3.12 on."""
+        loop = asyncio.get_running_loop()
+        begun = self._spare
+        if begun is None or begun.over:
+            begun = _Begun(loop)
+        self._spare = None  # what this one starts in its turn needs a task of its own
+        task = begun.task
         outer = current_task(loop)
         if outer is not None:
             _leave_task(loop, outer)
         _enter_task(loop, task)
         try:
-            waits = begun.begin(context)
+            waits = begun.begin(coroutine)
         finally:
             _leave_task(loop, task)
             if outer is not None:
                 _enter_task(loop, outer)
-        return task if waits else None
+        if waits:
+            return task
+        if begun.untouched():
+            self._spare = begun
+        return None

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 UPGRADE_TIMEOUT = 10.0
 #: Seconds in which a client has to close its side after ours.
 LINGER = 2.0
+#: Bytes that it may still send then: what was on its way, but no flood.
+DRAIN = 8_000_000
 _FLUSH_AT = 65536  # bytes; collecting more than this would only hold memory
 
 _CODES = types.MappingProxyType(
@@ -39,6 +41,7 @@ class WebSocket(asyncio.BufferedProtocol):
     __slots__ = (
         "_congested",
         "_corked",
+        "_dropped",
         "_ended",
         "_engine",
         "_out",
@@ -64,6 +67,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._congested = False  # the socket takes no more for now
         self._paused = False
         self._ended = False  # our close frame is out
+        self._dropped = 0  # bytes that came after it
         self._probed = False
         self._timer: Timer | None = None
 
@@ -94,6 +98,10 @@ class WebSocket(asyncio.BufferedProtocol):
             self._parser.feed(bytes(self._engine.read_buffer[:nbytes]))
             if not self._corked:
                 self._work()
+            return
+        self._dropped += nbytes
+        if self._dropped > DRAIN:
+            self._transport.abort()
 
     def eof_received(self) -> bool:
         return False

@@ -1,0 +1,230 @@
+"""The devices on which a user is signed in: his sessions as he may see, watch and end them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from app.session import Reason, Session
+from app.sessions import Sessions
+from app.stores import Record, StoreError
+from app.user_agents import describe
+
+log = logging.getLogger("latchkey.devices")
+
+_COALESCE = 0.25  # seconds in which changes gather into one list
+_REFRESH = 5.0  # seconds after which a list is made anew though no change was heard of
+_MOST_ROWS = 100  # devices in one list: those that were seen last
+_MOST_ROUNDS = 10
+
+
+class Presence(Protocol):
+    """Who knows which live connections sessions have, in every process."""
+
+    async def transports(self, session_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Return "websocket" or "polling" for each connection of those that have any."""
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """One row: a session as its user may see it. Times are whole seconds since 1970."""
+
+    id: str  # the public one
+    current: bool = False  # whether it is the session that asks
+    browser: str  # such as "Firefox 132", or empty
+    system: str  # such as "Linux", or empty
+    address: str
+    signed_in: int
+    seen: int
+    connections: list[str]  # the transport of each
+
+
+#: The devices of one user by session id, in the order of their sign-in, the latest first.
+Rows = dict[str, Device]
+
+#: Sends the list of one session to one of its sockets.
+Send = Callable[[str, list[Device]], Awaitable[None]]
+
+
+def public_id(session_id: str) -> str:
+    """Return the name of a session that its owner may see.
+
+    It is no credential: a session id is 256 random bits, of which a hash tells nothing.
+    """
+    return hashlib.sha256(b"latchkey public id " + session_id.encode()).hexdigest()[:32]
+
+
+def seen_by(rows: Rows, session_id: str) -> list[Device]:
+    """Return the rows as this session sees them: itself first."""
+    devices = [
+        msgspec.structs.replace(device, current=id == session_id) for id, device in rows.items()
+    ]
+    return sorted(devices, key=lambda device: not device.current)
+
+
+class _Watch:
+    """The sockets that watch one user's list."""
+
+    def __init__(self) -> None:
+        self.sockets: dict[str, tuple[str, Send]] = {}  # sid -> session id and how to send
+        self.sent: dict[str, Rows] = {}  # sid -> the latest list
+        self.session_ids: set[str] = set()  # those of the latest list
+        self.changed = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+
+class Devices:
+    """Lists the sessions of users, ends them, and tells those who watch of every change.
+
+    Nothing is computed for a user whom nobody watches in this process. Whatever changes a list
+    goes through `changed`; a list is made at most four times a second, and sent where it differs
+    from the one before.
+    """
+
+    def __init__(self, sessions: Sessions[Any], presence: Presence) -> None:
+        self._sessions = sessions
+        self.presence = presence  # of this process, until there is one for all
+        self._watches: dict[str, _Watch] = {}  # by user
+        self._users: dict[str, str] = {}  # by session id, for the sessions in watched lists
+        sessions.on_end.append(self._ended)
+
+    # -- looking --
+
+    async def rows(self, user: str, asking: Collection[str]) -> Rows:
+        """Return the living sessions of a user; those who ask are in it however many there are."""
+        records = [
+            record
+            for record in await self._sessions.store.of_user(user)
+            if self._sessions.over(record) is None
+        ]
+        records.sort(key=lambda record: (record.id in asking, self._sessions.seen(record)))
+        records = records[-_MOST_ROWS:]
+        records.sort(key=lambda record: (record.created, record.id), reverse=True)
+        transports = await self.presence.transports([record.id for record in records])
+        agents = await describe({record.user_agent for record in records})
+        return {
+            record.id: Device(
+                id=public_id(record.id),
+                browser=agents[record.user_agent].browser,
+                system=agents[record.user_agent].system,
+                address=record.remote_address,
+                signed_in=int(record.created),
+                seen=int(self._sessions.seen(record)),
+                connections=sorted(transports.get(record.id, ()), reverse=True),
+            )
+            for record in records
+        }
+
+    # -- ending --
+
+    async def revoke(self, user: str, id: str) -> str | None:
+        """End the session of this user that has this public id, and return its own id.
+
+        None where the user has none of that name, whether somebody else has or not.
+        """
+        for record in await self._sessions.store.of_user(user):
+            if public_id(record.id) == id and await self._sessions.end(record.id, "revoked"):
+                return record.id
+        return None
+
+    async def revoke_others(self, user: str, keep: str = "") -> int:
+        """End all sessions of this user but one; return how many there were.
+
+        It looks again until nobody else is left: also whoever signs in meanwhile is out.
+        """
+        ended = 0
+        for _ in range(_MOST_ROUNDS):
+            records = await self._sessions.store.of_user(user)
+            others = [record.id for record in records if record.id != keep]
+            if not others:
+                break
+            for session_id in others:
+                ended += await self._sessions.end(session_id, "revoked")
+        return ended
+
+    # -- watching --
+
+    def watch(self, user: str, sid: str, session_id: str, send: Send) -> None:
+        """Send this socket the list of its user soon and whenever it changes, until `unwatch`."""
+        watch = self._watches.get(user)
+        if watch is None:
+            watch = self._watches[user] = _Watch()
+            watch.task = asyncio.get_running_loop().create_task(self._follow(user, watch))
+        watch.sockets[sid] = session_id, send
+        watch.changed.set()
+
+    def unwatch(self, user: str, sid: str) -> None:
+        """Send this socket nothing more."""
+        watch = self._watches.get(user)
+        if watch is None or watch.sockets.pop(sid, None) is None:
+            return
+        watch.sent.pop(sid, None)
+        if not watch.sockets:
+            del self._watches[user]
+            self._forget(watch)
+
+    def close(self) -> None:
+        """Send nothing more to anybody."""
+        watches, self._watches = list(self._watches.values()), {}
+        for watch in watches:
+            self._forget(watch)
+
+    def changed(self, user: str) -> None:
+        """Note that the list of this user is another one by now."""
+        watch = self._watches.get(user)
+        if watch is not None:
+            watch.changed.set()
+
+    def connections_changed(self, session_id: str) -> None:
+        """Note that a connection of this session came, went, or took another transport."""
+        user = self._users.get(session_id)
+        if user is not None:
+            self.changed(user)
+
+    async def signed_in(self, session: Session[Any]) -> None:
+        """Note that somebody has signed in."""
+        if session.user is not None:
+            self.changed(session.user)
+
+    async def _ended(self, session_id: str, reason: Reason, record: Record | None) -> None:
+        # of an end that another process brought about only the id is known
+        user = self._users.get(session_id) if record is None else record.user
+        if user is not None:
+            self.changed(user)
+
+    async def _follow(self, user: str, watch: _Watch) -> None:
+        """Make and send the lists of one user, one after the other, while somebody watches."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(watch.changed.wait(), _REFRESH)
+            await asyncio.sleep(_COALESCE)
+            watch.changed.clear()
+            try:
+                await self._send(user, watch)
+            except StoreError as error:
+                log.info("a list of devices has to wait: %s", error)
+            except Exception:
+                log.exception("a list of devices could not be sent")
+
+    async def _send(self, user: str, watch: _Watch) -> None:
+        asking = {session_id for session_id, _ in watch.sockets.values()}
+        rows = await self.rows(user, asking)
+        for session_id in watch.session_ids - rows.keys():
+            self._users.pop(session_id, None)
+        watch.session_ids = set(rows)
+        self._users.update(dict.fromkeys(rows, user))
+        for sid, (session_id, send) in list(watch.sockets.items()):
+            if watch.sent.get(sid) != rows:
+                watch.sent[sid] = rows
+                await send(sid, seen_by(rows, session_id))
+
+    def _forget(self, watch: _Watch) -> None:
+        if watch.task is not None:
+            watch.task.cancel()
+        for session_id in watch.session_ids:
+            self._users.pop(session_id, None)

@@ -1,0 +1,66 @@
+"""A cookie by which a browser is known that has signed in to an account before.
+
+Failed tries lock an account for a while, and so could be used to lock its owner out. A browser
+that its owner signed in with has tries of its own, which strangers cannot use up (OWASP, "Slow
+down online guessing attacks with device cookies"). The cookie is no credential: whoever has it
+still needs the password.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+
+from itsdangerous import BadSignature, Signer
+
+from app.cookie import SessionCookie
+
+_LIFETIME = 365 * 86_400  # seconds
+_LONGEST_VALUE = 128  # one of ours has 66 characters
+_MOST_CANDIDATES = 4
+
+
+class KnownDevice:
+    """Reads and writes the cookie; only the pages below its path get to see it."""
+
+    def __init__(
+        self, cookie: SessionCookie, name: str, keys: Sequence[str], path: str = "/login"
+    ) -> None:
+        """`keys` sign as they do for the session cookie, whose `name` this one's is made of."""
+        self._cookie = cookie
+        self._name = name + "-device"
+        self._keys = list(keys)
+        self._path = path
+
+    def name(self, *, secure: bool) -> str:
+        """Return the cookie's name; `__Secure-` keeps plain http from setting it (RFC 6265bis)."""
+        flags = self._cookie.attributes(secure=secure)
+        return ("__Secure-" if "Secure" in flags else "") + self._name
+
+    def recognise(self, headers: Sequence[str], account: str, *, secure: bool) -> str:
+        """Return which device of this account sent these Cookie headers; "" for a stranger's.
+
+        `account` is what all spellings of a name share.
+        """
+        pairs = [pair.strip().partition("=") for header in headers for pair in header.split(";")]
+        name = self.name(secure=secure)
+        values = [value for key, _, value in pairs if key == name][:_MOST_CANDIDATES]
+        for value in values:
+            if account and len(value) <= _LONGEST_VALUE and value.isascii():
+                try:
+                    return self._signer(account).unsign(value).decode()
+                except BadSignature:
+                    continue
+        return ""
+
+    def issue(self, account: str, *, secure: bool) -> str:
+        """Return the Set-Cookie value for a browser that has just signed in to this account."""
+        value = self._signer(account).sign(secrets.token_urlsafe(16)).decode()
+        flags = self._cookie.attributes(secure=secure, path=self._path)
+        return "; ".join([f"{self.name(secure=secure)}={value}", f"Max-Age={_LIFETIME}", *flags])
+
+    def _signer(self, account: str) -> Signer:
+        # the account is in the key and not in the cookie, which thereby names nobody
+        salt = b"latchkey.device " + account.encode()
+        return Signer(self._keys, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)

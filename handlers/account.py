@@ -1,0 +1,243 @@
+"""The account page: where its user is signed in, live, and the ways to end that."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import msgspec
+from tornado.web import HTTPError, authenticated
+
+from app.accounts import AccountsUnavailable, InvalidAccount, Proof, account_key
+from app.devices import Device, public_id, seen_by
+from app.limits import in_words
+from app.lookup import TooMany
+from app.session import SessionEnded
+from handlers.session import BaseHandler, BaseNamespace
+
+_DONE = {
+    "device": "That device is signed out.",
+    "others": "You are signed out everywhere else.",
+    "password": "Your password is changed, and you are signed out everywhere else.",
+}
+_BLANK = Device(id="", browser="", system="", address="", signed_in=0, seen=0, connections=[])
+
+# The words of a row; static/account.js has the same ones.
+
+
+def _name(device: Device) -> str:
+    return " on ".join(filter(None, [device.browser or "Unknown browser", device.system]))
+
+
+def _link(device: Device) -> str:
+    counts = Counter(device.connections)
+    words = [f"{name} ({count})" if count > 1 else name for name, count in counts.items()]
+    return f"Connected by {' and '.join(words)}" if words else "Not connected"
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _when(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+class AccountPage(BaseHandler):
+    """What the page and the forms on it share."""
+
+    page = "/account"
+
+    @property
+    def user(self) -> str:
+        """Name of the user who signed in, in methods that are for those."""
+        if self.session.user is None:
+            raise SessionEnded(self.session.id)
+        return self.session.user
+
+    async def show(self, *, notice: str = "", form: str = "", wrong: str = "") -> None:
+        """Write the page; `wrong` is what was wrong with `form`."""
+        self.set_header("Cache-Control", "no-store")
+        rows = await self.services.devices.rows(self.user, [self.session.id])
+        self.render(
+            "account.html",
+            devices=seen_by(rows, self.session.id),
+            now=int(self.services.sessions.clock()),
+            blank=_BLANK,
+            name=_name,
+            link=_link,
+            iso=_iso,
+            when=_when,
+            notice=notice,
+            form=form,
+            wrong=wrong,
+        )
+
+    def done(self, what: str) -> None:
+        """Answer that it is done: a form with the page, a script with 204."""
+        self.answer_done(f"{self.page}?done={what}")
+
+
+class AccountHandler(AccountPage):
+    """The page itself."""
+
+    @authenticated
+    async def get(self) -> None:
+        await self.show(notice=_DONE.get(self.get_query_argument("done", ""), ""))
+
+
+class RevokeHandler(AccountPage):
+    """Signs out one device of this user."""
+
+    @authenticated
+    async def post(self, id: str) -> None:
+        if id == public_id(self.session.id):
+            await self.sign_out()
+            self.answer_done("/login?next=/account")
+        elif await self.services.devices.revoke(self.user, id):
+            self.done("device")
+        else:
+            raise HTTPError(404, "unknown session")
+
+
+class RevokeOthersHandler(AccountPage):
+    """Signs out all devices of this user but this one."""
+
+    @authenticated
+    async def post(self) -> None:
+        await self.services.devices.revoke_others(self.user, self.session.id)
+        self.done("others")
+
+
+class PasswordFormHandler(AccountPage):
+    """A form that asks for the password: to have the session alone is not enough for it."""
+
+    form: ClassVar[str]
+
+    @authenticated
+    async def post(self) -> None:
+        try:
+            await self.act()
+        except InvalidAccount as error:
+            await self._refuse(422, str(error))
+        except AccountsUnavailable as error:
+            self.set_header("Retry-After", "2")
+            await self._refuse(503, str(error))
+        except TooMany as error:
+            self.set_header("Retry-After", str(error.wait))
+            sentence = f"Too many wrong passwords; wait {in_words(error.wait)} and try again."
+            await self._refuse(429, sentence)
+        except HTTPError as error:
+            await self._refuse(error.status_code, error.log_message or error.reason or "")
+
+    async def act(self) -> None:
+        """Do what the form asks for, and answer; what it raises is shown beside the form."""
+        raise NotImplementedError
+
+    async def prove(self, password: str) -> Proof:
+        """Return the proof that it is the user who asks; raises HTTPError 403, and 429."""
+        account = account_key(self.user)
+        proof = await self.services.accounts.prove(
+            self.user, password, admit=lambda: self._admit(account)
+        )
+        if not proof or proof.name != self.user:
+            self.services.limits.password_failed(account)
+            self.audit("failure", reason=f"wrong password: {self.form}")
+            raise HTTPError(403, "Wrong password.")
+        return proof
+
+    def _admit(self, account: str) -> None:
+        wait = self.services.limits.password_wait(account)
+        if wait:
+            raise TooMany(wait, "too many wrong passwords")
+
+    def audit(self, event: str, *, reason: str = "") -> None:
+        """Log what the user of this session did."""
+        self.services.audit.add(event, user=self.user, address=self.remote_address, reason=reason)
+
+    async def _refuse(self, status: int, sentence: str) -> None:
+        if not self.session:
+            raise HTTPError(status, sentence)  # for visitors there is no page to show it on
+        self.set_status(status)
+        if self.wants_json:
+            self.write({"error": sentence})
+        else:
+            await self.show(form=self.form, wrong=sentence)
+
+
+class PasswordHandler(PasswordFormHandler):
+    """Changes the password, and signs out all devices but this one, which gets a new id."""
+
+    form = "password"
+
+    async def act(self) -> None:
+        password, new = self.fields("password", "new_password")
+        proof = await self.prove(password)
+        if not await self.services.accounts.change_password(proof, new):
+            raise HTTPError(409, "Your password was changed just now; nothing was done.")
+        self.audit("password change")
+        await self.regenerate()
+        await self.services.devices.revoke_others(self.user, self.session.id)
+        self.done("password")
+
+
+class DeleteHandler(PasswordFormHandler):
+    """Deletes the account and ends all of its sessions; its name is free afterwards."""
+
+    form = "delete"
+
+    async def act(self) -> None:
+        (password,) = self.fields("password")
+        proof, user = await self.prove(password), self.user
+        # before, so that no session outlives its account whatever fails in between
+        await self.services.devices.revoke_others(user, self.session.id)
+        await self.sign_out()
+        if not await self.services.accounts.delete(proof):
+            raise HTTPError(409, "Your password was changed just now; the account is still there.")
+        self.services.audit.add("deletion", user=user, address=self.remote_address)
+        # and after, for who signed in meanwhile
+        await self.services.devices.revoke_others(user)
+        self.answer_done("/")
+
+
+class AccountNamespace(BaseNamespace):
+    """The page's sockets; a visitor is refused with the connect error `unauthorized`."""
+
+    login_required = True
+
+    def __init__(self, *options: Any) -> None:
+        super().__init__(*options)
+        self._users: dict[str, str] = {}  # by sid
+
+    async def on_connect(self, sid: str) -> bool:
+        try:
+            session = await self.session_for(sid)
+        except SessionEnded:
+            return False
+        assert session.user is not None
+        self._users[sid] = session.user
+        self.services.devices.watch(session.user, sid, session.id, self._send)
+        return True
+
+    def on_disconnect(self, sid: str) -> None:
+        user = self._users.pop(sid, None)
+        if user is not None:
+            self.services.devices.unwatch(user, sid)
+
+    async def on_revoke(self, sid: str, id: Any) -> bool | dict[str, str]:
+        """Sign out the device of this user with this public id, and ack true."""
+        if await self.services.devices.revoke(self._users[sid], str(id)):
+            return True
+        return {"error": "unknown session"}
+
+    async def _send(self, sid: str, devices: list[Device]) -> None:
+        await self.emit("sessions", msgspec.to_builtins(devices), to=sid)
+
+
+routes = [
+    (r"/account", AccountHandler),
+    (r"/account/sessions/revoke-others", RevokeOthersHandler),
+    (r"/account/sessions/([^/]+)/revoke", RevokeHandler),
+    (r"/account/password", PasswordHandler),
+    (r"/account/delete", DeleteHandler),
+]
+namespaces = [("/account", AccountNamespace)]

@@ -1,0 +1,191 @@
+// The account page: its list of devices, kept as it is on the server by the socket.
+"use strict";
+
+(() => {
+  const PATIENCE = 5000; // ms to wait for an ack, or for the Socket.IO client
+  const TICK = 10_000; // ms between two looks at the clock
+  const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]]; // seconds
+
+  const find = (id) => document.getElementById(id);
+  const list = find("devices");
+  const others = find("others").querySelector("button");
+  const script = find("client");
+  const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+  const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  // this device's clock may be wrong, and what counts is how long ago something was
+  const ahead = Date.now() - 1000 * Number(find("account").dataset.now);
+  let leaving = false; // whether this page is about to go
+  let socket = null;
+
+  const say = (text) => {
+    find("notice").textContent = text;
+    find("notice").hidden = !text;
+  };
+  const show = (state, text) => {
+    find("state").dataset.state = state;
+    find("state-text").textContent = text;
+  };
+
+  // -- a row --
+
+  const name = ({ browser, system }) =>
+    [browser || "Unknown browser", system].filter(Boolean).join(" on ");
+
+  const link = ({ connections }) => {
+    if (!connections.length) return "Not connected";
+    const words = [...new Set(connections)].map((transport) => {
+      const count = connections.filter((other) => other === transport).length;
+      return count > 1 ? `${transport} (${count})` : transport;
+    });
+    return `Connected by ${words.join(" and ")}`;
+  };
+
+  const ago = (milliseconds) => {
+    const seconds = Math.max(0, Math.round((Date.now() - ahead - milliseconds) / 1000));
+    const found = UNITS.find(([, length]) => seconds >= length);
+    return found ? relative.format(-Math.floor(seconds / found[1]), found[0]) : "just now";
+  };
+
+  const write = (element, text) => {
+    if (element.textContent !== text) element.textContent = text;
+  };
+
+  const tellTimes = (row) => {
+    for (const time of row.querySelectorAll("time")) {
+      write(time, ago(Date.parse(time.dateTime)));
+      time.title = absolute.format(new Date(time.dateTime));
+    }
+  };
+
+  const setTime = (time, seconds) => {
+    time.dateTime = new Date(seconds * 1000).toISOString();
+  };
+
+  const fill = (row, device) => {
+    row.dataset.id = device.id;
+    for (const element of row.querySelectorAll("[data-name]")) write(element, name(device));
+    write(row.querySelector("[data-connections]"), link(device));
+    row.querySelector("[data-on]").dataset.on = device.connections.length ? "yes" : "no";
+    row.querySelector("[data-current]").hidden = !device.current;
+    write(row.querySelector("[data-address]"), device.address);
+    setTime(row.querySelector("[data-signed-in]"), device.signed_in);
+    setTime(row.querySelector("[data-seen]"), device.seen);
+    row.querySelector("form").action = `/account/sessions/${encodeURIComponent(device.id)}/revoke`;
+    tellTimes(row);
+  };
+
+  // -- the list --
+
+  const nameOf = (row) => row.querySelector("[data-name]").textContent;
+
+  const remove = (row) => {
+    const focused = row.contains(document.activeElement);
+    row.remove();
+    // who signs a device out by keyboard must not be thrown to the top of the page
+    if (focused) find("devices-title").focus();
+  };
+
+  const showDevices = (devices) => {
+    const rows = new Map([...list.children].map((row) => [row.dataset.id, row]));
+    const news = [];
+    for (const [index, device] of devices.entries()) {
+      let row = rows.get(device.id);
+      rows.delete(device.id);
+      if (!row) {
+        row = find("device").content.firstElementChild.cloneNode(true);
+        news.push(`${name(device)} has signed in.`);
+      }
+      fill(row, device);
+      // to move a row takes its focus away
+      if (list.children[index] !== row) list.insertBefore(row, list.children[index] ?? null);
+    }
+    for (const row of rows.values()) {
+      news.push(`${nameOf(row)} is signed out.`);
+      remove(row);
+    }
+    others.hidden = devices.length < 2;
+    if (news.length) say(news.join(" "));
+  };
+
+  list.addEventListener("submit", async (event) => {
+    const row = event.target.closest("li");
+    const current = !row.querySelector("[data-current]").hidden;
+    // without a socket, and for this device itself, the form does what it does without scripts
+    if (current || !socket?.connected) return;
+    event.preventDefault();
+    try {
+      const answer = await socket.timeout(PATIENCE).emitWithAck("revoke", row.dataset.id);
+      if (answer !== true) throw new Error(answer?.error ?? "an unknown answer");
+      if (row.isConnected) {
+        say(`${nameOf(row)} is signed out.`);
+        remove(row);
+      }
+    } catch (error) {
+      say(`That did not work (${error.message}); reload this page and try again.`);
+    }
+  });
+
+  // -- the end --
+
+  const gone = (why) => {
+    if (leaving) return;
+    leaving = true;
+    socket?.disconnect();
+    find("account").remove();
+    for (const element of document.querySelectorAll(".bar nav > *")) element.remove();
+    find("gone").hidden = false;
+    find("gone-why").textContent = why;
+    find("gone").focus();
+  };
+
+  document.addEventListener("submit", (event) => {
+    if (!event.defaultPrevented) leaving = true;
+  });
+  addEventListener("pagehide", () => {
+    leaving = true;
+  });
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload();
+  });
+
+  // -- the socket --
+
+  const connect = () => {
+    let renewed = false; // whether the session got another id, and perhaps another user
+    socket = window.io("/account");
+    socket.on("connect", () => {
+      if (renewed && !leaving) location.reload();
+      else show("on", "Live: changes show at once");
+    });
+    socket.on("sessions", showDevices);
+    socket.on("session ended", ({ reason }) => {
+      renewed = reason === "regenerated";
+      if (!renewed) gone(sessionEnded(reason, true) ?? "Your session has ended.");
+    });
+    socket.on("disconnect", () => {
+      if (!leaving) show("wait", "Disconnected, connecting again…");
+    });
+    socket.on("connect_error", (error) => {
+      if (leaving) return;
+      if (socket.active) show("wait", "The server does not answer, trying again…");
+      else if (error.message === "unauthorized") gone("Your session has ended.");
+      else show("bad", `Not live: the server refused the socket (${error.message}).`);
+    });
+  };
+
+  const explainMissing = () => {
+    show("bad", "Not live: the Socket.IO client could not be loaded. Reload to see changes.");
+  };
+
+  for (const row of list.children) tellTimes(row);
+  setInterval(() => {
+    for (const row of list.children) tellTimes(row);
+  }, TICK);
+  show("wait", "Connecting…");
+  if (window.io) {
+    connect();
+  } else {
+    script.addEventListener("load", () => (window.io ? connect() : explainMissing()));
+    script.addEventListener("error", explainMissing);
+  }
+})();

@@ -1,0 +1,114 @@
+"""The cookie by which a browser is known that signed in to an account before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.cookie import SessionCookie
+from app.known_device import KnownDevice
+from app.settings import Settings
+from tests.kit import Visitor, serve
+from tests.test_sign_in import PASSWORD, known, send
+
+KEYS = ("an old key of sixteen", "a new key of sixteen")
+
+
+def device(*keys: str, **settings: Any) -> KnownDevice:
+    """Return the cookie's reader and writer with these keys."""
+    cookie = SessionCookie(Settings(**settings), keys or KEYS)
+    return KnownDevice(cookie, "latchkey", keys or KEYS)
+
+
+def sent(header: str) -> str:
+    """Return what a browser sends back of a Set-Cookie header."""
+    return header.partition(";")[0]
+
+
+def test_a_device_is_known_to_its_account_only() -> None:
+    """Its cookie says nothing for another account, nor for a name that nobody can have."""
+    ours = device()
+    header = sent(ours.issue("ann", secure=False))
+    found = ours.recognise([header], "ann", secure=False)
+    assert found
+    assert ours.recognise(["a=b; " + header], "ann", secure=False) == found
+    for account in ("bob", "", "ann "):
+        assert ours.recognise([header], account, secure=False) == ""
+    assert sent(ours.issue("ann", secure=False)) != header
+
+
+@pytest.mark.parametrize(
+    "value", ["", "x", ".", "x.y", "x" * 5000, "é", "x.y.z", '"', "a" * 22 + "." + "b" * 43]
+)
+def test_a_forged_cookie_is_a_strangers(value: str) -> None:
+    """Whatever it is, it raises nothing and is known to nobody."""
+    assert device().recognise([f"latchkey-device={value}"], "ann", secure=False) == ""
+
+
+def test_keys_may_be_changed() -> None:
+    """A cookie of the old key is known while that key is kept, and not longer."""
+    old = sent(device(KEYS[0]).issue("ann", secure=False))
+    assert device(*KEYS).recognise([old], "ann", secure=False)
+    assert device(KEYS[1]).recognise([old], "ann", secure=False) == ""
+
+
+def test_its_attributes() -> None:
+    """Only the login page gets to see it, no script does, and over https it is Secure."""
+    plain, secure = device().issue("ann", secure=False), device().issue("ann", secure=True)
+    assert plain.split("; ")[1:] == ["Max-Age=31536000", "Path=/login", "HttpOnly", "SameSite=Lax"]
+    assert secure.startswith("__Secure-latchkey-device=")
+    assert secure.endswith("; Secure")
+    assert "ann" not in plain
+    assert device().recognise([sent(plain)], "ann", secure=True) == ""
+
+
+async def test_strangers_cannot_lock_an_owner_out(tmp_path: Path) -> None:
+    """After a stranger's many tries the owner's browser signs in, and another one waits."""
+    async with (
+        serve(tmp_path, failed_logins_per_minute=3) as site,
+        Visitor(site.url) as owner,
+        Visitor(site.url) as stranger,
+    ):
+        await owner.sign_up("ann")
+        await owner.post("/logout")
+        for _ in range(3):
+            answer = await send(stranger, "json", "/login", username="ann", password="wrong wrong")
+            assert answer.status == 401
+        answer = await send(stranger, "json", "/login", username="ann", password=PASSWORD)
+        assert answer.status == 429
+        await owner.sign_in("ANN")
+
+
+async def test_a_known_device_has_few_tries_of_its_own(tmp_path: Path) -> None:
+    """Who steals one cannot guess at will, nor try other accounts by it."""
+    async with (
+        serve(tmp_path, failed_logins_per_minute=3) as site,
+        Visitor(site.url) as ann,
+    ):
+        await known(site, "bob")
+        await ann.sign_up("ann")
+        statuses = [
+            (await send(ann, "json", "/login", username="ann", password="wrong wrong")).status
+            for _ in range(5)
+        ]
+        assert statuses == [401, 401, 401, 429, 429]
+        # its failures were not the address's: others behind it may still try
+        statuses = [
+            (await send(ann, "json", "/login", username="bob", password="wrong wrong")).status
+            for _ in range(5)
+        ]
+        assert statuses == [401, 401, 401, 429, 429]
+
+
+async def test_a_failed_login_makes_no_device_known(tmp_path: Path) -> None:
+    """The cookie comes with a login that went well, and with no other answer."""
+    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
+        await known(site, "ann")
+        for password, there in (("wrong wrong", False), (PASSWORD, True)):
+            answer = await send(visitor, "json", "/login", username="ann", password=password)
+            cookies = answer.headers.getall("Set-Cookie", [])
+            assert any("-device=" in cookie for cookie in cookies) == there
+            if there:
+                assert cookies[0].startswith("latchkey=")

@@ -1,0 +1,213 @@
+"""The one timer behind all deadlines, with a clock of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from app.transport.timers import Timer, Wheel
+
+
+class Ticking(asyncio.SelectorEventLoop):
+    """A loop whose clock jumps to whatever is due next, so that nobody waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+
+    def time(self) -> float:
+        return self.now
+
+    def _run_once(self) -> None:
+        scheduled = self._scheduled  # type: ignore[attr-defined]
+        if scheduled and not self._ready:  # type: ignore[attr-defined]
+            self.now = max(self.now, scheduled[0]._when)
+        super()._run_once()  # type: ignore[misc]
+
+
+def ticking(test: Callable[[], Any]) -> Callable[[], None]:
+    """Run a coroutine test on such a loop."""
+
+    def wrapped() -> None:
+        with asyncio.Runner(loop_factory=Ticking) as runner:
+            runner.run(test())
+
+    wrapped.__name__, wrapped.__doc__ = test.__name__, test.__doc__
+    return wrapped
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def noted(ran: list[float]) -> Timer:
+    """A timer that notes when it ran, in seconds since the loop began."""
+    return Timer(lambda: ran.append(now() - 1000))
+
+
+@ticking
+async def test_a_timer_runs_once_within_one_resolution_after_it_is_due() -> None:
+    """Never before."""
+    wheel, ran = Wheel(0.5), [[] for _ in range(40)]
+    for n, times in enumerate(ran):
+        wheel.start(noted(times), n / 10)
+    await asyncio.sleep(10)
+    for n, times in enumerate(ran):
+        assert len(times) == 1
+        assert n / 10 <= times[0] <= n / 10 + 0.5
+
+
+@ticking
+async def test_a_timer_may_be_put_off_again_and_again() -> None:
+    """It runs when it was last told to; being put off takes no slot of its own."""
+    wheel, ran = Wheel(0.5), []
+    timer = noted(ran)
+    for _ in range(30):
+        wheel.start(timer, 3)
+        assert len(wheel._slots) == 1
+        await asyncio.sleep(1)
+    assert not ran
+    await asyncio.sleep(10)
+    assert len(ran) == 1
+    assert 32 <= ran[0] <= 32.5
+
+
+@ticking
+async def test_a_timer_may_be_brought_forward() -> None:
+    """The wheel wakes up for it, and not again when it would have been due."""
+    wheel, ran = Wheel(0.5), []
+    timer = noted(ran)
+    wheel.start(timer, 60)
+    wheel.start(timer, 2)
+    await asyncio.sleep(100)
+    assert len(ran) == 1
+    assert 2 <= ran[0] <= 2.5
+
+
+@ticking
+async def test_one_that_is_due_earlier_does_not_wait_for_the_others() -> None:
+    """Nor do the others get lost behind it."""
+    wheel, late, early = Wheel(0.5), [], []
+    wheel.start(noted(late), 20)
+    wheel.start(noted(early), 1)
+    await asyncio.sleep(5)
+    assert len(early) == 1
+    assert not late
+    await asyncio.sleep(20)
+    assert len(late) == 1
+
+
+@ticking
+async def test_a_stopped_timer_does_not_run() -> None:
+    """Until it is started again; to stop it twice does no harm."""
+    wheel, ran = Wheel(0.5), []
+    timer = noted(ran)
+    wheel.start(timer, 1)
+    wheel.stop(timer)
+    wheel.stop(timer)
+    await asyncio.sleep(3)
+    assert not ran
+    wheel.start(timer, 1)
+    await asyncio.sleep(3)
+    assert len(ran) == 1
+
+
+@ticking
+async def test_a_timer_may_stop_the_others_of_its_slot() -> None:
+    """As a connection does that closes others with it."""
+    wheel, ran = Wheel(0.5), []
+    timers: list[Timer] = []
+
+    def stop_all() -> None:
+        ran.append(now())
+        for timer in timers:
+            wheel.stop(timer)
+
+    timers += [Timer(stop_all) for _ in range(10)]
+    for timer in timers:
+        wheel.start(timer, 1)
+    await asyncio.sleep(3)
+    assert len(ran) == 1
+
+
+@ticking
+async def test_a_timer_may_start_itself_anew() -> None:
+    """Even for at once: that is the next slot, not this one for ever."""
+    wheel, ran = Wheel(0.5), []
+
+    def again() -> None:
+        ran.append(now())
+        if len(ran) < 10:
+            wheel.start(timer, 0)
+
+    timer = Timer(again)
+    wheel.start(timer, 0)
+    await asyncio.sleep(6)
+    assert len(ran) == 10
+    assert not wheel._slots
+
+
+@ticking
+async def test_extending_does_not_add_up_the_wheels_delay() -> None:
+    """Interval and timeout together are late by one resolution, not by two."""
+    wheel, ran = Wheel(0.5), []
+
+    def beat() -> None:
+        ran.append(now() - 1000)
+        if len(ran) < 8:
+            wheel.extend(timer, 1.1)
+
+    timer = Timer(beat)
+    wheel.start(timer, 1.1)
+    await asyncio.sleep(20)
+    for n, at in enumerate(ran, 1):
+        assert n * 1.1 <= at + 1e-6
+        assert at <= n * 1.1 + 0.5 + 1e-6
+
+
+@ticking
+async def test_a_loop_that_was_held_up_costs_a_timer_no_time_of_its_own() -> None:
+    """A client has its whole time to answer, however late it was asked."""
+    loop: Any = asyncio.get_running_loop()
+    wheel, ran = Wheel(0.5), []
+    answer = noted(ran)
+    ask = Timer(lambda: wheel.extend(answer, 5))
+    wheel.start(answer, 1)
+    wheel.stop(answer)
+    wheel.start(ask, 1)
+    loop.now += 60
+    await asyncio.sleep(20)
+    assert len(ran) == 1
+    assert ran[0] >= 64.5
+
+
+@ticking
+async def test_a_timer_that_fails_is_told_of_and_stops_no_other() -> None:
+    """One connection's trouble is not the others'."""
+    wheel, ran, complaints = Wheel(0.5), [], []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+
+    def fail() -> None:
+        raise RuntimeError("this timer fails")
+
+    for timer in (Timer(fail), noted(ran), Timer(fail), noted(ran)):
+        wheel.start(timer, 1)
+    await asyncio.sleep(3)
+    assert len(ran) == 2
+    assert [str(told["exception"]) for told in complaints] == ["this timer fails"] * 2
+
+
+@ticking
+async def test_a_wheel_that_was_closed_runs_nothing() -> None:
+    """And leaves nothing scheduled; it can be used again."""
+    loop: Any = asyncio.get_running_loop()
+    wheel, ran = Wheel(0.5), []
+    wheel.start(noted(ran), 1)
+    wheel.close()
+    assert not [handle for handle in loop._scheduled if not handle.cancelled()]
+    await asyncio.sleep(3)
+    assert not ran
+    wheel.start(noted(ran), 9)
+    await asyncio.sleep(20)
+    assert len(ran) == 1
