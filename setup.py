@@ -92,7 +92,7 @@ def with_client(command: type[Any]) -> type[Any]:
 
 
 REDIS = ["redis>=5.0.1", "hiredis>=3.2"]
-POSTGRESQL = ["psycopg[binary]>=3.2"]
+POSTGRESQL = ["psycopg[binary]>=3.3"]
 BENCH = ["uvicorn[standard]>=0.30"]
 
 if __name__ == "__main__":

@@ -44,8 +44,12 @@ class Cluster:
 
     async def __aenter__(self) -> Cluster:
         self._stack.callback(self.nginx.stop)
-        self.processes = list(await asyncio.gather(*map(self.begin, range(len(self.ports)))))
-        self.nginx.start()
+        try:
+            self.processes = [await self.begin(number) for number in range(len(self.ports))]
+            self.nginx.start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
         return self
 
     async def __aexit__(self, *error: object) -> None:
