@@ -93,7 +93,6 @@ def with_client(command: type[Any]) -> type[Any]:
 
 REDIS = ["redis>=5.0.1", "hiredis>=3.2"]
 POSTGRESQL = ["psycopg[binary]>=3.2"]
-UVLOOP = ["uvloop>=0.21"]
 BENCH = ["uvicorn[standard]>=0.30"]
 
 if __name__ == "__main__":
@@ -123,16 +122,16 @@ if __name__ == "__main__":
             "SQLAlchemy>=2.0.31",
             "limits>=4.1",
             "ua-parser>=1.0",
+            # a loop that needs half the CPU; without it asyncio's own does the same
+            "uvloop>=0.21; sys_platform != 'win32' and implementation_name == 'cpython'",
         ],
         extras_require={
-            "uvloop": UVLOOP,
             "redis": REDIS,
             "postgresql": POSTGRESQL,
             "bench": BENCH,
             "dev": [
                 *REDIS,
                 *POSTGRESQL,
-                *UVLOOP,
                 *BENCH,
                 "aiohttp>=3.10",
                 "httptools>=0.6",  # what tests compare our own parser of requests with

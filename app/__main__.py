@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where it is installed (the extra `uvloop`), else on asyncio's own loop."""
+    """Run on uvloop where it is installed, as it is by default, else on asyncio's own loop."""
     run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
     with contextlib.suppress(ImportError):
         run = importlib.import_module("uvloop").run

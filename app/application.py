@@ -178,7 +178,6 @@ def make_app(
         limits=Limits(settings),
         socket_server=server,
         connections=connections,
-        presence=presence,
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
         complaints=Complaints(logging.getLogger("latchkey.clients")),
         devices=Devices(sessions, presence),
@@ -190,7 +189,7 @@ def make_app(
     connections.on_change.append(services.devices.connections_changed)
     services.on_login += [_audit_logins(services.audit), services.devices.signed_in]
     if shared:
-        shared.tell_ends(sessions, services.expiry)
+        shared.join(services)
     routes: list[Any] = [
         (r"/socket\.io/?", HandshakeHandler, {"server": server}),
     ]

@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, ip_address
 
 import limits
 from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
+from limits.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
 
 from app.settings import Settings
 
@@ -28,13 +28,18 @@ def _subscriber(address: str) -> str:
 
 
 class Rate:
-    """At most `per_minute` of one kind of thing for one key, counted in a sliding minute."""
+    """At most `per_minute` of one kind of thing for one key, counted in a sliding minute.
 
-    def __init__(self, kind: str, per_minute: int) -> None:
+    Counted by two numbers a key, so that many are cheap, it may let one more through where a
+    minute begins. `exact` remembers each time, which is for rates that are low.
+    """
+
+    def __init__(self, kind: str, per_minute: int, *, exact: bool = False) -> None:
         """`per_minute` 0: no limit."""
         self._kind = kind
         self._item = limits.RateLimitItemPerMinute(per_minute) if per_minute else None
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        strategy = MovingWindowRateLimiter if exact else SlidingWindowCounterRateLimiter
+        self._limiter = strategy(MemoryStorage())
 
     def hit(self, key: str) -> bool:
         """Count one; return whether it was still within the limit."""
@@ -45,7 +50,8 @@ class Rate:
         if self._item is None or self._limiter.test(self._item, self._kind, key):
             return 0
         reset, _ = self._limiter.get_window_stats(self._item, self._kind, key)
-        return max(1, math.ceil(reset - time.time()))
+        # at the very end of the minute it still counts
+        return max(1, math.floor(reset - time.time()) + 1)
 
 
 def in_words(seconds: int) -> str:
@@ -66,7 +72,7 @@ class Limits:
     def __init__(self, settings: Settings) -> None:
         self._handshakes = Rate("handshake", settings.handshakes_per_minute)
         self._new_sessions = Rate("new session", settings.handshakes_per_minute)
-        self._failures = Rate("failed login", settings.failed_logins_per_minute)
+        self._failures = Rate("failed login", settings.failed_logins_per_minute, exact=True)
 
     def handshake(self, address: str) -> int:
         """Count a handshake; return 0, or for how many seconds this address has to wait."""

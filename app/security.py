@@ -62,7 +62,11 @@ class SecurityHeaders(RequestHandler):
 
 
 class StaticHandler(SecurityHeaders, StaticFileHandler):
-    """Serves /static/ with the security headers."""
+    """Serves /static/ with the security headers; other sites' pages may load what is there."""
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
 
     def parse_url_path(self, url_path: str) -> str:
         """Refuse what no file system has a name for."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from app.complaints import Complaints
     from app.connections import Connections
     from app.cookie import SessionCookie
-    from app.devices import Devices, Presence
+    from app.devices import Devices
     from app.expiry import Expiry
     from app.handshake import HandshakeHandler
     from app.known_device import KnownDevice
@@ -39,7 +39,6 @@ class Services:
     limits: Limits
     socket_server: SocketServer
     connections: Connections
-    presence: Presence
     expiry: Expiry
     complaints: Complaints
     devices: Devices

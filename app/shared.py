@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
 
 from app.connections import Connections
+from app.device_news import DeviceNews
 from app.ends import Ends
-from app.expiry import Expiry
 from app.presence import SharedPresence
 from app.redis_rooms import RedisRooms
-from app.sessions import Sessions
+from app.services import Services
 from app.stores import StoreError
 from app.stores.redis import RedisStore
 from app.stores.redis_link import Link
@@ -35,9 +34,10 @@ class Shared:
         self._presence = SharedPresence(self._link, connections)
         return self._presence
 
-    def tell_ends(self, sessions: Sessions[Any], expiry: Expiry) -> None:
-        """Tell other processes what ends here, and end here what ended there."""
-        self._ends = Ends(self._link, sessions, expiry)
+    def join(self, services: Services) -> None:
+        """Add to an application what it hears from, and tells, its other processes."""
+        self._ends = Ends(self._link, services.sessions, services.expiry)
+        self._news = DeviceNews(self._link, services)
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable with what is wrong."""

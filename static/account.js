@@ -33,10 +33,10 @@
 
   const link = ({ connections }) => {
     if (!connections.length) return "Not connected";
-    const counts = Map.groupBy(connections, (transport) => transport);
-    const words = [...counts].map(([transport, all]) =>
-      all.length > 1 ? `${transport} (${all.length})` : transport,
-    );
+    const words = [...new Set(connections)].map((transport) => {
+      const count = connections.filter((other) => other === transport).length;
+      return count > 1 ? `${transport} (${count})` : transport;
+    });
     return `Connected by ${words.join(" and ")}`;
   };
 

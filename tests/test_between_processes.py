@@ -17,6 +17,7 @@ from app import presence
 from tests.browsers import PythonVisitor, browser, each_client, ended, joined, session_id
 from tests.kit import ROOT, Clock, Site, process, serve, until
 from tests.redis_server import empty_redis, shared_server
+from tests.test_account import id_of, revoke, shown, watching
 
 KEYS = ("only-for-tests-0123456789",)
 
@@ -434,3 +435,37 @@ async def test_a_process_that_stops_leaves_nothing_behind(tmp_path: Path) -> Non
     with shared_server().client() as redis:
         redis.delete("latchkey:ping")
         assert redis.keys("latchkey:*") == []
+
+
+# -- devices --
+
+
+async def test_a_list_of_devices_follows_what_happens_in_other_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signing in, coming, going and ending at one process shows on a page that another serves."""
+    monkeypatch.setattr("app.devices._REFRESH", 3600)
+    async with (
+        sites(tmp_path) as (one, two),
+        PythonVisitor(one.url) as here,
+        PythonVisitor(two.url) as there,
+    ):
+        await here.sign_up("ann")
+        await two.services.accounts.register("ann", "correct horse battery")
+        watch = await watching(here)
+        await shown(watch, lambda rows: rows[0]["connections"] == ["websocket"])
+        await there.sign_in("ann")
+        await shown(watch, lambda rows: len(rows) == 2)
+        socket = await joined(there, "websocket")
+        await shown(watch, lambda rows: rows[1]["connections"] == ["websocket"])
+        await socket.close()
+        await shown(watch, lambda rows: rows[1]["connections"] == [])
+        socket = await joined(there, "websocket")
+        await shown(watch, lambda rows: rows[1]["connections"] == ["websocket"])
+        assert (await revoke(here, "json", id_of(there))).status == 204
+        await until(lambda: ended(socket) == [{"reason": "revoked", "reconnect": True}])
+        await shown(watch, lambda rows: len(rows) == 1)
+        await there.sign_in("ann")
+        await shown(watch, lambda rows: len(rows) == 2)
+        await there.post("/logout")
+        await shown(watch, lambda rows: len(rows) == 1)

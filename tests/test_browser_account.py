@@ -30,6 +30,8 @@ __all__ = ["chromium"]
 pytestmark = pytest.mark.limit(60)
 
 SCREENSHOT = ROOT / "docs" / "account.png"
+# an end may come in the middle of an upgrade
+CUT = "WebSocket is closed before the connection is established"
 GONE = "You were signed out from another device"
 
 
@@ -38,6 +40,7 @@ async def two_devices(
     chromium: str, site: Site, *, expected: tuple[str, ...] = (), **options: Any
 ) -> AsyncIterator[tuple[Person, Person]]:
     """Open a laptop and a phone, each with its own cookies."""
+    expected = (*expected, CUT)
     async with (
         person(chromium, site, expected=expected, user_agent=FIREFOX, **options) as laptop,
         person(chromium, site, expected=expected, user_agent=IPHONE, **options) as phone,
@@ -98,6 +101,9 @@ async def test_a_device_comes_and_is_signed_out_from_another(tmp_path: Path, chr
         await says(here, "Mobile Safari 17 on iOS has signed in.")
         await expect(row).to_contain_text("Connected by websocket")
         await expect(row.locator("[data-seen]")).to_have_text("just now")
+        tab = await phone.tab("/")
+        await expect(row).to_contain_text("Connected by websocket (2)")
+        await tab.close()
         await expect(row.get_by_text("This device")).to_be_hidden()
         await expect((await rows(here, 2)).first.get_by_text("This device")).to_be_visible()
         await live(there)
@@ -201,7 +207,7 @@ async def test_a_session_expires(tmp_path: Path, chromium: str, reaction: str) -
 
 async def test_signing_out_in_another_tab_shows(tmp_path: Path, chromium: str) -> None:
     """The account page of a browser that signed out elsewhere shows nothing more."""
-    async with serve(tmp_path) as site, person(chromium, site) as ann:
+    async with serve(tmp_path) as site, person(chromium, site, expected=[CUT]) as ann:
         await known(site)
         one = await sign_in(ann)
         two = await ann.tab("/")
@@ -300,7 +306,7 @@ async def test_pages_are_accessible(tmp_path: Path, chromium: str, scheme: Any, 
     options = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
     async with (
         serve(tmp_path) as site,
-        person(chromium, site, expected=["404", "403"], user_agent=FIREFOX, **options) as ann,
+        person(chromium, site, expected=["404", "403", CUT], user_agent=FIREFOX, **options) as ann,
         Visitor(site.url, **{"User-Agent": IPHONE}) as phone,
     ):
         await known(site)
@@ -383,9 +389,7 @@ async def test_a_page_that_was_cut_off_learns_that_its_session_ended(
     tmp_path: Path, chromium: str
 ) -> None:
     """When it comes back as a visitor it is refused, and shows nothing more of the person."""
-    # the cut may come in the middle of the upgrade
-    cut_off = ["WebSocket is closed before the connection is established"]
-    async with serve(tmp_path) as site, person(chromium, site, expected=cut_off) as ann:
+    async with serve(tmp_path) as site, person(chromium, site, expected=[CUT]) as ann:
         await known(site)
         page = await sign_in(ann)
         await live(page)

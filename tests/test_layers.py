@@ -24,7 +24,7 @@ LAYERS = (
     ("app.sessions",),
     ("app.services", "app.connections"),
     ("app.lookup", "app.expiry", "app.presence", "app.redis_rooms", "app.devices"),
-    ("app.ends",),
+    ("app.ends", "app.device_news"),
     ("app.base_handler", "app.base_namespace", "app.handshake"),
     ("handlers",),
     ("app.shared",),

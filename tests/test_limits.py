@@ -37,9 +37,10 @@ def test_handshakes_up_to_the_limit_are_taken(wait: Callable[[float], None]) -> 
     assert 1 <= limit.handshake(ADDRESS) <= 60
 
 
-def test_who_waited_may_go_on(wait: Callable[[float], None]) -> None:
+@pytest.mark.parametrize("exact", [True, False])
+def test_who_waited_may_go_on(wait: Callable[[float], None], exact: bool) -> None:
     """After the seconds that were named, and not half of them before."""
-    rate = Rate("test", 5)
+    rate = Rate("test", 5, exact=exact)
     for _ in range(5):
         assert rate.hit("a")
     seconds = rate.wait("a")
@@ -60,6 +61,19 @@ def test_a_limit_holds_across_the_minutes_border(wait: Callable[[float], None]) 
     wait(2)
     taken += sum(rate.hit("a") for _ in range(200))
     assert taken <= 110
+
+
+def test_a_low_rate_is_exact_at_the_minutes_border(wait: Callable[[float], None]) -> None:
+    """Failed logins are few, and not one more of them is let through when a minute begins."""
+    limit = limits(failed_logins_per_minute=3)
+    wait(12.6)  # to the last tenth of a minute
+    for _ in range(3):
+        limit.login_failed(ADDRESS, "anna")
+    for _ in range(59):
+        wait(1)
+        assert limit.login_wait(ADDRESS, "anna") > 0
+    wait(1.1)
+    assert limit.login_wait(ADDRESS, "anna") == 0
 
 
 def test_zero_is_no_limit(wait: Callable[[float], None]) -> None:

@@ -14,7 +14,7 @@ from app.stores.base import StoreUnavailable
 T = TypeVar("T")
 _LARGEST_BATCH = 256
 _COMPANY = 5  # writes in one batch that tell of many clients
-_GATHER = 0.001  # seconds that the next batch then has to fill
+_GATHER = 0.003  # seconds that the next batch then has, at most, to grow as big
 _LOCKED_FOR = 2.0  # seconds that a write waits for another program to unlock the file
 
 
@@ -63,6 +63,8 @@ class GroupCommit:
         self._waiting: list[_Job] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"commit {name}")
         self._busy = False
+        self._gathering: asyncio.TimerHandle | None = None
+        self._expected = 0  # writes that the batch which is gathering will have
         self._closed = False
         self._idle = asyncio.Event()
 
@@ -90,6 +92,10 @@ class GroupCommit:
             self._busy = True
             self._idle.clear()
             # what else comes in this turn of the loop joins the same transaction
+            loop.call_soon(self._begin)
+        elif self._gathering is not None and len(self._waiting) >= self._expected:
+            self._gathering.cancel()
+            self._gathering = None
             loop.call_soon(self._begin)
         return future
 
@@ -127,11 +133,13 @@ class GroupCommit:
         if len(batch) >= _COMPANY and not self._closed:
             # those who were just answered are about to come again; they make one batch with the
             # rest, where otherwise two half ones would take turns
-            asyncio.get_running_loop().call_later(_GATHER, self._next)
+            self._expected = min(len(batch) + len(self._waiting), _LARGEST_BATCH)
+            self._gathering = asyncio.get_running_loop().call_later(_GATHER, self._next)
         else:
             self._next()
 
     def _next(self) -> None:
+        self._gathering = None
         if self._waiting:
             self._begin()
         else:
