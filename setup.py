@@ -121,6 +121,7 @@ if __name__ == "__main__":
             "argon2-cffi>=23.1",
             "SQLAlchemy>=2.0.31",
             "limits>=4.1",
+            "prometheus-client>=0.20",
             "ua-parser>=1.0",
             # a loop that needs half the CPU; without it asyncio's own does the same
             "uvloop>=0.21; sys_platform != 'win32' and implementation_name == 'cpython'",

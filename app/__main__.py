@@ -17,24 +17,35 @@ from app.application import make_app
 from app.settings import Settings, SettingsError, parse_settings
 from app.stores import StoreError
 from app.stores.sqlite import FileOwned
+from app.systemd import notify
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM, which drains first, or SIGINT; a second signal ends the draining."""
     app = make_app(settings)
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def asked(number: signal.Signals) -> None:
+        if stop.is_set() or number == signal.SIGINT:
+            hurry.set()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, asked, number)
     try:
         url = await app.start()
         _calm_the_collector()
+        notify("READY=1")
         print(
             f"Latchkey serves {url} (sessions: {_shown(settings.store)}, "
             f"data: {settings.data_dir.resolve()}); Ctrl-C stops it",
             flush=True,
         )
         await stop.wait()
+        notify("STOPPING=1")
+        if not hurry.is_set():
+            await app.drain(hurry)
     finally:
         await app.stop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,18 +10,19 @@ import asyncio
 import getpass
 import logging
 import os
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from app import database
+from app.database import accounts as _accounts
 from app.passwords import (
     InvalidAccount,
     NameTaken,
@@ -39,7 +40,6 @@ __all__ = [
     "NameTaken",
     "Proof",
     "account_key",
-    "open_engine",
 ]
 
 log = logging.getLogger("latchkey.accounts")
@@ -48,18 +48,8 @@ T = TypeVar("T")
 # a hash takes a core and 19 MiB, and the event loop wants a core too
 _WORKERS = max(2, min(4, os.cpu_count() or 2))
 _LONGEST_LINE = 200  # calls that may wait for a worker, some seconds of work
-_LOCKED_FOR = 2.0  # seconds that a statement waits for another program to unlock the file
-_ANSWER_WITHIN = 3.0  # seconds
-
-_metadata = sa.MetaData()
-_accounts = sa.Table(
-    "accounts",
-    _metadata,
-    sa.Column("key", sa.Text, primary_key=True),  # what all spellings of the name share
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("password_hash", sa.Text, nullable=False),
-    sa.Column("created", sa.Double, nullable=False),  # seconds since 1970
-)
+_ANSWER_WITHIN = 2.0  # seconds from when a call has its turn
+_NO_ANSWER = "The database of accounts does not answer; try again in a moment."
 
 
 class AccountsUnavailable(Exception):
@@ -77,38 +67,6 @@ class Proof:
         return self.stamp is not None
 
 
-def open_engine(settings: Settings) -> sa.Engine:
-    """Open, or make, the database that --database names; raises OSError with the remedy."""
-    path = settings.data_dir / "accounts.sqlite3"
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    engine = _sqlite(path)
-    try:
-        with engine.begin() as connection:
-            connection.execute(sa.schema.CreateTable(_accounts, if_not_exists=True))
-    except SQLAlchemyError as error:
-        engine.dispose()
-        raise OSError(
-            f"{path} could not be opened ({error.__cause__ or error}); "
-            "put back a copy of it, or move it away to begin with no accounts"
-        ) from error
-    return engine
-
-
-def _sqlite(path: Path) -> sa.Engine:
-    engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": _LOCKED_FOR},
-        pool_size=_WORKERS,
-    )
-
-    def configure(connection: sqlite3.Connection, _: Any) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-
-    sa.event.listen(engine, "connect", configure)
-    return engine
-
-
 class Accounts:
     """Who may sign in. All work is done by a few threads, and a bounded number may wait for them.
 
@@ -117,10 +75,11 @@ class Accounts:
 
     def __init__(self, settings: Settings) -> None:
         self._passwords = Passwords()
-        self._engine = open_engine(settings)
+        self._engine = database.open_engine(settings, connections=_WORKERS)
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="accounts")
         self._turns = asyncio.Semaphore(_WORKERS)
         self._in_line = 0
+        self._failed = -1.0  # loop time when the database last did not answer
 
     async def register(
         self, name: str, password: str, *, admit: Callable[[], None] | None = None
@@ -186,16 +145,24 @@ class Accounts:
         if self._in_line >= _LONGEST_LINE + _WORKERS:
             raise AccountsUnavailable("Too many people sign in right now; try again in a moment.")
         self._in_line += 1
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             async with self._turns:
+                if self._failed >= began:
+                    # each of those in line would only wait as long as the one before
+                    raise AccountsUnavailable(_NO_ANSWER)
                 if admit is not None:
                     admit()
-                return await asyncio.get_running_loop().run_in_executor(self._pool, job)
-        except SQLAlchemyError as error:
-            log.warning("the database of accounts failed: %s", error.__cause__ or error)
-            raise AccountsUnavailable(
-                "The database of accounts does not answer; try again in a moment."
-            ) from error
+                work = loop.run_in_executor(self._pool, job)
+                return await asyncio.wait_for(work, _ANSWER_WITHIN)
+        except (SQLAlchemyError, TimeoutError) as error:
+            if isinstance(error, OperationalError | PoolTimeout | TimeoutError):
+                self._failed = loop.time()
+            late = f"no answer within {_ANSWER_WITHIN:g} s"
+            said = late if isinstance(error, TimeoutError) else database.why(error)
+            log.warning("the database of accounts failed: %s", said)
+            raise AccountsUnavailable(_NO_ANSWER) from error
         finally:
             self._in_line -= 1
 
@@ -273,7 +240,7 @@ class Accounts:
                 return new if connection.execute(statement).rowcount else old
         except SQLAlchemyError as error:
             # the old hash is still good; the next sign-in tries again
-            log.warning("a password hash could not be renewed: %s", error.__cause__ or error)
+            log.warning("a password hash could not be renewed: %s", database.why(error))
             return old
 
     def _ask(self) -> None:
@@ -326,7 +293,8 @@ def main(arguments: Sequence[str]) -> int:
     except (EOFError, KeyboardInterrupt):
         print("\nlatchkey: no password, so nothing was stored", file=sys.stderr)
         return 1
-    print(f"{name} can sign in now (accounts: {settings.database}, data: {settings.data_dir})")
+    where = f"accounts: {database.name(settings)}, data: {settings.data_dir}"
+    print(f"{name} can sign in now ({where})")
     return 0
 
 

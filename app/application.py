@@ -31,12 +31,14 @@ from app.forwarded import apply_forwarded
 from app.handshake import HandshakeHandler
 from app.known_device import KnownDevice
 from app.limits import Limits
+from app.metrics import Metrics
 from app.security import StaticHandler
 from app.services import Services
 from app.session import Reason, Session
 from app.sessions import Sessions
 from app.settings import Settings
 from app.stores import Record, SessionStore, StoreError
+from app.stores.counted import CountedStore
 from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
 from app.transport import SocketServer
@@ -111,8 +113,25 @@ class Application(tornado.web.Application):
         )
         await self._server.listen(sockets)
         self.services.expiry.start()
+        self.services.metrics.start()
         host, port = sockets[0].getsockname()[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Take no new sockets and send the open ones away in batches, while pages are served.
+
+        `/readyz` says no from now on. Returns when all were told, or when `hurry` is set.
+        """
+        services = self.services
+        services.stopping = True
+        if self._server is not None:
+            self._server.drain()
+        spread = services.settings.drain_time
+        work = asyncio.ensure_future(services.connections.close_all(spread=spread))
+        waiting = asyncio.ensure_future(hurry.wait())
+        await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (work, waiting):
+            task.cancel()
 
     async def stop(self) -> None:
         """Take no more connections, tell and close the open ones, commit, and let go."""
@@ -121,6 +140,7 @@ class Application(tornado.web.Application):
         if self._server is not None:
             await self._server.stop_listening()
         services.expiry.stop()
+        services.metrics.stop()
         await services.connections.close_all()
         services.devices.close()
         if self._server is not None and not await self._server.close(_FAREWELL):
@@ -160,8 +180,9 @@ def make_app(
     keys = signing_keys(settings)
     cookie = SessionCookie(settings, keys)
     shared = _share(settings) if settings.shared else None
+    counted = CountedStore(store or (shared.store if shared else _open_store(settings)))
     sessions: Sessions[Any] = Sessions(
-        store or (shared.store if shared else _open_store(settings)),
+        counted,
         data_type,
         idle_timeout=settings.session_idle_timeout,
         max_age=settings.session_max_age,
@@ -180,11 +201,12 @@ def make_app(
         connections=connections,
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
         complaints=Complaints(logging.getLogger("latchkey.clients")),
+        metrics=Metrics(counted, server, connections),
         devices=Devices(sessions, presence),
         known_device=KnownDevice(cookie, settings.cookie_name, keys),
         audit=Audit(),
     )
-    sessions.on_end.append(connections.close_session)
+    sessions.on_end += [connections.close_session, services.metrics.ended]
     sessions.on_end.append(_audit_ends(services.audit))
     connections.on_change.append(services.devices.connections_changed)
     services.on_login += [_audit_logins(services.audit), services.devices.signed_in]
@@ -280,7 +302,8 @@ def _audit_ends(audit: Audit) -> Any:
 
 
 def _log_request(handler: tornado.web.RequestHandler) -> None:
-    """Log requests that failed on our side; a client's errors are its own business."""
+    """Count every request, and log those that failed on our side, not a client's errors."""
+    handler.settings["services"].metrics.request(handler.get_status())
     if handler.get_status() >= 500:
         request = handler.request
         logging.getLogger("latchkey.access").warning(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, ClassVar, Generic
 
 import socketio
@@ -12,6 +13,7 @@ from socketio.exceptions import ConnectionRefusedError as ConnectionRefused
 
 from app.codec import D
 from app.connections import session_room
+from app.histogram import Histogram
 from app.services import Services
 from app.session import Session, SessionEnded, SessionFor
 from app.stores import StoreError
@@ -22,10 +24,11 @@ log = logging.getLogger("latchkey.sockets")
 class _Handler:
     """A method that handles an event, and how few and how many arguments it takes."""
 
-    __slots__ = ("few", "many", "method", "waits")
+    __slots__ = ("few", "many", "method", "seconds", "waits")
 
-    def __init__(self, method: Callable[..., Any]) -> None:
+    def __init__(self, method: Callable[..., Any], seconds: Histogram) -> None:
         self.method = method
+        self.seconds = seconds  # where its durations are counted
         self.waits = inspect.iscoroutinefunction(method)
         self.few, self.many = 0, 0.0
         for parameter in inspect.signature(method).parameters.values():
@@ -84,12 +87,15 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         if event == "disconnect":
             return await self._disconnect(*args)
         sid, *sent = args
+        began, handler = perf_counter(), None
         try:
             handler = self._handler(event)
             if handler is None:
+                self._count("unknown")
                 self.services.complaints.add(self.namespace, f"unknown event {event[:100]!r}")
                 return {"error": "unknown event"}
             if not handler.few <= len(args) <= handler.many:
+                self._count("arguments")
                 why = f"event {event[:100]!r} came with {len(sent)} arguments"
                 self.services.complaints.add(self.namespace, why)
                 return {"error": f"{event} does not take {len(sent)} arguments"}
@@ -99,22 +105,32 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             # python-socketio acks None with no argument at all; a client expects null
             return (None,) if result is None else result
         except SessionEnded:
+            self._count("ended")
             session_id = self._session_ids.get(sid)
             if session_id is not None:
                 await self.services.sessions.announce_gone(session_id)
             return {"error": "the session has ended"}
         except StoreError as error:
+            self._count("store")
             log.warning("event %r: %s", event[:100], error)
             return {"error": "the session store does not answer; try again"}
         except Exception:
+            self._count("internal")
             log.exception("event %r failed", event[:100])
             return {"error": "internal error"}
+        finally:
+            if handler is not None:
+                handler.seconds.observe(perf_counter() - began)
+
+    def _count(self, error: str) -> None:
+        self.services.metrics.event_errors[error] += 1
 
     def _handler(self, event: str) -> _Handler | None:
         """Return the method of an event, remembered only where there is one."""
         handler = self._handlers.get(event)
         if handler is None and (method := getattr(self, "on_" + event, None)) is not None:
-            handler = self._handlers[event] = _Handler(method)
+            seconds = self.services.metrics.event(self.namespace, event)
+            handler = self._handlers[event] = _Handler(method, seconds)
         return handler
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> Any:

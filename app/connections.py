@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from time import perf_counter
 from typing import Any
 
+from app.histogram import Histogram
 from app.session import Reason
 from app.stores import Record
 from app.transport import Reason as CloseReason
 from app.transport import SocketServer
 
 log = logging.getLogger("latchkey.connections")
+
+_SHORTEST_PAUSE = 0.1  # seconds between two batches
+_SMALLEST_BATCH = 20  # connections; fewer than that are closed at once
 
 
 def session_room(session_id: str) -> str:
@@ -30,6 +37,7 @@ class Connections:
         self._session_ids: dict[str, str] = {}
         self._by_session: dict[str, set[str]] = {}
         self._arriving: Counter[str] = Counter()
+        self.closing = Histogram()  # from the end of a session to its last close
         #: Called with a session's id when a connection of it came, went or was upgraded.
         self.on_change: list[Callable[[str], None]] = []
         server.opened = self._opened
@@ -104,20 +112,33 @@ class Connections:
         """Tell every connection of this session why it ends, then close its transport."""
         # a login changes the id on purpose, so its sockets are always welcome back
         reconnect = self._reconnect or reason == "regenerated"
-        for eio_sid in list(self._by_session.get(session_id, ())):
+        began, eio_sids = perf_counter(), list(self._by_session.get(session_id, ()))
+        for eio_sid in eio_sids:
             try:
                 await self._tell(eio_sid, reason, reconnect)
                 await self._server.close_connection(eio_sid, disconnect=not reconnect)
             except Exception:
                 log.exception("a connection of an ended session could not be closed cleanly")
+        if eio_sids:
+            self.closing.observe(perf_counter() - began)
 
-    async def close_all(self) -> None:
-        """Close every connection; official clients come back by themselves."""
-        for eio_sid in list(self._session_ids):
-            try:
-                await self._server.close_connection(eio_sid, reason=CloseReason.SHUTDOWN)
-            except Exception:
-                log.exception("a connection could not be closed cleanly")
+    async def close_all(self, *, spread: float = 0.0) -> None:
+        """Close every connection; official clients come back by themselves.
+
+        With `spread` (seconds) they are closed in batches, so that they do not all come at once.
+        """
+        eio_sids = list(self._session_ids)
+        most = max(1, math.ceil(spread / _SHORTEST_PAUSE))
+        size = max(_SMALLEST_BATCH if spread else 1, math.ceil(len(eio_sids) / most))
+        pause = spread / math.ceil(len(eio_sids) / size) if eio_sids else 0.0
+        for start in range(0, len(eio_sids), size):
+            if start and spread:
+                await asyncio.sleep(pause)
+            for eio_sid in eio_sids[start : start + size]:
+                try:
+                    await self._server.close_connection(eio_sid, reason=CloseReason.SHUTDOWN)
+                except Exception:
+                    log.exception("a connection could not be closed cleanly")
 
     async def _tell(self, eio_sid: str, reason: Reason, reconnect: bool) -> None:
         manager = self._server.manager

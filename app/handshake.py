@@ -58,9 +58,10 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         services = self.services
         if services.stopping:
             self._retry_after = 1
-            raise HTTPError(503, "this server is about to stop")
+            raise HTTPError(503, "this process is about to stop")
         wait = services.limits.handshake(self.remote_address)
         if wait:
+            services.metrics.limits["handshakes_per_minute"] += 1
             self._retry_after = wait
             raise HTTPError(429, "too many handshakes from this address")
         found = await self.find_session()
@@ -69,6 +70,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         most = services.settings.max_connections_per_session
         if found:
             if not services.connections.admit(found.id, most):
+                services.metrics.limits["max_connections_per_session"] += 1
                 raise HTTPError(429, "too many connections of one session")
             self._admitted = found.id
         self.session = found or self.visitor()
@@ -107,6 +109,8 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
 
     def on_finish(self) -> None:
         super().on_finish()
+        if self.request.method == "GET" and not self._query("sid"):
+            self.services.metrics.handshake(self.get_status())
         if self._admitted:
             self.services.connections.admitted(self._admitted)
             self._admitted = ""

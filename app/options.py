@@ -137,4 +137,12 @@ def store(value: str) -> str:
 def database(value: str) -> str:
     if value == "sqlite":
         return value
-    raise SettingsError("must be sqlite")
+    # a password with a letter that means something in a URL must not be taken for a host
+    if re.fullmatch(
+        r"postgresql://([^@/?#\s]*@)?[^@/?#\s]*/[^@/?#\s]+(\?[^@#\s]*)?", value, re.ASCII
+    ):
+        return value
+    raise SettingsError(
+        "must be sqlite, or postgresql://USER:PASSWORD@HOST/DATABASE "
+        "with each of @ / ? # % : in a password as %40 %2F %3F %23 %25 %3A"
+    )

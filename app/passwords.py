@@ -63,7 +63,7 @@ def account_key(name: str) -> str:
     Unicode's NFKC with case folding; any space counts as one space.
     """
     normal = _normal(name, _LONGEST_NAME)
-    if normal is None:
+    if normal is None or "\0" in normal:  # which PostgreSQL would not even look for
         return ""
     return " ".join(unicodedata.normalize("NFKC", normal.casefold()).split())
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from app.handshake import HandshakeHandler
     from app.known_device import KnownDevice
     from app.limits import Limits
+    from app.metrics import Metrics
     from app.session import Session
     from app.sessions import Sessions
     from app.transport import SocketServer
@@ -41,6 +42,7 @@ class Services:
     connections: Connections
     expiry: Expiry
     complaints: Complaints
+    metrics: Metrics
     devices: Devices
     known_device: KnownDevice
     audit: Audit

@@ -57,7 +57,12 @@ class Settings:
         "where sessions live: sqlite, memory, redis://…, rediss://… or redis+sentinel://…",
         secret=True,
     )
-    database: str = _option(read.database, "sqlite", "where accounts live: sqlite", secret=True)
+    database: str = _option(
+        read.database,
+        "sqlite",
+        "where accounts live: sqlite, or postgresql://USER:PASSWORD@HOST/DATABASE",
+        secret=True,
+    )
     secret_keys: tuple[str, ...] = _option(
         read.secret_keys,
         "",
@@ -105,6 +110,11 @@ class Settings:
     )
     join_timeout: float = _option(
         read.seconds(0.05, 3600), "10", "seconds that a connection has to join a namespace"
+    )
+    drain_time: float = _option(
+        read.seconds(0, 3600),
+        "5",
+        "seconds over which SIGTERM spreads the closing of many connections; 0: all at once",
     )
     max_message_size: int = _option(
         read.integer(1024, 2**31 - 1), "1000000", "bytes of the largest message or request body"

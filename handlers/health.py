@@ -1,4 +1,6 @@
-"""What a load balancer asks: is this process alive, and can it serve?"""
+"""What is asked of a process by machines: does it live, can it serve, and what has it done?"""
+
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.lookup import SessionLookup
 from app.security import SecurityHeaders
@@ -26,7 +28,7 @@ class ReadyHandler(SecurityHeaders, SessionLookup[SessionData]):
     async def _failed(self) -> list[str]:
         services, failed = self.services, []
         if services.stopping:
-            failed.append("stopping")
+            failed.append("draining")
         try:
             await services.sessions.store.ping()
         except StoreError:
@@ -36,4 +38,13 @@ class ReadyHandler(SecurityHeaders, SessionLookup[SessionData]):
         return failed
 
 
-routes = [(r"/healthz", AliveHandler), (r"/readyz", ReadyHandler)]
+class MetricsHandler(SecurityHeaders, SessionLookup[SessionData]):
+    """What this process counts, for Prometheus; a proxy must not pass it on to the public."""
+
+    def get(self) -> None:
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.set_header("Cache-Control", "no-store")
+        self.write(self.services.metrics.text())
+
+
+routes = [(r"/healthz", AliveHandler), (r"/readyz", ReadyHandler), (r"/metrics", MetricsHandler)]

@@ -1,12 +1,16 @@
-"""How tests run: coroutines on a loop of their own, each with a time limit."""
+"""How tests run: coroutines on a loop of their own, each with a time limit; shared servers."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.postgres import Place, Postgres
 
 _LIMIT = 30.0  # seconds that a test may take unless it says `@pytest.mark.limit(seconds)`
 
@@ -27,3 +31,18 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
     asyncio.run(limited())
     return True
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server, the same one for all tests that ask for it."""
+    server = Postgres()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """An empty database for accounts; a test that takes it runs once on each kind."""
+    kind = request.param
+    return Place(tmp_path, request.getfixturevalue("postgres") if kind == "postgresql" else None)

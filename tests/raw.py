@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import ssl
 import struct
 from urllib.parse import urlsplit
 
@@ -39,21 +40,28 @@ class Answer:
 
 
 class Raw:
-    """One TCP connection; `async with` closes it."""
+    """One TCP connection, or one of TLS; `async with` closes it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, *, trust: ssl.SSLContext | None = None, source: str | None = None
+    ) -> None:
+        """`source` is the loopback address that it comes from."""
         parts = urlsplit(url)
+        self._trust = trust
+        self._source = (source, 0) if source else None
         self.host, self.port = parts.hostname or "", parts.port or 80
         self.netloc = parts.netloc
         self.code = 0  # of the close frame that came
 
     async def __aenter__(self) -> Raw:
-        self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
+        self.reader, self.writer = await asyncio.open_connection(
+            self.host, self.port, ssl=self._trust, local_addr=self._source
+        )
         return self
 
     async def __aexit__(self, *error: object) -> None:
         self.writer.close()
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
             await self.writer.wait_closed()
 
     async def ask(

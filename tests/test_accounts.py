@@ -18,28 +18,24 @@ import argon2
 import pytest
 
 from app import accounts as module
+from app import database
 from app.accounts import Accounts, AccountsUnavailable, InvalidAccount, NameTaken, account_key
 from app.passwords import Passwords
 from app.settings import Settings
 from tests.kit import ROOT, Visitor, process
+from tests.postgres import Place
 
 PASSWORD = "correct horse battery"
 
 
 @contextlib.asynccontextmanager
-async def opened(data_dir: Path) -> AsyncIterator[Accounts]:
-    """Open the accounts of this folder and close them in the end."""
-    accounts = Accounts(Settings(data_dir=data_dir))
+async def opened(place: Place) -> AsyncIterator[Accounts]:
+    """Open the accounts of this place and close them in the end."""
+    accounts = Accounts(place.settings)
     try:
         yield accounts
     finally:
         await accounts.close()
-
-
-def stored(data_dir: Path) -> list[tuple[str, str, str]]:
-    """Return key, name and hash of every account, read behind the program's back."""
-    with contextlib.closing(sqlite3.connect(data_dir / "accounts.sqlite3")) as database:
-        return database.execute("SELECT key, name, password_hash FROM accounts").fetchall()
 
 
 # -- names and passwords --
@@ -47,18 +43,18 @@ def stored(data_dir: Path) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("spelling", ["Zoë", "ZOË", "zoe\u0308", "Ｚｏë", " zoë "])
 async def test_one_account_answers_to_every_spelling_of_its_name(
-    tmp_path: Path, spelling: str
+    place: Place, spelling: str
 ) -> None:
     """Case, width, composition and outer spaces do not matter, and the first spelling is shown."""
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         assert await accounts.register("Zoë", PASSWORD) == "Zoë"
         assert await accounts.verify(spelling, PASSWORD) == "Zoë"
 
 
 @pytest.mark.parametrize("spelling", ["STRASSE", "straße", "Straße"])
-async def test_another_spelling_of_a_taken_name_is_taken(tmp_path: Path, spelling: str) -> None:
+async def test_another_spelling_of_a_taken_name_is_taken(place: Place, spelling: str) -> None:
     """The key of a name folds case as Unicode does, so ß and SS are one."""
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         await accounts.register("Strasse", PASSWORD)
         with pytest.raises(NameTaken, match="taken"):
             await accounts.register(spelling, PASSWORD)
@@ -82,28 +78,28 @@ async def test_another_spelling_of_a_taken_name_is_taken(tmp_path: Path, spellin
     ],
 )
 async def test_a_name_that_cannot_be_had_is_refused_with_a_sentence(
-    tmp_path: Path, name: str, said: str
+    place: Place, name: str, said: str
 ) -> None:
     """Too long, too short, controls, invisible letters, outer spaces: each says what is wrong."""
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         with pytest.raises(InvalidAccount, match=said):
             await accounts.register(name, PASSWORD)
         assert await accounts.verify(name, PASSWORD) is None
-    assert stored(tmp_path) == []
+    assert place.stored() == []
 
 
 @pytest.mark.parametrize("name", ["a", "x" * 64, "Ann Lee", "安", "o'hara; --", "<b>", "🔑"])
-async def test_a_name_may_be_in_any_script(tmp_path: Path, name: str) -> None:
+async def test_a_name_may_be_in_any_script(place: Place, name: str) -> None:
     """Up to 64 characters of anything that can be seen, one of which may be all."""
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         assert await accounts.register(name, PASSWORD) == name
         assert await accounts.verify(name, PASSWORD) == name
 
 
 @pytest.mark.parametrize("password", ["", "7 chars", "x" * 129, "x" * 1_000_000, "12345678\ud800"])
-async def test_a_password_of_the_wrong_length_is_refused(tmp_path: Path, password: str) -> None:
+async def test_a_password_of_the_wrong_length_is_refused(place: Place, password: str) -> None:
     """Fewer than 8 characters, more than 128, and what is no text at all."""
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         with pytest.raises(InvalidAccount, match="8 to 128"):
             await accounts.register("ann", password)
         await accounts.register("ann", PASSWORD)
@@ -113,26 +109,26 @@ async def test_a_password_of_the_wrong_length_is_refused(tmp_path: Path, passwor
 @pytest.mark.parametrize(
     "password", ["        ", "aaaaaaaa", "x" * 128, "пароль🔑!", " a\x01b\tc d "]
 )
-async def test_a_password_may_be_of_any_characters(tmp_path: Path, password: str) -> None:
+async def test_a_password_may_be_of_any_characters(place: Place, password: str) -> None:
     """From 8 characters to 128, no composition rules, nothing trimmed or cut."""
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         await accounts.register("ann", password)
         assert await accounts.verify("ann", password) == "ann"
         assert await accounts.verify("ann", password[:-1] + "?") is None
         assert await accounts.verify("ann", password + " ") is None
 
 
-async def test_a_password_is_the_same_however_the_keyboard_composes_it(tmp_path: Path) -> None:
+async def test_a_password_is_the_same_however_the_keyboard_composes_it(place: Place) -> None:
     """NFKC, as NIST SP 800-63B asks: é in one code point and in two."""
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         await accounts.register("ann", "caf\u00e9 au lait")
         assert await accounts.verify("ann", "cafe\u0301 au lait") == "ann"
 
 
-async def test_a_long_name_or_password_costs_nothing(tmp_path: Path) -> None:
+async def test_a_long_name_or_password_costs_nothing(place: Place) -> None:
     """Unicode's normalising takes the square of such a length: 7 s of the interpreter's lock."""
     marks = "a" + "\u0301\u0316" * 20_000
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         began = time.monotonic()
         for name, password in ((marks, PASSWORD), ("ann", marks)):
             with pytest.raises(InvalidAccount):
@@ -152,13 +148,14 @@ def test_a_name_that_nobody_can_have_has_no_key() -> None:
 # -- hashes --
 
 
-async def test_a_password_is_stored_as_argon2id_of_owasps_strength(tmp_path: Path) -> None:
-    """At least 19 MiB, two passes, a salt of its own, in a file that only its owner reads."""
-    async with opened(tmp_path) as accounts:
+async def test_a_password_is_stored_as_argon2id_of_owasps_strength(place: Place) -> None:
+    """At least 19 MiB, two passes, a salt of its own; a file is for its owner only."""
+    async with opened(place) as accounts:
         await accounts.register("ann", PASSWORD)
         await accounts.register("bob", PASSWORD)
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-    hashes = [row[2] for row in stored(tmp_path)]
+        files = list(place.data_dir.iterdir())
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in files}
+    hashes = [row[2] for row in place.stored()]
     for one in hashes:
         parameters = argon2.extract_parameters(one)
         assert parameters.type is argon2.Type.ID
@@ -166,12 +163,15 @@ async def test_a_password_is_stored_as_argon2id_of_owasps_strength(tmp_path: Pat
         assert parameters.time_cost >= 2
         assert parameters.salt_len >= 16
     assert len(set(hashes)) == 2
-    assert modes["accounts.sqlite3"] == 0o600
-    assert set(modes.values()) == {0o600}
+    if place.database == "sqlite":
+        assert "accounts.sqlite3" in [path.name for path in files]
+        assert modes == {0o600}
+    else:
+        assert files == []
 
 
 async def test_an_unknown_name_costs_what_a_wrong_password_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One hash of the same parameters each, whatever the name and the password look like."""
     asked: list[Any] = []
@@ -182,7 +182,7 @@ async def test_an_unknown_name_costs_what_a_wrong_password_does(
         return verify(self, stored, password)
 
     monkeypatch.setattr(argon2.PasswordHasher, "verify", counted)
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         await accounts.register("ann", PASSWORD)
         for name, password in (
             ("ann", "wrong wrong wrong"),
@@ -198,54 +198,52 @@ async def test_an_unknown_name_costs_what_a_wrong_password_does(
             asked.clear()
             assert await accounts.verify(name, password) is None
             assert len(asked) == 1, (name[:20], password[:20])
-            assert asked[0] == argon2.extract_parameters(stored(tmp_path)[0][2])
+            assert asked[0] == argon2.extract_parameters(place.stored()[0][2])
 
 
-async def test_a_sign_in_renews_a_hash_of_weaker_parameters(tmp_path: Path) -> None:
+async def test_a_sign_in_renews_a_hash_of_weaker_parameters(place: Place) -> None:
     """The right password brings the hash up to date; a wrong one leaves it as it was."""
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         today = accounts._passwords._hasher
         accounts._passwords._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64)
         await accounts.register("ann", PASSWORD)
         accounts._passwords._hasher = today
-        weak = stored(tmp_path)[0][2]
+        weak = place.stored()[0][2]
         assert await accounts.verify("ann", "wrong wrong wrong") is None
-        assert stored(tmp_path)[0][2] == weak
+        assert place.stored()[0][2] == weak
         assert await accounts.verify("ann", PASSWORD) == "ann"
-        renewed = stored(tmp_path)[0][2]
+        renewed = place.stored()[0][2]
         assert argon2.extract_parameters(renewed).memory_cost == today.memory_cost
         assert await accounts.verify("ann", PASSWORD) == "ann"
-        assert stored(tmp_path)[0][2] == renewed
+        assert place.stored()[0][2] == renewed
 
 
 @pytest.mark.parametrize("password", [PASSWORD, "wrong wrong wrong"])
-async def test_a_broken_hash_signs_nobody_in(tmp_path: Path, password: str) -> None:
+async def test_a_broken_hash_signs_nobody_in(place: Place, password: str) -> None:
     """A hash that is none of argon2's is a wrong password and a line in the log."""
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         await accounts.register("ann", PASSWORD)
-        with contextlib.closing(sqlite3.connect(tmp_path / "accounts.sqlite3")) as database:
-            database.execute("UPDATE accounts SET password_hash = 'x'")
-            database.commit()
+        place.run("UPDATE accounts SET password_hash = 'x'")
         assert await accounts.verify("ann", password) is None
 
 
 # -- threads and the database --
 
 
-async def test_two_registrations_of_one_name_at_once_make_one_account(tmp_path: Path) -> None:
+async def test_two_registrations_of_one_name_at_once_make_one_account(place: Place) -> None:
     """The database decides, also between two processes, and each loser is told that it is taken."""
-    async with opened(tmp_path) as here, opened(tmp_path) as there:
+    async with opened(place) as here, opened(place) as there:
         answers = await asyncio.gather(
             *(accounts.register("Ann", PASSWORD) for accounts in (here, there) * 5),
             return_exceptions=True,
         )
     assert answers.count("Ann") == 1
     assert sum(isinstance(answer, NameTaken) for answer in answers) == 9
-    assert len(stored(tmp_path)) == 1
+    assert len(place.stored()) == 1
 
 
 async def test_hashing_keeps_off_the_loop_and_to_a_few_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A burst of sign-ins runs in the pool's threads, never more of them than it has."""
     threads: set[int] = set()
@@ -256,19 +254,19 @@ async def test_hashing_keeps_off_the_loop_and_to_a_few_threads(
         return verify(self, *args)
 
     monkeypatch.setattr(Passwords, "verify", noted)
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         await asyncio.gather(*(accounts.verify("nobody", PASSWORD) for _ in range(12)))
     assert threading.get_ident() not in threads
     assert 1 <= len(threads) <= module._WORKERS
 
 
 async def test_a_flood_of_sign_ins_is_refused_rather_than_stored_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the line is full the next one hears so at once, and those in it are served."""
     gate = threading.Event()
     monkeypatch.setattr(Passwords, "verify", lambda *_: gate.wait(20) and False)
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         most = module._LONGEST_LINE + module._WORKERS
         waiting = [asyncio.ensure_future(accounts.verify("ann", PASSWORD)) for _ in range(most)]
         await asyncio.sleep(0)
@@ -281,7 +279,7 @@ async def test_a_flood_of_sign_ins_is_refused_rather_than_stored_up(
         assert await accounts.verify("ann", PASSWORD) is None
 
 
-async def test_admission_is_asked_when_the_turn_has_come(tmp_path: Path) -> None:
+async def test_admission_is_asked_when_the_turn_has_come(place: Place) -> None:
     """What one call counts is known to the calls that wait behind it."""
     failures = 0
 
@@ -298,7 +296,7 @@ async def test_admission_is_asked_when_the_turn_has_come(tmp_path: Path) -> None
         failures += 1
         return True
 
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         let_in = sum(await asyncio.gather(*(attempt() for _ in range(30))))
     assert 3 <= let_in <= 3 + module._WORKERS - 1
 
@@ -307,8 +305,8 @@ async def test_a_locked_database_file_is_said_and_survived(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A writer that waits too long hears so, nothing is lost, and afterwards all is well."""
-    monkeypatch.setattr(module, "_LOCKED_FOR", 0.2)
-    async with opened(tmp_path) as accounts:
+    monkeypatch.setattr(database, "_LOCKED_FOR", 0.2)
+    async with opened(Place(tmp_path, None)) as accounts:
         await accounts.register("ann", PASSWORD)
         with contextlib.closing(sqlite3.connect(tmp_path / "accounts.sqlite3")) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -319,23 +317,26 @@ async def test_a_locked_database_file_is_said_and_survived(
         assert await accounts.register("bob", PASSWORD) == "bob"
 
 
-async def test_accounts_are_on_the_disk_when_they_are_acknowledged(tmp_path: Path) -> None:
-    """The file is a write-ahead log that is synced at every commit."""
-    async with opened(tmp_path) as accounts:
+async def test_accounts_are_on_the_disk_when_they_are_acknowledged(place: Place) -> None:
+    """Of both databases the write-ahead log is synced at every commit, and they outlive us."""
+    async with opened(place) as accounts:
         with accounts._engine.connect() as connection:
-            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+            ask = connection.exec_driver_sql
+            if place.database == "sqlite":
+                assert ask("PRAGMA journal_mode").scalar() == "wal"
+                assert ask("PRAGMA synchronous").scalar() == 2
+            else:
+                assert ask("SHOW synchronous_commit").scalar() == "on"
         await accounts.register("ann", PASSWORD)
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         assert await accounts.verify("ann", PASSWORD) == "ann"
 
 
-async def test_a_database_that_fails_does_not_answer(tmp_path: Path) -> None:
+async def test_a_database_that_fails_does_not_answer(place: Place) -> None:
     """/readyz asks whether accounts can be read; a lost table is a no."""
-    async with opened(tmp_path) as accounts:
+    async with opened(place) as accounts:
         assert await accounts.answers()
-        with contextlib.closing(sqlite3.connect(tmp_path / "accounts.sqlite3")) as database:
-            database.execute("DROP TABLE accounts")
+        place.run("DROP TABLE accounts")
         assert not await accounts.answers()
         with pytest.raises(AccountsUnavailable):
             await accounts.verify("ann", PASSWORD)
@@ -369,33 +370,40 @@ async def add(
 
 
 @pytest.mark.limit(60)
-async def test_the_command_adds_an_account_while_the_server_runs(tmp_path: Path) -> None:
+async def test_the_command_adds_an_account_while_the_server_runs(place: Place) -> None:
     """Registration may be closed; whoever was added signs in at once."""
-    async with process(tmp_path, "--registration=closed") as server, Visitor(server.url) as ann:
-        code, out, error = await add("add", "Ann", "--password-stdin", f"--data-dir={tmp_path}")
+    _, database = place.flags
+    async with (
+        process(place.data_dir, "--registration=closed", database) as server,
+        Visitor(server.url) as ann,
+    ):
+        code, out, error = await add("add", "Ann", "--password-stdin", *place.flags)
         assert (code, error) == (0, "")
         assert "Ann can sign in now" in out
+        assert "hunter2" not in out
         await ann.sign_in("ann")
         assert await server.stop() == 0
 
 
 @pytest.mark.limit(60)
-async def test_the_command_works_before_the_first_start(tmp_path: Path) -> None:
+async def test_the_command_works_before_the_first_start(place: Place) -> None:
     """It makes the data folder for its owner alone, where the environment says."""
-    data_dir = tmp_path / "new" / "data"
-    code, _, error = await add(
-        "add", "ann", "--password-stdin", LATCHKEY_DATA_DIR=str(data_dir), typed=PASSWORD
-    )
+    place = place.moved(place.data_dir / "new" / "data")
+    environ = {
+        "LATCHKEY_DATA_DIR": str(place.data_dir),
+        "LATCHKEY_DATABASE": place.database,
+    }
+    code, _, error = await add("add", "ann", "--password-stdin", **environ, typed=PASSWORD)
     assert (code, error) == (0, "")
-    assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
-    async with opened(data_dir) as accounts:
+    assert stat.S_IMODE(place.data_dir.stat().st_mode) == 0o700
+    async with opened(place) as accounts:
         assert await accounts.verify("ann", PASSWORD) == "ann"
 
 
 @pytest.mark.limit(60)
-async def test_the_command_says_why_an_account_cannot_be_made(tmp_path: Path) -> None:
+async def test_the_command_says_why_an_account_cannot_be_made(place: Place) -> None:
     """Exit code 1 and one sentence for a taken name, a bad one, and a short password."""
-    flags = ("--password-stdin", f"--data-dir={tmp_path}")
+    flags = ("--password-stdin", *place.flags)
     assert (await add("add", "ann", *flags))[0] == 0
     for name, typed, said in (
         ("ANN", PASSWORD, "taken"),
@@ -408,7 +416,7 @@ async def test_the_command_says_why_an_account_cannot_be_made(tmp_path: Path) ->
         assert error.startswith("latchkey: ")
         assert said in error
         assert error.count("\n") == 1
-    assert [row[1] for row in stored(tmp_path)] == ["ann"]
+    assert [row[1] for row in place.stored()] == ["ann"]
 
 
 async def at_a_terminal(data_dir: Path, *typed: str) -> tuple[int, str]:

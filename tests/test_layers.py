@@ -14,15 +14,17 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import modules of the rows above its own, and of its own package. A name stands
 # for its submodules too: "app.stores" is app.stores.sqlite as well.
 LAYERS = (
-    ("app.options", "app.complaints", "app.user_agents"),
+    ("app.options", "app.complaints", "app.user_agents", "app.histogram", "app.systemd"),
     ("app.audit",),
     ("app.settings", "app.codec", "app.origin", "app.security", "app.assets", "app.passwords"),
+    ("app.postgresql",),
+    ("app.database",),
     ("app.stores", "app.cookie", "app.forwarded", "app.limits", "app.accounts", "app.transport"),
     ("app.known_device",),
     ("app.edit",),
     ("app.session",),
     ("app.sessions",),
-    ("app.services", "app.connections"),
+    ("app.services", "app.connections", "app.metrics"),
     ("app.lookup", "app.expiry", "app.presence", "app.redis_rooms", "app.devices"),
     ("app.ends", "app.device_news"),
     ("app.base_handler", "app.base_namespace", "app.handshake"),

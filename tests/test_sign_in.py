@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app import accounts as accounts_module
+from app import accounts, database
 from handlers.sign_in import safe_target
 from tests.kit import Site, Visitor, serve
 
@@ -342,7 +342,7 @@ async def test_guesses_sent_at_once_are_limited_as_those_one_by_one(tmp_path: Pa
         )
         statuses = [answer.status for answer in answers]
         assert set(statuses) == {401, 429}
-        assert 5 <= statuses.count(401) < 5 + accounts_module._WORKERS
+        assert 5 <= statuses.count(401) < 5 + accounts._WORKERS
 
 
 async def test_names_cannot_be_tried_out_at_will(tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ async def test_a_database_that_fails_gets_503(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """A locked file is the server's trouble: try again, and then it works."""
-    monkeypatch.setattr(accounts_module, "_LOCKED_FOR", 0.2)
+    monkeypatch.setattr(database, "_LOCKED_FOR", 0.2)
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         with contextlib.closing(sqlite3.connect(tmp_path / "data/accounts.sqlite3")) as other:
             other.execute("BEGIN IMMEDIATE")

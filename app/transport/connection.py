@@ -171,6 +171,7 @@ class Connection:
         self._allowance = min(allowance, 2.0 * rate) - 1
         self._refilled = now
         if self._allowance < 1 and not self.closed and self._throttle is None:
+            self._engine.throttled += 1
             self._throttle = Timer(self._unthrottle)
             self.busy = True
             self._engine.wheel.start(self._throttle, (1 - self._allowance) / rate)

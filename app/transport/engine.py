@@ -65,6 +65,7 @@ class Engine(engineio.AsyncServer):
         self.wheel = Wheel(min(settings.ping_interval, settings.ping_timeout, 12.5) / 50)
         self.tasks = Tasks()
         self.closed_by: Counter[str] = Counter()
+        self.throttled = 0  # times that a client was faster than events_per_second
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
         self.read_buffer = memoryview(bytearray(65536))
         self._farewells: dict[str, tuple[list[bytes], Timer]] = {}

@@ -98,7 +98,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self.context = HttpContext(transport)
         self._due = self.server.loop.time() + self.server.header_timeout
         self.server.opened(self)
-        if self.draining:
+        if self.server.closing:
             self.close_soon()
 
     def get_buffer(self, sizehint: int) -> memoryview:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ssl import SSLContext
 
 from tornado.httputil import HTTPServerConnectionDelegate
@@ -15,6 +16,16 @@ from app.complaints import Complaints
 from app.transport.http import HttpConnection
 
 _BACKLOG = 1024  # connections that may wait to be accepted
+_LAST_REQUESTS = 0.05  # seconds for what was sent before the end was to be seen
+
+
+def _accept_all(listening: socket.socket) -> Iterator[socket.socket]:
+    """Yield the connections that wait to be accepted."""
+    with contextlib.suppress(OSError):  # no more of them
+        while True:
+            accepted, _ = listening.accept()
+            accepted.setblocking(False)
+            yield accepted
 
 
 class HttpServer:
@@ -42,7 +53,8 @@ class HttpServer:
         self.header_timeout = header_timeout
         self.body_timeout = body_timeout
         self.keep_alive_timeout = keep_alive_timeout
-        self.draining = False
+        self.draining = False  # every response is the last one on its connection
+        self.closing = False  # connections that have no request in hand are closed
         self.complaints = Complaints(logging.getLogger("app.transport.http"))
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
         self.read_buffer = memoryview(bytearray(65536))
@@ -79,16 +91,27 @@ class HttpServer:
             )
             self._servers.append(server)
 
+    def drain(self) -> None:
+        """Go on serving, and send clients and proxies elsewhere for their next request."""
+        self.draining = True
+
     async def stop_listening(self) -> None:
         """Accept no more connections."""
-        for sock in self._sockets:
+        sockets, self._sockets = self._sockets, []
+        for sock in sockets:
             self.loop.remove_reader(sock)
-        self._sockets.clear()
         # asyncio's servers may be closed only when what they accepted has got its transport
         await asyncio.sleep(0)
+        # the kernel has accepted these for us, and would reset them with the socket
+        waiting = [accepted for sock in sockets for accepted in _accept_all(sock)]
         for server in self._servers:
             server.close()
         self._servers.clear()
+        for accepted in waiting:
+            with contextlib.suppress(OSError):  # it has gone again
+                await self.loop.connect_accepted_socket(
+                    functools.partial(HttpConnection, self), accepted, ssl=self._ssl
+                )
         await asyncio.sleep(0)  # and a transport tells its protocol of itself one turn later
 
     async def close(self, seconds: float) -> bool:
@@ -98,6 +121,9 @@ class HttpServer:
         """
         await self.stop_listening()
         self.draining = True
+        if self._connections:
+            await asyncio.sleep(_LAST_REQUESTS)
+        self.closing = True
         for connection in list(self._connections):
             connection.close_soon()
         in_time = await self._wait(seconds)

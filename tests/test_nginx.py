@@ -1,0 +1,277 @@
+"""Two processes behind a real nginx with deploy/nginx.conf, on one Redis and one PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bench.process import free_port
+from tests.kit import ROOT, Process, Socket, Visitor, process, until
+from tests.nginx import Nginx
+from tests.postgres import Postgres
+from tests.raw import POLLING, WEBSOCKET, Raw
+from tests.redis_server import empty_redis
+
+pytestmark = pytest.mark.limit(90)
+SECRET = "a key that both processes have"
+
+
+class Cluster:
+    """Two processes and the nginx before them."""
+
+    def __init__(self, folder: Path, database: str, flags: tuple[str, ...]) -> None:
+        self.ports = [free_port(), free_port()]
+        self.nginx = Nginx(self.ports)
+        self.url, self.trust = self.nginx.url, self.nginx.trust
+        self._folder, self._flags = folder, flags
+        self._environ = {
+            "LATCHKEY_STORE": empty_redis(),
+            "LATCHKEY_DATABASE": database,
+            "LATCHKEY_SECRET_KEYS": SECRET,
+            "LATCHKEY_TRUSTED_PROXIES": "127.0.0.1",
+        }
+        self._stack = contextlib.AsyncExitStack()
+        self.processes: list[Process] = []
+
+    async def __aenter__(self) -> Cluster:
+        self._stack.callback(self.nginx.stop)
+        self.processes = list(await asyncio.gather(*map(self.begin, range(len(self.ports)))))
+        self.nginx.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+
+    async def begin(self, number: int) -> Process:
+        """Start one process, for the first time or again."""
+        flags = (f"--port={self.ports[number]}", f"--process-number={number}", *self._flags)
+        folder = self._folder / str(number)
+        return await self._stack.enter_async_context(process(folder, *flags, **self._environ))
+
+    async def restart(self, number: int) -> None:
+        """Drain one process and start it again, as `systemctl restart` does."""
+        assert await self.processes[number].stop() == 0
+        self.processes[number] = await self.begin(number)
+
+    def raw(self, source: str | None = None) -> Raw:
+        return Raw(self.url, trust=self.trust, source=source)
+
+    def visitor(self) -> TlsVisitor:
+        return TlsVisitor(self)
+
+    async def open_sid(self, raw: Raw) -> tuple[str, str]:
+        """Make a polling connection; return its id and its cookie."""
+        opened = await raw.ask(POLLING)
+        assert opened.status == 200, opened.body
+        return opened.body.partition('"sid":"')[2].partition('"')[0], opened.cookie
+
+
+class TlsVisitor(Visitor):
+    """A browser that trusts the certificate of the tests' nginx."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster.url)
+        self._trust = cluster.trust
+
+    async def __aenter__(self) -> TlsVisitor:
+        await self.http.close()
+        connector = aiohttp.TCPConnector(ssl=self._trust)
+        self.http = aiohttp.ClientSession(cookie_jar=self.jar, connector=connector)
+        return self
+
+
+@contextlib.asynccontextmanager
+async def two(tmp_path: Path, postgres: Postgres, *flags: str) -> AsyncIterator[Cluster]:
+    """Two processes behind nginx."""
+    async with Cluster(tmp_path, postgres.url(postgres.database()), flags) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize("transports", [("websocket",), ("polling",), ("polling", "websocket")])
+async def test_pages_and_sockets_share_a_session_through_nginx(
+    tmp_path: Path, postgres: Postgres, transports: tuple[str, ...]
+) -> None:
+    """Every transport, the upgrade too, by TLS, and whichever process has the socket."""
+    async with two(tmp_path, postgres) as site, site.visitor() as ann:
+        await ann.sign_up("ann")
+        names = [cookie.key for cookie in ann.jar]
+        assert "__Host-latchkey" in names
+        assert all(name.startswith(("__Host-", "__Secure-")) for name in names)
+        sockets: list[Socket] = []
+        for _ in range(4):
+            sockets.append(await ann.socket(*transports))
+        for number, socket in enumerate(sockets):
+            assert await socket.call("incr") == 2 * number + 1
+            assert await ann.incr() == 2 * number + 2
+            assert await socket.call("whoami") == "ann"
+        for socket in sockets:
+            assert socket.client.transport() == transports[-1]
+        assert {str(socket.client.eio.sid)[:2] for socket in sockets} == {"0-", "1-"}
+        await ann.post("/logout")
+        await until(lambda: not any(socket.client.connected for socket in sockets))
+
+
+async def test_an_id_leads_to_the_process_that_made_it(tmp_path: Path, postgres: Postgres) -> None:
+    """Polls and POSTs of ten connections, each on a TCP connection of its own."""
+    async with two(tmp_path, postgres) as site:
+        numbers = set()
+        for _ in range(10):
+            async with site.raw() as raw:
+                sid, cookie = await site.open_sid(raw)
+            numbers.add(sid.partition("-")[0])
+            for body in (b"40", b"3"):
+                async with site.raw() as raw:
+                    sent = await raw.ask(
+                        f"{POLLING}&sid={sid}", method="POST", body=body, Cookie=cookie
+                    )
+                    assert (sent.status, sent.body) == (200, "ok")
+            async with site.raw() as raw:
+                assert (await raw.ask(f"{POLLING}&sid={sid}", Cookie=cookie)).status == 200
+        assert numbers == {"0", "1"}
+        assert "sid=" not in site.nginx.log("access.log")
+
+
+async def test_what_a_client_claims_of_itself_is_not_passed_on(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    """Its address is the one that nginx sees, and so is its host."""
+    async with two(tmp_path, postgres, "--handshakes-per-minute=2") as site:
+        forged = {"X-Forwarded-Host": "evil.example", "Origin": "https://evil.example"}
+        async with site.raw() as raw:
+            assert (await raw.websocket(*forged.items())).status == 403
+        statuses = []
+        for number in range(8):
+            async with site.raw() as raw:
+                claim = ("X-Forwarded-For", f"192.0.2.{number}")
+                statuses.append((await raw.websocket(claim)).status)
+        # two at each process
+        assert statuses.count(101) <= 4
+        assert 429 in statuses
+        async with site.raw(source="127.0.0.3") as raw:
+            assert (await raw.websocket()).status == 101
+
+
+async def test_what_is_not_for_the_public(tmp_path: Path, postgres: Postgres) -> None:
+    """No metrics, no plain http, no certificate for another name, no body beyond the limit."""
+    async with two(tmp_path, postgres) as site, site.visitor() as ann:
+        assert (await ann.get("/metrics"))[0] == 403
+        assert (await ann.get("/healthz"))[0] == 200
+        async with Raw(f"http://localhost:{site.nginx.plain_port}") as raw:
+            moved = await raw.ask("/login?next=/x")
+        assert (moved.status, moved.all("Location")) == (301, [site.url + "/login?next=/x"])
+        with pytest.raises(ssl.SSLError):
+            await asyncio.open_connection(
+                "127.0.0.1", site.nginx.port, ssl=site.trust, server_hostname="evil.example"
+            )
+        assert (await ann.post("/login", data=b"x" * 1_000_001))[0] == 413
+        assert (await ann.post("/login", data=b"x" * 990_000))[0] != 413
+
+
+async def test_it_speaks_http_2_and_tls_of_today(tmp_path: Path, postgres: Postgres) -> None:
+    """ALPN offers h2; TLS 1.1 is refused."""
+    async with two(tmp_path, postgres) as site:
+        trust = site.nginx.trust
+        trust.set_alpn_protocols(["h2"])
+        _, writer = await asyncio.open_connection("localhost", site.nginx.port, ssl=trust)
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+        writer.close()
+        old = ["-tls1_1", "-cipher", "ALL:@SECLEVEL=0", "-servername", "localhost"]
+        tried = subprocess.run(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{site.nginx.port}", *old],
+            input=b"",
+            capture_output=True,
+            timeout=20,
+            check=False,
+        )
+        assert tried.returncode != 0
+
+
+async def test_static_files_come_from_nginx(tmp_path: Path, postgres: Postgres) -> None:
+    """With an age that fits their hash, and while no process is there either."""
+    async with two(tmp_path, postgres) as site, site.visitor() as ann:
+        _, page = await ann.get("/")
+        hashed = page.partition('src="/static/counter.js?v=')[2].partition('"')[0]
+        assert hashed
+        for one in site.processes:
+            await one.stop(signal.SIGKILL)
+        for path, age in ((f"counter.js?v={hashed}", "31536000"), ("counter.js", "3600")):
+            async with ann.http.get(f"{site.url}/static/{path}") as answer:
+                assert answer.status == 200
+                assert await answer.text() == (ROOT / "static" / "counter.js").read_text()
+                assert answer.headers["Cache-Control"] == f"max-age={age}"
+                assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        async with ann.http.get(site.url) as answer:
+            assert answer.status == 503
+            assert "try once more" in await answer.text()
+            assert int(answer.headers["Retry-After"]) >= 1
+
+
+async def test_one_address_cannot_take_it_all(tmp_path: Path, postgres: Postgres) -> None:
+    """Requests and open connections of one address are limited; others are not touched by it."""
+    async with two(tmp_path, postgres, "--handshakes-per-minute=0") as site:
+        async with site.raw(source="127.0.0.2") as raw:
+            statuses = [(await raw.ask("/healthz")).status for _ in range(400)]
+        assert 429 in statuses
+        assert statuses[:200] == [200] * 200
+        async with contextlib.AsyncExitStack() as stack:
+            statuses = []
+            for _ in range(205):
+                raw = await stack.enter_async_context(site.raw(source="127.0.0.2"))
+                statuses.append((await raw.websocket()).status)
+            assert statuses.count(101) == 200
+            async with site.raw(source="127.0.0.3") as other:
+                assert (await other.websocket()).status == 101
+
+
+async def test_a_process_that_died_is_not_asked_again(tmp_path: Path, postgres: Postgres) -> None:
+    """Pages are served by the other one, which also says that it knows no such connection."""
+    async with two(tmp_path, postgres) as site, site.visitor() as ann:
+        await ann.incr()
+        async with site.raw() as raw:
+            while not (opened := await site.open_sid(raw))[0].startswith("0-"):
+                pass
+        await site.processes[0].stop(signal.SIGKILL)
+        for number in range(10):
+            assert await ann.incr() == 2 + number
+            assert (await ann.get("/"))[0] == 200
+        sid, cookie = opened
+        for method, body in (("GET", None), ("POST", b"3")):
+            async with site.raw() as raw:
+                gone = await raw.ask(
+                    f"{POLLING}&sid={sid}", method=method, body=body, Cookie=cookie
+                )
+                assert (gone.status, json.loads(gone.body)["code"]) == (400, 1)
+        async with site.raw() as raw:
+            gone = await raw.websocket(("Cookie", cookie), path=f"{WEBSOCKET}&sid={sid}")
+            assert (gone.status, json.loads(gone.body)["code"]) == (400, 1)
+        for _ in range(6):
+            async with site.raw() as raw:
+                assert (await raw.websocket()).status == 101
+
+
+async def test_a_process_that_drains_gets_no_handshakes(tmp_path: Path, postgres: Postgres) -> None:
+    """nginx asks the other one, and goes on asking both for pages."""
+    flags = ("--drain-time=3600", "--handshakes-per-minute=0")
+    async with two(tmp_path, postgres, *flags) as site, contextlib.AsyncExitStack() as stack:
+        for _ in range(60):
+            raw = await stack.enter_async_context(site.raw())
+            assert (await raw.websocket()).status == 101
+        site.processes[0].process.send_signal(signal.SIGTERM)
+        ready = aiohttp.ClientSession()
+        await stack.enter_async_context(ready)
+        async with site.visitor() as ann:
+            for number in range(10):
+                async with site.raw() as raw:
+                    assert (await site.open_sid(raw))[0].startswith("1-")
+                assert await ann.incr() == number + 1
+        async with ready.get(f"http://127.0.0.1:{site.ports[0]}/readyz") as answer:
+            assert (answer.status, (await answer.json())["failed"]) == (503, ["draining"])
