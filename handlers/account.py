@@ -225,7 +225,10 @@ class AccountNamespace(BaseNamespace):
 
     async def on_revoke(self, sid: str, id: Any) -> bool | dict[str, str]:
         """Sign out the device of this user with this public id, and ack true."""
-        if await self.services.devices.revoke(self._users[sid], str(id)):
+        user = self._users.get(sid)
+        if user is None:  # it left while its event was on the way
+            raise SessionEnded("")
+        if await self.services.devices.revoke(user, str(id)):
             return True
         return {"error": "unknown session"}
 

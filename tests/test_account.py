@@ -14,6 +14,7 @@ from app.stores.memory import MemoryStore
 from tests.browsers import browser, each_client, ended, joined, session_id
 from tests.forks import WatchedStore
 from tests.kit import Clock, Site, Visitor, serve, until
+from tests.raw import Raw
 from tests.stores import STORES, every_store
 from tests.suspending import SuspendingStore
 from tests.test_sign_in import PAGE, PASSWORD, Answer, ask, each_kind, send, who
@@ -633,6 +634,52 @@ async def test_the_same_list_is_not_sent_twice(
         await asyncio.sleep(0.3)
         assert len(lists(watch)) == count
         await watch.close()
+
+
+async def test_a_device_whose_end_was_not_heard_of_gets_no_list(tmp_path: Path) -> None:
+    """Who else is signed in is no business of a session that is gone, though its socket stands."""
+    store = WatchedStore()
+    async with (
+        serve(tmp_path, store=store) as site,
+        Visitor(site.url) as ann,
+        Visitor(site.url) as thief,
+        Visitor(site.url) as late,
+    ):
+        await ann.sign_up("ann")
+        await thief.sign_in("ann")
+        hers, his = await watching(ann), await watching(thief)
+        await shown(his, lambda rows: len(rows) == 2)
+        store.lose(session_id(thief.cookie))
+        await late.sign_in("ann")
+        await shown(hers, lambda rows: id_of(late) in {row["id"] for row in rows})
+        await asyncio.sleep(0.1)
+        assert id_of(late) not in str(lists(his))
+        await hers.close()
+        await his.close()
+
+
+async def test_an_event_of_a_socket_that_left_is_no_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that asks and goes without waiting puts no traceback into the log."""
+    store = SuspendingStore(MemoryStore())
+    async with serve(tmp_path, store=store) as site, Visitor(site.url) as ann, Raw(site.url) as raw:
+        await ann.sign_up("ann")
+        assert (await raw.websocket(("Cookie", ann.cookie))).status == 101
+
+        async def heard(beginning: str) -> None:
+            while not (await raw.receive() or beginning).startswith(beginning):
+                pass
+
+        raw.send("40/account,")
+        await heard("40/account,")
+        raw.send('42/account,["revoke","x"]')
+        raw.send("41/account,")
+        raw.send("40")
+        await heard("40")
+        raw.send('421["count"]')
+        await heard("431")
+        assert "failed" not in caplog.text
 
 
 async def test_what_is_over_has_no_row(tmp_path: Path) -> None:
