@@ -219,7 +219,7 @@ def _share(settings: Settings) -> Shared:
         module = importlib.import_module("app.shared")
     except ImportError as error:
         raise ValueError(
-            f"--store redis needs the package {error.name}; run pip install 'latchkey[redis]'"
+            f"--store redis needs the package {error.name}; run pip install -e '.[redis]'"
         ) from None
     shared: Shared = module.Shared(settings.store)
     return shared
