@@ -185,9 +185,9 @@ def make_app(
         audit=Audit(),
     )
     sessions.on_end.append(connections.close_session)
-    sessions.on_end.append(_audit_ends(services.audit))
+    sessions.on_end.append(services.audit.ended)
     connections.on_change.append(services.devices.connections_changed)
-    services.on_login += [_audit_logins(services.audit), services.devices.signed_in]
+    services.on_login += [services.audit.signed_in, services.devices.signed_in]
     if shared:
         shared.join(services)
     routes: list[Any] = [
@@ -259,22 +259,6 @@ def _session_hook(services: Services, hook: Callable[..., Any]) -> Any:
             told = hook(Session(services.sessions, record), reason)
             if told is not None:
                 await told
-
-    return listener
-
-
-def _audit_logins(audit: Audit) -> Callable[[Session[Any]], None]:
-    def listener(session: Session[Any]) -> None:
-        audit.add("sign-in", user=session.user, address=session.remote_address)
-
-    return listener
-
-
-def _audit_ends(audit: Audit) -> Any:
-    async def listener(session_id: str, reason: Reason, record: Record | None) -> None:
-        # a visitor's session that ends is no news, and there are very many of them
-        if record is not None and record.user is not None:
-            audit.add("end", user=record.user, address=record.remote_address, reason=reason)
 
     return listener
 
