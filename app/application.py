@@ -206,10 +206,13 @@ def make_app(
         known_device=KnownDevice(cookie, settings.cookie_name, keys),
         audit=Audit(),
     )
-    sessions.on_end += [connections.close_session, services.metrics.ended]
-    sessions.on_end.append(_audit_ends(services.audit))
+    sessions.on_end += [
+        connections.close_session,
+        services.metrics.ended,
+        services.audit.ended,
+    ]
     connections.on_change.append(services.devices.connections_changed)
-    services.on_login += [_audit_logins(services.audit), services.devices.signed_in]
+    services.on_login += [services.audit.signed_in, services.devices.signed_in]
     if shared:
         shared.join(services)
     routes: list[Any] = [
@@ -241,7 +244,7 @@ def _share(settings: Settings) -> Shared:
         module = importlib.import_module("app.shared")
     except ImportError as error:
         raise ValueError(
-            f"--store redis needs the package {error.name}; run pip install 'latchkey[redis]'"
+            f"--store redis needs the package {error.name}; run pip install -e '.[redis]'"
         ) from None
     shared: Shared = module.Shared(settings.store)
     return shared
@@ -281,22 +284,6 @@ def _session_hook(services: Services, hook: Callable[..., Any]) -> Any:
             told = hook(Session(services.sessions, record), reason)
             if told is not None:
                 await told
-
-    return listener
-
-
-def _audit_logins(audit: Audit) -> Callable[[Session[Any]], None]:
-    def listener(session: Session[Any]) -> None:
-        audit.add("sign-in", user=session.user, address=session.remote_address)
-
-    return listener
-
-
-def _audit_ends(audit: Audit) -> Any:
-    async def listener(session_id: str, reason: Reason, record: Record | None) -> None:
-        # a visitor's session that ends is no news, and there are very many of them
-        if record is not None and record.user is not None:
-            audit.add("end", user=record.user, address=record.remote_address, reason=reason)
 
     return listener
 

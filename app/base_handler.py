@@ -111,7 +111,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         )
 
     async def sign_out(self) -> None:
-        """End this session; its connections are closed when this returns."""
+        """End this session; its connections at this process are closed when this returns."""
         if self.session:
             await self.services.sessions.end(self.session.id, "logout")
         self._become_visitor()

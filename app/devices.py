@@ -88,7 +88,7 @@ class Devices:
 
     def __init__(self, sessions: Sessions[Any], presence: Presence) -> None:
         self._sessions = sessions
-        self.presence = presence  # of this process, until there is one for all
+        self.presence = presence
         self._watches: dict[str, _Watch] = {}  # by user
         self._users: dict[str, str] = {}  # by session id, for the sessions in watched lists
         sessions.on_end.append(self._ended)

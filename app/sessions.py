@@ -243,7 +243,7 @@ class Sessions(Generic[D]):
     # -- ending --
 
     async def end(self, session_id: str, reason: Reason) -> bool:
-        """End a session: its record is gone and its connections are closed on return.
+        """End a session: its record is gone and its connections here are closed on return.
 
         Returns whether there was one. Raises StoreUnavailable, and then nothing was ended.
         """
