@@ -38,7 +38,7 @@ from app.session import Reason, Session
 from app.sessions import Sessions
 from app.settings import Settings
 from app.stores import Record, SessionStore, StoreError
-from app.stores.counted import CountedStore
+from app.stores.counted import CountedStore, StoreCounts
 from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
 from app.transport import SocketServer
@@ -180,13 +180,15 @@ def make_app(
     keys = signing_keys(settings)
     cookie = SessionCookie(settings, keys)
     shared = _share(settings) if settings.shared else None
-    counted = CountedStore(store or (shared.store if shared else _open_store(settings)))
+    counts = StoreCounts()
+    opened = store or (shared.store if shared else _open_store(settings))
     sessions: Sessions[Any] = Sessions(
-        counted,
+        CountedStore(opened, counts),
         data_type,
         idle_timeout=settings.session_idle_timeout,
         max_age=settings.session_max_age,
         clock=clock,
+        counts=counts,
     )
     server = SocketServer(settings, client_manager=shared.rooms if shared else None)
     connections = Connections(server, on_session_end=settings.on_session_end)
@@ -201,7 +203,7 @@ def make_app(
         connections=connections,
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
         complaints=Complaints(logging.getLogger("latchkey.clients")),
-        metrics=Metrics(counted, server, connections),
+        metrics=Metrics(counts, server, connections),
         devices=Devices(sessions, presence),
         known_device=KnownDevice(cookie, settings.cookie_name, keys),
         audit=Audit(),
