@@ -84,7 +84,15 @@ class Accounts:
     async def register(
         self, name: str, password: str, *, admit: Callable[[], None] | None = None
     ) -> str:
-        """Make an account and return its name as it is stored; raises InvalidAccount.
+        """Make an account and return its name as it is stored; raises InvalidAccount."""
+        proof = await self.make(name, password, admit=admit)
+        assert proof.name is not None
+        return proof.name
+
+    async def make(
+        self, name: str, password: str, *, admit: Callable[[], None] | None = None
+    ) -> Proof:
+        """Make an account; raises InvalidAccount.
 
         `admit` is asked when its turn has come, and may raise.
         """
@@ -116,10 +124,11 @@ class Accounts:
         """
         return await self._work(lambda: self._holds(proof, password))
 
-    async def change_password(self, proof: Proof, password: str) -> bool:
-        """Give an account another password; False where it is another's or changed by now.
+    async def change_password(self, proof: Proof, password: str) -> Proof:
+        """Give an account another password, and return the proof that it has it.
 
-        Raises InvalidAccount.
+        That is false where the account is another's by now, or its password another one. Raises
+        InvalidAccount.
         """
         password = clean_password(password)
         return await self._work(lambda: self._change(proof, password))
@@ -168,11 +177,12 @@ class Accounts:
 
     # -- in a worker thread --
 
-    def _insert(self, name: str, password: str) -> str:
+    def _insert(self, name: str, password: str) -> Proof:
+        stamp = self._passwords.hash(password)
         row = {
             "key": account_key(name),
             "name": name,
-            "password_hash": self._passwords.hash(password),
+            "password_hash": stamp,
             "created": time.time(),
         }
         try:
@@ -180,7 +190,7 @@ class Accounts:
                 connection.execute(sa.insert(_accounts), row)
         except IntegrityError:
             raise NameTaken("This name is taken; choose another one.") from None
-        return name
+        return Proof(name, stamp)
 
     def _row(self, name: str) -> sa.Row[str, str] | None:
         with self._engine.connect() as connection:
@@ -217,11 +227,12 @@ class Accounts:
         key, stamp = account_key(proof.name or ""), proof.stamp or ""
         return (_accounts.c.key == key) & (_accounts.c.password_hash == stamp)
 
-    def _change(self, proof: Proof, password: str) -> bool:
+    def _change(self, proof: Proof, password: str) -> Proof:
         new = self._passwords.hash(password)
         statement = sa.update(_accounts).where(self._same(proof)).values(password_hash=new)
         with self._engine.begin() as connection:
-            return connection.execute(statement).rowcount == 1
+            changed = connection.execute(statement).rowcount == 1
+        return Proof(proof.name, new if changed else None)
 
     def _delete(self, proof: Proof) -> bool:
         with self._engine.begin() as connection:

@@ -38,7 +38,7 @@ from app.session import Reason, Session
 from app.sessions import Sessions
 from app.settings import Settings
 from app.stores import Record, SessionStore, StoreError
-from app.stores.counted import CountedStore
+from app.stores.counted import CountedStore, StoreCounts
 from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
 from app.transport import SocketServer
@@ -180,13 +180,15 @@ def make_app(
     keys = signing_keys(settings)
     cookie = SessionCookie(settings, keys)
     shared = _share(settings) if settings.shared else None
-    counted = CountedStore(store or (shared.store if shared else _open_store(settings)))
+    counts = StoreCounts()
+    opened = store or (shared.store if shared else _open_store(settings))
     sessions: Sessions[Any] = Sessions(
-        counted,
+        CountedStore(opened, counts),
         data_type,
         idle_timeout=settings.session_idle_timeout,
         max_age=settings.session_max_age,
         clock=clock,
+        counts=counts,
     )
     server = SocketServer(settings, client_manager=shared.rooms if shared else None)
     connections = Connections(server, on_session_end=settings.on_session_end)
@@ -201,15 +203,18 @@ def make_app(
         connections=connections,
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
         complaints=Complaints(logging.getLogger("latchkey.clients")),
-        metrics=Metrics(counted, server, connections),
+        metrics=Metrics(counts, server, connections),
         devices=Devices(sessions, presence),
         known_device=KnownDevice(cookie, settings.cookie_name, keys),
         audit=Audit(),
     )
-    sessions.on_end += [connections.close_session, services.metrics.ended]
-    sessions.on_end.append(_audit_ends(services.audit))
+    sessions.on_end += [
+        connections.close_session,
+        services.metrics.ended,
+        services.audit.ended,
+    ]
     connections.on_change.append(services.devices.connections_changed)
-    services.on_login += [_audit_logins(services.audit), services.devices.signed_in]
+    services.on_login += [services.audit.signed_in, services.devices.signed_in]
     if shared:
         shared.join(services)
     routes: list[Any] = [
@@ -241,7 +246,7 @@ def _share(settings: Settings) -> Shared:
         module = importlib.import_module("app.shared")
     except ImportError as error:
         raise ValueError(
-            f"--store redis needs the package {error.name}; run pip install 'latchkey[redis]'"
+            f"--store redis needs the package {error.name}; run pip install -e '.[redis]'"
         ) from None
     shared: Shared = module.Shared(settings.store)
     return shared
@@ -281,22 +286,6 @@ def _session_hook(services: Services, hook: Callable[..., Any]) -> Any:
             told = hook(Session(services.sessions, record), reason)
             if told is not None:
                 await told
-
-    return listener
-
-
-def _audit_logins(audit: Audit) -> Callable[[Session[Any]], None]:
-    def listener(session: Session[Any]) -> None:
-        audit.add("sign-in", user=session.user, address=session.remote_address)
-
-    return listener
-
-
-def _audit_ends(audit: Audit) -> Any:
-    async def listener(session_id: str, reason: Reason, record: Record | None) -> None:
-        # a visitor's session that ends is no news, and there are very many of them
-        if record is not None and record.user is not None:
-            audit.add("end", user=record.user, address=record.remote_address, reason=reason)
 
     return listener
 

@@ -8,8 +8,13 @@ line holds a password, a cookie or a session's id.
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING, Any
 
 from app.complaints import Complaints
+
+if TYPE_CHECKING:
+    from app.session import Reason, Session
+    from app.stores import Record
 
 log = logging.getLogger("latchkey.audit")
 
@@ -33,6 +38,16 @@ class Audit:
     def refused(self, event: str, *, address: str, reason: str) -> None:
         """Log what was turned away unseen; of these at most a few a second."""
         self._refusals.add(event, _pairs(None, address, reason))
+
+    def signed_in(self, session: Session[Any]) -> None:
+        """Log that somebody has signed in."""
+        self.add("sign-in", user=session.user, address=session.remote_address)
+
+    async def ended(self, session_id: str, reason: Reason, record: Record | None) -> None:
+        """Log the end of a user's session."""
+        # a visitor's session that ends is no news, and there are very many of them
+        if record is not None and record.user is not None:
+            self.add("end", user=record.user, address=record.remote_address, reason=reason)
 
 
 def _pairs(user: str | None, address: str, reason: str) -> str:

@@ -64,6 +64,24 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         Sockets of the old id are closed once the response, and the new cookie, is on its way.
         """
         await self._renew(user)
+        confirmed = await self._confirmed(confirm)
+        if confirmed:
+            await self.services.announce_login(self.session)
+        return confirmed
+
+    async def regenerate(self, *, confirm: Callable[[], Awaitable[bool]] | None = None) -> bool:
+        """Give this browser a new session id for the same user, and return whether it has one.
+
+        `confirm` is asked as by `sign_in`. Its sockets are closed once the new cookie is on its
+        way, and come back with it.
+        """
+        if self.session.user is None:
+            raise RuntimeError("only the session of a user is regenerated; a visitor signs in")
+        await self._renew(self.session.user)
+        return await self._confirmed(confirm)
+
+    async def _confirmed(self, confirm: Callable[[], Awaitable[bool]] | None) -> bool:
+        """Keep the session that was just stored, or end it again."""
         confirmed = False
         try:
             confirmed = confirm is None or await confirm()
@@ -72,18 +90,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
                 session_id = self.session.id
                 self._become_visitor()
                 await self.services.sessions.end(session_id, "revoked")
-        if confirmed:
-            await self.services.announce_login(self.session)
         return confirmed
-
-    async def regenerate(self) -> None:
-        """Give this browser a new session id for the same user.
-
-        Its sockets are closed once the new cookie is on its way, and come back with it.
-        """
-        if self.session.user is None:
-            raise RuntimeError("only the session of a user is regenerated; a visitor signs in")
-        await self._renew(self.session.user)
 
     async def _renew(self, user: str) -> None:
         old = self.session.record
@@ -104,7 +111,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         )
 
     async def sign_out(self) -> None:
-        """End this session; its connections are closed when this returns."""
+        """End this session; its connections at this process are closed when this returns."""
         if self.session:
             await self.services.sessions.end(self.session.id, "logout")
         self._become_visitor()

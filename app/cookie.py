@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import math
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,23 @@ _SALT = "latchkey.session-id"
 _LONGEST_VALUE = 256  # an id of ours with its signature has 87 characters
 _MOST_REMEMBERED = 4096  # cookie values whose signature was looked at
 _MOST_CANDIDATES = 8  # cookies of our name in one request that are looked at
+
+
+def make_signer(keys: Sequence[str], salt: str) -> Signer:
+    """Return what signs with the last of these keys and verifies with all of them.
+
+    `salt` keeps what is signed for one purpose from being good for another.
+    """
+    return Signer(list(keys), salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
+
+
+def values_of(name: str, headers: Sequence[str]) -> Iterator[str]:
+    """Yield what these Cookie headers have under a name, in the order of the browser."""
+    for header in headers:
+        for pair in header.split(";"):
+            key, equals, value = pair.strip().partition("=")
+            if key == name and equals:
+                yield value
 
 
 class CookieId(NamedTuple):
@@ -40,14 +58,10 @@ class SessionCookie:
         if not keys:
             raise ValueError("the session cookie needs a signing key")
         self._settings = settings
-        self._signer = self._make_signer(keys)
-        self._newest = self._make_signer(keys[-1:])
+        self._signer = make_signer(keys, _SALT)
+        self._newest = make_signer(keys[-1:], _SALT)
         # a browser sends the same value with every request
         self._verified = functools.lru_cache(_MOST_REMEMBERED)(self._verify)
-
-    @staticmethod
-    def _make_signer(keys: Sequence[str]) -> Signer:
-        return Signer(list(keys), salt=_SALT, key_derivation="hmac", digest_method=hashlib.sha256)
 
     def name(self, *, secure: bool) -> str:
         """Return the cookie's name; `__Host-` keeps other hosts from setting it (RFC 6265bis)."""
@@ -62,21 +76,13 @@ class SessionCookie:
         """
         name = self.name(secure=secure)
         found: list[CookieId] = []
-        candidates = 0
-        for header in headers:
-            for pair in header.split(";"):
-                key, equals, value = pair.strip().partition("=")
-                if key != name or not equals:
-                    continue
-                candidates += 1
-                if candidates > _MOST_CANDIDATES:
-                    return found
-                value = value.strip('"')
-                if len(value) > _LONGEST_VALUE or not value.isascii():
-                    continue
-                cookie = self._verified(value)
-                if cookie is not None and cookie not in found:
-                    found.append(cookie)
+        for value in itertools.islice(values_of(name, headers), _MOST_CANDIDATES):
+            value = value.strip('"')
+            if len(value) > _LONGEST_VALUE or not value.isascii():
+                continue
+            cookie = self._verified(value)
+            if cookie is not None and cookie not in found:
+                found.append(cookie)
         return found
 
     def _verify(self, value: str) -> CookieId | None:

@@ -88,7 +88,7 @@ class Devices:
 
     def __init__(self, sessions: Sessions[Any], presence: Presence) -> None:
         self._sessions = sessions
-        self.presence = presence  # of this process, until there is one for all
+        self.presence = presence
         self._watches: dict[str, _Watch] = {}  # by user
         self._users: dict[str, str] = {}  # by session id, for the sessions in watched lists
         sessions.on_end.append(self._ended)
@@ -219,7 +219,8 @@ class Devices:
         watch.session_ids = set(rows)
         self._users.update(dict.fromkeys(rows, user))
         for sid, (session_id, send) in list(watch.sockets.items()):
-            if watch.sent.get(sid) != rows:
+            # an end that was not heard of: the list is none of that device's business any more
+            if session_id in rows and watch.sent.get(sid) != rows:
                 watch.sent[sid] = rows
                 await send(sid, seen_by(rows, session_id))
 

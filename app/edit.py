@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
+from time import perf_counter
 from typing import TYPE_CHECKING, Generic
 
 import msgspec
 
 from app.codec import D
-from app.stores import Lease, Record, RecordGone
+from app.stores import Lease, Record, RecordGone, StoreError
 
 if TYPE_CHECKING:
     from app.sessions import Sessions
@@ -112,7 +113,13 @@ class Edit(Generic[D]):
         if encoded == self._before:
             await self._lease.release()
             return self._record
+        began = perf_counter()
         try:
             return await self._lease.save(encoded)
-        except RecordGone:
-            raise SessionEnded(self.session_id) from None
+        except StoreError as error:
+            sessions.counts.errors["save"] += 1
+            if isinstance(error, RecordGone):
+                raise SessionEnded(self.session_id) from None
+            raise
+        finally:
+            sessions.counts.saves.observe(perf_counter() - began)

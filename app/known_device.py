@@ -8,30 +8,28 @@ still needs the password.
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import secrets
 from collections.abc import Sequence
 
 from itsdangerous import BadSignature, Signer
 
-from app.cookie import SessionCookie
+from app.cookie import SessionCookie, make_signer, values_of
 
+_PATH = "/login"  # only pages below it get to see the cookie
 _LIFETIME = 365 * 86_400  # seconds
 _LONGEST_VALUE = 128  # one of ours has 66 characters
 _MOST_CANDIDATES = 4
 
 
 class KnownDevice:
-    """Reads and writes the cookie; only the pages below its path get to see it."""
+    """Reads and writes the cookie."""
 
-    def __init__(
-        self, cookie: SessionCookie, name: str, keys: Sequence[str], path: str = "/login"
-    ) -> None:
+    def __init__(self, cookie: SessionCookie, name: str, keys: Sequence[str]) -> None:
         """`keys` sign as they do for the session cookie, whose `name` this one's is made of."""
         self._cookie = cookie
         self._name = name + "-device"
         self._keys = list(keys)
-        self._path = path
 
     def name(self, *, secure: bool) -> str:
         """Return the cookie's name; `__Secure-` keeps plain http from setting it (RFC 6265bis)."""
@@ -43,10 +41,8 @@ class KnownDevice:
 
         `account` is what all spellings of a name share.
         """
-        pairs = [pair.strip().partition("=") for header in headers for pair in header.split(";")]
-        name = self.name(secure=secure)
-        values = [value for key, _, value in pairs if key == name][:_MOST_CANDIDATES]
-        for value in values:
+        values = values_of(self.name(secure=secure), headers)
+        for value in itertools.islice(values, _MOST_CANDIDATES):
             if account and len(value) <= _LONGEST_VALUE and value.isascii():
                 try:
                     return self._signer(account).unsign(value).decode()
@@ -57,10 +53,9 @@ class KnownDevice:
     def issue(self, account: str, *, secure: bool) -> str:
         """Return the Set-Cookie value for a browser that has just signed in to this account."""
         value = self._signer(account).sign(secrets.token_urlsafe(16)).decode()
-        flags = self._cookie.attributes(secure=secure, path=self._path)
+        flags = self._cookie.attributes(secure=secure, path=_PATH)
         return "; ".join([f"{self.name(secure=secure)}={value}", f"Max-Age={_LIFETIME}", *flags])
 
     def _signer(self, account: str) -> Signer:
         # the account is in the key and not in the cookie, which thereby names nobody
-        salt = b"latchkey.device " + account.encode()
-        return Signer(self._keys, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
+        return make_signer(self._keys, "latchkey.device " + account)

@@ -45,6 +45,10 @@ class Rate:
         """Count one; return whether it was still within the limit."""
         return self._item is None or self._limiter.hit(self._item, self._kind, key)
 
+    def take(self, key: str) -> int:
+        """Count one; return 0, or for how many seconds this key has to wait."""
+        return 0 if self.hit(key) else max(1, self.wait(key))
+
     def wait(self, key: str) -> int:
         """Return for how many seconds this key has to wait; 0: it may go on now."""
         if self._item is None or self._limiter.test(self._item, self._kind, key):
@@ -76,13 +80,11 @@ class Limits:
 
     def handshake(self, address: str) -> int:
         """Count a handshake; return 0, or for how many seconds this address has to wait."""
-        key = _subscriber(address)
-        return 0 if self._handshakes.hit(key) else max(1, self._handshakes.wait(key))
+        return self._handshakes.take(_subscriber(address))
 
     def new_session(self, address: str) -> int:
         """Count a session that a page makes; return 0, or for how many seconds to wait."""
-        key = _subscriber(address)
-        return 0 if self._new_sessions.hit(key) else max(1, self._new_sessions.wait(key))
+        return self._new_sessions.take(_subscriber(address))
 
     def new_session_wait(self, address: str) -> int:
         """Return 0, or for how many seconds no page makes a session for this address."""

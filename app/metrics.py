@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from app.histogram import BOUNDS, Histogram
 from app.session import Reason
 from app.stores import Record
-from app.stores.counted import CountedStore
+from app.stores.counted import StoreCounts
 
 if TYPE_CHECKING:
     from app.connections import Connections
@@ -45,7 +45,7 @@ _Labels = tuple[str, ...]
 class Metrics(Collector):
     """Plain counts that cost next to nothing, turned into metrics when somebody asks."""
 
-    def __init__(self, store: CountedStore, server: SocketServer, connections: Connections) -> None:
+    def __init__(self, store: StoreCounts, server: SocketServer, connections: Connections) -> None:
         self._store = store
         self._server = server
         self._connections = connections

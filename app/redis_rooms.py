@@ -82,25 +82,27 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         """Send an event to a client, a room or all, wherever they are; it never waits."""
         namespace, room = namespace or "/", to or room
         here = options.get("ignore_queue") or self.is_sid_room(namespace, room)
+        if here or self._alone:
+            await Rooms.emit(self, event, data, namespace, room, skip_sid, callback)
+            return
         values = list(data) if isinstance(data, tuple) else [data]
-        if not here and (callback is not None or socketio.packet.Packet.data_is_binary(values)):
+        if callback is not None or socketio.packet.Packet.data_is_binary(values):
             await super().emit(event, data, namespace, room, skip_sid, callback)
             return
-        await Rooms.emit(self, event, data, namespace, room, skip_sid, callback)
-        if not here and not self._alone:
-            await self._publish(
-                {
-                    "method": "emit",
-                    "event": event,
-                    "data": values,
-                    "binary": False,
-                    "namespace": namespace,
-                    "room": room,
-                    "skip_sid": skip_sid,
-                    "callback": None,
-                    "host_id": self.host_id,
-                }
-            )
+        await Rooms.emit(self, event, data, namespace, room, skip_sid)
+        await self._publish(
+            {
+                "method": "emit",
+                "event": event,
+                "data": values,
+                "binary": False,
+                "namespace": namespace,
+                "room": room,
+                "skip_sid": skip_sid,
+                "callback": None,
+                "host_id": self.host_id,
+            }
+        )
 
     async def _publish(self, data: dict[str, Any]) -> None:
         self._link.send(pack(("PUBLISH", self.channel, msgspec.json.encode(data))))

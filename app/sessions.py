@@ -9,12 +9,14 @@ import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from typing import Generic
 
 from app.codec import Codec, D, InvalidData
 from app.edit import SessionEnded, refuse_nested
 from app.session import Reason, Session
 from app.stores import Lease, Record, SessionStore, StoreError
+from app.stores.counted import StoreCounts
 
 log = logging.getLogger("latchkey.sessions")
 
@@ -36,9 +38,11 @@ class Sessions(Generic[D]):
         idle_timeout: float,
         max_age: float,
         clock: Callable[[], float] = time.time,
+        counts: StoreCounts | None = None,
     ) -> None:
         """`idle_timeout` and `max_age` are seconds, 0 for none."""
         self.store = store
+        self.counts = counts or StoreCounts()
         self.codec = Codec(data_type)
         self.blank = self.codec.encode(data_type())
         self.clock = clock
@@ -85,7 +89,12 @@ class Sessions(Generic[D]):
 
     async def active(self, session_id: str) -> None:
         """Note that the client of this session did something; raises SessionEnded."""
-        record = await self._peek(session_id)
+        self.counts.loads += 1
+        try:
+            record = await self._peek(session_id)
+        except StoreError:
+            self.counts.errors["load"] += 1
+            raise
         if record is None or self.over(record) is not None:
             record = await self._living(session_id)
         if record is None:
@@ -94,7 +103,12 @@ class Sessions(Generic[D]):
 
     async def _living(self, session_id: str) -> Record | None:
         """Return the record of this id; one that is over is ended, and None."""
-        record = await self.store.load(session_id)
+        self.counts.loads += 1
+        try:
+            record = await self.store.load(session_id)
+        except StoreError:
+            self.counts.errors["load"] += 1
+            raise
         if record is None:
             return None
         reason = self.over(record)
@@ -117,7 +131,14 @@ class Sessions(Generic[D]):
         the same session, where waiting for the lock would never end.
         """
         refuse_nested(session_id)
-        lease = await self.store.lock(session_id)
+        began = perf_counter()
+        try:
+            lease = await self.store.lock(session_id)
+        except StoreError:
+            self.counts.errors["lock"] += 1
+            raise
+        finally:
+            self.counts.locks.observe(perf_counter() - began)
         record = lease.record
         reason = None if record is None else self.over(record)
         if record is not None and reason is None:
@@ -243,7 +264,7 @@ class Sessions(Generic[D]):
     # -- ending --
 
     async def end(self, session_id: str, reason: Reason) -> bool:
-        """End a session: its record is gone and its connections are closed on return.
+        """End a session: its record is gone and its connections here are closed on return.
 
         Returns whether there was one. Raises StoreUnavailable, and then nothing was ended.
         """

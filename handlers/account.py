@@ -12,6 +12,7 @@ from app.devices import Device, public_id, seen_by
 from app.limits import in_words
 from app.lookup import TooMany
 from app.session import SessionEnded
+from app.stores import StoreError
 from handlers.session import BaseHandler, BaseNamespace
 
 _DONE = {
@@ -160,8 +161,11 @@ class PasswordFormHandler(AccountPage):
         self.set_status(status)
         if self.wants_json:
             self.write({"error": sentence})
-        else:
+            return
+        try:
             await self.show(form=self.form, wrong=sentence)
+        except StoreError:
+            self.render("error.html", status=status, sentence=sentence)
 
 
 class PasswordHandler(PasswordFormHandler):
@@ -171,12 +175,25 @@ class PasswordHandler(PasswordFormHandler):
 
     async def act(self) -> None:
         password, new = self.fields("password", "new_password")
+        accounts, devices = self.services.accounts, self.services.devices
         proof = await self.prove(password)
-        if not await self.services.accounts.change_password(proof, new):
+        # or else other sessions would outlive the password
+        await self.services.sessions.store.ping()
+        changed = await accounts.change_password(proof, new)
+        if not changed:
             raise HTTPError(409, "Your password was changed just now; nothing was done.")
         self.audit("password change")
-        await self.regenerate()
-        await self.services.devices.revoke_others(self.user, self.session.id)
+        try:
+            # this session may have been ended meanwhile, by who knows a still newer password
+            if not await self.regenerate(confirm=lambda: accounts.holds(changed, new)):
+                raise HTTPError(409, "Your password was changed once more just now; sign in again.")
+            await devices.revoke_others(self.user, self.session.id)
+        except StoreError as error:
+            sentence = (
+                "Your password is changed, but the session store does not answer: "
+                "use “Sign out everywhere else” when it does."
+            )
+            raise HTTPError(503, sentence) from error
         self.done("password")
 
 
@@ -225,7 +242,10 @@ class AccountNamespace(BaseNamespace):
 
     async def on_revoke(self, sid: str, id: Any) -> bool | dict[str, str]:
         """Sign out the device of this user with this public id, and ack true."""
-        if await self.services.devices.revoke(self._users[sid], str(id)):
+        user = self._users.get(sid)
+        if user is None:  # it left while its event was on the way
+            raise SessionEnded("")
+        if await self.services.devices.revoke(user, str(id)):
             return True
         return {"error": "unknown session"}
 

@@ -133,18 +133,18 @@ class RegisterHandler(CredentialsHandler):
             )
 
     async def enter(self, username: str, password: str) -> bool:
+        accounts = self.services.accounts
         try:
-            user = await self.services.accounts.register(
-                username, password, admit=lambda: self.admit(username)
-            )
+            proof = await accounts.make(username, password, admit=lambda: self.admit(username))
         except NameTaken:
             # or else this page would tell a list of names as fast as one can ask
             self.failed(username, None, "registration of a taken name")
             raise
+        user = proof.name or ""
         self.services.audit.add("registration", user=user, address=self.remote_address)
         # what an earlier owner of this name may have left behind is none of this one's
         await self.services.devices.revoke_others(user)
-        return await self.sign_in(user)
+        return await self.sign_in(user, confirm=lambda: accounts.holds(proof, password))
 
 
 class LogoutHandler(BaseHandler):

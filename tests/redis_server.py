@@ -108,8 +108,8 @@ class Sentinel(RedisServer):
         (folder / "sentinel.conf").write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {folder}\n"
             f"sentinel monitor main 127.0.0.1 {master} 1\n"
-            "sentinel down-after-milliseconds main 500\n"
-            "sentinel failover-timeout main 2000\n"
+            "sentinel down-after-milliseconds main 1000\n"
+            "sentinel failover-timeout main 10000\n"
         )
 
     def arguments(self) -> list[str]:

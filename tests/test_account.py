@@ -14,6 +14,7 @@ from app.stores.memory import MemoryStore
 from tests.browsers import browser, each_client, ended, joined, session_id
 from tests.forks import WatchedStore
 from tests.kit import Clock, Site, Visitor, serve, until
+from tests.raw import Raw
 from tests.stores import STORES, every_store
 from tests.suspending import SuspendingStore
 from tests.test_sign_in import PAGE, PASSWORD, Answer, ask, each_kind, send, who
@@ -385,17 +386,18 @@ async def test_ends_reach_the_store_of_any_kind(kind: str, tmp_path: Path) -> No
 
 
 class Held:
-    """Holds up one call of an object until the test says so."""
+    """Holds up the first of some calls of an object until the test says so."""
 
     def __init__(self, owner: Any, name: str, *, after: bool = False) -> None:
         self.reached, self.go_on = asyncio.Event(), asyncio.Event()
         call = getattr(owner, name)
 
         async def held(*arguments: Any, **options: Any) -> Any:
+            if self.reached.is_set():
+                return await call(*arguments, **options)
             result = await call(*arguments, **options) if after else None
-            if not self.go_on.is_set():
-                self.reached.set()
-                await self.go_on.wait()
+            self.reached.set()
+            await self.go_on.wait()
             return result if after else await call(*arguments, **options)
 
         setattr(owner, name, held)
@@ -429,23 +431,8 @@ async def test_a_login_does_not_outlive_the_password_that_it_proved(
             "proved": lambda: Held(services.accounts, "prove", after=True),
             "stored": lambda: Held(services.accounts, "holds"),
             "confirmed": lambda: Held(services.accounts, "holds", after=True),
-        }[step]
-        if step == "proved":
-            # the account page proves a password as well, and must not be held
-            one = held()
-            call = services.accounts.prove
-
-            async def prove(*arguments: Any, **options: Any) -> Any:
-                if one.reached.is_set():
-                    return await type(services.accounts).prove(
-                        services.accounts, *arguments, **options
-                    )
-                return await call(*arguments, **options)
-
-            services.accounts.prove = prove  # type: ignore[method-assign]
-        else:
-            one = held()
-        answer = await login_during(site, late, one, act)
+        }[step]()
+        answer = await login_during(site, late, held, act)
         if step == "confirmed":
             assert answer.status == 204
         else:
@@ -514,6 +501,60 @@ async def test_a_store_that_fails_keeps_the_account(tmp_path: Path) -> None:
         assert answer.status == 503
         store.down = False
         assert await site.services.accounts.verify("ann", PASSWORD) == "ann"
+
+
+@each_kind
+@pytest.mark.parametrize("step", ["prove", "change_password"])
+async def test_a_change_says_what_a_store_that_fails_left_undone(
+    tmp_path: Path, kind: str, step: str
+) -> None:
+    """Where others cannot be signed out the password stays, or the page tells that it did not."""
+    store = WatchedStore()
+    async with serve(tmp_path, store=store) as site, Visitor(site.url) as ann:
+        await ann.sign_up("ann")
+        call = getattr(site.services.accounts, step)
+
+        async def then_fail(*arguments: Any, **options: Any) -> Any:
+            result = await call(*arguments, **options)
+            store.down = True
+            return result
+
+        setattr(site.services.accounts, step, then_fail)
+        fields = {"password": PASSWORD, "new_password": NEW}
+        answer = await send(ann, kind, "/account/password", **fields)
+        assert answer.status == 503
+        store.down = False
+        changed = step == "change_password"
+        assert ("Your password is changed" in answer.text) is changed
+        verdict = await site.services.accounts.verify("ann", NEW if changed else PASSWORD)
+        assert verdict == "ann"
+
+
+@pytest.mark.parametrize("first", ["register", "password"])
+@pytest.mark.parametrize("then", ["password", "delete"])
+async def test_nobody_is_signed_in_by_a_password_that_was_changed_meanwhile(
+    tmp_path: Path, first: str, then: str
+) -> None:
+    """Who registers or changes his password asks once more, as a login does."""
+    async with serve(tmp_path) as site, Visitor(site.url) as slow, Visitor(site.url) as quick:
+        services, password = site.services, PASSWORD
+        if first == "register":
+            held = Held(services.devices, "revoke_others")
+            fields = {"username": "ann", "password": PASSWORD}
+            begun = asyncio.ensure_future(send(slow, "json", "/register", **fields))
+        else:
+            await slow.sign_up("ann")
+            held, password = Held(services.accounts, "change_password", after=True), NEW
+            fields = {"password": PASSWORD, "new_password": NEW}
+            begun = asyncio.ensure_future(send(slow, "json", "/account/password", **fields))
+        await asyncio.wait_for(held.reached.wait(), 5)
+        await quick.sign_in("ann", password)
+        fields = {"password": password, "new_password": "the third password"}
+        assert (await send(quick, "json", f"/account/{then}", **fields)).status == 204
+        held.go_on.set()
+        assert (await begun).status in (401, 409)
+        assert await who(slow) is None
+        assert await who(quick) == ("ann" if (first, then) == ("password", "password") else None)
 
 
 async def test_a_login_just_before_a_deletion_is_signed_out_by_it(tmp_path: Path) -> None:
@@ -633,6 +674,52 @@ async def test_the_same_list_is_not_sent_twice(
         await asyncio.sleep(0.3)
         assert len(lists(watch)) == count
         await watch.close()
+
+
+async def test_a_device_whose_end_was_not_heard_of_gets_no_list(tmp_path: Path) -> None:
+    """Who else is signed in is no business of a session that is gone, though its socket stands."""
+    store = WatchedStore()
+    async with (
+        serve(tmp_path, store=store) as site,
+        Visitor(site.url) as ann,
+        Visitor(site.url) as thief,
+        Visitor(site.url) as late,
+    ):
+        await ann.sign_up("ann")
+        await thief.sign_in("ann")
+        hers, his = await watching(ann), await watching(thief)
+        await shown(his, lambda rows: len(rows) == 2)
+        store.lose(session_id(thief.cookie))
+        await late.sign_in("ann")
+        await shown(hers, lambda rows: id_of(late) in {row["id"] for row in rows})
+        await asyncio.sleep(0.1)
+        assert id_of(late) not in str(lists(his))
+        await hers.close()
+        await his.close()
+
+
+async def test_an_event_of_a_socket_that_left_is_no_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that asks and goes without waiting puts no traceback into the log."""
+    store = SuspendingStore(MemoryStore())
+    async with serve(tmp_path, store=store) as site, Visitor(site.url) as ann, Raw(site.url) as raw:
+        await ann.sign_up("ann")
+        assert (await raw.websocket(("Cookie", ann.cookie))).status == 101
+
+        async def heard(beginning: str) -> None:
+            while not (await raw.receive() or beginning).startswith(beginning):
+                pass
+
+        raw.send("40/account,")
+        await heard("40/account,")
+        raw.send('42/account,["revoke","x"]')
+        raw.send("41/account,")
+        raw.send("40")
+        await heard("40")
+        raw.send('421["count"]')
+        await heard("431")
+        assert "failed" not in caplog.text
 
 
 async def test_what_is_over_has_no_row(tmp_path: Path) -> None:

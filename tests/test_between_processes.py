@@ -61,6 +61,19 @@ async def test_a_session_is_the_same_in_every_process(tmp_path: Path) -> None:
         assert await here.call("count") == 4
 
 
+async def test_processes_of_one_data_folder_share_its_accounts(tmp_path: Path) -> None:
+    """Who registered at one signs in at the other."""
+    flags = (f"--store={empty_redis()}", f"--secret-keys={KEYS[0]}")
+    async with (
+        process(tmp_path, *flags) as one,
+        process(tmp_path, *flags) as two,
+        PythonVisitor(one.url) as ann,
+        PythonVisitor(two.url) as there,
+    ):
+        await ann.sign_up("ann")
+        await there.sign_in("ann")
+
+
 @pytest.mark.limit(60)
 async def test_400_increments_of_four_processes_are_all_kept(tmp_path: Path) -> None:
     """Pages and events of one session at four real processes: each count is given once."""

@@ -1,4 +1,4 @@
-"""Clients cannot fill the disk by way of the log."""
+"""Clients cannot fill the disk by way of the log, nor write lines of their own into it."""
 
 from __future__ import annotations
 
@@ -46,3 +46,18 @@ async def test_foreign_origins_are_logged_a_few_times_a_second(
                 answer = await raw.ask(path, ("Origin", "http://evil"), method=method, body=body)
                 assert answer.status == 403
     assert len(caplog.records) <= 20
+
+
+@pytest.mark.parametrize("path", ["/static/..%2f", "/static/../"])
+async def test_a_path_cannot_forge_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """Tornado logs the file that it refused by name, in which anything can be escaped."""
+    caplog.set_level(logging.INFO)
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        forged = "%0D%0A2026 INFO latchkey.audit: sign-in user=root%1B%5B31m%C2%85%E2%80%A8"
+        answer = await raw.ask(path + forged.replace(" ", "%20"))
+        assert answer.status == 403
+    (line,) = [message for message in caplog.messages if "sign-in" in message]
+    assert line.isascii()
+    assert line.isprintable()

@@ -373,6 +373,15 @@ def test_the_readmes_links_lead_somewhere() -> None:
         assert (ROOT / target).exists(), target
 
 
+def test_the_readmes_table_of_files_is_whole() -> None:
+    """It names every module of app/, and none that is not there."""
+    (table,) = (block for block in blocks("") if block.startswith("app/"))
+    named = set(re.findall(r"\b(\w+\.py)\b", table))
+    modules = {path.name for path in (ROOT / "app").glob("[!_]*.py")}
+    assert modules - named == set()
+    assert named - {path.name for path in (ROOT / "app").rglob("*.py")} == set()
+
+
 def test_the_readmes_settings_are_settings() -> None:
     """Every flag in its table exists, and has the default that it says, where it is a word."""
     fields = {field.name: field.metadata["default"] for field in dataclasses.fields(Settings)}

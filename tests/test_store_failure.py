@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from app.stores import StoreUnavailable
+from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
 from tests.browsers import (
     PythonVisitor,
@@ -19,9 +21,11 @@ from tests.browsers import (
     ended,
     joined,
 )
+from tests.counting import CountingStore
 from tests.forks import WatchedStore
 from tests.kit import Clock, serve, until
 from tests.raw import POLLING, Raw
+from tests.sessions import made
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/incr"), ("POST", "/logout")])
@@ -147,3 +151,21 @@ async def test_a_locked_database_file_is_a_503(tmp_path: Path) -> None:
         other.close()
         assert await socket.call("incr") == 2
         assert await visitor.incr() == 3
+
+
+async def test_a_login_that_fails_half_way_leaves_no_second_session() -> None:
+    """Where the old session could not be removed it goes on, and the new one is not kept."""
+
+    class Failing(CountingStore):
+        async def before(self, call: str) -> None:
+            if self.calls.count("destroy") == 1 and call == "destroy":
+                raise StoreUnavailable("the store was cut off by a test")
+
+    sessions, session = await made(Failing(MemoryStore()))
+    with pytest.raises(StoreUnavailable):
+        await sessions.sign_in(session, "ada", remote_address="::1", user_agent="")
+    assert await sessions.store.of_user("ada") == []
+    found = await sessions.get(session.id)
+    assert found.user is None
+    async with found as data:
+        data.count += 1

@@ -1,4 +1,4 @@
-"""Locks by session id for stores that live in one process."""
+"""Locks by session id, within one process."""
 
 from __future__ import annotations
 

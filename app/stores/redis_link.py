@@ -12,6 +12,7 @@ from typing import Any
 from app.stores import redis_scripts as scripts
 from app.stores.base import StoreUnavailable
 from app.stores.redis_address import Address
+from app.stores.redis_greeting import greet
 from app.stores.redis_wire import ReplyError, Wire, pack
 
 log = logging.getLogger("latchkey.redis")
@@ -22,7 +23,6 @@ _CHECK_EVERY = 0.2  # seconds
 _SECOND_LOOK = 0.05  # seconds
 _SLOWEST_CONNECT = 2.0  # seconds, of which nobody waits more than the grace
 _LONGEST_PAUSE = 1.0  # seconds between two attempts
-_OLDEST = (6, 2)
 
 
 class Link:
@@ -194,7 +194,7 @@ class Link:
         wire = Wire(pushed=self._pushed, lost=lambda wire: self._went(wire, lost))
         try:
             await self._address.connect(wire)
-            await self._greet(wire)
+            await greet(wire, self._address, self._listeners)
         except BaseException:
             wire.abort()
             raise
@@ -211,45 +211,6 @@ class Link:
             if not future.done():
                 wire.send(command, future)
         self._watch()
-
-    async def _greet(self, wire: Wire) -> None:
-        """Say who we are, see whom we have, and teach it our scripts."""
-        address = self._address
-        login = ("AUTH", address.username, address.password) if address.password else ()
-        hello = wire.call(pack(("HELLO", "3", *login, "SETNAME", "latchkey")))
-        select = wire.call(pack(("SELECT", address.database)))
-        info = wire.call(pack(("INFO",)))
-        taught = [wire.call(script.load()) for script in scripts.ALL]
-        results = await asyncio.gather(hello, select, info, *taught, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        self._check(_facts(info.result()))
-        if self._listeners:
-            wire.write(pack(("SUBSCRIBE", *self._listeners)))
-            await wire.call(pack(("PING",)))
-
-    def _check(self, facts: dict[str, str]) -> None:
-        """Raise StoreUnavailable for a Redis that cannot keep sessions."""
-        version = facts.get("redis_version", "0.0")
-        if tuple(map(int, version.split(".")[:2])) < _OLDEST:
-            raise StoreUnavailable(f"it is Redis {version}; 6.2 or later, or Valkey, is needed")
-        if facts.get("cluster_enabled") == "1":
-            raise StoreUnavailable(
-                "it is a Redis Cluster, which spreads the keys; use one Redis, with Sentinels"
-            )
-        if facts.get("loading") == "1":
-            raise StoreUnavailable("it is loading its data")
-        if facts.get("role") == "slave":
-            raise StoreUnavailable("it is a replica, which takes no writes; name its master")
-        policy = facts.get("maxmemory_policy", "noeviction")
-        if policy != "noeviction" and facts.get("maxmemory") != "0":
-            log.warning(
-                "%s forgets sessions when its memory is full (maxmemory-policy %s); "
-                "set it to noeviction",
-                self.shown,
-                policy,
-            )
 
     def _went(self, wire: Wire, lost: asyncio.Future[None]) -> None:
         if self._wire is wire:
@@ -303,9 +264,3 @@ class Link:
             listener(message[1], message[2])
         except Exception:
             log.exception("what was published could not be acted upon")
-
-
-def _facts(info: bytes) -> dict[str, str]:
-    """Read what INFO says."""
-    lines = info.decode("utf-8", "replace").splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line)
