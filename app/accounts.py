@@ -116,6 +116,11 @@ class Accounts:
         """
         return await self._work(lambda: self._find(name, password), admit)
 
+    async def stamp(self, name: str) -> str:
+        """Return the hash of an account's password; an empty text for a name that nobody has."""
+        row = await self._work(lambda: self._row(name))
+        return str(row.password_hash) if row else ""
+
     async def holds(self, proof: Proof, password: str) -> bool:
         """Whether this proof is still one: account and password are what they were.
 

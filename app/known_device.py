@@ -3,7 +3,8 @@
 Failed tries lock an account for a while, and so could be used to lock its owner out. A browser
 that its owner signed in with has tries of its own, which strangers cannot use up (OWASP, "Slow
 down online guessing attacks with device cookies"). The cookie is no credential: whoever has it
-still needs the password.
+still needs the password. It is good for one password: somebody may have gathered many of them
+while he knew the one before, or owned an account of that name.
 """
 
 from __future__ import annotations
@@ -36,26 +37,26 @@ class KnownDevice:
         flags = self._cookie.attributes(secure=secure)
         return ("__Secure-" if "Secure" in flags else "") + self._name
 
-    def recognise(self, headers: Sequence[str], account: str, *, secure: bool) -> str:
+    def recognise(self, headers: Sequence[str], account: str, stamp: str, *, secure: bool) -> str:
         """Return which device of this account sent these Cookie headers; "" for a stranger's.
 
-        `account` is what all spellings of a name share.
+        `account` is what all spellings of a name share, `stamp` the hash of its password.
         """
         values = values_of(self.name(secure=secure), headers)
         for value in itertools.islice(values, _MOST_CANDIDATES):
-            if account and len(value) <= _LONGEST_VALUE and value.isascii():
+            if account and stamp and len(value) <= _LONGEST_VALUE and value.isascii():
                 try:
-                    return self._signer(account).unsign(value).decode()
+                    return self._signer(account, stamp).unsign(value).decode()
                 except BadSignature:
                     continue
         return ""
 
-    def issue(self, account: str, *, secure: bool) -> str:
+    def issue(self, account: str, stamp: str, *, secure: bool) -> str:
         """Return the Set-Cookie value for a browser that has just signed in to this account."""
-        value = self._signer(account).sign(secrets.token_urlsafe(16)).decode()
+        value = self._signer(account, stamp).sign(secrets.token_urlsafe(16)).decode()
         flags = self._cookie.attributes(secure=secure, path=_PATH)
         return "; ".join([f"{self.name(secure=secure)}={value}", f"Max-Age={_LIFETIME}", *flags])
 
-    def _signer(self, account: str) -> Signer:
-        # the account is in the key and not in the cookie, which thereby names nobody
-        return make_signer(self._keys, "latchkey.device " + account)
+    def _signer(self, account: str, stamp: str) -> Signer:
+        # both are in the key and not in the cookie, which thereby names nobody
+        return make_signer(self._keys, f"latchkey.device {stamp} {account}")

@@ -194,6 +194,10 @@ class PasswordHandler(PasswordFormHandler):
                 "use “Sign out everywhere else” when it does."
             )
             raise HTTPError(503, sentence) from error
+        known = self.services.known_device.issue(
+            account_key(self.user), changed.stamp or "", secure=self.secure
+        )
+        self.add_header("Set-Cookie", known)
         self.done("password")
 
 

@@ -30,6 +30,7 @@ class CredentialsHandler(BaseHandler):
     """A form for a name and a password, which takes JSON as well."""
 
     template: ClassVar[str]
+    _stamp = ""  # the hash of the password that a device has to be known by
 
     def get(self) -> None:
         self._page("", "")
@@ -51,7 +52,9 @@ class CredentialsHandler(BaseHandler):
             if not entered:
                 self._refuse(401, "Wrong name or wrong password.", username)
                 return
-            cookie = self.services.known_device.issue(account_key(username), secure=self.secure)
+            cookie = self.services.known_device.issue(
+                account_key(username), self._stamp, secure=self.secure
+            )
             self.add_header("Set-Cookie", cookie)
             if self.wants_json:
                 self.set_status(204)
@@ -83,7 +86,9 @@ class CredentialsHandler(BaseHandler):
 
     def _who_tries(self, username: str) -> tuple[str, str, str]:
         account, headers = account_key(username), self.request.headers.get_list("Cookie")
-        device = self.services.known_device.recognise(headers, account, secure=self.secure)
+        device = self.services.known_device.recognise(
+            headers, account, self._stamp, secure=self.secure
+        )
         return self.remote_address, account, device
 
     def _refuse(self, status: int, sentence: str, username: str) -> None:
@@ -110,12 +115,14 @@ class LoginHandler(CredentialsHandler):
         if not username or not password:
             raise InvalidAccount("Enter your name and your password.")
         accounts = self.services.accounts
+        self._stamp = await accounts.stamp(username)
         proof = await accounts.prove(username, password, admit=lambda: self.admit(username))
         if proof.name is None:
             self.failed(username, None, "unknown name")
         elif not proof:
             self.failed(username, proof.name, "wrong password")
         else:
+            self._stamp = proof.stamp or ""
             return await self.sign_in(proof.name, confirm=lambda: accounts.holds(proof, password))
         return False
 
@@ -140,7 +147,7 @@ class RegisterHandler(CredentialsHandler):
             # or else this page would tell a list of names as fast as one can ask
             self.failed(username, None, "registration of a taken name")
             raise
-        user = proof.name or ""
+        user, self._stamp = proof.name or "", proof.stamp or ""
         self.services.audit.add("registration", user=user, address=self.remote_address)
         # what an earlier owner of this name may have left behind is none of this one's
         await self.services.devices.revoke_others(user)

@@ -30,13 +30,15 @@ def sent(header: str) -> str:
 def test_a_device_is_known_to_its_account_only() -> None:
     """Its cookie says nothing for another account, nor for a name that nobody can have."""
     ours = device()
-    header = sent(ours.issue("ann", secure=False))
-    found = ours.recognise([header], "ann", secure=False)
+    header = sent(ours.issue("ann", "stamp", secure=False))
+    found = ours.recognise([header], "ann", "stamp", secure=False)
     assert found
-    assert ours.recognise(["a=b; " + header], "ann", secure=False) == found
+    assert ours.recognise(["a=b; " + header], "ann", "stamp", secure=False) == found
+    for stamp in ("another", ""):
+        assert ours.recognise([header], "ann", stamp, secure=False) == ""
     for account in ("bob", "", "ann "):
-        assert ours.recognise([header], account, secure=False) == ""
-    assert sent(ours.issue("ann", secure=False)) != header
+        assert ours.recognise([header], account, "stamp", secure=False) == ""
+    assert sent(ours.issue("ann", "stamp", secure=False)) != header
 
 
 @pytest.mark.parametrize(
@@ -44,24 +46,27 @@ def test_a_device_is_known_to_its_account_only() -> None:
 )
 def test_a_forged_cookie_is_a_strangers(value: str) -> None:
     """Whatever it is, it raises nothing and is known to nobody."""
-    assert device().recognise([f"latchkey-device={value}"], "ann", secure=False) == ""
+    assert device().recognise([f"latchkey-device={value}"], "ann", "stamp", secure=False) == ""
 
 
 def test_keys_may_be_changed() -> None:
     """A cookie of the old key is known while that key is kept, and not longer."""
-    old = sent(device(KEYS[0]).issue("ann", secure=False))
-    assert device(*KEYS).recognise([old], "ann", secure=False)
-    assert device(KEYS[1]).recognise([old], "ann", secure=False) == ""
+    old = sent(device(KEYS[0]).issue("ann", "stamp", secure=False))
+    assert device(*KEYS).recognise([old], "ann", "stamp", secure=False)
+    assert device(KEYS[1]).recognise([old], "ann", "stamp", secure=False) == ""
 
 
 def test_its_attributes() -> None:
     """Only the login page gets to see it, no script does, and over https it is Secure."""
-    plain, secure = device().issue("ann", secure=False), device().issue("ann", secure=True)
+    plain, secure = (
+        device().issue("ann", "stamp", secure=False),
+        device().issue("ann", "stamp", secure=True),
+    )
     assert plain.split("; ")[1:] == ["Max-Age=31536000", "Path=/login", "HttpOnly", "SameSite=Lax"]
     assert secure.startswith("__Secure-latchkey-device=")
     assert secure.endswith("; Secure")
     assert "ann" not in plain
-    assert device().recognise([sent(plain)], "ann", secure=True) == ""
+    assert device().recognise([sent(plain)], "ann", "stamp", secure=True) == ""
 
 
 async def test_strangers_cannot_lock_an_owner_out(tmp_path: Path) -> None:
@@ -100,6 +105,43 @@ async def test_a_known_device_has_few_tries_of_its_own(tmp_path: Path) -> None:
             for _ in range(5)
         ]
         assert statuses == [401, 401, 401, 429, 429]
+
+
+@pytest.mark.parametrize("change", ["password", "delete"])
+async def test_devices_of_an_earlier_password_are_strangers(tmp_path: Path, change: str) -> None:
+    """However many somebody gathered while he knew it, or owned the name, he guesses as others do.
+
+    The browser that has changed the password stays known.
+    """
+    async with (
+        serve(tmp_path, failed_logins_per_minute=3) as site,
+        Visitor(site.url) as ann,
+        Visitor(site.url) as guesser,
+    ):
+        await guesser.sign_up("ann")
+        gathered = []
+        for _ in range(4):
+            fields = {"username": "ann", "password": PASSWORD}
+            answer = await send(guesser, "json", "/login", **fields)
+            gathered.append(answer.headers.getall("Set-Cookie")[1].partition(";")[0])
+        await ann.sign_in("ann")
+        fields = {"password": PASSWORD, "new_password": "a quite new password"}
+        assert (await send(ann, "json", f"/account/{change}", **fields)).status == 204
+        if change == "delete":
+            await ann.sign_up("ann", "a quite new password")
+        guesser.jar.clear()
+        statuses = []
+        for cookie in gathered:
+            answer = await guesser.post(
+                "/login",
+                json={"username": "ann", "password": "wrong wrong"},
+                headers={"Cookie": cookie},
+            )
+            statuses.append(answer[0])
+            guesser.jar.clear()
+        assert statuses == [401, 401, 401, 429]
+        await ann.post("/logout")
+        await ann.sign_in("ann", "a quite new password")
 
 
 async def test_a_failed_login_makes_no_device_known(tmp_path: Path) -> None:
