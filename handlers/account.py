@@ -212,9 +212,10 @@ class DeleteHandler(PasswordFormHandler):
         # before, so that no session outlives its account whatever fails in between
         await self.services.devices.revoke_others(user, self.session.id)
         await self.sign_out()
-        if not await self.services.accounts.delete(proof):
+        if await self.services.accounts.delete(proof):
+            self.services.audit.add("deletion", user=user, address=self.remote_address)
+        elif await self.services.accounts.stamp(user):
             raise HTTPError(409, "Your password was changed just now; the account is still there.")
-        self.services.audit.add("deletion", user=user, address=self.remote_address)
         # and after, for who signed in meanwhile
         await self.services.devices.revoke_others(user)
         self.answer_done("/")

@@ -570,6 +570,23 @@ async def test_a_login_just_before_a_deletion_is_signed_out_by_it(tmp_path: Path
         assert await who(late) is None
 
 
+async def test_who_deletes_twice_hears_that_it_is_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second of two requests is not told that the account is still there; one line tells it."""
+    caplog.set_level("INFO", logger="latchkey.audit")
+    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+        await ann.sign_up("ann")
+        held = Held(site.services.accounts, "delete")
+        first = asyncio.ensure_future(send(ann, "json", "/account/delete", password=PASSWORD))
+        await asyncio.wait_for(held.reached.wait(), 5)
+        accounts = site.services.accounts
+        assert await accounts.delete(await accounts.prove("ann", PASSWORD))
+        held.go_on.set()
+        assert (await first).status == 204
+    assert "deletion" not in caplog.text
+
+
 async def test_a_new_owner_of_a_name_does_not_share_it(tmp_path: Path) -> None:
     """Sessions that an earlier account has left behind end when its name is taken again."""
     async with serve(tmp_path) as site, Visitor(site.url) as old, Visitor(site.url) as new:
