@@ -220,9 +220,12 @@ class Devices:
         self._users.update(dict.fromkeys(rows, user))
         for sid, (session_id, send) in list(watch.sockets.items()):
             # an end that was not heard of: the list is none of that device's business any more
-            if session_id in rows and watch.sent.get(sid) != rows:
-                watch.sent[sid] = rows
-                await send(sid, seen_by(rows, session_id))
+            if session_id not in rows or sid not in watch.sockets or watch.sent.get(sid) == rows:
+                continue
+            watch.sent[sid] = rows
+            await send(sid, seen_by(rows, session_id))
+            # thousands of sockets of one user must not keep everybody else waiting
+            await asyncio.sleep(0)
 
     def _forget(self, watch: _Watch) -> None:
         if watch.task is not None:

@@ -693,6 +693,27 @@ async def test_the_same_list_is_not_sent_twice(
         await watch.close()
 
 
+async def test_a_list_for_many_sockets_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """Everybody else has his turn between two sockets; one that left meanwhile gets nothing."""
+    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+        await ann.sign_up("ann")
+        devices, session = site.services.devices, session_id(ann.cookie)
+        sent: list[str] = []
+        behind: list[int] = []
+
+        async def send(sid: str, rows: list[Any]) -> None:
+            sent.append(sid)
+            number = len(sent)
+            asyncio.get_running_loop().call_soon(lambda: behind.append(len(sent) - number))
+            devices.unwatch("ann", "3")
+
+        for number in range(20):
+            devices.watch("ann", str(number), session, send)
+        await until(lambda: len(behind) == 19)
+        assert set(behind) == {0}
+        assert "3" not in sent
+
+
 async def test_a_device_whose_end_was_not_heard_of_gets_no_list(tmp_path: Path) -> None:
     """Who else is signed in is no business of a session that is gone, though its socket stands."""
     store = WatchedStore()
