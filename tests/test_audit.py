@@ -123,7 +123,14 @@ async def test_an_expired_session_of_a_user_is_logged_and_a_visitors_is_not(
         await ann.sign_up("ann")
         await visitor.incr()
         clock.now += 86_401
-        store = site.services.sessions.store
-        await until(lambda: not store._records)  # type: ignore[attr-defined]
+        store, ids = (
+            site.services.sessions.store,
+            [session_id(ann.cookie), session_id(visitor.cookie)],
+        )
+
+        async def gone() -> bool:
+            return not await store.load_many(ids)
+
+        await until(gone)
         ends = [line for line in lines if line.startswith("end")]
         assert ends == ["end user='ann' address='127.0.0.1' reason='idle'"]
