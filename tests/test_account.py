@@ -13,11 +13,11 @@ from app.devices import Devices, public_id
 from app.stores.memory import MemoryStore
 from tests.browsers import browser, each_client, ended, joined, session_id
 from tests.forks import WatchedStore
+from tests.forms import PAGE, PASSWORD, Answer, ask, each_kind, send, who
 from tests.kit import Clock, Site, Visitor, serve, until
 from tests.raw import Raw
 from tests.stores import STORES, every_store
 from tests.suspending import SuspendingStore
-from tests.test_sign_in import PAGE, PASSWORD, Answer, ask, each_kind, send, who
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
 IPHONE = (
