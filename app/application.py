@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,12 +31,12 @@ from app.handshake import HandshakeHandler
 from app.known_device import KnownDevice
 from app.limits import Limits
 from app.metrics import Metrics
+from app.modules import add_module
 from app.security import StaticHandler
 from app.services import Services
-from app.session import Reason, Session
 from app.sessions import Sessions
 from app.settings import Settings
-from app.stores import Record, SessionStore, StoreError
+from app.stores import SessionStore, StoreError
 from app.stores.counted import CountedStore, StoreCounts
 from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
@@ -221,8 +220,7 @@ def make_app(
         (r"/socket\.io/?", HandshakeHandler, {"server": server}),
     ]
     for name in modules if modules is not None else handlers.modules:
-        module = importlib.import_module(f"handlers.{name}" if "." not in name else name)
-        routes += _add_module(module, services)
+        routes += add_module(name, services)
     script = client_script(ROOT / "static")
     return Application(
         services,
@@ -256,38 +254,6 @@ def _open_store(settings: Settings) -> SessionStore:
     if settings.store == "memory":
         return MemoryStore()
     return SqliteStore(settings.data_dir / "sessions.sqlite3")
-
-
-def _add_module(module: ModuleType, services: Services) -> list[Any]:
-    """Register what one handler module offers and return its routes.
-
-    A module may have `routes`, `namespaces`, `before_handshake(handler)`, `on_login(session)`
-    and `on_session_end(session, reason)`.
-    """
-    for name, namespace in getattr(module, "namespaces", ()):
-        if name in services.socket_server.namespace_handlers:
-            raise ValueError(
-                f"{module.__name__}: another module has namespace {name}; choose another name"
-            )
-        services.socket_server.register_namespace(namespace(name, services))
-    if hasattr(module, "before_handshake"):
-        services.before_handshake.append(module.before_handshake)
-    if hasattr(module, "on_login"):
-        services.on_login.append(module.on_login)
-    if hasattr(module, "on_session_end"):
-        services.sessions.on_end.append(_session_hook(services, module.on_session_end))
-    return list(getattr(module, "routes", ()))
-
-
-def _session_hook(services: Services, hook: Callable[..., Any]) -> Any:
-    async def listener(session_id: str, reason: Reason, record: Record | None) -> None:
-        # without a record this process only hears of an end that another one brought about
-        if record is not None:
-            told = hook(Session(services.sessions, record), reason)
-            if told is not None:
-                await told
-
-    return listener
 
 
 def _log_request(handler: tornado.web.RequestHandler) -> None:

@@ -76,7 +76,7 @@ def _postgresql(url: str, where: str, connections: int) -> sa.Engine:
     except ImportError as error:
         raise OSError(
             f"--database={where} needs the package psycopg ({error}); "
-            "install it with pip install 'latchkey[postgresql]'"
+            "install it with pip install -e '.[postgresql]'"
         ) from error
     engine: sa.Engine = postgresql.engine(url, connections)
     return engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 import signal
 import sys
@@ -173,9 +174,9 @@ class Socket:
 
 
 async def until(condition: Any, seconds: float = 5.0) -> None:
-    """Wait until `condition()` is true; fail when it does not come true in time."""
+    """Wait until `condition()`, or what it awaits, is true; fail when that takes too long."""
     deadline = asyncio.get_running_loop().time() + seconds
-    while not condition():
+    while not (await met if inspect.isawaitable(met := condition()) else met):
         assert asyncio.get_running_loop().time() < deadline, "it did not come true in time"
         await asyncio.sleep(0.01)
 

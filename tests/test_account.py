@@ -13,11 +13,11 @@ from app.devices import Devices, public_id
 from app.stores.memory import MemoryStore
 from tests.browsers import browser, each_client, ended, joined, session_id
 from tests.forks import WatchedStore
+from tests.forms import PAGE, PASSWORD, Answer, ask, each_kind, send, who
 from tests.kit import Clock, Site, Visitor, serve, until
 from tests.raw import Raw
 from tests.stores import STORES, every_store
 from tests.suspending import SuspendingStore
-from tests.test_sign_in import PAGE, PASSWORD, Answer, ask, each_kind, send, who
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
 IPHONE = (
@@ -98,10 +98,15 @@ async def test_any_user_agent_has_a_row(tmp_path: Path, agent: str) -> None:
 
 
 async def test_names_and_addresses_are_escaped(tmp_path: Path) -> None:
-    """A name that looks like markup is text on the page."""
+    """What looks like markup is text on the page."""
+    name = '"><script>alert(1)</script>'
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        await ann.sign_up('"><script>alert(1)</script>')
-        assert "<script>alert" not in (await ask(ann, "/account")).text
+        await ann.sign_up(name)
+        sessions = site.services.sessions
+        await sessions.insert(sessions.blank, "<script>alert(2)</script>", "", user=name)
+        page = (await ask(ann, "/account")).text
+        assert "<script>alert" not in page
+        assert page.count("&lt;script&gt;alert(2)") == 1
 
 
 @pytest.mark.parametrize(

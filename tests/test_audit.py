@@ -11,9 +11,9 @@ import pytest
 
 from app.devices import public_id
 from tests.browsers import session_id
+from tests.forms import PASSWORD, send
 from tests.kit import Clock, Visitor, serve, until
 from tests.test_account import NEW
-from tests.test_sign_in import PASSWORD, send
 
 EVIL = "ann'\r\n2026 INFO latchkey.audit: sign-in user='root\u2028\u202e\x1b[31m\x7f"
 
@@ -123,7 +123,14 @@ async def test_an_expired_session_of_a_user_is_logged_and_a_visitors_is_not(
         await ann.sign_up("ann")
         await visitor.incr()
         clock.now += 86_401
-        store = site.services.sessions.store
-        await until(lambda: not store._records)  # type: ignore[attr-defined]
+        store, ids = (
+            site.services.sessions.store,
+            [session_id(ann.cookie), session_id(visitor.cookie)],
+        )
+
+        async def gone() -> bool:
+            return not await store.load_many(ids)
+
+        await until(gone)
         ends = [line for line in lines if line.startswith("end")]
         assert ends == ["end user='ann' address='127.0.0.1' reason='idle'"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -361,21 +361,20 @@ async def test_who_is_alone_publishes_nothing_until_somebody_joins(tmp_path: Pat
 # -- presence --
 
 
+async def connected(site: Site, id: str, wanted: Sequence[str]) -> bool:
+    """Whether this process knows these transports of a session, in all processes."""
+    found = await site.services.devices.presence.transports([id])
+    return sorted(found.get(id, ())) == sorted(wanted)
+
+
 async def test_every_process_knows_the_connections_of_all(tmp_path: Path) -> None:
     """With their transports, as they come, are upgraded and go."""
     async with sites(tmp_path) as (one, two), PythonVisitor(one.url) as visitor:
         await visitor.incr()
         id = session_id(visitor.cookie)
-        seen: dict[str, list[str]] = {}
 
         async def shows(site: Site, *wanted: str) -> None:
-            for _ in range(200):
-                seen.update(await site.services.devices.presence.transports([id, "nobody"]))
-                if sorted(seen.get(id, ())) == sorted(wanted):
-                    return
-                await asyncio.sleep(0.02)
-                seen.clear()
-            raise AssertionError(f"{await site.services.devices.presence.transports([id])}")
+            await until(lambda: connected(site, id, wanted))
 
         (first,) = await tabs_at(visitor, one, mode="polling")
         (second,) = await tabs_at(visitor, two)
@@ -387,7 +386,7 @@ async def test_every_process_knows_the_connections_of_all(tmp_path: Path) -> Non
             await tab.close()
         await until(lambda: not len(one.services.connections) + len(two.services.connections))
         await shows(one)
-        assert "nobody" not in seen
+        assert await one.services.devices.presence.transports([id, "nobody"]) == {}
 
 
 async def test_the_list_of_devices_has_the_connections_of_all(tmp_path: Path) -> None:
@@ -408,7 +407,7 @@ async def test_the_list_of_devices_has_the_connections_of_all(tmp_path: Path) ->
         other.jar.update_cookies(SimpleCookie(cookie))
         (here,) = await tabs_at(visitor, one)
         (there,) = await tabs_at(other, two)
-        await asyncio.sleep(0.3)
+        await until(lambda: connected(one, session.id, ["websocket"]))
         rows = await one.services.devices.rows("ada", [])
         assert [row.connections for row in rows.values()] == [["websocket"], ["websocket"]]
         assert await one.services.devices.revoke_others("ada", session_id(visitor.cookie)) == 1
@@ -427,14 +426,13 @@ async def test_connections_of_a_process_that_died_vanish(
         await visitor.incr()
         id = session_id(visitor.cookie)
         await tabs_at(visitor, one, two)
-        await asyncio.sleep(0.3)
-        assert len((await one.services.devices.presence.transports([id]))[id]) == 2
+        await until(lambda: connected(one, id, ["websocket"] * 2))
         # what a dead process does: it stops to tell that it is alive
         assert two.services.devices.presence._task is not None  # type: ignore[union-attr]
         two.services.devices.presence._task.cancel()  # type: ignore[union-attr]
-        await asyncio.sleep(3)
-        assert await one.services.devices.presence.transports([id]) == {id: ["websocket"]}
-        assert len((await two.services.devices.presence.transports([id]))[id]) == 2
+        await asyncio.sleep(3)  # more than a life, in which the living have to tell that they are
+        assert await connected(one, id, ["websocket"])
+        assert await connected(two, id, ["websocket"] * 2)
         with shared_server().client() as redis:
             assert redis.scard("latchkey:processes") == 1
 
@@ -443,7 +441,9 @@ async def test_a_process_that_stops_leaves_nothing_behind(tmp_path: Path) -> Non
     """Its list is gone at once, and with the last session nothing of Latchkey is left."""
     async with sites(tmp_path) as (one, two), PythonVisitor(one.url) as visitor:
         await tabs_at(visitor, one, two)
-        await asyncio.sleep(0.2)
+        id = session_id(visitor.cookie)
+        for site in (one, two):
+            await until(lambda site=site: connected(site, id, ["websocket"] * 2))
         assert (await visitor.post("/logout"))[0] == 204
     with shared_server().client() as redis:
         redis.delete("latchkey:ping")

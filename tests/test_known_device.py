@@ -10,8 +10,8 @@ import pytest
 from app.cookie import SessionCookie
 from app.known_device import KnownDevice
 from app.settings import Settings
+from tests.forms import PASSWORD, known, send
 from tests.kit import Visitor, serve
-from tests.test_sign_in import PASSWORD, known, send
 
 KEYS = ("an old key of sixteen", "a new key of sixteen")
 

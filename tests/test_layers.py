@@ -25,7 +25,7 @@ LAYERS = (
     ("app.session",),
     ("app.sessions",),
     ("app.services", "app.connections", "app.metrics"),
-    ("app.lookup", "app.expiry", "app.presence", "app.redis_rooms", "app.devices"),
+    ("app.lookup", "app.expiry", "app.presence", "app.redis_rooms", "app.devices", "app.modules"),
     ("app.ends", "app.device_news"),
     ("app.base_handler", "app.base_namespace", "app.handshake"),
     ("handlers",),

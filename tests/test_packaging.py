@@ -374,9 +374,11 @@ def test_the_readmes_links_lead_somewhere() -> None:
 
 
 def test_the_readmes_table_of_files_is_whole() -> None:
-    """It names every module of app/, and none that is not there."""
+    """It names every module of app/, none that is not there, and has one line for each."""
     (table,) = (block for block in blocks("") if block.startswith("app/"))
     named = set(re.findall(r"\b(\w+\.py)\b", table))
+    lines = re.findall(r"^ *(\w+\S+)  ", table, re.MULTILINE)
+    assert sorted(set(lines)) == sorted(lines)
     modules = {path.name for path in (ROOT / "app").glob("[!_]*.py")}
     assert modules - named == set()
     assert named - {path.name for path in (ROOT / "app").rglob("*.py")} == set()

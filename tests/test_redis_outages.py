@@ -70,11 +70,11 @@ async def refuses(site: Site, visitor: Any, tab: Any) -> None:
 
 async def ready(visitor: Any) -> None:
     """Wait until the process says that it can serve."""
-    for _ in range(500):
-        if (await visitor.get("/readyz"))[0] == 200:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(await visitor.get("/readyz"))
+
+    async def says_so() -> bool:
+        return bool((await visitor.get("/readyz"))[0] == 200)
+
+    await until(says_so, 10)
 
 
 async def survives(
@@ -372,20 +372,23 @@ async def test_what_clients_did_meanwhile_keeps_their_sessions(tmp_path: Path) -
         PythonVisitor(one.url) as visitor,
     ):
         here, there = await tabs_at(visitor, one, two)
+        sessions = one.services.sessions
+        session = await sessions.get(session_id(visitor.cookie))
         clock.now += 80_000
         server.kill()
         for site in (one, two):
             await until(lambda site=site: not site.app._shared._link.up)
         # the client was active at one, which could not write it down
-        session = one.services.sessions
-        session._touched[session_id(visitor.cookie)] = (clock.now, clock.now + 86_400)
-        touch = session.store.touch
+        sessions.touch(session)
+        with pytest.raises(StoreUnavailable):
+            await sessions.flush(now=True)
+        touch = sessions.store.touch
 
         async def late(seen: Any) -> None:
             await asyncio.sleep(1)
             await touch(seen)
 
-        session.store.touch = late  # type: ignore[method-assign]
+        sessions.store.touch = late  # type: ignore[method-assign]
         clock.now += 10_000
         server.start()
         visitor.url = two.url

@@ -166,7 +166,7 @@ class Rooms(socketio.AsyncManager):
     ) -> None:
         """Send an event to a client, a room or all; it is encoded once and never waits."""
         audience = to or room
-        if self._is_alone(namespace, audience, skip_sid):
+        if self._nobody_else(namespace, audience, skip_sid):
             return
         arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
         skipped = skip_sid if isinstance(skip_sid, list) else [skip_sid]
@@ -183,7 +183,7 @@ class Rooms(socketio.AsyncManager):
                 message = packets.encode(packets.EVENT, namespace, None, [event, *arguments])
             connection.send(namespace, message)
 
-    def _is_alone(self, namespace: str, room: Any, sid: Any) -> bool:
+    def _nobody_else(self, namespace: str, room: Any, sid: Any) -> bool:
         """Tell whether nobody but `sid` is in that room, so that nothing need be encoded."""
         rooms = self.rooms.get(namespace)
         if rooms is None:

@@ -1,18 +1,12 @@
-"""Users and their password hashes, in a database beside the sessions.
-
-`python -m app.accounts add NAME` makes an account while the server runs, or before.
-"""
+"""Users and their password hashes, in a database beside the sessions."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import getpass
 import logging
 import os
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -31,7 +25,7 @@ from app.passwords import (
     clean_name,
     clean_password,
 )
-from app.settings import Settings, SettingsError, parse_settings
+from app.settings import Settings
 
 __all__ = [
     "Accounts",
@@ -262,57 +256,3 @@ class Accounts:
     def _ask(self) -> None:
         with self._engine.connect() as connection:
             connection.execute(sa.select(_accounts.c.key).limit(1))
-
-
-def _read_password(from_stdin: bool) -> str:
-    """Return the password from one line of standard input, or typed twice at a prompt."""
-    if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
-    if not sys.stdin.isatty():
-        raise SettingsError("no terminal to ask for a password; pipe it in with --password-stdin")
-    password = getpass.getpass("Password: ")
-    if getpass.getpass("The same again: ") != password:
-        raise InvalidAccount("The two passwords differ; nothing was stored.")
-    return password
-
-
-async def _add(settings: Settings, name: str, password: str) -> str:
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    accounts = Accounts(settings)
-    try:
-        return await accounts.register(name, password)
-    finally:
-        await accounts.close()
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run the command; return 0, 1 where the account cannot be made, 2 for a wrong call."""
-    parser = argparse.ArgumentParser(prog="python -m app.accounts", allow_abbrev=False)
-    add = parser.add_subparsers(required=True, metavar="add").add_parser("add", help="make one")
-    add.add_argument("name")
-    add.add_argument("--password-stdin", action="store_true", help="read it from standard input")
-    for flag in ("--data-dir", "--database"):
-        add.add_argument(flag, metavar="VALUE", help="as for python -m app")
-    given = parser.parse_args(arguments)
-    flags = {"--data-dir": given.data_dir, "--database": given.database}
-    try:
-        settings = parse_settings(
-            [f"{flag}={value}" for flag, value in flags.items() if value is not None], os.environ
-        )
-        name = asyncio.run(_add(settings, given.name, _read_password(given.password_stdin)))
-    except SettingsError as error:
-        print(f"latchkey: {error}", file=sys.stderr)
-        return 2
-    except (InvalidAccount, AccountsUnavailable, OSError, UnicodeError) as error:
-        print(f"latchkey: {error}", file=sys.stderr)
-        return 1
-    except (EOFError, KeyboardInterrupt):
-        print("\nlatchkey: no password, so nothing was stored", file=sys.stderr)
-        return 1
-    where = f"accounts: {database.name(settings)}, data: {settings.data_dir}"
-    print(f"{name} can sign in now ({where})")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
