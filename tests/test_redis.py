@@ -15,6 +15,7 @@ from app.stores import redis as redis_store
 from app.stores.redis import RedisStore
 from app.stores.redis_address import Address, NoRedis
 from app.stores.redis_link import Link
+from app.stores.redis_wire import ReplyError
 from tests.kit import until
 from tests.redis_server import RedisServer, empty_redis, free_port, shared_server
 from tests.stores import record
@@ -403,3 +404,21 @@ async def test_what_is_closed_says_so() -> None:
         await store.close()
         with pytest.raises(StoreUnavailable):
             await store.load("a")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("NOSCRIPT No matching script. Please use EVAL.", "NOSCRIPT"),
+        ("READONLY You can't write ... script: f1, on @user_script:5.", "READONLY"),
+        (
+            "ERR Error running script (call to f_1): @user_script:5: @user_script: 5: "
+            "-READONLY You can't write against a read only replica.",
+            "READONLY",
+        ),
+        ("ERR Error running script (call to f_1): @user_script:1: @user_script: 1: oh", "ERR"),
+    ],
+)
+def test_the_code_of_an_error_in_a_script_is_found(text: str, code: str) -> None:
+    """Redis 7 begins with it, Redis 6.2 does not."""
+    assert ReplyError(text).code == code

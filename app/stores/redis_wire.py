@@ -8,6 +8,7 @@ fast as they can make batches of about forty; one alone is not kept waiting.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -18,15 +19,21 @@ Word = str | bytes | int | float
 # its own type knows tuples of one word only
 pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
+_IN_SCRIPT = re.compile(r"@user_script: \d+: -([A-Z]+) ")
 _LARGEST_BATCH = 256  # commands
 
 
 class ReplyError(Exception):
-    """Redis answered with an error; the text begins with its code, as in `NOSCRIPT …`."""
+    """Redis answered with an error; the text begins with its code, as in `NOSCRIPT …`.
+
+    Redis 6.2 has that of a command in a script further on: `ERR … @user_script: 5: -READONLY …`.
+    """
 
     @property
     def code(self) -> str:
-        return str(self).partition(" ")[0]
+        text = str(self)
+        inner = _IN_SCRIPT.search(text)
+        return inner[1] if inner else text.partition(" ")[0]
 
 
 class Wire(asyncio.Protocol):
