@@ -121,7 +121,7 @@ class PasswordFormHandler(AccountPage):
         except InvalidAccount as error:
             await self._refuse(422, str(error))
         except AccountsUnavailable as error:
-            self.set_header("Retry-After", "2")
+            self.set_header("Retry-After", str(error.wait))
             await self._refuse(503, str(error))
         except TooMany as error:
             self.set_header("Retry-After", str(error.wait))

@@ -11,8 +11,6 @@ from app.limits import in_words
 from app.lookup import TooMany
 from handlers.session import BaseHandler
 
-_RETRY_AFTER = 2  # seconds
-
 
 def safe_target(target: str) -> str:
     """Return the path and query to go on to, or "/" where it could lead to another site.
@@ -46,7 +44,7 @@ class CredentialsHandler(BaseHandler):
             sentence = f"Too many tries; wait {in_words(error.wait)} and try again."
             self._refuse(429, sentence, username)
         except AccountsUnavailable as error:
-            self.set_header("Retry-After", str(_RETRY_AFTER))
+            self.set_header("Retry-After", str(error.wait))
             self._refuse(503, str(error), username)
         else:
             if not entered:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -347,6 +349,24 @@ async def test_wrong_passwords_are_limited(tmp_path: Path, kind: str, path: str)
         assert answer.status == 429
         assert re.search(r"wait \d+ seconds?", answer.sentence)
         assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        assert await site.services.accounts.verify("ann", PASSWORD) == "ann"
+
+
+@each_kind
+async def test_a_database_that_fails_is_told_beside_the_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """503 with a sentence and when to come back; nothing was changed and nobody is signed out."""
+    monkeypatch.setattr("app.database._LOCKED_FOR", 0.2)
+    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+        await ann.sign_up("ann")
+        with contextlib.closing(sqlite3.connect(tmp_path / "data/accounts.sqlite3")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answer = await send(ann, kind, "/account/password", password=PASSWORD, new_password=NEW)
+        assert answer.status == 503
+        assert "does not answer" in answer.sentence
+        assert answer.headers["Retry-After"] == "2"
+        assert await who(ann) == "ann"
         assert await site.services.accounts.verify("ann", PASSWORD) == "ann"
 
 

@@ -49,6 +49,8 @@ _NO_ANSWER = "The database of accounts does not answer; try again in a moment."
 class AccountsUnavailable(Exception):
     """The accounts cannot be asked now; the text is for the person who waits."""
 
+    wait = 2  # seconds after which to ask again
+
 
 @dataclass(frozen=True)
 class Proof:
