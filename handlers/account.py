@@ -1,5 +1,6 @@
 """The account page: where its user is signed in, live, and the ways to end that."""
 
+import contextlib
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -156,16 +157,16 @@ class PasswordFormHandler(AccountPage):
         self.services.audit.add(event, user=self.user, address=self.remote_address, reason=reason)
 
     async def _refuse(self, status: int, sentence: str) -> None:
-        if not self.session:
-            raise HTTPError(status, sentence)  # for visitors there is no page to show it on
         self.set_status(status)
         if self.wants_json:
             self.write({"error": sentence})
             return
-        try:
-            await self.show(form=self.form, wrong=sentence)
-        except StoreError:
-            self.render("error.html", status=status, sentence=sentence)
+        if self.session:  # else its user is out already, and has no account page to show it on
+            with contextlib.suppress(StoreError):
+                await self.show(form=self.form, wrong=sentence)
+                return
+        self.set_header("Cache-Control", "no-store")
+        self.render("error.html", status=status, sentence=sentence)
 
 
 class PasswordHandler(PasswordFormHandler):

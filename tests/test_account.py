@@ -371,6 +371,23 @@ async def test_a_database_that_fails_is_told_beside_the_form(
 
 
 @each_kind
+async def test_a_database_that_fails_to_delete_an_account_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Its user is out by then: 503, a sentence and when to come back, and the account is there."""
+    monkeypatch.setattr("app.database._LOCKED_FOR", 0.2)
+    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+        await ann.sign_up("ann")
+        with contextlib.closing(sqlite3.connect(tmp_path / "data/accounts.sqlite3")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answer = await send(ann, kind, "/account/delete", password=PASSWORD)
+        assert answer.status == 503
+        assert "does not answer" in (answer.sentence or answer.text)
+        assert answer.headers["Retry-After"] == "2"
+        assert await site.services.accounts.verify("ann", PASSWORD) == "ann"
+
+
+@each_kind
 async def test_a_deleted_account_is_gone_with_its_sessions(tmp_path: Path, kind: str) -> None:
     """Nobody can sign in, all devices are out, and somebody else may take the name."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as two:
