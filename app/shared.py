@@ -36,8 +36,9 @@ class Shared:
 
     def join(self, services: Services) -> None:
         """Add to an application what it hears from, and tells, its other processes."""
-        self._ends = Ends(self._link, services.sessions, services.expiry)
-        self._news = DeviceNews(self._link, services)
+        # the link, the sessions and the connections call them from now on
+        Ends(self._link, services.sessions, services.expiry)
+        DeviceNews(self._link, services)
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable with what is wrong."""
