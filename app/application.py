@@ -202,6 +202,7 @@ def make_app(
         connections=connections,
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
         complaints=Complaints(logging.getLogger("latchkey.clients")),
+        outages=Complaints(logging.getLogger("latchkey.outages")),
         metrics=Metrics(counts, server, connections),
         devices=Devices(sessions, presence),
         known_device=KnownDevice(cookie, settings.cookie_name, keys),
@@ -258,9 +259,12 @@ def _open_store(settings: Settings) -> SessionStore:
 
 def _log_request(handler: tornado.web.RequestHandler) -> None:
     """Count every request, and log those that failed on our side, not a client's errors."""
-    handler.settings["services"].metrics.request(handler.get_status())
-    if handler.get_status() >= 500:
-        request = handler.request
+    services: Services = handler.settings["services"]
+    status, request = handler.get_status(), handler.request
+    services.metrics.request(status)
+    if status == 503:
+        services.outages.add(request.remote_ip, f"503 {request.method} {request.path[:200]!r}")
+    elif status >= 500:
         logging.getLogger("latchkey.access").warning(
-            "%d %s %r %s", handler.get_status(), request.method, request.path, request.remote_ip
+            "%d %s %r %s", status, request.method, request.path, request.remote_ip
         )

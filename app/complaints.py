@@ -1,4 +1,7 @@
-"""What clients do wrong, in the log: one line each, and only so many a second."""
+"""What many meet at once, in the log: one line each, and only so many a second.
+
+That is what clients do wrong, and what an outage of the store does to all of them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ def _one_line(text: object) -> str:
 
 
 class Complaints:
-    """A log that hostile clients cannot fill; the lines that are left out are counted."""
+    """A log that neither hostile clients nor an outage fill; lines left out are counted."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log

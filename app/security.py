@@ -46,10 +46,12 @@ class SecurityHeaders(RequestHandler):
             self.set_header("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 
     def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
-        """Log what a client did wrong in one line, of which there are only so many a second."""
+        """Log what many may meet at once in one line, of which there are only so many a second."""
+        services = self.settings["services"]
         if isinstance(error, HTTPError) and error.status_code < 500:
-            why = str(error)[:300]
-            self.settings["services"].complaints.add(self.request.remote_ip, why)
+            services.complaints.add(self.request.remote_ip, str(error)[:300])
+        elif isinstance(error, HTTPError) and error.status_code == 503:
+            services.outages.add(self.request.remote_ip, str(error)[:300])
         else:
             super().log_exception(kind, error, traceback)
 

@@ -42,6 +42,7 @@ class Services:
     connections: Connections
     expiry: Expiry
     complaints: Complaints
+    outages: Complaints
     metrics: Metrics
     devices: Devices
     known_device: KnownDevice
