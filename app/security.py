@@ -47,11 +47,12 @@ class SecurityHeaders(RequestHandler):
 
     def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
         """Log what many may meet at once in one line, of which there are only so many a second."""
-        services = self.settings["services"]
+        services, request = self.settings["services"], self.request
+        why = f"{str(request.method)[:20]} {request.path[:100]!r}: {str(error)[:300]}"
         if isinstance(error, HTTPError) and error.status_code < 500:
-            services.complaints.add(self.request.remote_ip, str(error)[:300])
+            services.complaints.add(request.remote_ip, why)
         elif isinstance(error, HTTPError) and error.status_code == 503:
-            services.outages.add(self.request.remote_ip, str(error)[:300])
+            services.outages.add(request.remote_ip, why)
         else:
             super().log_exception(kind, error, traceback)
 

@@ -49,6 +49,15 @@ async def test_foreign_origins_are_logged_a_few_times_a_second(
     assert len(caplog.records) <= 20
 
 
+async def test_a_refusal_names_its_path(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Who misspelt a file's name finds it in the log; a query may hold a secret and stays out."""
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        assert (await raw.ask("/static/misspelt.js?v=secret")).status == 404
+    (line,) = [message for message in caplog.messages if "404" in message]
+    assert "GET '/static/misspelt.js': HTTP 404" in line
+    assert "secret" not in line
+
+
 @pytest.mark.parametrize("path", ["/static/..%2f", "/static/../"])
 async def test_a_path_cannot_forge_a_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str
