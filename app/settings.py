@@ -86,7 +86,9 @@ class Settings:
     )
     cookie_name: str = _option(read.cookie_name, "latchkey", "name of the session cookie")
     cookie_secure: str = _option(
-        read.choice("auto", "yes", "no"), "auto", "Secure attribute; auto: as the browser came"
+        read.choice("auto", "yes", "no"),
+        "auto",
+        "Secure attribute: yes, no, or auto, as the browser came",
     )
     cookie_samesite: str = _option(
         read.choice("lax", "strict", "none"), "lax", "SameSite attribute: lax, strict or none"

@@ -38,9 +38,12 @@ async def _add(settings: Settings, name: str, password: str) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return 0, 1 where the account cannot be made, 2 for a wrong call."""
     parser = argparse.ArgumentParser(prog="python -m app.accounts", allow_abbrev=False)
-    add = parser.add_subparsers(required=True, metavar="add").add_parser("add", help="make one")
+    commands = parser.add_subparsers(required=True, metavar="add")
+    add = commands.add_parser("add", help="make an account: add NAME asks for its password")
     add.add_argument("name")
-    add.add_argument("--password-stdin", action="store_true", help="read it from standard input")
+    add.add_argument(
+        "--password-stdin", action="store_true", help="read the password from standard input"
+    )
     for flag in ("--data-dir", "--database"):
         add.add_argument(flag, metavar="VALUE", help="as for python -m app")
     given = parser.parse_args(arguments)
