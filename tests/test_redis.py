@@ -224,6 +224,36 @@ async def test_scripts_that_were_flushed_are_taught_again() -> None:
         assert (await store.load_many(["a"]))["a"].data == b"new"
 
 
+async def test_a_lock_is_given_back_though_the_scripts_were_flushed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where nobody waits for the answer: the next one need not wait for the lease's end."""
+    monkeypatch.setattr(redis_store, "_LEASE", 60_000)
+    async with processes() as (one, two):
+        await one.save(record())
+        lease = await one.lock("a")
+        with shared_server().client() as redis:
+            redis.script_flush()
+        await lease.release()
+        await (await asyncio.wait_for(two.lock("a"), 2)).release()
+
+
+async def test_a_lock_whose_release_was_cut_off_is_given_back_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A connection that is lost with the command on its way holds nobody up for a lease."""
+    monkeypatch.setattr(redis_store, "_LEASE", 60_000)
+    async with processes() as (one, two):
+        await one.save(record())
+        await two.ping()
+        lease = await one.lock("a")
+        wire = one._link._wire
+        assert wire is not None
+        await lease.release()
+        wire.abort()  # before the loop has written it
+        await (await asyncio.wait_for(two.lock("a"), 2)).release()
+
+
 async def test_commands_of_one_turn_leave_together() -> None:
     """A hundred loads at once are one write to the socket."""
     async with processes(1) as (store,):

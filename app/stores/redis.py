@@ -237,14 +237,25 @@ class RedisStore:
 
     def _let_go(self, key: bytes, token: bytes) -> None:
         """Give back a lock that is held, or may be: the command for it is on its way or lost."""
-        if not self._link.send(scripts.RELEASE.call_on(key, token)):
+        if not self._link.up:
             self._unsure[token] = key
+            return
+        reply = self._link.call(scripts.RELEASE.call_on(key, token))
+        reply.add_done_callback(lambda reply: self._released(reply, key, token))
+
+    def _released(self, reply: asyncio.Future[Any], key: bytes, token: bytes) -> None:
+        error = None if reply.cancelled() else reply.exception()
+        if isinstance(error, ConnectionError):
+            self._unsure[token] = key
+        elif isinstance(error, ReplyError) and error.code == "NOSCRIPT":
+            self._link.teach()
+            self._let_go(key, token)
 
     def _give_back(self) -> None:
         """After an outage free what nobody could free; other processes need not wait for it."""
         unsure, self._unsure = self._unsure, {}
         for token, key in unsure.items():
-            self._link.send(scripts.RELEASE.call_on(key, token))
+            self._let_go(key, token)
 
 
 class RedisLease:
