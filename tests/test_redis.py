@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from app.stores import LeaseLost, StoreBusy, StoreUnavailable
+from app.sessions import Sessions
+from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable
 from app.stores import redis as redis_store
 from app.stores.redis import RedisStore
 from app.stores.redis_address import Address, NoRedis
 from app.stores.redis_link import Link
 from app.stores.redis_wire import ReplyError
+from handlers.session import SessionData
 from tests.kit import until
 from tests.redis_server import RedisServer, empty_redis, free_port, shared_server
 from tests.stores import record
@@ -96,6 +98,28 @@ async def test_a_lease_that_ran_out_overwrites_nothing(monkeypatch: pytest.Monke
         loaded = await one.load("a")
         assert loaded is not None
         assert (loaded.data, loaded.version) == (b"again", 3)
+
+
+async def test_a_sign_in_that_was_overtaken_keeps_the_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process wrote once the lease had run out moves to the new id as well."""
+    monkeypatch.setattr(redis_store, "_LEASE", 50)
+    async with processes() as (one, two):
+        slow, other = (
+            Sessions(store, SessionData, idle_timeout=100, max_age=1000) for store in (one, two)
+        )
+        session = await slow.create(remote_address="", user_agent="")
+        save = one.save
+
+        async def stalled(record: Record) -> None:
+            await save(record)
+            await asyncio.sleep(0.1)
+            async with await other.get(session.id) as data:
+                data.count += 1
+
+        monkeypatch.setattr(one, "save", stalled)
+        signed_in = await slow.sign_in(session, "ann", remote_address="", user_agent="")
+        assert (await other.get(signed_in.id)).data.count == 1
+        assert await other.load(session.id) is None
 
 
 async def test_a_slow_edit_that_nobody_overtook_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

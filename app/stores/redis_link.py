@@ -266,5 +266,8 @@ class Link:
             return
         try:
             listener(message[1], message[2])
+        except (ValueError, RecursionError) as error:
+            channel = message[1].decode()
+            log.warning("what was published on %s is none of our messages: %s", channel, error)
         except Exception:
             log.exception("what was published could not be acted upon")
