@@ -278,6 +278,33 @@ async def test_a_lock_whose_release_was_cut_off_is_given_back_later(
         await (await asyncio.wait_for(two.lock("a"), 2)).release()
 
 
+_B = "'latchkey:{b}'"
+SPOILT = {
+    "no number": ("HSET", "latchkey:{b}", "version", "x"),
+    "no times": ("HDEL", "latchkey:{b}", "seen"),
+    "no data": ("HDEL", "latchkey:{b}", "data"),
+    "no birth": ("HSET", "latchkey:{b}", "made", b"\xc1"),
+    "no text": ("HSET", "latchkey:{b}", "user", b"\xff"),
+    "no hash": ("EVAL", f"redis.call('del', {_B}) redis.call('rpush', {_B}, 1)", "0"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+async def test_a_record_that_was_spoilt_by_hand_harms_no_other(how: str) -> None:
+    """Nobody reads it, and whatever is done with many sessions goes on with the others."""
+    async with processes() as (one, two):
+        for id in "abc":
+            await one.save(record(id, user="ann"))
+        with shared_server().client() as redis:
+            redis.execute_command(*SPOILT[how])
+        assert set(await two.load_many(["a", "b", "c"])) == {"a", "c"}
+        assert {found.id for found in await two.of_user("ann")} == {"a", "c"}
+        assert {found.id for found in await two.purge(5000.0, 10)} == {"a", "c"}
+        with shared_server().client() as redis:
+            assert redis.exists("latchkey:{b}") == 0
+            assert redis.zcard("latchkey:expiry") == 0
+
+
 async def test_commands_of_one_turn_leave_together() -> None:
     """A hundred loads at once are one write to the socket."""
     async with processes(1) as (store,):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import math
 import random
 import secrets
@@ -21,6 +22,8 @@ from app.stores.base import LeaseLost, Record, RecordGone, StoreBusy
 from app.stores.locks import Locks
 from app.stores.redis_link import Link
 from app.stores.redis_wire import ReplyError, Word, pack
+
+log = logging.getLogger("latchkey.redis")
 
 _PATIENCE = 10.0  # seconds that a lock is waited for
 _LEASE = 5000  # milliseconds after which a process that died no longer holds a lock
@@ -141,6 +144,17 @@ class RedisStore:
         return await self._link.run(script.call_on(_key(session_id), *words), script)
 
     def _read(self, session_id: str, row: _Row) -> Record | None:
+        """Return the record of a row; None where there is none, or none that can be read.
+
+        One that somebody spoiled by hand must not keep a batch of others from being looked after.
+        """
+        try:
+            return self._parse(session_id, row)
+        except (ValueError, TypeError, AttributeError) as error:
+            log.error("a session in the Redis cannot be read and counts as gone: %s", error)
+            return None
+
+    def _parse(self, session_id: str, row: _Row) -> Record | None:
         version, data, seen, expires, user, made = row
         if version is None:
             return None
@@ -152,6 +166,8 @@ class RedisStore:
             and known.seen == float(seen)
         ):
             return known
+        if data is None:
+            raise ValueError("it has no data")
         created, remote_address, user_agent = self._made.decode(made)
         return Record(
             id=session_id,
