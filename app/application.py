@@ -202,6 +202,7 @@ def make_app(
         connections=connections,
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
         complaints=Complaints(logging.getLogger("latchkey.clients")),
+        failures=Complaints(logging.getLogger("latchkey.failures")),
         metrics=Metrics(counts, server, connections),
         devices=Devices(sessions, presence),
         known_device=KnownDevice(cookie, settings.cookie_name, keys),
@@ -258,9 +259,9 @@ def _open_store(settings: Settings) -> SessionStore:
 
 def _log_request(handler: tornado.web.RequestHandler) -> None:
     """Count every request, and log those that failed on our side, not a client's errors."""
-    handler.settings["services"].metrics.request(handler.get_status())
+    services: Services = handler.settings["services"]
+    services.metrics.request(handler.get_status())
     if handler.get_status() >= 500:
         request = handler.request
-        logging.getLogger("latchkey.access").warning(
-            "%d %s %r %s", handler.get_status(), request.method, request.path, request.remote_ip
-        )
+        what = f"{handler.get_status()} {request.method} {request.path!r}"
+        services.failures.add(request.remote_ip, what)

@@ -218,7 +218,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         if isinstance(error, SessionEnded):
             log.info("%s: its session had ended", self._request_summary())
         elif isinstance(error, StoreError):
-            log.warning("%s: %s", self._request_summary(), error)
+            self.services.failures.add(self._request_summary(), error)
         else:
             super().log_exception(kind, error, traceback)
 

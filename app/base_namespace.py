@@ -112,7 +112,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             return {"error": "the session has ended"}
         except StoreError as error:
             self._count("store")
-            log.warning("event %r: %s", event[:100], error)
+            self.services.failures.add(f"event {event[:100]!r}", error)
             return {"error": "the session store does not answer; try again"}
         except Exception:
             self._count("internal")

@@ -1,4 +1,4 @@
-"""What clients do wrong, in the log: one line each, and only so many a second."""
+"""What goes wrong at every request, in the log: one line each, and only so many a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _one_line(text: object) -> str:
 
 
 class Complaints:
-    """A log that hostile clients cannot fill; the lines that are left out are counted."""
+    """A log that neither hostile clients nor an outage can fill; lines left out are counted."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log

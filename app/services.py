@@ -42,6 +42,7 @@ class Services:
     connections: Connections
     expiry: Expiry
     complaints: Complaints
+    failures: Complaints  # of what we need, such as the store
     metrics: Metrics
     devices: Devices
     known_device: KnownDevice

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forks import WatchedStore
 from tests.kit import serve
 from tests.raw import POLLING, Raw
 
@@ -46,6 +47,28 @@ async def test_foreign_origins_are_logged_a_few_times_a_second(
                 answer = await raw.ask(path, ("Origin", "http://evil"), method=method, body=body)
                 assert answer.status == 403
     assert len(caplog.records) <= 20
+
+
+async def test_an_outage_is_logged_a_few_times_a_second(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not once for each event and page that fails of it."""
+    caplog.set_level(logging.INFO)
+    store = WatchedStore()
+    async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
+        cookie = (await raw.websocket()).cookie
+        raw.send("40")
+        assert (await raw.receive() or "").startswith("0")
+        assert (await raw.receive() or "").startswith("40")
+        store.down = True
+        for number in range(100):
+            raw.send(f'42{number}["incr"]')
+            assert "try again" in (await raw.receive() or "")
+            async with Raw(site.url) as page:
+                assert (await page.ask("/", ("Cookie", cookie))).status == 503
+        store.down = False
+    assert any("event 'incr'" in message for message in caplog.messages)
+    assert len(caplog.records) <= 40
 
 
 @pytest.mark.parametrize("path", ["/static/..%2f", "/static/../"])
