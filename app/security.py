@@ -46,10 +46,11 @@ class SecurityHeaders(RequestHandler):
             self.set_header("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 
     def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
-        """Log what a client did wrong in one line, of which there are only so many a second."""
-        if isinstance(error, HTTPError) and error.status_code < 500:
-            why = str(error)[:300]
-            self.settings["services"].complaints.add(self.request.remote_ip, why)
+        """Log what was refused in one line, of which there are only so many a second."""
+        if isinstance(error, HTTPError):
+            services, why = self.settings["services"], str(error)[:300]
+            told = services.complaints if error.status_code < 500 else services.failures
+            told.add(self.request.remote_ip, why)
         else:
             super().log_exception(kind, error, traceback)
 

@@ -7,7 +7,9 @@ import logging
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from app.accounts import AccountsUnavailable
 from tests.forks import WatchedStore
 from tests.kit import serve
 from tests.raw import POLLING, Raw
@@ -66,7 +68,15 @@ async def test_an_outage_is_logged_a_few_times_a_second(
             assert "try again" in (await raw.receive() or "")
             async with Raw(site.url) as page:
                 assert (await page.ask("/", ("Cookie", cookie))).status == 503
+                assert (await page.ask(POLLING, ("Cookie", cookie))).status == 503
         store.down = False
+
+        def no_answer() -> None:
+            raise OperationalError("", None, Exception("no answer"))
+
+        for _ in range(100):
+            with pytest.raises(AccountsUnavailable):
+                await site.services.accounts._work(no_answer)
     assert any("event 'incr'" in message for message in caplog.messages)
     assert len(caplog.records) <= 40
 
