@@ -198,7 +198,10 @@ class Sessions(Generic[D]):
             record = await self.insert(data, remote_address, user_agent, user=user)
             self._replaced.add(old.id)
             try:
-                await self._remove(old.id)
+                removed = await self._remove(old.id)
+                if removed is not None and removed.version != old.version and data is old.data:
+                    # the lease had run out, and another process edited the session meanwhile
+                    record = await (await self.store.lock(record.id)).save(removed.data)
             except BaseException:
                 self._replaced.discard(old.id)
                 with contextlib.suppress(StoreError):

@@ -195,6 +195,12 @@ class PasswordHandler(PasswordFormHandler):
                 "use “Sign out everywhere else” when it does."
             )
             raise HTTPError(503, sentence) from error
+        except AccountsUnavailable as error:
+            sentence = (
+                "Your password is changed, but the database of accounts does not answer: "
+                "sign in again when it does, and use “Sign out everywhere else”."
+            )
+            raise HTTPError(503, sentence) from error
         known = self.services.known_device.issue(
             account_key(self.user), changed.stamp or "", secure=self.secure
         )

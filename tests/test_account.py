@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.accounts import AccountsUnavailable
 from app.devices import Devices, public_id
 from app.stores.memory import MemoryStore
 from tests.browsers import browser, each_client, ended, joined, session_id
@@ -290,6 +291,27 @@ async def test_a_changed_password_ends_all_other_sessions(tmp_path: Path, kind: 
             assert await who(thief) is None
         assert await site.services.accounts.verify("ann", PASSWORD) is None
         assert await site.services.accounts.verify("ann", NEW) == "ann"
+
+
+@each_kind
+async def test_a_database_that_goes_away_after_the_change_leaves_nobody_in_doubt(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who cannot be signed in once more is told that the password is the new one."""
+
+    async def no_answer(*_: object) -> bool:
+        raise AccountsUnavailable("no answer")
+
+    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+        await ann.sign_up("ann")
+        monkeypatch.setattr(site.services.accounts, "holds", no_answer)
+        fields = {"password": PASSWORD, "new_password": NEW}
+        answer = await send(ann, kind, "/account/password", **fields)
+        assert answer.status == 503
+        assert answer.sentence.startswith("Your password is changed, but the database")
+        assert await who(ann) is None
+        monkeypatch.undo()
+        await ann.sign_in("ann", NEW)
 
 
 async def test_sockets_come_back_after_a_change_of_the_password(tmp_path: Path) -> None:

@@ -213,10 +213,11 @@ async def test_static_files_come_from_nginx(tmp_path: Path, postgres: Postgres) 
                 assert await answer.text() == (ROOT / "static" / "counter.js").read_text()
                 assert answer.headers["Cache-Control"] == f"max-age={age}"
                 assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        async with ann.http.get(site.url) as answer:
-            assert answer.status == 503
-            assert "try once more" in await answer.text()
-            assert int(answer.headers["Retry-After"]) >= 1
+        for path in ("/", POLLING, *(f"{POLLING}&sid={number}-x" for number in (0, 1, 7))):
+            async with ann.http.get(site.url + path) as answer:
+                assert answer.status == 503, path
+                assert "try once more" in await answer.text()
+                assert int(answer.headers["Retry-After"]) >= 1
 
 
 async def test_one_address_cannot_take_it_all(tmp_path: Path, postgres: Postgres) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from app.stores import LeaseLost, StoreBusy, StoreUnavailable
+from app.sessions import Sessions
+from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable
 from app.stores import redis as redis_store
 from app.stores.redis import RedisStore
 from app.stores.redis_address import Address, NoRedis
 from app.stores.redis_link import Link
 from app.stores.redis_wire import ReplyError
+from handlers.session import SessionData
 from tests.kit import until
 from tests.redis_server import RedisServer, empty_redis, free_port, shared_server
 from tests.stores import record
@@ -96,6 +98,28 @@ async def test_a_lease_that_ran_out_overwrites_nothing(monkeypatch: pytest.Monke
         loaded = await one.load("a")
         assert loaded is not None
         assert (loaded.data, loaded.version) == (b"again", 3)
+
+
+async def test_a_sign_in_that_was_overtaken_keeps_the_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process wrote once the lease had run out moves to the new id as well."""
+    monkeypatch.setattr(redis_store, "_LEASE", 50)
+    async with processes() as (one, two):
+        slow, other = (
+            Sessions(store, SessionData, idle_timeout=100, max_age=1000) for store in (one, two)
+        )
+        session = await slow.create(remote_address="", user_agent="")
+        save = one.save
+
+        async def stalled(record: Record) -> None:
+            await save(record)
+            await asyncio.sleep(0.1)
+            async with await other.get(session.id) as data:
+                data.count += 1
+
+        monkeypatch.setattr(one, "save", stalled)
+        signed_in = await slow.sign_in(session, "ann", remote_address="", user_agent="")
+        assert (await other.get(signed_in.id)).data.count == 1
+        assert await other.load(session.id) is None
 
 
 async def test_a_slow_edit_that_nobody_overtook_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,6 +246,63 @@ async def test_scripts_that_were_flushed_are_taught_again() -> None:
         results = await asyncio.gather(store.lock("a"), store.save(record("b")), store.destroy("b"))
         await results[0].save(b"new")
         assert (await store.load_many(["a"]))["a"].data == b"new"
+
+
+async def test_a_lock_is_given_back_though_the_scripts_were_flushed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where nobody waits for the answer: the next one need not wait for the lease's end."""
+    monkeypatch.setattr(redis_store, "_LEASE", 60_000)
+    async with processes() as (one, two):
+        await one.save(record())
+        lease = await one.lock("a")
+        with shared_server().client() as redis:
+            redis.script_flush()
+        await lease.release()
+        await (await asyncio.wait_for(two.lock("a"), 2)).release()
+
+
+async def test_a_lock_whose_release_was_cut_off_is_given_back_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A connection that is lost with the command on its way holds nobody up for a lease."""
+    monkeypatch.setattr(redis_store, "_LEASE", 60_000)
+    async with processes() as (one, two):
+        await one.save(record())
+        await two.ping()
+        lease = await one.lock("a")
+        wire = one._link._wire
+        assert wire is not None
+        await lease.release()
+        wire.abort()  # before the loop has written it
+        await (await asyncio.wait_for(two.lock("a"), 2)).release()
+
+
+_B = "'latchkey:{b}'"
+SPOILT = {
+    "no number": ("HSET", "latchkey:{b}", "version", "x"),
+    "no times": ("HDEL", "latchkey:{b}", "seen"),
+    "no data": ("HDEL", "latchkey:{b}", "data"),
+    "no birth": ("HSET", "latchkey:{b}", "made", b"\xc1"),
+    "no text": ("HSET", "latchkey:{b}", "user", b"\xff"),
+    "no hash": ("EVAL", f"redis.call('del', {_B}) redis.call('rpush', {_B}, 1)", "0"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+async def test_a_record_that_was_spoilt_by_hand_harms_no_other(how: str) -> None:
+    """Nobody reads it, and whatever is done with many sessions goes on with the others."""
+    async with processes() as (one, two):
+        for id in "abc":
+            await one.save(record(id, user="ann"))
+        with shared_server().client() as redis:
+            redis.execute_command(*SPOILT[how])
+        assert set(await two.load_many(["a", "b", "c"])) == {"a", "c"}
+        assert {found.id for found in await two.of_user("ann")} == {"a", "c"}
+        assert {found.id for found in await two.purge(5000.0, 10)} == {"a", "c"}
+        with shared_server().client() as redis:
+            assert redis.exists("latchkey:{b}") == 0
+            assert redis.zcard("latchkey:expiry") == 0
 
 
 async def test_commands_of_one_turn_leave_together() -> None:

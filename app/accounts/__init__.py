@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app import database
+from app.complaints import Complaints
 from app.database import accounts as _accounts
 from app.passwords import (
     InvalidAccount,
@@ -75,6 +76,7 @@ class Accounts:
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="accounts")
         self._turns = asyncio.Semaphore(_WORKERS)
         self._in_line = 0
+        self._failures = Complaints(log)
         self._failed = -1.0  # loop time when the database last did not answer
 
     async def register(
@@ -171,7 +173,7 @@ class Accounts:
                 self._failed = loop.time()
             late = f"no answer within {_ANSWER_WITHIN:g} s"
             said = late if isinstance(error, TimeoutError) else database.why(error)
-            log.warning("the database of accounts failed: %s", said)
+            self._failures.add("the database of accounts failed", said)
             raise AccountsUnavailable(_NO_ANSWER) from error
         finally:
             self._in_line -= 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import math
 import random
 import secrets
@@ -21,6 +22,8 @@ from app.stores.base import LeaseLost, Record, RecordGone, StoreBusy
 from app.stores.locks import Locks
 from app.stores.redis_link import Link
 from app.stores.redis_wire import ReplyError, Word, pack
+
+log = logging.getLogger("latchkey.redis")
 
 _PATIENCE = 10.0  # seconds that a lock is waited for
 _LEASE = 5000  # milliseconds after which a process that died no longer holds a lock
@@ -141,6 +144,17 @@ class RedisStore:
         return await self._link.run(script.call_on(_key(session_id), *words), script)
 
     def _read(self, session_id: str, row: _Row) -> Record | None:
+        """Return the record of a row; None where there is none, or none that can be read.
+
+        One that somebody spoiled by hand must not keep a batch of others from being looked after.
+        """
+        try:
+            return self._parse(session_id, row)
+        except (ValueError, TypeError, AttributeError) as error:
+            log.error("a session in the Redis cannot be read and counts as gone: %s", error)
+            return None
+
+    def _parse(self, session_id: str, row: _Row) -> Record | None:
         version, data, seen, expires, user, made = row
         if version is None:
             return None
@@ -152,6 +166,8 @@ class RedisStore:
             and known.seen == float(seen)
         ):
             return known
+        if data is None:
+            raise ValueError("it has no data")
         created, remote_address, user_agent = self._made.decode(made)
         return Record(
             id=session_id,
@@ -237,14 +253,25 @@ class RedisStore:
 
     def _let_go(self, key: bytes, token: bytes) -> None:
         """Give back a lock that is held, or may be: the command for it is on its way or lost."""
-        if not self._link.send(scripts.RELEASE.call_on(key, token)):
+        if not self._link.up:
             self._unsure[token] = key
+            return
+        reply = self._link.call(scripts.RELEASE.call_on(key, token))
+        reply.add_done_callback(lambda reply: self._released(reply, key, token))
+
+    def _released(self, reply: asyncio.Future[Any], key: bytes, token: bytes) -> None:
+        error = None if reply.cancelled() else reply.exception()
+        if isinstance(error, ConnectionError):
+            self._unsure[token] = key
+        elif isinstance(error, ReplyError) and error.code == "NOSCRIPT":
+            self._link.teach()
+            self._let_go(key, token)
 
     def _give_back(self) -> None:
         """After an outage free what nobody could free; other processes need not wait for it."""
         unsure, self._unsure = self._unsure, {}
         for token, key in unsure.items():
-            self._link.send(scripts.RELEASE.call_on(key, token))
+            self._let_go(key, token)
 
 
 class RedisLease:

@@ -81,9 +81,13 @@ class Link:
             raise self._silent() from None
         if script is None or error.code != "NOSCRIPT":
             raise self._refused(error) from None
-        # somebody made it forget its scripts
-        self.send(script.load())
+        self.teach()
         return await self.run(command)
+
+    def teach(self) -> None:
+        """Make it know the scripts again, which somebody made it forget."""
+        for script in scripts.ALL:
+            self.send(script.load())
 
     def call(self, command: bytes) -> asyncio.Future[Any]:
         """Send one packed command; fails with ReplyError or ConnectionError."""
@@ -262,5 +266,8 @@ class Link:
             return
         try:
             listener(message[1], message[2])
+        except (ValueError, RecursionError) as error:
+            channel = message[1].decode()
+            log.warning("what was published on %s is none of our messages: %s", channel, error)
         except Exception:
             log.exception("what was published could not be acted upon")

@@ -23,7 +23,8 @@ PROCESSES = PREFIX + "processes"
 PROCESS = PREFIX + "process:"
 FIELDS = ("version", "data", "seen", "expires", "user", "made")
 
-_READ = "redis.call('hmget', key, " + ", ".join(f"'{field}'" for field in FIELDS) + ")"
+# a key that somebody made something else of is an error in its own row only
+_READ = "redis.pcall('hmget', key, " + ", ".join(f"'{field}'" for field in FIELDS) + ")"
 _NEXT = """
 local function unlock(key, token)
   if redis.call('get', key .. ':lock') ~= token then return end
