@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 import limits
@@ -13,6 +14,7 @@ from limits.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateL
 from app.settings import Settings
 
 
+@lru_cache(4096)  # each handshake asks, and reading an address takes longer than counting it
 def _subscriber(address: str) -> str:
     """Return what one subscriber can hardly change: the address, or of IPv6 its /64."""
     try:
