@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
@@ -12,6 +13,8 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
 
 from app.settings import Settings
+
+_TIDY_EVERY = 10.0  # seconds
 
 
 @lru_cache(4096)  # each handshake asks, and reading an address takes longer than counting it
@@ -29,6 +32,30 @@ def _subscriber(address: str) -> str:
     return address
 
 
+class _Tidying(threading.Timer):
+    """Stands for the thread in which the library forgets what is over, and does that by itself.
+
+    The library starts one whenever it counts and none runs, so a hundred a second, each of which
+    looks through all keys: that took a tenth of a handshake. It also leaves an empty list for each
+    key that `exact` ever counted, of which strangers can think up any number.
+    """
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        super().__init__(0, storage.timer.function)
+        self._events = storage.events
+        self._tidied = 0.0
+
+    def is_alive(self) -> bool:
+        """Say that nobody else need be started; called each time that something is counted."""
+        now = time.time()
+        if not 0 <= now - self._tidied < _TIDY_EVERY:
+            self._tidied = now
+            self.function()
+            for key in [key for key, times in self._events.items() if not times]:
+                del self._events[key]
+        return True
+
+
 class Rate:
     """At most `per_minute` of one kind of thing for one key, counted in a sliding minute.
 
@@ -41,7 +68,9 @@ class Rate:
         self._kind = kind
         self._item = limits.RateLimitItemPerMinute(per_minute) if per_minute else None
         strategy = MovingWindowRateLimiter if exact else SlidingWindowCounterRateLimiter
-        self._limiter = strategy(MemoryStorage())
+        storage = MemoryStorage()
+        storage.timer = _Tidying(storage)
+        self._limiter = strategy(storage)
 
     def hit(self, key: str) -> bool:
         """Count one; return whether it was still within the limit."""

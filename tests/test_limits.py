@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -186,3 +187,27 @@ def test_sessions_that_pages_make_are_limited(wait: Callable[[float], None]) -> 
     assert 1 <= limit.new_session(ADDRESS) <= 60
     assert limit.new_session("192.0.2.2") == 0
     assert limit.handshake(ADDRESS) == 0
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_what_is_over_is_forgotten_without_threads(
+    wait: Callable[[float], None], exact: bool
+) -> None:
+    """Many addresses that come once leave nothing, and counting starts no thread."""
+    rate = Rate("test", 5, exact=exact)
+    storage = rate._limiter.storage
+    while threading.active_count() > 1 and any(
+        isinstance(thread, threading.Timer) for thread in threading.enumerate()
+    ):
+        time.sleep(0.01)  # the one that the library starts with its storage
+    threads = set(threading.enumerate())
+    for number in range(1000):
+        assert rate.hit(f"address {number}")
+    assert set(threading.enumerate()) == threads
+    kept = storage.events if exact else storage.expirations
+    assert len(kept) >= 1000
+    wait(200)
+    rate.hit("one more")
+    rate.hit("one more")
+    assert len(kept) <= 2
+    assert len(storage.locks) <= 4
