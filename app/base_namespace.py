@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic, NoReturn
 
 import socketio
 from socketio.exceptions import ConnectionRefusedError as ConnectionRefused
@@ -43,6 +43,13 @@ class _Handler:
         return arguments if len(arguments) <= self.many else arguments[: int(self.many)]
 
 
+class _SessionIds(dict[str, str]):
+    """The session of each client here, by sid; one that is gone has none any more."""
+
+    def __missing__(self, sid: str) -> NoReturn:
+        raise SessionEnded("")
+
+
 class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
     """A Socket.IO namespace whose events share the session with the pages.
 
@@ -55,12 +62,12 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
     def __init__(self, namespace: str, services: Services) -> None:
         super().__init__(namespace)
         self.services = services
-        self._session_ids: dict[str, str] = {}
+        self._session_ids = _SessionIds()
         self._handlers: dict[str, _Handler] = {}
 
     def session_for(self, sid: str) -> SessionFor[D]:
         """`await` it to read the session as it is now; `async with` it to edit."""
-        return SessionFor(self.services.sessions, self._session_id(sid))
+        return SessionFor(self.services.sessions, self._session_ids[sid])
 
     async def user_for(self, sid: str) -> str | None:
         """Name of the user who signed in, or None."""
@@ -69,7 +76,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
 
     async def emit_to_session(self, sid: str, event: str, data: Any = None) -> None:
         """Send an event to the other sockets of the same session in this namespace."""
-        room = session_room(self._session_id(sid))
+        room = session_room(self._session_ids[sid])
         # past AsyncServer.emit, which logs each one
         await self.server.manager.emit(event, data, self.namespace, room=room, skip_sid=sid)
 
@@ -78,7 +85,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
 
         A fork may override it; raising SessionEnded closes the connection.
         """
-        await self.services.sessions.active(self._session_id(sid))
+        await self.services.sessions.active(self._session_ids[sid])
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
         """Dispatch one event (python-socketio calls this)."""
@@ -86,19 +93,20 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             return await self._connect(*args)
         if event == "disconnect":
             return await self._disconnect(*args)
-        sid, *sent = args
+        sid: str = args[0]
         began, handler = perf_counter(), None
         try:
-            handler = self._handler(event)
+            handler = self._handlers.get(event) or self._handler(event)
             if handler is None:
                 self._count("unknown")
                 self.services.complaints.add(self.namespace, f"unknown event {event[:100]!r}")
                 return {"error": "unknown event"}
             if not handler.few <= len(args) <= handler.many:
                 self._count("arguments")
-                why = f"event {event[:100]!r} came with {len(sent)} arguments"
+                count = len(args) - 1
+                why = f"event {event[:100]!r} came with {count} arguments"
                 self.services.complaints.add(self.namespace, why)
-                return {"error": f"{event} does not take {len(sent)} arguments"}
+                return {"error": f"{event} does not take {count} arguments"}
             await self.before_event(sid, event)
             result = handler.method(*args)
             result = await result if handler.waits else result
@@ -168,9 +176,3 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             log.exception("on_disconnect of namespace %s failed", self.namespace)
         finally:
             self._session_ids.pop(sid, None)
-
-    def _session_id(self, sid: str) -> str:
-        try:
-            return self._session_ids[sid]
-        except KeyError:
-            raise SessionEnded("") from None

@@ -128,7 +128,11 @@ def _read_announced(text: str) -> tuple[int, int]:
 
 def _read_json(text: str) -> Any:
     # Counting brackets is far cheaper than measuring the depth, and nearly always enough.
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+    if (
+        len(text) > MAX_DEPTH
+        and text.count("[") + text.count("{") > MAX_DEPTH
+        and _depth(text) > MAX_DEPTH
+    ):
         raise PacketError("nested too deeply")
     try:
         return _loads(text)

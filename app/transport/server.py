@@ -146,16 +146,16 @@ class SocketServer(socketio.AsyncServer):
             self._act(connection, packet)
 
     def _act(self, connection: Connection, packet: packets.Packet) -> None:
-        namespace = packet.namespace
-        sid = connection.clients.get(namespace)
-        if packet.type == packets.CONNECT:
+        kind, namespace = packet.type, packet.namespace
+        if kind == packets.CONNECT:
             self._connect(connection, namespace, packet.data)
             return
+        sid = connection.clients.get(namespace)
         if sid is None:
             raise PacketError("a packet for a namespace that was not joined")
-        if packet.type == packets.EVENT:
+        if kind == packets.EVENT:
             handling = self._handle(connection, namespace, sid, packet.id, packet.data)
-        elif packet.type == packets.DISCONNECT:
+        elif kind == packets.DISCONNECT:
             handling = self._leave(connection, namespace, sid, Reason.CLIENT)
         elif packet.id in self.manager.callbacks.get(sid, ()):
             handling = self._acknowledged(sid, packet.id, packet.data)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
-from asyncio.tasks import _enter_task, _leave_task, current_task
+from asyncio.tasks import _current_tasks
 from collections.abc import Coroutine
 from typing import Any
 
@@ -37,18 +37,13 @@ class _Begun:
             context=self.context,
         )
 
-    def begin(self, coroutine: Coroutine[Any, Any, None]) -> bool:
-        """Run the first part; return whether the coroutine waits for something."""
-        try:
-            self._waited = self.context.run(coroutine.send, None)
-        except StopIteration:
-            return False
-        self._coroutine = coroutine
-        return True
-
     def untouched(self) -> bool:
         """Tell whether the coroutine that ended left no trace for the next one to find."""
-        return not self.over and not self.task.cancelling() and self.context == self.blank
+        return not self.over and self.context == self.blank and not self.task.cancelling()
+
+    def go_on(self, coroutine: Coroutine[Any, Any, None], waited: Any) -> None:
+        """Let the task take over a coroutine that waits."""
+        self._coroutine, self._waited = coroutine, waited
 
     def send(self, value: Any) -> Any:
         if self._coroutine is None:
@@ -96,28 +91,25 @@ class Tasks:
         if sys.version_info >= (3, 12):
             task = asyncio.Task(coroutine, context=contextvars.copy_context(), eager_start=True)
             return None if task.done() else task
-        return self._start_by_hand(coroutine)
-
-    def _start_by_hand(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[None] | None:
-        """Do what `eager_start` does from Python 3.12 on."""
+        # by hand, what `eager_start` does from Python 3.12 on
         loop = asyncio.get_running_loop()
         begun = self._spare
         if begun is None or begun.over:
             begun = _Begun(loop)
         self._spare = None  # what this one starts in its turn needs a task of its own
         task = begun.task
-        outer = current_task(loop)
-        if outer is not None:
-            _leave_task(loop, outer)
-        _enter_task(loop, task)
+        outer = _current_tasks.get(loop)
+        _current_tasks[loop] = task
         try:
-            waits = begun.begin(coroutine)
+            waited = begun.context.run(coroutine.send, None)
+        except StopIteration:
+            if begun.untouched():
+                self._spare = begun
+            return None
         finally:
-            _leave_task(loop, task)
-            if outer is not None:
-                _enter_task(loop, outer)
-        if waits:
-            return task
-        if begun.untouched():
-            self._spare = begun
-        return None
+            if outer is None:
+                del _current_tasks[loop]
+            else:
+                _current_tasks[loop] = outer
+        begun.go_on(coroutine, waited)
+        return task
