@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_py import build_py
 from setuptools.command.develop import develop
 from setuptools.command.editable_wheel import editable_wheel
@@ -108,10 +108,13 @@ if __name__ == "__main__":
         # static is no package of Python, but listed here its files are installed beside app
         packages=[*find_packages(include=["app", "app.*", "handlers", "handlers.*"]), "static"],
         package_data={
+            "app.transport": ["*.pyi"],
             "handlers": ["templates/*"],
             "static": ["*", "*/*"],
         },
         include_package_data=False,
+        # without a compiler app/transport/plain.py does the same, only slower
+        ext_modules=[Extension("app.transport._plain", ["app/transport/_plain.c"], optional=True)],
         install_requires=[
             "tornado>=6.6",
             "python-engineio>=4.15.1,<5",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any, ClassVar, Generic, NoReturn
 
@@ -74,18 +74,21 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         session: Session[D] = await self.session_for(sid)
         return session.user
 
-    async def emit_to_session(self, sid: str, event: str, data: Any = None) -> None:
+    def emit_to_session(self, sid: str, event: str, data: Any = None) -> Awaitable[None]:
         """Send an event to the other sockets of the same session in this namespace."""
         room = session_room(self._session_ids[sid])
         # past AsyncServer.emit, which logs each one
-        await self.server.manager.emit(event, data, self.namespace, room=room, skip_sid=sid)
+        sent: Awaitable[None] = self.server.manager.emit(
+            event, data, self.namespace, room=room, skip_sid=sid
+        )
+        return sent
 
-    async def before_event(self, sid: str, event: str) -> None:
+    def before_event(self, sid: str, event: str) -> Awaitable[None]:
         """Run before every event: the session must be alive, and this counts as activity.
 
         A fork may override it; raising SessionEnded closes the connection.
         """
-        await self.services.sessions.active(self._session_ids[sid])
+        return self.services.sessions.active(self._session_ids[sid])
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
         """Dispatch one event (python-socketio calls this)."""

@@ -39,9 +39,7 @@ class Edit(Generic[D]):
         "_draft",
         "_lease",
         "_opened",
-        "_record",
         "_sessions",
-        "active",
         "session_id",
     )
 
@@ -50,9 +48,12 @@ class Edit(Generic[D]):
         self._sessions = sessions
         self.session_id = session_id
         self._lease: Lease | None = None
-        self._record: Record | None = None
         self._opened: Token[tuple[Edit[msgspec.Struct], ...]] | None = None
-        self.active = False
+
+    @property
+    def active(self) -> bool:
+        """Whether the block is being run."""
+        return self._opened is not None
 
     async def begin(self) -> D:
         """Take the lock, read the session as it is now and return data to change.
@@ -62,7 +63,7 @@ class Edit(Generic[D]):
         """
         sessions = self._sessions
         if self.session_id:
-            self._lease, self._record, self._draft = await sessions.lock(self.session_id)
+            self._lease, self._draft = await sessions.lock(self.session_id)
         else:
             self._draft = sessions.codec.draft(sessions.blank)
         try:
@@ -71,7 +72,6 @@ class Edit(Generic[D]):
         except BaseException:
             await self.abandon()
             raise
-        self.active = True
         outer = _open_edits.get()
         if outer:
             outer = tuple(edit for edit in outer if edit.active)
@@ -80,11 +80,11 @@ class Edit(Generic[D]):
 
     def _over(self) -> None:
         """Leave nothing of this block in the context, unless another was opened in it since."""
-        self.active = False
+        opened, self._opened = self._opened, None
         open_edits = _open_edits.get()
-        if self._opened is not None and open_edits and open_edits[-1] is self:
+        if opened is not None and open_edits and open_edits[-1] is self:
             try:  # noqa: SIM105 (for every event)
-                _open_edits.reset(self._opened)
+                _open_edits.reset(opened)
             except ValueError:  # it was opened in another context
                 pass
 
@@ -112,7 +112,7 @@ class Edit(Generic[D]):
             return await sessions.insert(encoded, remote_address, user_agent)
         if encoded == self._before:
             await self._lease.release()
-            return self._record
+            return self._lease.record
         began = perf_counter()
         try:
             return await self._lease.save(encoded)

@@ -124,8 +124,8 @@ class Sessions(Generic[D]):
             raise SessionEnded(session_id)
         return session
 
-    async def lock(self, session_id: str) -> tuple[Lease, Record, D]:
-        """Take the lock of a living session: (lease, record, data to change).
+    async def lock(self, session_id: str) -> tuple[Lease, D]:
+        """Take the lock of a living session: (lease, data to change).
 
         Raises SessionEnded, StoreBusy, StoreUnavailable, and RuntimeError inside a block of
         the same session, where waiting for the lock would never end.
@@ -143,7 +143,7 @@ class Sessions(Generic[D]):
         reason = None if record is None else self.over(record)
         if record is not None and reason is None:
             try:
-                return lease, record, self.codec.draft(record.data)
+                return lease, self.codec.draft(record.data)
             except InvalidData as error:
                 await lease.release()
                 raise await self.unreadable(session_id, error) from None
@@ -191,7 +191,9 @@ class Sessions(Generic[D]):
             return Session(
                 self, await self.insert(self.blank, remote_address, user_agent, user=user)
             )
-        lease, old, _ = await self.lock(session.id)
+        lease, _ = await self.lock(session.id)
+        old = lease.record
+        assert old is not None  # or there were no lease
         try:
             # what one user gathered is no business of the next on the same browser
             data = old.data if old.user in (None, user) else self.blank

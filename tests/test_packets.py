@@ -233,4 +233,4 @@ def test_a_message_weighs_what_it_holds() -> None:
     """With its attachments, also those within an object."""
     message = encode(CONNECT, "/", None, {"a": b"x" * 1000})
     assert message.attachments == [b"x" * 1000]
-    assert message.size == len(message.text) + 1000
+    assert len(message) == len(message.text) + 1000

@@ -37,11 +37,8 @@ class Transport(Protocol):
     name: str
     connection: Connection
 
-    def send_text(self, packet: bytes) -> None:
-        """Send one Engine.IO packet that has no attachments."""
-
-    def send(self, message: Message) -> None:
-        """Send a message and its attachments."""
+    def send(self, packet: bytes | Message) -> None:
+        """Send one Engine.IO packet; only a Message can have attachments."""
 
     def mark(self) -> int:
         """Return how far everything that was sent so far reaches."""
@@ -126,10 +123,22 @@ class Connection:
                 self.close(Reason.PARSE_ERROR)
                 return
         except PacketError as error:
-            self._engine.complain(self, str(error))
-            self.close(Reason.PROTOCOL)
+            self._refuse(error)
             return
         self.spend()
+
+    def receive_event(self, id: int | None, event: str) -> None:
+        """Act on a plain event, given as its ack id and JSON array, as `receive` would."""
+        try:
+            self._engine.server.receive_event(self, id, event)
+        except PacketError as error:
+            self._refuse(error)
+            return
+        self.spend()
+
+    def _refuse(self, error: PacketError) -> None:
+        self._engine.complain(self, str(error))
+        self.close(Reason.PROTOCOL)
 
     def hold(self, event: asyncio.Future[None]) -> None:
         """Count an event that waits for something; too many of them pause reading."""
@@ -188,7 +197,7 @@ class Connection:
             return
         self._pinged = True
         self._engine.wheel.extend(self._heartbeat, self._engine.settings.ping_timeout)
-        self.transport.send_text(b"2")
+        self.transport.send(b"2")
         #: the transport that the ping went to, and how far it reaches there
         self._mark = self.transport, self.transport.mark()
 
@@ -221,7 +230,7 @@ class Connection:
             self.transport.send(message)
         else:
             held.append(message)
-            if sum(item.size for item in held) > self._engine.settings.send_buffer:
+            if sum(map(len, held)) > self._engine.settings.send_buffer:
                 self.close(Reason.SLOW_CLIENT)
 
     def close(self, reason: str, code: int = 0) -> None:

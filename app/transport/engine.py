@@ -63,7 +63,6 @@ class Engine(engineio.AsyncServer):
         self.settings = settings
         self.sockets: dict[str, Connection] = {}
         self.wheel = Wheel(min(settings.ping_interval, settings.ping_timeout, 12.5) / 50)
-        self.tasks = Tasks()
         self.closed_by: Counter[str] = Counter()
         self.throttled = 0  # times that a client was faster than events_per_second
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
@@ -80,6 +79,11 @@ class Engine(engineio.AsyncServer):
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop that the server runs in, from the first connection on."""
         return asyncio.get_running_loop()
+
+    @functools.cached_property
+    def tasks(self) -> Tasks:
+        """Where event handlers are started."""
+        return Tasks(self.loop)
 
     # Connections come and go
 
@@ -171,7 +175,7 @@ class Engine(engineio.AsyncServer):
         if connection is None:
             return
         if isinstance(data, str):
-            connection.transport.send_text(b"4" + data.encode())
+            connection.transport.send(b"4" + data.encode())
         else:
             message = Message(b"", [bytes(data)])
             connection.transport.send(message)

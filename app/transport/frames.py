@@ -8,14 +8,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 try:
-    from tornado.speedups import websocket_mask as _unmask
+    from tornado.speedups import websocket_mask
 except ImportError:  # Tornado was built without its C module
 
-    def _unmask(mask: bytes, data: bytes) -> bytes:
+    def websocket_mask(mask: bytes, data: bytes) -> bytes:
         size = len(data)
         key = int.from_bytes((mask * (size // 4 + 1))[:size], "big")
         return (int.from_bytes(data, "big") ^ key).to_bytes(size, "big")
 
+
+unmask = websocket_mask
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -24,6 +26,7 @@ NORMAL, GOING_AWAY, PROTOCOL_ERROR, INVALID_DATA = 1000, 1001, 1002, 1007
 POLICY_VIOLATION, TOO_BIG = 1008, 1009
 
 _FIN, _MASKED = 0x80, 0x80
+_SHORT_TEXT = tuple(bytes((_FIN | TEXT, size)) for size in range(126))  # heads of such frames
 
 
 class FrameError(Exception):
@@ -48,7 +51,7 @@ class FrameParser:
     be complete, so a message that comes one byte at a time costs no more than one read at once.
     """
 
-    __slots__ = ("_at", "_buffer", "_fragments", "_limit", "_needed", "_opcode", "_short")
+    __slots__ = ("_at", "_buffer", "_fragments", "_limit", "_needed", "_opcode", "_short", "idle")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit  # bytes in one message, all its fragments together
@@ -58,9 +61,11 @@ class FrameParser:
         self._needed = 2  # bytes from _at on before it is worth looking again
         self._opcode = 0  # of the fragmented message under way
         self._fragments: bytearray | None = None
+        self.idle = True  # between messages, with nothing of the next one
 
     def feed(self, data: bytes) -> None:
         """Add what was read from the socket."""
+        self.idle = False
         if not self._buffer:
             self._buffer = data
         elif isinstance(self._buffer, bytearray):
@@ -82,12 +87,13 @@ class FrameParser:
                     data = buffer[at + 2 : end]
                     if type(data) is not bytes:
                         data = bytes(data)
-                    return _text(_unmask(data[:4], data[4:]))
+                    return _text(unmask(data[:4], data[4:]))
             if available < self._needed:
                 if available:
                     self._keep()
                 else:
                     self._buffer, self._at = b"", 0
+                    self.idle = self._fragments is None
                 return None
             first, second = buffer[at], buffer[at + 1]
             if not second & _MASKED:
@@ -111,7 +117,7 @@ class FrameParser:
                 self._check(first, second)
                 self._needed = end - at
                 continue
-            payload = _unmask(bytes(buffer[start : start + 4]), bytes(buffer[start + 4 : end]))
+            payload = unmask(bytes(buffer[start : start + 4]), bytes(buffer[start + 4 : end]))
             self._at = end
             self._needed = 2
             self._check(first, second)
@@ -181,6 +187,8 @@ def encode(opcode: int, payload: bytes) -> bytes:
     """Return one whole, unmasked frame, as a server sends it."""
     size = len(payload)
     if size < 126:
+        if opcode == TEXT:
+            return _SHORT_TEXT[size] + payload
         return bytes((_FIN | opcode, size)) + payload
     if size < 65536:
         return bytes((_FIN | opcode, 126)) + size.to_bytes(2, "big") + payload

@@ -254,7 +254,7 @@ class SocketHandler(RequestHandler):
             websocket.probe(self.connection)
             return
         connection = self.engine.open(websocket, environ)
-        websocket.send_text(self.engine.handshake(connection, []))
+        websocket.send(self.engine.handshake(connection, []))
         websocket.start()
 
     # POST

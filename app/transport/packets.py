@@ -77,10 +77,7 @@ def decode(text: str) -> Packet:
     digits = text[2:start]
     if start >= 2 and text[1] == "2" and (not digits or (digits.isascii() and digits.isdigit())):
         # Nearly every packet: an event in "/". The rest of the function would do.
-        data = _read_json(text[start:])
-        if not data or type(data[0]) is not str or data[0] in RESERVED_EVENTS:
-            raise PacketError("invalid payload")
-        return Packet(EVENT, "/", int(digits) if digits else None, data)
+        return Packet(EVENT, "/", int(digits) if digits else None, read_event(text[start:]))
     kind = ord(text[1]) - 48 if len(text) > 1 else -1
     if not 0 <= kind <= BINARY_ACK:
         raise PacketError("unknown packet type")
@@ -105,6 +102,14 @@ def decode(text: str) -> Packet:
     data = _read_json(text[at:]) if at < len(text) else None
     _check(kind, data, at < len(text))
     return Packet(kind, namespace, id, data, announced)
+
+
+def read_event(text: str) -> list[Any]:
+    """Return the name and the arguments of an event, from a JSON array; raise PacketError."""
+    event: list[Any] = _read_json(text)
+    if not event or type(event[0]) is not str or event[0] in RESERVED_EVENTS:
+        raise PacketError("invalid payload")
+    return event
 
 
 def decode_attachment(packet: str) -> bytes | None:
@@ -218,8 +223,7 @@ class Message:
         self._framed: bytes | None = None
         self._polled: bytes | None = None
 
-    @property
-    def size(self) -> int:
+    def __len__(self) -> int:
         """Bytes that it takes while it waits."""
         return len(self.text) + sum(map(len, self.attachments))
 
@@ -246,12 +250,7 @@ class Message:
 def encode(kind: int, namespace: str, id: int | None = None, data: Any = None) -> Message:
     """Encode a packet; `data` None means no payload. Raise for what JSON cannot hold."""
     attachments: list[bytes] = []
-    if type(data) is list:
-        for item in data:
-            if type(item) not in _PLAIN:
-                data = _extract(data, attachments)
-                break
-    elif data is not None:
+    if data is not None and not (type(data) is list and _PLAIN.issuperset(map(type, data))):
         data = _extract(data, attachments)
     payload = b"" if data is None else _dumps(data)
     head = f"4{kind}"
@@ -262,3 +261,11 @@ def encode(kind: int, namespace: str, id: int | None = None, data: Any = None) -
     if id is not None:
         head += str(id)
     return Message(head.encode() + payload, attachments)
+
+
+def encode_ack(namespace: str, id: int, answer: list[Any] | tuple[Any, ...]) -> bytes | Message:
+    """Encode an ack, as bytes if it has no attachments; raise for what JSON cannot hold."""
+    if namespace == "/" and _PLAIN.issuperset(map(type, answer)):
+        # Nearly every ack. The rest of the function would do.
+        return b"43%d%b" % (id, _dumps(answer))
+    return encode(ACK, namespace, id, answer)

@@ -49,16 +49,10 @@ class Polling:
         self._wake: asyncio.Future[None] | None = None  # of the open poll
         self._room: asyncio.Future[None] | None = None  # of a POST that waits
 
-    def send_text(self, packet: bytes) -> None:
-        self._put(packet, len(packet))
-
-    def send(self, message: Message) -> None:
-        self._put(message, message.size)
-
-    def _put(self, packet: bytes | Message, size: int) -> None:
+    def send(self, packet: bytes | Message) -> None:
         backlog = self._size
         self._outbox.append(packet)
-        self._size += size
+        self._size += len(packet)
         self._put_ever += 1
         if backlog > self._engine.settings.send_buffer:  # one message may be as big as it likes
             self._clear()
@@ -101,10 +95,7 @@ class Polling:
     def move_to(self, websocket: WebSocket) -> None:
         """Hand over to the WebSocket what no poll has fetched, after an upgrade."""
         for packet in self._outbox:
-            if isinstance(packet, bytes):
-                websocket.send_text(packet)
-            else:
-                websocket.send(packet)
+            websocket.send(packet)
         self._clear()
         self.nudge()
         self.resume()

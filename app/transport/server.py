@@ -137,6 +137,16 @@ class SocketServer(socketio.AsyncServer):
         else:
             self._act(connection, packet)
 
+    def receive_event(self, connection: Connection, id: int | None, event: str) -> None:
+        """Act on a plain event, as `receive` would."""
+        if connection.incomplete is not None:
+            raise PacketError("attachments are missing")
+        data = packets.read_event(event)
+        sid = connection.clients.get("/")
+        if sid is None:
+            raise PacketError("a packet for a namespace that was not joined")
+        self._start(connection, self._handle(connection, "/", sid, id, data))
+
     def receive_attachment(self, connection: Connection, data: bytes) -> None:
         packet = connection.incomplete
         if packet is None:
@@ -289,7 +299,7 @@ class SocketServer(socketio.AsyncServer):
                 result = await self._trigger_event(data[0], namespace, sid, *data[1:])
             if id is not None and result is not self.not_handled and not connection.closed:
                 answer = [] if result is None else result if type(result) is tuple else [result]
-                connection.transport.send(packets.encode(packets.ACK, namespace, id, answer))
+                connection.transport.send(packets.encode_ack(namespace, id, answer))
         except Exception:
             log.exception("the handler of an event in %s failed", namespace)
 

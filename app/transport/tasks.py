@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
-from asyncio.tasks import _current_tasks
 from collections.abc import Coroutine
 from typing import Any
+
+if sys.version_info < (3, 12):
+    # the dict behind `_enter_task` and `_leave_task`, at a third of their price
+    from asyncio.tasks import _current_tasks  # type: ignore[attr-defined]
 
 
 class _Begun:
@@ -74,11 +77,12 @@ Coroutine.register(_Begun)
 
 
 class Tasks:
-    """Starts the handlers of one application, in the loop that runs."""
+    """Starts the handlers of one application, in the loop that it runs in."""
 
-    __slots__ = ("_spare",)
+    __slots__ = ("_loop", "_spare")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop  # asking for the one that runs is a system call in Python 3.11
         self._spare: _Begun | None = None
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[None] | None:
@@ -92,7 +96,7 @@ class Tasks:
             task = asyncio.Task(coroutine, context=contextvars.copy_context(), eager_start=True)
             return None if task.done() else task
         # by hand, what `eager_start` does from Python 3.12 on
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         begun = self._spare
         if begun is None or begun.over:
             begun = _Begun(loop)

@@ -10,6 +10,7 @@ from app.transport import frames
 from app.transport.connection import Connection, Reason
 from app.transport.frames import Control, FrameError, FrameParser
 from app.transport.packets import Message
+from app.transport.plain import plain_event
 from app.transport.polling import Polling
 from app.transport.timers import Timer
 
@@ -94,14 +95,33 @@ class WebSocket(asyncio.BufferedProtocol):
         return self._engine.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        if not self._ended:
-            self._parser.feed(bytes(self._engine.read_buffer[:nbytes]))
-            if not self._corked:
-                self._work()
+        if self._ended:
+            self._drop(nbytes)
             return
+        if self._parser.idle and not self._corked and self._receive_event(nbytes):
+            return
+        self._parser.feed(bytes(self._engine.read_buffer[:nbytes]))
+        if not self._corked:
+            self._work()
+
+    def _drop(self, nbytes: int) -> None:
         self._dropped += nbytes
         if self._dropped > DRAIN:
             self._transport.abort()
+
+    def _receive_event(self, nbytes: int) -> bool:
+        """Take the short way with a read that is one plain event; tell whether it was one."""
+        connection, engine = self.connection, self._engine
+        event = plain_event(engine.read_buffer, nbytes, engine.settings.max_message_size)
+        if event is None or connection.busy or connection.transport is not self:
+            return False
+        self._corked = True
+        try:
+            connection.receive_event(*event)
+        finally:
+            self._corked = False
+        self._settle(connection)
+        return True
 
     def eof_received(self) -> bool:
         return False
@@ -132,6 +152,10 @@ class WebSocket(asyncio.BufferedProtocol):
             self._lost(Reason.TRANSPORT_ERROR)
         finally:
             self._corked = False
+        self._settle(connection)
+
+    def _settle(self, connection: Connection) -> None:
+        """After a read: write what came of it, and read on only if that is bearable."""
         self.flush()
         if connection.busy or self._congested or self._paused:
             self._read_or_pause(connection)
@@ -158,11 +182,10 @@ class WebSocket(asyncio.BufferedProtocol):
 
     # Writing
 
-    def send_text(self, packet: bytes) -> None:
-        self._write(frames.encode(frames.TEXT, packet))
-
-    def send(self, message: Message) -> None:
-        self._write(message.framed)
+    def send(self, packet: bytes | Message) -> None:
+        self._write(
+            frames.encode(frames.TEXT, packet) if isinstance(packet, bytes) else packet.framed
+        )
 
     def _write(self, frame: bytes) -> None:
         if self._ended:
@@ -277,7 +300,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self._probe_failed()
         elif packet == "2probe":
             self._probed = True
-            self.send_text(b"3probe")
+            self.send(b"3probe")
             polling.nudge()  # the client upgrades once no poll is open
         elif packet[:1] == "5" and self._probed:
             self._stop_timer()
