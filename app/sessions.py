@@ -51,8 +51,6 @@ class Sessions(Generic[D]):
         self._idle_timeout = idle_timeout or math.inf
         # written at most this often, yet always before the old deadline
         self.coalescing = min(_LONGEST_COALESCING, idle_timeout / 10 or _LONGEST_COALESCING)
-        self._shared = hasattr(store, "peek")  # by other processes, which write to it too
-        self._peek: Callable[[str], Awaitable[Record | None]] = getattr(store, "peek", store.load)
         self._hurry: asyncio.Task[None] | None = None
         self._touched: dict[str, tuple[float, float]] = {}  # id -> seen, created
         self._replaced: set[str] = set()  # ids whose end is about to be announced
@@ -89,12 +87,7 @@ class Sessions(Generic[D]):
 
     async def active(self, session_id: str) -> None:
         """Note that the client of this session did something; raises SessionEnded."""
-        self.counts.loads += 1
-        try:
-            record = await self._peek(session_id)
-        except StoreError:
-            self.counts.errors["load"] += 1
-            raise
+        record = self.store.known(session_id)
         if record is None or self.over(record) is not None:
             record = await self._living(session_id)
         if record is None:
@@ -220,7 +213,7 @@ class Sessions(Generic[D]):
     def _touch(self, record: Record) -> None:
         now = self.clock()
         self._touched[record.id] = (now, record.created)
-        if self._shared:
+        if self.store.shared:
             deadline = self._deadline(record.created, now)
             if record.expires < min(deadline, now + self._idle_timeout / 5):
                 # before another process, which cannot know of this, ends the session

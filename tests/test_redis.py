@@ -205,36 +205,29 @@ async def test_a_purge_of_two_processes_removes_each_once() -> None:
         assert len(ids) == len(set(ids)) == 100
 
 
-async def knows_nothing(store: RedisStore) -> bool:
-    """Whether it answers that there is no such record, which it cannot without a connection."""
-    with contextlib.suppress(StoreUnavailable):
-        return await store.peek("a") is None
-    return False
-
-
-async def test_peek_knows_until_it_is_told() -> None:
-    """It answers without asking, and no longer once another process has ended the session."""
+async def test_a_record_is_known_until_its_end_is_told() -> None:
+    """What was read or written here is known, until another process ends the session."""
     async with processes() as (one, two):
         await one.save(record())
-        with shared_server().client() as redis:
-            redis.config_resetstat()
-            assert await one.peek("a") == record()
-            assert "cmdstat_hmget" not in redis.info("commandstats")
+        assert one.known("a") == record()
+        assert two.known("a") is None
         lease = await two.lock("a")
         await lease.save(b"new")
-        assert await one.load("a") == await two.peek("a")
+        assert one.known("a") == record()
+        assert await one.load("a") == one.known("a") == two.known("a")
         await two.destroy("a")
-        await until(lambda: knows_nothing(one))
+        await until(lambda: one.known("a") is None)
 
 
-async def test_peek_asks_where_it_cannot_be_told() -> None:
+async def test_nothing_is_known_where_no_end_can_be_told() -> None:
     """With the connection goes what was known; afterwards it is read again."""
     async with processes(1) as (store,):
         await store.save(record())
         with shared_server().client() as redis:
             redis.client_kill_filter(_type="pubsub")
-            redis.delete("latchkey:{a}")
-        await until(lambda: knows_nothing(store))
+        await until(lambda: store.known("a") is None)
+        await until(lambda: store._link.up)
+        assert await store.load("a") == store.known("a") == record()
 
 
 async def test_scripts_that_were_flushed_are_taught_again() -> None:
