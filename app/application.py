@@ -154,7 +154,7 @@ class Application(tornado.web.Application):
         """Write what is still to be written, and close the databases."""
         services = self.services
         try:
-            await services.sessions.flush(now=True)
+            await services.sessions.lifetimes.flush(now=True)
         finally:
             if self._shared is not None:
                 self._shared.stop()

@@ -23,6 +23,7 @@ LAYERS = (
     ("app.known_device",),
     ("app.edit",),
     ("app.session",),
+    ("app.lifetimes",),
     ("app.sessions",),
     ("app.services", "app.connections", "app.metrics"),
     ("app.lookup", "app.expiry", "app.presence", "app.redis_rooms", "app.devices", "app.modules"),

@@ -381,7 +381,7 @@ async def test_what_clients_did_meanwhile_keeps_their_sessions(tmp_path: Path) -
         # the client was active at one, which could not write it down
         sessions.touch(session)
         with pytest.raises(StoreUnavailable):
-            await sessions.flush(now=True)
+            await sessions.lifetimes.flush(now=True)
         touch = sessions.store.touch
 
         async def late(seen: Any) -> None:
