@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 Network = IPv4Network | IPv6Network
-REDIS = re.compile(r"(redis|rediss|redis\+sentinel)://\S+\Z")
 
 
 class SettingsError(ValueError):
@@ -126,11 +125,15 @@ def cookie_domain(value: str) -> str:
 
 
 def store(value: str) -> str:
-    if value in ("sqlite", "memory") or REDIS.match(value):
+    if value in ("sqlite", "memory"):
+        return value
+    # a password with a letter that means something in a URL must not be taken for a host
+    if re.fullmatch(r"(redis|rediss|redis\+sentinel)://([^/?#\s]*@)?[^@?#\s]+(\?[^@#\s]*)?", value):
         return value
     raise SettingsError(
-        "must be sqlite, memory, redis://host:port/db, rediss://… (TLS) or "
-        "redis+sentinel://host:port,host:port/service/db"
+        "must be sqlite, memory, redis://:PASSWORD@HOST:PORT/DB, rediss://… (TLS) or "
+        "redis+sentinel://:PASSWORD@HOST:PORT,HOST:PORT/SERVICE/DB "
+        "with each of / ? # % in a password as %2F %3F %23 %25"
     )
 
 
@@ -146,3 +149,12 @@ def database(value: str) -> str:
         "must be sqlite, or postgresql://USER:PASSWORD@HOST/DATABASE "
         "with each of @ / ? # % : in a password as %40 %2F %3F %23 %25 %3A"
     )
+
+
+def shown(url: str) -> str:
+    """Return what `store` or `database` accepted for people to read: where it is, no password.
+
+    User and parameters are left out too.
+    """
+    scheme, slashes, rest = url.partition("://")
+    return scheme + slashes + rest.partition("?")[0].rpartition("@")[2]

@@ -345,19 +345,6 @@ def test_a_url_that_names_no_redis_is_refused(url: str) -> None:
         Address(url)
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("redis://me:secret@host:1/2", "redis://host:1/2"),
-        ("rediss://:secret@host/2?ssl_cert_reqs=none", "rediss://host/2"),
-        ("redis+sentinel://me:secret@a:1,b:2/main/3", "redis+sentinel://a:1,b:2/main/3"),
-    ],
-)
-def test_a_password_is_not_shown(url: str, shown: str) -> None:
-    """Messages and logs have the address without it."""
-    assert Address(url).shown == shown
-
-
 async def refused(tmp_path: Path, url: str, *flags: str) -> str:
     """Start `python -m app` with this store; return the one line that it ends with."""
     code, out, err = await run("--port=0", f"--data-dir={tmp_path}", f"--store={url}", *flags)

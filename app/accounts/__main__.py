@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from app import database
 from app.accounts import Accounts, AccountsUnavailable, InvalidAccount
+from app.options import shown
 from app.settings import Settings, SettingsError, parse_settings
 
 
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     except (EOFError, KeyboardInterrupt):
         print("\nlatchkey: no password, so nothing was stored", file=sys.stderr)
         return 1
-    where = f"accounts: {database.name(settings)}, data: {settings.data_dir}"
+    where = f"accounts: {shown(settings.database)}, data: {settings.data_dir}"
     print(f"{name} can sign in now ({where})")
     return 0
 
