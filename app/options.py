@@ -1,21 +1,31 @@
-"""How the value of a setting is read: each function takes text and returns it checked.
+"""How the command line and the value of each setting are read.
 
-They raise SettingsError with the rest of a sentence that begins "it …".
+The functions take text and return it checked; they raise SettingsError with the rest of a
+sentence that begins "it …".
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 Network = IPv4Network | IPv6Network
 
 
 class SettingsError(ValueError):
     """A setting is wrong; the text names it and says what to write instead."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of the command line whose refusals are sentences like all the others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise SettingsError (argparse calls this for what it cannot read)."""
+        raise SettingsError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
 
 
 def host(value: str) -> str:

@@ -473,9 +473,13 @@ async def test_a_wrong_call_of_the_command_exits_2(tmp_path: Path) -> None:
         (("add", "ann", "--password-stdin", "--database=oracle"), {}, "--database"),
         (("add", "ann", "--password-stdin"), {"LATCHKEY_PORT": "x"}, "LATCHKEY_PORT"),
         (("add", "ann"), {}, "--password-stdin"),
-        (("add",), {}, "name"),
+        (("add",), {}, "see python -m app.accounts add --help"),
+        (("add", "ann", "--data-dir"), {}, "--data-dir: expected one argument"),
+        (("remove", "ann"), {}, "see python -m app.accounts --help"),
         ((), {}, "add"),
     ):
         code, _, error = await add(*arguments, **{"LATCHKEY_DATA_DIR": str(tmp_path), **environ})
         assert code == 2, arguments
+        assert error.startswith("latchkey: ")
         assert said in error
+        assert error.count("\n") == 1

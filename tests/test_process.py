@@ -266,13 +266,15 @@ async def test_a_port_in_use_exits_1(tmp_path: Path) -> None:
     assert "--port" in err
 
 
-async def test_a_data_folder_that_cannot_be_made_exits_1(tmp_path: Path) -> None:
-    """A file in the place of the folder gets a sentence."""
-    (tmp_path / "data").write_text("")
-    code, out, err = await run("--port=0", f"--data-dir={tmp_path / 'data'}")
+@pytest.mark.parametrize("folder", ["file", "file/data", "/proc/data", "/proc", "n" * 300])
+async def test_a_data_folder_that_cannot_be_used_exits_1(tmp_path: Path, folder: str) -> None:
+    """Where no folder or no file can be made, one sentence tells which setting to change."""
+    (tmp_path / "file").write_text("")
+    code, out, err = await run("--port=0", f"--data-dir={tmp_path / folder}")
     assert (code, out) == (1, "")
-    assert str(tmp_path / "data") in err
-    assert "Traceback" not in err
+    assert err.startswith(f"latchkey: the folder {tmp_path / folder} cannot be made or written (")
+    assert "choose another --data-dir" in err
+    assert err.count("\n") == 1
 
 
 async def test_ten_applications_run_beside_each_other(tmp_path: Path) -> None:

@@ -272,13 +272,16 @@ def test_a_wrong_setting_exits_2_with_one_sentence(tmp_path: Path) -> None:
     for arguments, environ, name in (
         (["--port=99999"], {}, "--port"),
         (["--prot=1"], {}, "--prot"),
-        (["--port"], {}, "--port"),
+        (["--port"], {}, "--port: expected one argument; see python -m app --help"),
+        (["--secret-keys", "--port=1"], {}, "--secret-keys: expected one argument"),
+        (["--help=me"], {}, "--help"),
         ([], {"LATCHKEY_PORT": "x"}, "LATCHKEY_PORT"),
     ):
         ended = run(f"--data-dir={folder}", *arguments, **environ)
         assert ended.returncode == 2, ended.stderr
         assert name in ended.stderr
-        assert "Traceback" not in ended.stderr
+        assert ended.stderr.startswith("latchkey: ")
+        assert ended.stderr.count("\n") == 1
         assert ended.stdout == ""
     assert not folder.exists()
 
