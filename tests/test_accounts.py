@@ -204,10 +204,10 @@ async def test_an_unknown_name_costs_what_a_wrong_password_does(
 async def test_a_sign_in_renews_a_hash_of_weaker_parameters(place: Place) -> None:
     """The right password brings the hash up to date; a wrong one leaves it as it was."""
     async with opened(place) as accounts:
-        today = accounts._passwords._hasher
-        accounts._passwords._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64)
+        today = accounts._table._passwords._hasher
+        accounts._table._passwords._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64)
         await accounts.register("ann", PASSWORD)
-        accounts._passwords._hasher = today
+        accounts._table._passwords._hasher = today
         weak = place.stored()[0][2]
         assert await accounts.verify("ann", "wrong wrong wrong") is None
         assert place.stored()[0][2] == weak
@@ -320,7 +320,7 @@ async def test_a_locked_database_file_is_said_and_survived(
 async def test_accounts_are_on_the_disk_when_they_are_acknowledged(place: Place) -> None:
     """Of both databases the write-ahead log is synced at every commit, and they outlive us."""
     async with opened(place) as accounts:
-        with accounts._engine.connect() as connection:
+        with accounts._table._engine.connect() as connection:
             ask = connection.exec_driver_sql
             if place.database == "sqlite":
                 assert ask("PRAGMA journal_mode").scalar() == "wal"
