@@ -6,20 +6,19 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Generic
 
 from app.codec import Codec, D, InvalidData
 from app.edit import SessionEnded, refuse_nested
 from app.lifetimes import Lifetimes
+from app.listeners import Listeners
 from app.session import Reason, Session
 from app.stores import Lease, Record, SessionStore, StoreError
 from app.stores.counted import StoreCounts
 
 log = logging.getLogger("latchkey.sessions")
-
-OnEnd = Callable[[str, Reason, "Record | None"], Awaitable[None]]
 
 _ID_BYTES = 32  # OWASP ASVS 5.0, 7.2.3 asks for 128 random bits
 
@@ -44,7 +43,7 @@ class Sessions(Generic[D]):
         self.blank = self.codec.encode(data_type())
         self.clock = clock
         self.lifetimes = Lifetimes(store, idle_timeout=idle_timeout, max_age=max_age, clock=clock)
-        self.on_end: list[OnEnd] = []
+        self.on_end: Listeners[[str, Reason, Record | None]] = Listeners("the end of a session")
         self._replaced: set[str] = set()  # ids whose end is about to be announced
 
     # -- finding --
@@ -215,11 +214,7 @@ class Sessions(Generic[D]):
     async def announce(self, session_id: str, reason: Reason, record: Record | None) -> None:
         """Tell all who listen that this session is over."""
         self._replaced.discard(session_id)
-        for listener in self.on_end:
-            try:
-                await listener(session_id, reason, record)
-            except Exception:
-                log.exception("a listener to the end of a session failed")
+        await self.on_end.tell(session_id, reason, record)
 
     async def announce_gone(self, session_id: str) -> None:
         """Announce the end of a session whose record turned out to be gone."""

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # for its submodules too: "app.stores" is app.stores.sqlite as well.
 LAYERS = (
     ("app.options", "app.complaints", "app.user_agents", "app.histogram", "app.systemd"),
-    ("app.audit",),
+    ("app.audit", "app.listeners"),
     ("app.settings", "app.codec", "app.origin", "app.security", "app.assets", "app.passwords"),
     ("app.postgresql",),
     ("app.database",),
