@@ -22,10 +22,9 @@ from app import database
 from app.accounts import Accounts, AccountsUnavailable, InvalidAccount, NameTaken, account_key
 from app.passwords import Passwords
 from app.settings import Settings
+from tests.forms import PASSWORD
 from tests.kit import ROOT, Visitor, process
 from tests.postgres import Place
-
-PASSWORD = "correct horse battery"
 
 
 @contextlib.asynccontextmanager

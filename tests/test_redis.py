@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,27 +13,14 @@ from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable
 from app.stores import redis as redis_store
 from app.stores.redis import RedisStore
 from app.stores.redis_address import Address, NoRedis
-from app.stores.redis_link import Link
 from app.stores.redis_wire import ReplyError
 from handlers.session import SessionData
-from tests.kit import until
+from tests.kit import run, until
 from tests.redis_server import RedisServer, empty_redis, free_port, shared_server
+from tests.several import processes
 from tests.stores import record
-from tests.test_process import run
 
 SECRET = "--secret-keys=0123456789abcdef"
-
-
-@contextlib.asynccontextmanager
-async def processes(how_many: int = 2, url: str = "") -> AsyncIterator[list[RedisStore]]:
-    """Open as many stores over one Redis as if each were in a process of its own."""
-    url = url or empty_redis()
-    stores = [RedisStore(Link(url)) for _ in range(how_many)]
-    try:
-        yield stores
-    finally:
-        for store in stores:
-            await store.close()
 
 
 async def increment(store: RedisStore, times: int) -> None:

@@ -22,8 +22,7 @@ from tests.browsers import PythonVisitor, each_transport, ended, session_id
 from tests.kit import Clock, Site, until
 from tests.raw import POLLING, Raw
 from tests.redis_server import RedisServer, Sentinel
-from tests.test_between_processes import sites, tabs_at
-from tests.test_redis import processes
+from tests.several import processes, sites, tabs_at
 
 _PROMPT = 3.0  # seconds; the promise is two, the rest is for a busy machine
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-import sys
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ import pytest
 
 from app.options import shown
 from app.settings import PREFIX, Settings, SettingsError, parse_settings
-from tests.kit import ROOT
+from tests.kit import run
 
 KEY, OTHER = "k" * 32, "o" * 32
 MOST = 2**31 - 1
@@ -252,45 +249,11 @@ def test_an_address_is_shown_without_its_password(name: str, url: str, where: st
     assert shown(getattr(settings, name)) == where
 
 
-def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the real program, which must come to an end by itself."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT,
-        env={**clean, **environ},
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-
-
-def test_a_wrong_setting_exits_2_with_one_sentence(tmp_path: Path) -> None:
-    """It names the setting; nothing is served and no file is made."""
-    folder = tmp_path / "data"
-    for arguments, environ, name in (
-        (["--port=99999"], {}, "--port"),
-        (["--prot=1"], {}, "--prot"),
-        (["--port"], {}, "--port: expected one argument; see python -m app --help"),
-        (["--secret-keys", "--port=1"], {}, "--secret-keys: expected one argument"),
-        (["--help=me"], {}, "--help"),
-        ([], {"LATCHKEY_PORT": "x"}, "LATCHKEY_PORT"),
-    ):
-        ended = run(f"--data-dir={folder}", *arguments, **environ)
-        assert ended.returncode == 2, ended.stderr
-        assert name in ended.stderr
-        assert ended.stderr.startswith("latchkey: ")
-        assert ended.stderr.count("\n") == 1
-        assert ended.stdout == ""
-    assert not folder.exists()
-
-
-def test_help_lists_every_setting_with_its_default() -> None:
+async def test_help_lists_every_setting_with_its_default() -> None:
     """From the one place where they are declared, and exits 0."""
-    told = run("--help")
-    assert told.returncode == 0
-    text = " ".join(told.stdout.split())
+    code, out, _ = await run("--help")
+    assert code == 0
+    text = " ".join(out.split())
     for field in dataclasses.fields(Settings):
         # argparse breaks lines at spaces and hyphens
         meaning = field.metadata["meaning"].replace("%%", "%")
