@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from app.application import make_app
+from app.options import shown
 from app.settings import Settings, SettingsError, parse_settings
 from app.stores import StoreError
 from app.stores.sqlite import FileOwned
@@ -38,7 +39,7 @@ async def serve(settings: Settings) -> None:
         _calm_the_collector()
         notify("READY=1")
         print(
-            f"Latchkey serves {url} (sessions: {_shown(settings.store)}, "
+            f"Latchkey serves {url} (sessions: {shown(settings.store)}, "
             f"data: {settings.data_dir.resolve()}); Ctrl-C stops it",
             flush=True,
         )
@@ -63,12 +64,6 @@ def _calm_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
-
-
-def _shown(store: str) -> str:
-    """Return where sessions are, without the password."""
-    scheme, separator, rest = store.partition("://")
-    return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
 
 
 def main() -> int:

@@ -154,7 +154,7 @@ class Application(tornado.web.Application):
         """Write what is still to be written, and close the databases."""
         services = self.services
         try:
-            await services.sessions.flush(now=True)
+            await services.sessions.lifetimes.flush(now=True)
         finally:
             if self._shared is not None:
                 self._shared.stop()
@@ -175,7 +175,7 @@ def make_app(
     `clock`, `store`, `modules` and `data_type` are for tests and unusual forks. Raises
     FileOwned, StoreUnavailable, ValueError or OSError with a sentence that says what to do.
     """
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.make_data_dir()
     keys = signing_keys(settings)
     cookie = SessionCookie(settings, keys)
     shared = _share(settings) if settings.shared else None

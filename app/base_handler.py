@@ -66,7 +66,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         await self._renew(user)
         confirmed = await self._confirmed(confirm)
         if confirmed:
-            await self.services.announce_login(self.session)
+            await self.services.on_login.tell(self.session)
         return confirmed
 
     async def regenerate(self, *, confirm: Callable[[], Awaitable[bool]] | None = None) -> bool:

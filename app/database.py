@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.options import shown
 from app.settings import Settings
 
 _LOCKED_FOR = 2.0  # seconds that a statement waits for another program to unlock the file
@@ -31,12 +32,6 @@ def why(error: BaseException) -> str:
     return " ".join(str(error.__cause__ or error).split())[:500]
 
 
-def name(settings: Settings) -> str:
-    """Return --database for people to read: without its user, password and parameters."""
-    scheme, slashes, rest = settings.database.partition("://")
-    return scheme + slashes + rest.partition("?")[0].rpartition("@")[2]
-
-
 def open_engine(settings: Settings, *, connections: int) -> sa.Engine:
     """Open the database that --database names, with its table, for so many connections.
 
@@ -48,7 +43,7 @@ def open_engine(settings: Settings, *, connections: int) -> sa.Engine:
         remedy = "put back a copy of it, or move it away to begin with no accounts"
         engine = _sqlite(path, connections)
     else:
-        where, remedy = name(settings), "start it, or correct --database"
+        where, remedy = shown(settings.database), "start it, or correct --database"
         engine = _postgresql(settings.database, where, connections)
     try:
         with engine.begin() as connection:

@@ -88,6 +88,7 @@ class Devices:
 
     def __init__(self, sessions: Sessions[Any], presence: Presence) -> None:
         self._sessions = sessions
+        self._lifetimes = sessions.lifetimes
         self.presence = presence
         self._watches: dict[str, _Watch] = {}  # by user
         self._users: dict[str, str] = {}  # by session id, for the sessions in watched lists
@@ -100,9 +101,9 @@ class Devices:
         records = [
             record
             for record in await self._sessions.store.of_user(user)
-            if self._sessions.over(record) is None
+            if self._lifetimes.over(record) is None
         ]
-        records.sort(key=lambda record: (record.id in asking, self._sessions.seen(record)))
+        records.sort(key=lambda record: (record.id in asking, self._lifetimes.seen(record)))
         records = records[-_MOST_ROWS:]
         records.sort(key=lambda record: (record.created, record.id), reverse=True)
         transports = await self.presence.transports([record.id for record in records])
@@ -114,7 +115,7 @@ class Devices:
                 system=agents[record.user_agent].system,
                 address=record.remote_address,
                 signed_in=int(record.created),
-                seen=int(self._sessions.seen(record)),
+                seen=int(self._lifetimes.seen(record)),
                 connections=sorted(transports.get(record.id, ()), reverse=True),
             )
             for record in records

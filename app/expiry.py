@@ -69,7 +69,7 @@ class Expiry:
         self._held_until = asyncio.get_running_loop().time() + _OTHERS_FIRST
         self._reconciled = -math.inf
         with contextlib.suppress(StoreError):
-            await self._sessions.flush(now=True)
+            await self._sessions.lifetimes.flush(now=True)
         await self._run()
 
     @property
@@ -91,7 +91,7 @@ class Expiry:
 
     async def look(self) -> None:
         """End what is due now, and from time to time reconcile and purge."""
-        await self._sessions.flush()
+        await self._sessions.lifetimes.flush()
         now = self._sessions.clock()
         self._drop_idle()
         if not self._held:
@@ -133,6 +133,7 @@ class Expiry:
 
     async def _check(self, session_ids: list[str]) -> None:
         """Ask the store about these sessions in batches; end those that are over or gone."""
+        lifetimes = self._sessions.lifetimes
         for start in range(0, len(session_ids), _BATCH):
             batch = session_ids[start : start + _BATCH]
             records = await self._sessions.store.load_many(batch)
@@ -141,8 +142,8 @@ class Expiry:
                 record = records.get(session_id)
                 if record is None:
                     ends.append(self._sessions.announce_gone(session_id))
-                elif (reason := self._sessions.over(record)) is not None and not self._held:
+                elif (reason := lifetimes.over(record)) is not None and not self._held:
                     ends.append(self._sessions.end(session_id, reason))
                 else:
-                    self.watch(session_id, self._sessions.deadline(record))
+                    self.watch(session_id, lifetimes.deadline(record))
             await asyncio.gather(*ends)

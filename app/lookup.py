@@ -89,7 +89,7 @@ class SessionLookup(RequestHandler, Generic[D]):
         """Put this session's cookie on the response, in place of an earlier one."""
         if session.record is None:
             raise RuntimeError("a session must be stored before its cookie leaves")
-        left = self.services.sessions.time_left(session.record)
+        left = self.services.sessions.lifetimes.time_left(session.record)
         self._put_cookie(self.services.cookie.set(session.id, secure=self.secure, max_age=left))
 
     def forget_cookie(self) -> None:

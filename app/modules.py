@@ -34,11 +34,8 @@ def add_module(name: str, services: Services) -> list[Any]:
 
 
 def _session_hook(services: Services, hook: Callable[..., Any]) -> Any:
-    async def listener(session_id: str, reason: Reason, record: Record | None) -> None:
+    def listener(session_id: str, reason: Reason, record: Record | None) -> Any:
         # without a record this process only hears of an end that another one brought about
-        if record is not None:
-            told = hook(Session(services.sessions, record), reason)
-            if told is not None:
-                await told
+        return None if record is None else hook(Session(services.sessions, record), reason)
 
     return listener

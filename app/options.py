@@ -1,22 +1,31 @@
-"""How the value of a setting is read: each function takes text and returns it checked.
+"""How the command line and the value of each setting are read.
 
-They raise SettingsError with the rest of a sentence that begins "it …".
+The functions take text and return it checked; they raise SettingsError with the rest of a
+sentence that begins "it …".
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 Network = IPv4Network | IPv6Network
-REDIS = re.compile(r"(redis|rediss|redis\+sentinel)://\S+\Z")
 
 
 class SettingsError(ValueError):
     """A setting is wrong; the text names it and says what to write instead."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of the command line whose refusals are sentences like all the others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise SettingsError (argparse calls this for what it cannot read)."""
+        raise SettingsError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
 
 
 def host(value: str) -> str:
@@ -126,11 +135,15 @@ def cookie_domain(value: str) -> str:
 
 
 def store(value: str) -> str:
-    if value in ("sqlite", "memory") or REDIS.match(value):
+    if value in ("sqlite", "memory"):
+        return value
+    # a password with a letter that means something in a URL must not be taken for a host
+    if re.fullmatch(r"(redis|rediss|redis\+sentinel)://([^/?#\s]*@)?[^@?#\s]+(\?[^@#\s]*)?", value):
         return value
     raise SettingsError(
-        "must be sqlite, memory, redis://host:port/db, rediss://… (TLS) or "
-        "redis+sentinel://host:port,host:port/service/db"
+        "must be sqlite, memory, redis://:PASSWORD@HOST:PORT/DB, rediss://… (TLS) or "
+        "redis+sentinel://:PASSWORD@HOST:PORT,HOST:PORT/SERVICE/DB "
+        "with each of / ? # % in a password as %2F %3F %23 %25"
     )
 
 
@@ -146,3 +159,12 @@ def database(value: str) -> str:
         "must be sqlite, or postgresql://USER:PASSWORD@HOST/DATABASE "
         "with each of @ / ? # % : in a password as %40 %2F %3F %23 %25 %3A"
     )
+
+
+def shown(url: str) -> str:
+    """Return what `store` or `database` accepted for people to read: where it is, no password.
+
+    User and parameters are left out too.
+    """
+    scheme, slashes, rest = url.partition("://")
+    return scheme + slashes + rest.partition("?")[0].rpartition("@")[2]

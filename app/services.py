@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from app.listeners import Listeners
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from app.session import Session
     from app.sessions import Sessions
     from app.transport import SocketServer
-
-log = logging.getLogger("latchkey.services")
 
 
 @dataclass
@@ -50,19 +48,9 @@ class Services:
     before_handshake: list[Callable[[HandshakeHandler], Awaitable[None] | None]] = field(
         default_factory=list
     )
-    on_login: list[Callable[[Session[Any]], Awaitable[None] | None]] = field(default_factory=list)
+    on_login: Listeners[[Session[Any]]] = field(default_factory=lambda: Listeners("a login"))
     stopping: bool = False
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    async def announce_login(self, session: Session[Any]) -> None:
-        """Tell all who listen that somebody has signed in."""
-        for listener in self.on_login:
-            try:
-                told = listener(session)
-                if told is not None:
-                    await told
-            except Exception:
-                log.exception("a listener to a login failed")
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run this beside the request that asked for it, and keep it from being collected."""

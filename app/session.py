@@ -80,12 +80,12 @@ class Session(Generic[D]):
     @property
     def seen(self) -> float:
         """Seconds since 1970 of the latest request or event; 0 for a visitor's."""
-        return 0.0 if self.record is None else self._sessions.seen(self.record)
+        return 0.0 if self.record is None else self._sessions.lifetimes.seen(self.record)
 
     @property
     def expires(self) -> float:
         """Seconds since 1970 when it is over unless touched; infinity: never."""
-        return math.inf if self.record is None else self._sessions.deadline(self.record)
+        return math.inf if self.record is None else self._sessions.lifetimes.deadline(self.record)
 
     @property
     def remote_address(self) -> str:

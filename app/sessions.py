@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Generic
 
 from app.codec import Codec, D, InvalidData
 from app.edit import SessionEnded, refuse_nested
+from app.lifetimes import Lifetimes
+from app.listeners import Listeners
 from app.session import Reason, Session
 from app.stores import Lease, Record, SessionStore, StoreError
 from app.stores.counted import StoreCounts
 
 log = logging.getLogger("latchkey.sessions")
 
-OnEnd = Callable[[str, Reason, "Record | None"], Awaitable[None]]
-
 _ID_BYTES = 32  # OWASP ASVS 5.0, 7.2.3 asks for 128 random bits
-_LONGEST_COALESCING = 60.0  # seconds
-_BATCH = 500
 
 
 class Sessions(Generic[D]):
@@ -46,17 +42,9 @@ class Sessions(Generic[D]):
         self.codec = Codec(data_type)
         self.blank = self.codec.encode(data_type())
         self.clock = clock
-        self._max_age = max_age or math.inf
-        self.on_end: list[OnEnd] = []
-        self._idle_timeout = idle_timeout or math.inf
-        # written at most this often, yet always before the old deadline
-        self.coalescing = min(_LONGEST_COALESCING, idle_timeout / 10 or _LONGEST_COALESCING)
-        self._shared = hasattr(store, "peek")  # by other processes, which write to it too
-        self._peek: Callable[[str], Awaitable[Record | None]] = getattr(store, "peek", store.load)
-        self._hurry: asyncio.Task[None] | None = None
-        self._touched: dict[str, tuple[float, float]] = {}  # id -> seen, created
+        self.lifetimes = Lifetimes(store, idle_timeout=idle_timeout, max_age=max_age, clock=clock)
+        self.on_end: Listeners[[str, Reason, Record | None]] = Listeners("the end of a session")
         self._replaced: set[str] = set()  # ids whose end is about to be announced
-        self._flushed = 0.0
 
     # -- finding --
 
@@ -89,17 +77,12 @@ class Sessions(Generic[D]):
 
     async def active(self, session_id: str) -> None:
         """Note that the client of this session did something; raises SessionEnded."""
-        self.counts.loads += 1
-        try:
-            record = await self._peek(session_id)
-        except StoreError:
-            self.counts.errors["load"] += 1
-            raise
-        if record is None or self.over(record) is not None:
+        record = self.store.known(session_id)
+        if record is None or not self.lifetimes.touch(record):
             record = await self._living(session_id)
-        if record is None:
-            raise SessionEnded(session_id)
-        self._touch(record)
+            if record is None:
+                raise SessionEnded(session_id)
+            self.lifetimes.touch(record)
 
     async def _living(self, session_id: str) -> Record | None:
         """Return the record of this id; one that is over is ended, and None."""
@@ -111,7 +94,7 @@ class Sessions(Generic[D]):
             raise
         if record is None:
             return None
-        reason = self.over(record)
+        reason = self.lifetimes.over(record)
         if reason is None:
             return record
         await self.end(session_id, reason)
@@ -140,7 +123,7 @@ class Sessions(Generic[D]):
         finally:
             self.counts.locks.observe(perf_counter() - began)
         record = lease.record
-        reason = None if record is None else self.over(record)
+        reason = None if record is None else self.lifetimes.over(record)
         if record is not None and reason is None:
             try:
                 return lease, self.codec.draft(record.data)
@@ -169,7 +152,7 @@ class Sessions(Generic[D]):
             data=encoded,
             created=now,
             seen=now,
-            expires=self._deadline(now, now),
+            expires=self.lifetimes.expiry(now, now),
             user=user,
             remote_address=remote_address,
             user_agent=user_agent[:512],
@@ -215,56 +198,9 @@ class Sessions(Generic[D]):
         return Session(self, record)
 
     def touch(self, session: Session[D]) -> None:
-        """Note that the client did something; the store hears of it within `coalescing` s."""
+        """Note that the client did something; the store hears of it a little later."""
         if session.record is not None:
-            self._touch(session.record)
-
-    def _touch(self, record: Record) -> None:
-        now = self.clock()
-        self._touched[record.id] = (now, record.created)
-        if self._shared:
-            deadline = self._deadline(record.created, now)
-            if record.expires < min(deadline, now + self._idle_timeout / 5):
-                # before another process, which cannot know of this, ends the session
-                self._hurry = self._hurry or asyncio.create_task(self._flush_now())
-
-    async def _flush_now(self) -> None:
-        try:
-            await self.flush(now=True)
-        except StoreError:
-            log.debug("the store is away; what was touched is kept until it answers")
-        finally:
-            self._hurry = None
-
-    async def flush(self, *, now: bool = False) -> None:
-        """Write the touches that have gathered, when that is due or `now` is set."""
-        if not self._touched or (not now and 0 <= self.clock() - self._flushed < self.coalescing):
-            return
-        self._flushed = self.clock()
-        ids = list(self._touched)
-        for start in range(0, len(ids), _BATCH):
-            # without those that ended while the batch before was written
-            batch = {
-                id: self._touched[id] for id in ids[start : start + _BATCH] if id in self._touched
-            }
-            await self.store.touch(
-                {id: (seen, self._deadline(created, seen)) for id, (seen, created) in batch.items()}
-            )
-            for id, touched in batch.items():
-                if self._touched.get(id) == touched:
-                    del self._touched[id]
-
-    def seen(self, record: Record) -> float:
-        """When the client last did something, counting what the store has not heard yet."""
-        return max(record.seen, self._touched.get(record.id, (0.0, 0.0))[0])
-
-    def time_left(self, record: Record) -> float:
-        """Seconds until this session ends however active it is; infinity: never."""
-        return record.created + self._max_age - self.clock()
-
-    def deadline(self, record: Record) -> float:
-        """When this session is over unless it is touched; infinity: never."""
-        return self._deadline(record.created, self.seen(record))
+            self.lifetimes.touch(session.record)
 
     # -- ending --
 
@@ -280,11 +216,7 @@ class Sessions(Generic[D]):
     async def announce(self, session_id: str, reason: Reason, record: Record | None) -> None:
         """Tell all who listen that this session is over."""
         self._replaced.discard(session_id)
-        for listener in self.on_end:
-            try:
-                await listener(session_id, reason, record)
-            except Exception:
-                log.exception("a listener to the end of a session failed")
+        await self.on_end.tell(session_id, reason, record)
 
     async def announce_gone(self, session_id: str) -> None:
         """Announce the end of a session whose record turned out to be gone."""
@@ -295,10 +227,10 @@ class Sessions(Generic[D]):
         """Remove up to `limit` records that expired while nobody looked at them."""
         # as of before the touches are written: who comes meanwhile is not over
         now = self.clock()
-        await self.flush(now=True)
+        await self.lifetimes.flush(now=True)
         over = await self.store.purge(now, limit)
         for record in over:
-            await self.announce(record.id, self.reason(record), record)
+            await self.announce(record.id, self.lifetimes.reason(record), record)
         return over
 
     async def unreadable(self, session_id: str, error: InvalidData) -> SessionEnded:
@@ -307,22 +239,7 @@ class Sessions(Generic[D]):
         await self.end(session_id, "revoked")
         return SessionEnded(session_id)
 
-    def over(self, record: Record) -> Reason | None:
-        """Return which limit this session has reached, or None while it may be used."""
-        now = self.clock()
-        # without a look at what was touched since, which only ever makes it later
-        if now < record.seen + self._idle_timeout and now < record.created + self._max_age:
-            return None
-        return self.reason(record) if now >= self.deadline(record) else None
-
-    def reason(self, record: Record) -> Reason:
-        """Tell which limit has ended, or will end, this session."""
-        return "expired" if self.deadline(record) >= record.created + self._max_age else "idle"
-
-    def _deadline(self, created: float, seen: float) -> float:
-        return min(seen + self._idle_timeout, created + self._max_age)
-
     async def _remove(self, session_id: str) -> Record | None:
         record = await self.store.destroy(session_id)
-        self._touched.pop(session_id, None)
+        self.lifetimes.forget(session_id)
         return record

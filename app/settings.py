@@ -6,15 +6,15 @@ A value comes from a flag (`--session-idle-timeout 600`), else from the environm
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import difflib
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from app import options as read
-from app.options import Network, SettingsError
+from app.options import Network, Parser, SettingsError
 
 __all__ = ["PREFIX", "Network", "Settings", "SettingsError", "parse_settings"]
 
@@ -163,13 +163,24 @@ class Settings:
         """Whether other processes use the same sessions."""
         return self.store not in ("sqlite", "memory")
 
+    def make_data_dir(self) -> None:
+        """Make the data folder unless it is there; raises OSError where it cannot be used."""
+        try:
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.data_dir).close()
+        except OSError as error:
+            raise OSError(
+                f"the folder {self.data_dir} cannot be made or written ({error.strerror}); "
+                "choose another --data-dir, or let this user write there"
+            ) from error
+
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _parser(fields: Sequence[dataclasses.Field[Any]]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser(fields: Sequence[dataclasses.Field[Any]]) -> Parser:
+    parser = Parser(
         prog="python -m app",
         description="Serve Latchkey: one login session for web pages and sockets.",
         epilog=f"Each setting is also an environment variable, such as {PREFIX}PORT; flags win.",
@@ -216,8 +227,7 @@ def _did_you_mean(name: str, prefix: str, known: Sequence[str]) -> str:
 def parse_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Build the settings from flags and environment.
 
-    Raises SettingsError with a sentence that names the setting; `--help` and a flag without
-    its value leave through argparse (SystemExit 0 and 2).
+    Raises SettingsError with a sentence that names the setting; `--help` raises SystemExit.
     """
     fields = dataclasses.fields(Settings)
     parsed, rest = _parser(fields).parse_known_args(arguments)

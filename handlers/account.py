@@ -1,82 +1,25 @@
 """The account page: where its user is signed in, live, and the ways to end that."""
 
 import contextlib
-from collections import Counter
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import msgspec
 from tornado.web import HTTPError, authenticated
 
 from app.accounts import AccountsUnavailable, InvalidAccount, Proof, account_key
-from app.devices import Device, public_id, seen_by
+from app.devices import Device, public_id
 from app.limits import in_words
 from app.lookup import TooMany
 from app.session import SessionEnded
 from app.stores import StoreError
-from handlers.session import BaseHandler, BaseNamespace
+from handlers.account_page import AccountPage
+from handlers.session import BaseNamespace
 
 _DONE = {
     "device": "That device is signed out.",
     "others": "You are signed out everywhere else.",
     "password": "Your password is changed, and you are signed out everywhere else.",
 }
-_BLANK = Device(id="", browser="", system="", address="", signed_in=0, seen=0, connections=[])
-
-# The words of a row; static/account.js has the same ones.
-
-
-def _name(device: Device) -> str:
-    return " on ".join(filter(None, [device.browser or "Unknown browser", device.system]))
-
-
-def _link(device: Device) -> str:
-    counts = Counter(device.connections)
-    words = [f"{name} ({count})" if count > 1 else name for name, count in counts.items()]
-    return f"Connected by {' and '.join(words)}" if words else "Not connected"
-
-
-def _iso(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
-
-
-def _when(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
-
-
-class AccountPage(BaseHandler):
-    """What the page and the forms on it share."""
-
-    page = "/account"
-
-    @property
-    def user(self) -> str:
-        """Name of the user who signed in, in methods that are for those."""
-        if self.session.user is None:
-            raise SessionEnded(self.session.id)
-        return self.session.user
-
-    async def show(self, *, notice: str = "", form: str = "", wrong: str = "") -> None:
-        """Write the page; `wrong` is what was wrong with `form`."""
-        self.set_header("Cache-Control", "no-store")
-        rows = await self.services.devices.rows(self.user, [self.session.id])
-        self.render(
-            "account.html",
-            devices=seen_by(rows, self.session.id),
-            now=int(self.services.sessions.clock()),
-            blank=_BLANK,
-            name=_name,
-            link=_link,
-            iso=_iso,
-            when=_when,
-            notice=notice,
-            form=form,
-            wrong=wrong,
-        )
-
-    def done(self, what: str) -> None:
-        """Answer that it is done: a form with the page, a script with 204."""
-        self.answer_done(f"{self.page}?done={what}")
 
 
 class AccountHandler(AccountPage):

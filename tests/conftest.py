@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.chromium import path
 from tests.postgres import Place, Postgres
 
 _LIMIT = 30.0  # seconds that a test may take unless it says `@pytest.mark.limit(seconds)`
@@ -39,6 +40,12 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres()
     yield server
     server.remove()
+
+
+@pytest.fixture
+def chromium() -> str:
+    """Path of a browser."""
+    return path()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

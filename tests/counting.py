@@ -12,6 +12,7 @@ class CountingStore:
 
     def __init__(self, inner: SessionStore) -> None:
         self.inner = inner
+        self.shared = inner.shared
         self.calls: list[str] = []
 
     async def before(self, call: str) -> None:
@@ -20,6 +21,9 @@ class CountingStore:
     async def note(self, call: str) -> None:
         self.calls.append(call)
         await self.before(call)
+
+    def known(self, session_id: str) -> Record | None:
+        return None
 
     async def load(self, session_id: str) -> Record | None:
         await self.note("load")

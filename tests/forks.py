@@ -57,6 +57,9 @@ class WatchedStore(MemoryStore):
         if self.down:
             raise StoreUnavailable("the store was cut off by a test")
 
+    def known(self, session_id: str) -> Record | None:
+        return None
+
     async def load(self, session_id: str) -> Record | None:
         await self._reach()
         return await super().load(session_id)

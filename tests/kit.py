@@ -17,7 +17,7 @@ import msgspec
 import socketio
 
 from app.application import Application, make_app
-from app.settings import Settings
+from app.settings import PREFIX, Settings
 from app.stores import SessionStore
 from app.stores.memory import MemoryStore
 
@@ -229,3 +229,28 @@ async def process(
         if child.returncode is None:
             child.kill()
             await child.wait()
+
+
+async def run(*flags: str, **environ: str) -> tuple[int, str, str]:
+    """Run `python -m app` until it ends by itself; return its code, output and errors.
+
+    Settings of the environment that the tests run in are left out.
+    """
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "app",
+        *flags,
+        cwd=ROOT,
+        env={**clean, **environ},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(child.communicate(), 15)
+    except TimeoutError:
+        child.kill()
+        await child.wait()
+        raise
+    return child.returncode or 0, out.decode(), err.decode()

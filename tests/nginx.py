@@ -14,15 +14,9 @@ from pathlib import Path
 
 from bench.process import free_port
 from tests.kit import ROOT
-from tests.nodeclient import cannot
+from tests.needs import found
 
 CONFIGURATION = ROOT / "deploy" / "nginx.conf"
-
-
-def found(name: str) -> str:
-    """Path of a program; without it the test is skipped, or in CI fails."""
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    return path or cannot(f"{name} is not installed: apt-get install {name}")
 
 
 class Nginx:

@@ -5,25 +5,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, NoReturn
-
-import pytest
+from typing import Any
 
 from tests.kit import Visitor
+from tests.needs import cannot
 
 _FOLDER = Path(__file__).resolve().parent / "node"
 _LONGEST_LINE = 8_000_000  # bytes; a 2 MB message may come back
-
-
-def cannot(sentence: str) -> NoReturn:
-    """Skip by name; in CI a missing tool is a failure."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(sentence)
-    pytest.skip(sentence)
 
 
 def _installed(package: str) -> str:

@@ -15,10 +15,10 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
-import pytest
 
 from app.settings import Settings
 from bench.process import free_port
+from tests.needs import cannot
 
 PASSWORD = "p@ss/w:rd hunter2"
 
@@ -27,12 +27,7 @@ def program(name: str) -> str:
     """Path of one of PostgreSQL's programs; without it the test is skipped, or in CI fails."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     path = str(found[-1]) if found else shutil.which(name)
-    if path is None:
-        remedy = "no PostgreSQL: apt-get install postgresql"
-        if os.environ.get("CI") == "true":
-            pytest.fail(remedy)
-        pytest.skip(remedy)
-    return path
+    return path or cannot("no PostgreSQL: apt-get install postgresql")
 
 
 class Postgres:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,15 +14,8 @@ from typing import Any
 
 import redis
 
-from tests.nodeclient import cannot
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody has."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+from bench.process import free_port
+from tests.needs import found
 
 
 class RedisServer:
@@ -38,12 +30,11 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it and wait until it answers, with `LOADING` too."""
-        if shutil.which("redis-server") is None:
-            cannot("redis-server is not installed: apt-get install redis-server")
+        program = found("redis-server")
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["redis-server", *self.arguments()],
+                [program, *self.arguments()],
                 cwd=self.folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,

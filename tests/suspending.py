@@ -27,6 +27,10 @@ class SuspendingStore:
 
     def __init__(self, inner: SessionStore) -> None:
         self.inner = inner
+        self.shared = inner.shared
+
+    def known(self, session_id: str) -> Record | None:
+        return None
 
     async def load(self, session_id: str) -> Record | None:
         return await _around(lambda: self.inner.load(session_id))

@@ -12,58 +12,16 @@ from typing import Any
 import pytest
 
 from app.accounts import AccountsUnavailable
-from app.devices import Devices, public_id
+from app.devices import Devices
 from app.stores.memory import MemoryStore
 from tests.browsers import browser, each_client, ended, joined, session_id
+from tests.devices import FIREFOX, IPHONE, NEW, id_of, ids, lists, revoke, shown, text, watching
 from tests.forks import WatchedStore
 from tests.forms import PAGE, PASSWORD, Answer, ask, each_kind, send, who
 from tests.kit import Clock, Site, Visitor, serve, until
 from tests.raw import Raw
 from tests.stores import STORES, every_store
 from tests.suspending import SuspendingStore
-
-FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
-IPHONE = (
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 "
-    "(KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1"
-)
-NEW = "a quite new password"
-
-
-def id_of(visitor: Visitor) -> str:
-    """Return the public id of this visitor's session."""
-    return public_id(session_id(visitor.cookie))
-
-
-def ids(page: str) -> list[str]:
-    """Return the public ids in the rows of a page, from top to bottom."""
-    return [id for id in re.findall(r'data-id="([^"]*)"', page) if id]
-
-
-def text(page: str) -> str:
-    """Return what a person reads on a page."""
-    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
-
-
-async def revoke(visitor: Visitor, kind: str, id: str) -> Answer:
-    return await send(visitor, kind, f"/account/sessions/{id}/revoke")
-
-
-def lists(socket: Any) -> list[list[dict[str, Any]]]:
-    """Return the lists of devices that this socket has received."""
-    events = socket.events("/account") if hasattr(socket, "events") else socket.elsewhere
-    return [args[0] for name, args in events if name == "sessions"]
-
-
-async def shown(socket: Any, condition: Any) -> list[dict[str, Any]]:
-    """Wait until the latest list meets a condition, and return it."""
-    await until(lambda: lists(socket) and condition(lists(socket)[-1]))
-    return lists(socket)[-1]
-
-
-async def watching(visitor: Visitor) -> Any:
-    return await visitor.socket("websocket", namespaces=("/account",))
-
 
 # -- the page --
 
@@ -375,37 +333,23 @@ async def test_wrong_passwords_are_limited(tmp_path: Path, kind: str, path: str)
 
 
 @each_kind
-async def test_a_database_that_fails_is_told_beside_the_form(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+@pytest.mark.parametrize(
+    ("path", "user"), [("/account/password", "ann"), ("/account/delete", None)]
+)
+async def test_a_database_that_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, path: str, user: str | None
 ) -> None:
-    """503 with a sentence and when to come back; nothing was changed and nobody is signed out."""
+    """503, a sentence and when to come back; the account is as it was, though a deleter is out."""
     monkeypatch.setattr("app.database._LOCKED_FOR", 0.2)
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
         with contextlib.closing(sqlite3.connect(tmp_path / "data/accounts.sqlite3")) as other:
             other.execute("BEGIN IMMEDIATE")
-            answer = await send(ann, kind, "/account/password", password=PASSWORD, new_password=NEW)
+            answer = await send(ann, kind, path, password=PASSWORD, new_password=NEW)
         assert answer.status == 503
         assert "does not answer" in answer.sentence
         assert answer.headers["Retry-After"] == "2"
-        assert await who(ann) == "ann"
-        assert await site.services.accounts.verify("ann", PASSWORD) == "ann"
-
-
-@each_kind
-async def test_a_database_that_fails_to_delete_an_account_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    """Its user is out by then: 503, a sentence and when to come back, and the account is there."""
-    monkeypatch.setattr("app.database._LOCKED_FOR", 0.2)
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        await ann.sign_up("ann")
-        with contextlib.closing(sqlite3.connect(tmp_path / "data/accounts.sqlite3")) as other:
-            other.execute("BEGIN IMMEDIATE")
-            answer = await send(ann, kind, "/account/delete", password=PASSWORD)
-        assert answer.status == 503
-        assert "does not answer" in (answer.sentence or answer.text)
-        assert answer.headers["Retry-After"] == "2"
+        assert await who(ann) == user
         assert await site.services.accounts.verify("ann", PASSWORD) == "ann"
 
 

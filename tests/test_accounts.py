@@ -22,10 +22,9 @@ from app import database
 from app.accounts import Accounts, AccountsUnavailable, InvalidAccount, NameTaken, account_key
 from app.passwords import Passwords
 from app.settings import Settings
+from tests.forms import PASSWORD
 from tests.kit import ROOT, Visitor, process
 from tests.postgres import Place
-
-PASSWORD = "correct horse battery"
 
 
 @contextlib.asynccontextmanager
@@ -204,10 +203,10 @@ async def test_an_unknown_name_costs_what_a_wrong_password_does(
 async def test_a_sign_in_renews_a_hash_of_weaker_parameters(place: Place) -> None:
     """The right password brings the hash up to date; a wrong one leaves it as it was."""
     async with opened(place) as accounts:
-        today = accounts._passwords._hasher
-        accounts._passwords._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64)
+        today = accounts._table._passwords._hasher
+        accounts._table._passwords._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64)
         await accounts.register("ann", PASSWORD)
-        accounts._passwords._hasher = today
+        accounts._table._passwords._hasher = today
         weak = place.stored()[0][2]
         assert await accounts.verify("ann", "wrong wrong wrong") is None
         assert place.stored()[0][2] == weak
@@ -320,7 +319,7 @@ async def test_a_locked_database_file_is_said_and_survived(
 async def test_accounts_are_on_the_disk_when_they_are_acknowledged(place: Place) -> None:
     """Of both databases the write-ahead log is synced at every commit, and they outlive us."""
     async with opened(place) as accounts:
-        with accounts._engine.connect() as connection:
+        with accounts._table._engine.connect() as connection:
             ask = connection.exec_driver_sql
             if place.database == "sqlite":
                 assert ask("PRAGMA journal_mode").scalar() == "wal"
@@ -473,9 +472,13 @@ async def test_a_wrong_call_of_the_command_exits_2(tmp_path: Path) -> None:
         (("add", "ann", "--password-stdin", "--database=oracle"), {}, "--database"),
         (("add", "ann", "--password-stdin"), {"LATCHKEY_PORT": "x"}, "LATCHKEY_PORT"),
         (("add", "ann"), {}, "--password-stdin"),
-        (("add",), {}, "name"),
+        (("add",), {}, "see python -m app.accounts add --help"),
+        (("add", "ann", "--data-dir"), {}, "--data-dir: expected one argument"),
+        (("remove", "ann"), {}, "see python -m app.accounts --help"),
         ((), {}, "add"),
     ):
         code, _, error = await add(*arguments, **{"LATCHKEY_DATA_DIR": str(tmp_path), **environ})
         assert code == 2, arguments
+        assert error.startswith("latchkey: ")
         assert said in error
+        assert error.count("\n") == 1

@@ -11,9 +11,9 @@ import pytest
 
 from app.devices import public_id
 from tests.browsers import session_id
+from tests.devices import NEW
 from tests.forms import PASSWORD, send
 from tests.kit import Clock, Visitor, serve, until
-from tests.test_account import NEW
 
 EVIL = "ann'\r\n2026 INFO latchkey.audit: sign-in user='root\u2028\u202e\x1b[31m\x7f"
 

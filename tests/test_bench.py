@@ -22,6 +22,7 @@ from bench.process import StartError
 from bench.report import as_json, figure, summary, table
 from bench.rows import ROWS, Row, Target
 from bench.run import Result, rotated, run_row
+from tests.needs import cannot
 
 TINY = Sizes(
     seconds=0.05,
@@ -48,13 +49,6 @@ def result_of(rounds: dict[str, list[float]], *targets: Target) -> Result:
     return Result(row, figures)
 
 
-def missing(reason: str) -> None:
-    """Skip by name, but never where everything is meant to be installed."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="module")
 def servers():
     with Servers() as running:
@@ -65,13 +59,13 @@ def servers():
 def start(servers):
     def start(name: str):
         if LINEUP[name].needs_node and not (shutil.which("node") and shutil.which("npm")):
-            missing(f"{name} needs Node and npm, which are not installed")
+            cannot(f"{name} needs Node and npm, which are not installed")
         if LINEUP[name].needs_redis and not shutil.which("redis-server"):
-            missing(f"{name} needs redis-server, which is not installed")
+            cannot(f"{name} needs redis-server, which is not installed")
         try:
             return servers.warm(name)
         except StartError as why:
-            return missing(f"{name} cannot be started here: {why}")
+            cannot(f"{name} cannot be started here: {why}")
 
     return start
 

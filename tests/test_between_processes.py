@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -15,37 +15,10 @@ import socketio
 
 from app import presence
 from tests.browsers import PythonVisitor, browser, each_client, ended, joined, session_id
-from tests.kit import ROOT, Clock, Site, process, serve, until
+from tests.devices import id_of, revoke, shown, watching
+from tests.kit import ROOT, Clock, Site, process, until
 from tests.redis_server import empty_redis, shared_server
-from tests.test_account import id_of, revoke, shown, watching
-
-KEYS = ("only-for-tests-0123456789",)
-
-
-@contextlib.asynccontextmanager
-async def sites(
-    tmp_path: Path, how_many: int = 2, *, url: str = "", **options: Any
-) -> AsyncIterator[list[Site]]:
-    """Serve as many applications over one Redis as if each were in a process of its own."""
-    options.setdefault("clock", None)
-    async with contextlib.AsyncExitStack() as stack:
-        url = url or empty_redis()
-        yield [
-            await stack.enter_async_context(
-                serve(tmp_path / str(number), store=url, secret_keys=KEYS, **options)
-            )
-            for number in range(how_many)
-        ]
-
-
-async def tabs_at(visitor: Any, *places: Site, mode: str = "websocket") -> list[Any]:
-    """Open a tab of one browser at each of these sites."""
-    tabs = []
-    for site in places:
-        visitor.url = site.url
-        tabs.append(await joined(visitor, mode))
-    return tabs
-
+from tests.several import KEYS, sites, tabs_at
 
 # -- sessions --
 

@@ -3,126 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import shutil
-from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.kit import ROOT, Site, serve
+from tests.chromium import (
+    OVER_WEBSOCKET,
+    fill,
+    fits,
+    person,
+    press,
+    register,
+    says,
+    shows,
+)
+from tests.forks import WatchedStore
+from tests.forms import PASSWORD
+from tests.kit import ROOT, serve
 
-PASSWORD = "correct horse battery"
 SCREENSHOT = ROOT / "docs" / "screenshot.png"
-FLAGS = [
-    "--no-sandbox",
-    "--headless",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-]
-OVER_WEBSOCKET = "Connected by websocket"
-
 pytestmark = pytest.mark.limit(60)
-
-
-@pytest.fixture
-def chromium() -> str:
-    """Path of the browser; without one the test is skipped, or in CI fails."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    try:
-        import playwright  # noqa: F401
-    except ImportError:
-        path = None
-    if path is None:
-        remedy = "no browser: apt-get install chromium && pip install playwright"
-        if os.environ.get("CI") == "true":
-            pytest.fail(remedy)
-        pytest.skip(remedy)
-    return path
-
-
-class Person:
-    """A person with a browser of their own: one cookie jar, as many tabs as they like."""
-
-    def __init__(self, site: Site, context: Any, expected: Iterable[str]) -> None:
-        self.url = site.url
-        self.context = context
-        self._expected = tuple(expected)
-        self.complaints: list[str] = []
-        context.on("console", self._console)
-        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
-
-    def _console(self, message: Any) -> None:
-        if message.type in ("error", "warning") and not any(
-            text in message.text for text in self._expected
-        ):
-            self.complaints.append(f"{message.type}: {message.text}")
-
-    async def tab(self, path: str = "/") -> Any:
-        page = await self.context.new_page()
-        await page.goto(self.url + path)
-        return page
-
-
-@contextlib.asynccontextmanager
-async def person(
-    chromium: str, site: Site, *, expected: Iterable[str] = (), **options: Any
-) -> AsyncIterator[Person]:
-    """Open a browser on this site; what its console complains of, beyond `expected`, fails."""
-    from playwright.async_api import async_playwright
-
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        try:
-            someone = Person(site, await browser.new_context(**options), expected)
-            someone.context.set_default_timeout(10_000)
-            yield someone
-        finally:
-            await browser.close()
-    assert someone.complaints == []
-
-
-async def shows(page: Any, *, count: int | None = None, user: str = "", state: str = "") -> None:
-    """Wait until the counter page shows this number, this user and this state."""
-    from playwright.async_api import expect
-
-    if user:
-        who = "You are a visitor" if user == "visitor" else f"Signed in as {user}"
-        await expect(page.locator(".who")).to_have_text(who, timeout=10_000)
-    if count is not None:
-        await expect(page.locator("#count")).to_have_text(str(count), timeout=10_000)
-    if state:
-        await expect(page.locator("#state")).to_have_text(state, timeout=10_000)
-
-
-async def says(page: Any, sentence: str) -> None:
-    """Wait until the page says this in its notice."""
-    from playwright.async_api import expect
-
-    await expect(page.locator("#notice")).to_contain_text(sentence, timeout=10_000)
-    await expect(page.locator("#notice")).to_be_visible()
-
-
-async def press(page: Any, button: str) -> None:
-    await page.get_by_role("button", name=button, exact=True).click()
-
-
-async def fill(page: Any, name: str, password: str) -> None:
-    await page.get_by_label("Name").fill(name)
-    await page.get_by_label("Password").fill(password)
-
-
-async def register(page: Any, name: str) -> None:
-    await page.get_by_role("link", name="Register").first.click()
-    await fill(page, name, PASSWORD)
-    await press(page, "Register and sign in")
-    await shows(page, user=name)
 
 
 async def test_a_newcomer_counts_in_two_tabs_until_signing_out_in_one(
@@ -230,7 +132,8 @@ async def test_a_first_click_before_the_handshake_makes_no_second_session(
     tmp_path: Path, chromium: str
 ) -> None:
     """The page waits for the cookie that the handshake is about to bring."""
-    async with serve(tmp_path) as site, person(chromium, site) as ann:
+    store = WatchedStore()
+    async with serve(tmp_path, store=store) as site, person(chromium, site) as ann:
 
         async def slowly(_: Any) -> None:
             await asyncio.sleep(0.5)
@@ -241,7 +144,7 @@ async def test_a_first_click_before_the_handshake_makes_no_second_session(
         await shows(page, count=1, state=OVER_WEBSOCKET)
         await press(page, "Add one from the socket")
         await shows(page, count=2)
-        assert len(site.services.sessions.store._records) == 1
+        assert len(store.ids) == 1
 
 
 async def test_a_page_and_a_socket_of_two_sessions_find_together(
@@ -271,15 +174,16 @@ async def test_a_page_says_why_its_session_ended(
     tmp_path: Path, chromium: str, reaction: str, reason: Any, sentence: str
 ) -> None:
     """By reconnect it goes on as a visitor, by disconnect it stays away; both with the reason."""
+    store = WatchedStore()
     async with (
-        serve(tmp_path, on_session_end=reaction) as site,
+        serve(tmp_path, store=store, on_session_end=reaction) as site,
         person(chromium, site) as ann,
     ):
         page = await ann.tab()
         await register(page, "Ann")
         await press(page, "Add one from the socket")
         await shows(page, count=1, state=OVER_WEBSOCKET)
-        (session_id,) = site.services.sessions.store._records
+        (session_id,) = store.ids
         assert await site.services.sessions.end(session_id, reason)
         await says(page, sentence)
         if reaction == "reconnect":
@@ -298,13 +202,14 @@ async def test_a_page_says_why_its_session_ended(
 
 async def test_a_lost_connection_is_shown_and_comes_back(tmp_path: Path, chromium: str) -> None:
     """While it is gone the socket's button is off; the number is right again afterwards."""
-    async with serve(tmp_path) as site, person(chromium, site) as ann:
+    store = WatchedStore()
+    async with serve(tmp_path, store=store) as site, person(chromium, site) as ann:
         page = await ann.tab()
         await shows(page, count=0, state=OVER_WEBSOCKET)
         await site.services.connections.close_all()
         await shows(page, state="Disconnected, connecting again…")
         assert await page.get_by_role("button", name="Add one from the socket").is_disabled()
-        (session_id,) = site.services.sessions.store._records
+        (session_id,) = store.ids
         async with await site.services.sessions.get(session_id) as data:
             data.count = 41
         await shows(page, count=41, state=OVER_WEBSOCKET)
@@ -335,8 +240,9 @@ async def test_without_the_socketio_client_the_page_says_so_and_works(
 @pytest.mark.parametrize("width", [360, 1280])
 async def test_pages_fit_the_screen(tmp_path: Path, chromium: str, scheme: Any, width: int) -> None:
     """No page is wider than a phone, not even with the longest name; light and dark differ."""
+    store = WatchedStore()
     async with (
-        serve(tmp_path) as site,
+        serve(tmp_path, store=store) as site,
         person(
             chromium,
             site,
@@ -351,9 +257,7 @@ async def test_pages_fit_the_screen(tmp_path: Path, chromium: str, scheme: Any, 
             await fits(page, width)
         await page.goto(site.url)
         await register(page, "W" * 64)
-        (session_id,) = [
-            record.id for record in site.services.sessions.store._records.values() if record.user
-        ]
+        (session_id,) = [record.id for record in store.records if record.user]
         async with await site.services.sessions.get(session_id) as data:
             data.count = 123_456_789
         await page.goto(site.url)
@@ -362,15 +266,6 @@ async def test_pages_fit_the_screen(tmp_path: Path, chromium: str, scheme: Any, 
         background = await page.evaluate("() => getComputedStyle(document.body).backgroundColor")
         brightness = sum(int(part) for part in background[4:-1].split(","))
         assert brightness < 150 if scheme == "dark" else brightness > 600
-
-
-async def fits(page: Any, width: int) -> None:
-    assert await page.evaluate("() => document.documentElement.scrollWidth") <= width
-    for button in await page.locator("button:visible, a.button:visible").all():
-        box = await button.bounding_box()
-        assert box["x"] >= 0
-        assert box["x"] + box["width"] <= width
-        assert box["height"] >= 44  # CSS pixels, what a thumb hits (WCAG 2.5.5)
 
 
 async def test_forms_work_with_the_keyboard_and_password_managers(

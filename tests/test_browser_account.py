@@ -10,22 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.chromium import OVER_WEBSOCKET, Person, fits, person, press, says, shows
+from tests.devices import FIREFOX, IPHONE, NEW
+from tests.forms import PASSWORD
 from tests.kit import ROOT, Clock, Site, Visitor, serve, until
 from tests.nodeclient import axe
-from tests.test_account import FIREFOX, IPHONE, NEW
-from tests.test_browser import (
-    OVER_WEBSOCKET,
-    PASSWORD,
-    Person,
-    chromium,
-    fits,
-    person,
-    press,
-    says,
-    shows,
-)
-
-__all__ = ["chromium"]
 
 pytestmark = pytest.mark.limit(60)
 

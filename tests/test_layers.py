@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # for its submodules too: "app.stores" is app.stores.sqlite as well.
 LAYERS = (
     ("app.options", "app.complaints", "app.user_agents", "app.histogram", "app.systemd"),
-    ("app.audit",),
+    ("app.audit", "app.listeners"),
     ("app.settings", "app.codec", "app.origin", "app.security", "app.assets", "app.passwords"),
     ("app.postgresql",),
     ("app.database",),
@@ -23,6 +23,7 @@ LAYERS = (
     ("app.known_device",),
     ("app.edit",),
     ("app.session",),
+    ("app.lifetimes",),
     ("app.sessions",),
     ("app.services", "app.connections", "app.metrics"),
     ("app.lookup", "app.expiry", "app.presence", "app.redis_rooms", "app.devices", "app.modules"),

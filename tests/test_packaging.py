@@ -20,7 +20,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from packaging.version import Version
@@ -29,16 +29,10 @@ from app import assets
 from app.settings import PREFIX, Settings
 from handlers.session import SessionData
 from tests.kit import ROOT, Visitor, serve
+from tests.needs import cannot
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FETCHED = f"static/{assets.LOCAL}"
-
-
-def cannot(sentence: str) -> NoReturn:
-    """Skip by name; in CI a missing tool is a failure."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(sentence)
-    pytest.skip(sentence)
 
 
 def blocks(language: str) -> list[str]:

@@ -19,11 +19,10 @@ import pytest
 from app.accounts import Accounts
 from app.database import open_engine
 from app.settings import Settings
-from tests.kit import Visitor, process, serve, until
+from tests.forms import PASSWORD
+from tests.kit import Visitor, process, run, serve, until
 from tests.postgres import Place, Postgres
-from tests.test_process import run
 
-PASSWORD = "correct horse battery"
 SIGN_IN = {"username": "ann", "password": PASSWORD}
 pytestmark = pytest.mark.limit(60)
 

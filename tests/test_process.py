@@ -8,36 +8,14 @@ import os
 import signal
 import socket
 import stat
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.browsers import PythonVisitor, joined
-from tests.kit import ROOT, Process, Visitor, process, serve, until
+from tests.kit import Process, Visitor, process, run, serve, until
 from tests.nodeclient import Driver, NodeVisitor
 from tests.raw import POLLING, Raw
-
-
-async def run(*flags: str, **environ: str) -> tuple[int, str, str]:
-    """Run `python -m app` until it ends by itself; return its code, output and errors."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "app",
-        *flags,
-        cwd=ROOT,
-        env={**os.environ, **environ},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        out, err = await asyncio.wait_for(child.communicate(), 15)
-    except TimeoutError:
-        child.kill()
-        await child.wait()
-        raise
-    return child.returncode or 0, out.decode(), err.decode()
 
 
 async def stopped(site: Process, number: signal.Signals) -> float:
@@ -238,6 +216,9 @@ async def test_a_second_process_on_the_same_data_is_refused(tmp_path: Path) -> N
         (["--store=nonsense"], {}, ["--store", "sqlite"]),
         (["--cookie-samesite=none", "--cookie-secure=no"], {}, ["--cookie-secure"]),
         (["--nonsense"], {}, ["--nonsense"]),
+        (["--port"], {}, ["--port: expected one argument; see python -m app --help"]),
+        (["--secret-keys", "--port=1"], {}, ["--secret-keys: expected one argument"]),
+        (["--help=me"], {}, ["--help"]),
         ([], {"LATCHKEY_PORT": "many"}, ["LATCHKEY_PORT", "whole number"]),
         ([], {"LATCHKEY_PROT": "1"}, ["LATCHKEY_PROT", "LATCHKEY_PORT"]),
     ],
@@ -245,11 +226,12 @@ async def test_a_second_process_on_the_same_data_is_refused(tmp_path: Path) -> N
 async def test_a_wrong_setting_exits_2(
     tmp_path: Path, flags: list[str], environ: dict[str, str], words: list[str]
 ) -> None:
-    """A sentence names the setting; nothing is created and no traceback is shown."""
+    """One sentence names the setting; nothing is served and no file is made."""
     code, out, err = await run(*flags, f"--data-dir={tmp_path / 'data'}", **environ)
     assert (code, out) == (2, "")
     assert all(word in err for word in words)
-    assert "Traceback" not in err
+    assert err.startswith("latchkey: ")
+    assert err.count("\n") == 1
     assert not (tmp_path / "data").exists()
 
 
@@ -266,13 +248,15 @@ async def test_a_port_in_use_exits_1(tmp_path: Path) -> None:
     assert "--port" in err
 
 
-async def test_a_data_folder_that_cannot_be_made_exits_1(tmp_path: Path) -> None:
-    """A file in the place of the folder gets a sentence."""
-    (tmp_path / "data").write_text("")
-    code, out, err = await run("--port=0", f"--data-dir={tmp_path / 'data'}")
+@pytest.mark.parametrize("folder", ["file", "file/data", "/proc/data", "/proc", "n" * 300])
+async def test_a_data_folder_that_cannot_be_used_exits_1(tmp_path: Path, folder: str) -> None:
+    """Where no folder or no file can be made, one sentence tells which setting to change."""
+    (tmp_path / "file").write_text("")
+    code, out, err = await run("--port=0", f"--data-dir={tmp_path / folder}")
     assert (code, out) == (1, "")
-    assert str(tmp_path / "data") in err
-    assert "Traceback" not in err
+    assert err.startswith(f"latchkey: the folder {tmp_path / folder} cannot be made or written (")
+    assert "choose another --data-dir" in err
+    assert err.count("\n") == 1
 
 
 async def test_ten_applications_run_beside_each_other(tmp_path: Path) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,27 +13,14 @@ from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable
 from app.stores import redis as redis_store
 from app.stores.redis import RedisStore
 from app.stores.redis_address import Address, NoRedis
-from app.stores.redis_link import Link
 from app.stores.redis_wire import ReplyError
 from handlers.session import SessionData
-from tests.kit import until
+from tests.kit import run, until
 from tests.redis_server import RedisServer, empty_redis, free_port, shared_server
+from tests.several import processes
 from tests.stores import record
-from tests.test_process import run
 
 SECRET = "--secret-keys=0123456789abcdef"
-
-
-@contextlib.asynccontextmanager
-async def processes(how_many: int = 2, url: str = "") -> AsyncIterator[list[RedisStore]]:
-    """Open as many stores over one Redis as if each were in a process of its own."""
-    url = url or empty_redis()
-    stores = [RedisStore(Link(url)) for _ in range(how_many)]
-    try:
-        yield stores
-    finally:
-        for store in stores:
-            await store.close()
 
 
 async def increment(store: RedisStore, times: int) -> None:
@@ -205,36 +190,29 @@ async def test_a_purge_of_two_processes_removes_each_once() -> None:
         assert len(ids) == len(set(ids)) == 100
 
 
-async def knows_nothing(store: RedisStore) -> bool:
-    """Whether it answers that there is no such record, which it cannot without a connection."""
-    with contextlib.suppress(StoreUnavailable):
-        return await store.peek("a") is None
-    return False
-
-
-async def test_peek_knows_until_it_is_told() -> None:
-    """It answers without asking, and no longer once another process has ended the session."""
+async def test_a_record_is_known_until_its_end_is_told() -> None:
+    """What was read or written here is known, until another process ends the session."""
     async with processes() as (one, two):
         await one.save(record())
-        with shared_server().client() as redis:
-            redis.config_resetstat()
-            assert await one.peek("a") == record()
-            assert "cmdstat_hmget" not in redis.info("commandstats")
+        assert one.known("a") == record()
+        assert two.known("a") is None
         lease = await two.lock("a")
         await lease.save(b"new")
-        assert await one.load("a") == await two.peek("a")
+        assert one.known("a") == record()
+        assert await one.load("a") == one.known("a") == two.known("a")
         await two.destroy("a")
-        await until(lambda: knows_nothing(one))
+        await until(lambda: one.known("a") is None)
 
 
-async def test_peek_asks_where_it_cannot_be_told() -> None:
+async def test_nothing_is_known_where_no_end_can_be_told() -> None:
     """With the connection goes what was known; afterwards it is read again."""
     async with processes(1) as (store,):
         await store.save(record())
         with shared_server().client() as redis:
             redis.client_kill_filter(_type="pubsub")
-            redis.delete("latchkey:{a}")
-        await until(lambda: knows_nothing(store))
+        await until(lambda: store.known("a") is None)
+        await until(lambda: store._link.up)
+        assert await store.load("a") == store.known("a") == record()
 
 
 async def test_scripts_that_were_flushed_are_taught_again() -> None:
@@ -350,19 +328,6 @@ def test_a_url_that_names_no_redis_is_refused(url: str) -> None:
     """With a sentence."""
     with pytest.raises(NoRedis, match="--store: "):
         Address(url)
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("redis://me:secret@host:1/2", "redis://host:1/2"),
-        ("rediss://:secret@host/2?ssl_cert_reqs=none", "rediss://host/2"),
-        ("redis+sentinel://me:secret@a:1,b:2/main/3", "redis+sentinel://a:1,b:2/main/3"),
-    ],
-)
-def test_a_password_is_not_shown(url: str, shown: str) -> None:
-    """Messages and logs have the address without it."""
-    assert Address(url).shown == shown
 
 
 async def refused(tmp_path: Path, url: str, *flags: str) -> str:

@@ -22,8 +22,7 @@ from tests.browsers import PythonVisitor, each_transport, ended, session_id
 from tests.kit import Clock, Site, until
 from tests.raw import POLLING, Raw
 from tests.redis_server import RedisServer, Sentinel
-from tests.test_between_processes import sites, tabs_at
-from tests.test_redis import processes
+from tests.several import processes, sites, tabs_at
 
 _PROMPT = 3.0  # seconds; the promise is two, the rest is for a busy machine
 
@@ -381,7 +380,7 @@ async def test_what_clients_did_meanwhile_keeps_their_sessions(tmp_path: Path) -
         # the client was active at one, which could not write it down
         sessions.touch(session)
         with pytest.raises(StoreUnavailable):
-            await sessions.flush(now=True)
+            await sessions.lifetimes.flush(now=True)
         touch = sessions.store.touch
 
         async def late(seen: Any) -> None:

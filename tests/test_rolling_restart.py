@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import Cluster, two
 from tests.kit import until
 from tests.postgres import Postgres
 from tests.raw import Raw
-from tests.test_nginx import Cluster, two
 
 CLIENTS = 500
 PAGES = 4

@@ -187,13 +187,59 @@ async def test_touches_are_written_at_most_once_per_interval() -> None:
     store = CountingStore(MemoryStore())
     life = Life(store, idle_timeout=6000)
     session = await life.begin()
-    await life.sessions.flush()
+    await life.sessions.lifetimes.flush()
     for _ in range(1000):
         life.wait(0.1)
         life.sessions.touch(session)
-        await life.sessions.flush()
-    assert life.sessions.coalescing == 60
+        await life.sessions.lifetimes.flush()
+    assert life.sessions.lifetimes.coalescing == 60
     assert store.calls.count("touch") == 2  # the first one, and one a minute later
+
+
+async def test_an_event_asks_the_store_only_where_what_is_known_would_end_it() -> None:
+    """What another process did to a shared session may be news here, so an end is never guessed."""
+
+    class Remembering(CountingStore):
+        def known(self, session_id: str) -> Record | None:
+            return old
+
+    store = Remembering(MemoryStore())
+    life = Life(store, idle_timeout=100)
+    session = await life.begin()
+    old = session.record
+    life.wait(99)
+    await life.sessions.active(session.id)
+    assert store.calls == ["save"]
+    await life.sessions.lifetimes.flush(now=True)
+    life.wait(99)
+    await life.sessions.active(session.id)
+    life.wait(100)
+    with pytest.raises(SessionEnded):
+        await life.sessions.active(session.id)
+    assert store.calls == ["save", "touch", "load", "load", "destroy"]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_a_touch_near_the_end_is_written_at_once_where_others_use_the_store(
+    shared: bool,
+) -> None:
+    """Another process, which cannot know of it, would end the session meanwhile."""
+    store = CountingStore(MemoryStore())
+    store.shared = shared
+    life = Life(store, idle_timeout=100, max_age=150)
+    session = await life.begin()
+    life.wait(79)
+    await life.sessions.active(session.id)
+    await asyncio.sleep(0)
+    assert "touch" not in store.calls
+    life.wait(2)
+    await life.sessions.active(session.id)
+    await asyncio.sleep(0)
+    assert store.calls.count("touch") == shared
+    life.wait(60)
+    await life.sessions.active(session.id)
+    await asyncio.sleep(0)
+    assert store.calls.count("touch") == shared, "no touch moves the age limit"
 
 
 async def test_an_unwritten_touch_counts() -> None:

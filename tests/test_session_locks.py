@@ -208,10 +208,10 @@ async def test_touches_that_could_not_be_written_are_written_later() -> None:
 
     store.before = second_fails  # type: ignore[method-assign]
     with pytest.raises(StoreUnavailable):
-        await sessions.flush(now=True)
+        await sessions.lifetimes.flush(now=True)
     store.calls.clear()
     store.before = Failing(store).before  # type: ignore[method-assign]
-    await sessions.flush(now=True)
+    await sessions.lifetimes.flush(now=True)
     assert store.calls == ["touch"] * 2
     records = await store.load_many([session.id for session in made])
     assert {record.seen for record in records.values()} == {sessions.clock.now}
@@ -230,7 +230,7 @@ async def test_a_session_that_ends_while_touches_are_written_is_passed_over() ->
     made = [await sessions.create(remote_address="", user_agent="") for _ in range(600)]
     for session in made:
         sessions.touch(session)
-    await sessions.flush(now=True)
+    await sessions.lifetimes.flush(now=True)
     assert store.calls.count("touch") == 2
 
 

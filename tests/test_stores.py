@@ -43,6 +43,24 @@ async def test_an_unknown_id_loads_as_none(kind: str, tmp_path: Path) -> None:
         assert await store.load("nobody") is None
 
 
+async def test_what_is_known_is_what_a_load_would_say(kind: str, tmp_path: Path) -> None:
+    """Nothing may be known, but nothing old, whatever this process has done to the record."""
+
+    async def known_is_right() -> bool:
+        return store.known("a") in (None, await store.load("a"))
+
+    async with opened(kind, tmp_path) as store:
+        assert store.known("a") is None
+        await store.save(record())
+        assert await known_is_right()
+        await store.touch({"a": (1050.0, 1150.0)})
+        assert await known_is_right()
+        await (await store.lock("a")).save(b"new")
+        assert await known_is_right()
+        await store.destroy("a")
+        assert store.known("a") is None
+
+
 @pytest.mark.parametrize("id", ["", "a\0b", "%_'\"; --", "é" * 10, "x" * 100_000])
 async def test_odd_ids_are_told_apart(kind: str, tmp_path: Path, id: str) -> None:
     """NUL, quotes, wildcards and length do not make one id another's."""

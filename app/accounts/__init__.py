@@ -5,27 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TypeVar
 
-import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app import database
+from app.accounts.table import AccountTable, Proof
 from app.complaints import Complaints
-from app.database import accounts as _accounts
-from app.passwords import (
-    InvalidAccount,
-    NameTaken,
-    Passwords,
-    account_key,
-    clean_name,
-    clean_password,
-)
+from app.passwords import InvalidAccount, NameTaken, account_key, clean_name, clean_password
 from app.settings import Settings
 
 __all__ = [
@@ -53,17 +43,6 @@ class AccountsUnavailable(Exception):
     wait = 2  # seconds after which to ask again
 
 
-@dataclass(frozen=True)
-class Proof:
-    """What a try to prove who one is has come to; true where the password was right."""
-
-    name: str | None  # as it is stored; None: nobody has it
-    stamp: str | None = field(default=None, repr=False)  # the hash that the password fits
-
-    def __bool__(self) -> bool:
-        return self.stamp is not None
-
-
 class Accounts:
     """Who may sign in. All work is done by a few threads, and a bounded number may wait for them.
 
@@ -71,8 +50,7 @@ class Accounts:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._passwords = Passwords()
-        self._engine = database.open_engine(settings, connections=_WORKERS)
+        self._table = AccountTable(database.open_engine(settings, connections=_WORKERS))
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="accounts")
         self._turns = asyncio.Semaphore(_WORKERS)
         self._in_line = 0
@@ -95,7 +73,7 @@ class Accounts:
         `admit` is asked when its turn has come, and may raise.
         """
         name, password = clean_name(name), clean_password(password)
-        return await self._work(lambda: self._insert(name, password), admit)
+        return await self._work(lambda: self._table.make(name, password), admit)
 
     async def verify(
         self, name: str, password: str, *, admit: Callable[[], None] | None = None
@@ -112,12 +90,11 @@ class Accounts:
         `admit` is asked when its turn has come, and may raise: what it counts is then at most
         a handful of calls old, however many came at once.
         """
-        return await self._work(lambda: self._find(name, password), admit)
+        return await self._work(lambda: self._table.prove(name, password), admit)
 
     async def stamp(self, name: str) -> str:
         """Return the hash of an account's password; an empty text for a name that nobody has."""
-        row = await self._work(lambda: self._row(name))
-        return str(row.password_hash) if row else ""
+        return await self._work(lambda: self._table.stamp(name))
 
     async def holds(self, proof: Proof, password: str) -> bool:
         """Whether this proof is still one: account and password are what they were.
@@ -125,7 +102,7 @@ class Accounts:
         Asked once a session is stored, it closes the gap between password and session: an end
         of all sessions that comes later finds this one, and one that came before is noticed.
         """
-        return await self._work(lambda: self._holds(proof, password))
+        return await self._work(lambda: self._table.holds(proof, password))
 
     async def change_password(self, proof: Proof, password: str) -> Proof:
         """Give an account another password, and return the proof that it has it.
@@ -134,16 +111,16 @@ class Accounts:
         InvalidAccount.
         """
         password = clean_password(password)
-        return await self._work(lambda: self._change(proof, password))
+        return await self._work(lambda: self._table.change_password(proof, password))
 
     async def delete(self, proof: Proof) -> bool:
         """Delete an account, whose name is free then; False where the proof has become stale."""
-        return await self._work(lambda: self._delete(proof))
+        return await self._work(lambda: self._table.delete(proof))
 
     async def answers(self) -> bool:
         """Whether the database can be read."""
         try:
-            await asyncio.wait_for(self._work(self._ask), _ANSWER_WITHIN)
+            await asyncio.wait_for(self._work(self._table.ask), _ANSWER_WITHIN)
         except (TimeoutError, AccountsUnavailable):
             return False
         return True
@@ -151,7 +128,7 @@ class Accounts:
     async def close(self) -> None:
         """Finish what the threads have begun and let go of the database."""
         await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
-        self._engine.dispose()
+        self._table.close()
 
     async def _work(self, job: Callable[[], T], admit: Callable[[], None] | None = None) -> T:
         if self._in_line >= _LONGEST_LINE + _WORKERS:
@@ -177,86 +154,3 @@ class Accounts:
             raise AccountsUnavailable(_NO_ANSWER) from error
         finally:
             self._in_line -= 1
-
-    # -- in a worker thread --
-
-    def _insert(self, name: str, password: str) -> Proof:
-        stamp = self._passwords.hash(password)
-        row = {
-            "key": account_key(name),
-            "name": name,
-            "password_hash": stamp,
-            "created": time.time(),
-        }
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(sa.insert(_accounts), row)
-        except IntegrityError:
-            raise NameTaken("This name is taken; choose another one.") from None
-        return Proof(name, stamp)
-
-    def _row(self, name: str) -> sa.Row[str, str] | None:
-        with self._engine.connect() as connection:
-            return connection.execute(
-                sa.select(_accounts.c.name, _accounts.c.password_hash).where(
-                    _accounts.c.key == account_key(name)
-                )
-            ).first()
-
-    def _find(self, name: str, password: str) -> Proof:
-        row = self._row(name)
-        proof = Proof(str(row.name) if row else None)
-        try:
-            password = clean_password(password)
-        except InvalidAccount:
-            # it is nobody's password, and must take as long as one that might be somebody's
-            row, password = None, ""
-        if not self._passwords.verify(row and row.password_hash, password) or row is None:
-            return proof
-        stamp = str(row.password_hash)
-        if self._passwords.outdated(stamp):
-            stamp = self._rehash(row.name, stamp, password)
-        return Proof(proof.name, stamp)
-
-    def _holds(self, proof: Proof, password: str) -> bool:
-        row = self._row(proof.name or "")
-        if row is None or row.name != proof.name:
-            return False
-        # the same password may have been hashed anew meanwhile
-        return row.password_hash == proof.stamp or bool(self._find(row.name, password))
-
-    def _same(self, proof: Proof) -> sa.ColumnElement[bool]:
-        """Match the account as the proof has seen it."""
-        key, stamp = account_key(proof.name or ""), proof.stamp or ""
-        return (_accounts.c.key == key) & (_accounts.c.password_hash == stamp)
-
-    def _change(self, proof: Proof, password: str) -> Proof:
-        new = self._passwords.hash(password)
-        statement = sa.update(_accounts).where(self._same(proof)).values(password_hash=new)
-        with self._engine.begin() as connection:
-            changed = connection.execute(statement).rowcount == 1
-        return Proof(proof.name, new if changed else None)
-
-    def _delete(self, proof: Proof) -> bool:
-        with self._engine.begin() as connection:
-            return connection.execute(sa.delete(_accounts).where(self._same(proof))).rowcount == 1
-
-    def _rehash(self, name: str, old: str, password: str) -> str:
-        """Store a hash with today's parameters, and return the one that is stored then.
-
-        Where the password was changed meanwhile it stays changed, and the old hash is returned.
-        """
-        try:
-            new = self._passwords.hash(password)
-            same = self._same(Proof(name, old))
-            with self._engine.begin() as connection:
-                statement = sa.update(_accounts).where(same).values(password_hash=new)
-                return new if connection.execute(statement).rowcount else old
-        except SQLAlchemyError as error:
-            # the old hash is still good; the next sign-in tries again
-            log.warning("a password hash could not be renewed: %s", database.why(error))
-            return old
-
-    def _ask(self) -> None:
-        with self._engine.connect() as connection:
-            connection.execute(sa.select(_accounts.c.key).limit(1))

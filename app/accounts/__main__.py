@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from app import database
 from app.accounts import Accounts, AccountsUnavailable, InvalidAccount
+from app.options import Parser, shown
 from app.settings import Settings, SettingsError, parse_settings
 
 
@@ -27,7 +27,7 @@ def _read_password(from_stdin: bool) -> str:
 
 
 async def _add(settings: Settings, name: str, password: str) -> str:
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.make_data_dir()
     accounts = Accounts(settings)
     try:
         return await accounts.register(name, password)
@@ -35,9 +35,9 @@ async def _add(settings: Settings, name: str, password: str) -> str:
         await accounts.close()
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command; return 0, 1 where the account cannot be made, 2 for a wrong call."""
-    parser = argparse.ArgumentParser(prog="python -m app.accounts", allow_abbrev=False)
+def _read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return what was asked for; raises SettingsError."""
+    parser = Parser(prog="python -m app.accounts", allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="add")
     add = commands.add_parser("add", help="make an account: add NAME asks for its password")
     add.add_argument("name")
@@ -46,9 +46,14 @@ def main(arguments: Sequence[str]) -> int:
     )
     for flag in ("--data-dir", "--database"):
         add.add_argument(flag, metavar="VALUE", help="as for python -m app")
-    given = parser.parse_args(arguments)
-    flags = {"--data-dir": given.data_dir, "--database": given.database}
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return 0, 1 where the account cannot be made, 2 for a wrong call."""
     try:
+        given = _read_arguments(arguments)
+        flags = {"--data-dir": given.data_dir, "--database": given.database}
         settings = parse_settings(
             [f"{flag}={value}" for flag, value in flags.items() if value is not None], os.environ
         )
@@ -62,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     except (EOFError, KeyboardInterrupt):
         print("\nlatchkey: no password, so nothing was stored", file=sys.stderr)
         return 1
-    where = f"accounts: {database.name(settings)}, data: {settings.data_dir}"
+    where = f"accounts: {shown(settings.database)}, data: {settings.data_dir}"
     print(f"{name} can sign in now ({where})")
     return 0
 

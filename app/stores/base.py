@@ -75,11 +75,17 @@ class Lease(Protocol):
 
 
 class SessionStore(Protocol):
-    """Where sessions live. Every method may raise StoreUnavailable.
+    """Where sessions live. Every method that is awaited may raise StoreUnavailable."""
 
-    A store that has to ask another machine may also have `peek`, a `load` that answers from what
-    it knows: all but the ends that it hears of a moment later.
-    """
+    @property
+    def shared(self) -> bool:
+        """Whether other processes use it at the same time."""
+
+    def known(self, session_id: str) -> Record | None:
+        """Return what is known of a record without asking for it; None where `load` has to.
+
+        Of a shared store it may be old: without what others wrote, or ended a moment ago.
+        """
 
     async def load(self, session_id: str) -> Record | None:
         """Read one record without a lock."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from app.histogram import Histogram
 from app.stores.base import Record, SessionStore, StoreError
@@ -28,19 +28,15 @@ class StoreCounts:
 
 
 class CountedStore:
-    """Stands before another store and counts all but its loads, locks and saves of a lease.
-
-    What the store has beyond the protocol is reached through it as well.
-    """
+    """Stands before another store and counts all but its loads, locks and saves of a lease."""
 
     def __init__(self, store: SessionStore, counts: StoreCounts) -> None:
         self._store = store
         self._counts = counts
+        self.shared = store.shared
+        self.known = store.known
         self.load = store.load
         self.lock = store.lock
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def _count(self, call: str, work: Awaitable[T]) -> T:
         began = perf_counter()

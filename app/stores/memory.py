@@ -13,10 +13,15 @@ from app.stores.locks import Locks
 class MemoryStore:
     """A SessionStore that keeps its records in memory."""
 
+    shared = False
+
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
         self._of_user: dict[str, set[str]] = {}
         self._locks = Locks()
+
+    def known(self, session_id: str) -> Record | None:
+        return self._records.get(session_id)
 
     async def load(self, session_id: str) -> Record | None:
         return self._records.get(session_id)

@@ -54,9 +54,11 @@ class RedisStore:
 
     A lock is waited for in this process first, so that one asks the Redis for all.
 
-    `peek` answers from memory what this process has read or written and nobody has told to be
-    gone; that is cleared with the connection, without which nobody could tell.
+    `known` is what this process has read or written and nobody has told to be gone; that is
+    cleared with the connection, without which nobody could tell.
     """
+
+    shared = True
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -76,13 +78,13 @@ class RedisStore:
 
     # -- records --
 
+    def known(self, session_id: str) -> Record | None:
+        return self._known.get(session_id)
+
     async def load(self, session_id: str) -> Record | None:
         gone = self._gone
         row = await self._link.run(pack((b"HMGET", _key(session_id), *self._load)))
         return self._remember(self._read(session_id, row), gone)
-
-    async def peek(self, session_id: str) -> Record | None:
-        return self._known.get(session_id) or await self.load(session_id)
 
     async def load_many(self, session_ids: Sequence[str]) -> dict[str, Record]:
         found: dict[str, Record] = {}

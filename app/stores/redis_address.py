@@ -16,6 +16,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from app.options import shown
 from app.stores.base import StoreUnavailable
 
 _SENTINEL = "redis+sentinel"
@@ -34,8 +35,7 @@ class Address:
         self._sentinels: Any = None
         self._service = ""
         parts = urlsplit(url)
-        #: what may be shown: without user and password
-        self.shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        self.shown = shown(url)
         if parts.scheme == _SENTINEL:
             url = self._read_sentinel(parts.netloc, parts.path, parts.query)
         self._options = self._read(url)

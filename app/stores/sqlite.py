@@ -104,6 +104,8 @@ class SqliteStore:
     than handing the question to a thread.
     """
 
+    shared = False
+
     def __init__(self, path: Path) -> None:
         """Open or make the file; raises FileOwned or StoreUnavailable."""
         self._path = path
@@ -122,6 +124,9 @@ class SqliteStore:
         self._locks = Locks()
         self._cache: dict[str, Record] = {}
         self._data_version = 0
+
+    def known(self, session_id: str) -> Record | None:
+        return self._cache.get(session_id)
 
     async def load(self, session_id: str) -> Record | None:
         return self._load(session_id)

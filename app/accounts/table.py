@@ -1,0 +1,126 @@
+"""Accounts as the database keeps them: plain calls, for threads that may wait."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from app import database
+from app.database import accounts as _accounts
+from app.passwords import InvalidAccount, NameTaken, Passwords, account_key, clean_password
+
+log = logging.getLogger("latchkey.accounts")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a try to prove who one is has come to; true where the password was right."""
+
+    name: str | None  # as it is stored; None: nobody has it
+    stamp: str | None = field(default=None, repr=False)  # the hash that the password fits
+
+    def __bool__(self) -> bool:
+        return self.stamp is not None
+
+
+class AccountTable:
+    """Does at once what the methods of the same names in `Accounts` promise.
+
+    A call takes as long as the database and the hash of a password; it may raise SQLAlchemyError.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._passwords = Passwords()
+
+    def make(self, name: str, password: str) -> Proof:
+        stamp = self._passwords.hash(password)
+        row = {
+            "key": account_key(name),
+            "name": name,
+            "password_hash": stamp,
+            "created": time.time(),
+        }
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(sa.insert(_accounts), row)
+        except IntegrityError:
+            raise NameTaken("This name is taken; choose another one.") from None
+        return Proof(name, stamp)
+
+    def prove(self, name: str, password: str) -> Proof:
+        row = self._row(name)
+        proof = Proof(str(row.name) if row else None)
+        try:
+            password = clean_password(password)
+        except InvalidAccount:
+            # it is nobody's password, and must take as long as one that might be somebody's
+            row, password = None, ""
+        if not self._passwords.verify(row and row.password_hash, password) or row is None:
+            return proof
+        stamp = str(row.password_hash)
+        if self._passwords.outdated(stamp):
+            stamp = self._rehash(row.name, stamp, password)
+        return Proof(proof.name, stamp)
+
+    def stamp(self, name: str) -> str:
+        row = self._row(name)
+        return str(row.password_hash) if row else ""
+
+    def holds(self, proof: Proof, password: str) -> bool:
+        row = self._row(proof.name or "")
+        if row is None or row.name != proof.name:
+            return False
+        # the same password may have been hashed anew meanwhile
+        return row.password_hash == proof.stamp or bool(self.prove(row.name, password))
+
+    def change_password(self, proof: Proof, password: str) -> Proof:
+        new = self._passwords.hash(password)
+        statement = sa.update(_accounts).where(self._same(proof)).values(password_hash=new)
+        with self._engine.begin() as connection:
+            changed = connection.execute(statement).rowcount == 1
+        return Proof(proof.name, new if changed else None)
+
+    def delete(self, proof: Proof) -> bool:
+        with self._engine.begin() as connection:
+            return connection.execute(sa.delete(_accounts).where(self._same(proof))).rowcount == 1
+
+    def ask(self) -> None:
+        with self._engine.connect() as connection:
+            connection.execute(sa.select(_accounts.c.key).limit(1))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _row(self, name: str) -> sa.Row[str, str] | None:
+        with self._engine.connect() as connection:
+            return connection.execute(
+                sa.select(_accounts.c.name, _accounts.c.password_hash).where(
+                    _accounts.c.key == account_key(name)
+                )
+            ).first()
+
+    def _rehash(self, name: str, old: str, password: str) -> str:
+        """Store a hash with today's parameters, and return the one that is stored then.
+
+        Where the password was changed meanwhile it stays changed, and the old hash is returned.
+        """
+        try:
+            new = self._passwords.hash(password)
+            same = self._same(Proof(name, old))
+            with self._engine.begin() as connection:
+                statement = sa.update(_accounts).where(same).values(password_hash=new)
+                return new if connection.execute(statement).rowcount else old
+        except SQLAlchemyError as error:
+            # the old hash is still good; the next sign-in tries again
+            log.warning("a password hash could not be renewed: %s", database.why(error))
+            return old
+
+    def _same(self, proof: Proof) -> sa.ColumnElement[bool]:
+        """Match the account as the proof has seen it."""
+        key, stamp = account_key(proof.name or ""), proof.stamp or ""
+        return (_accounts.c.key == key) & (_accounts.c.password_hash == stamp)
