@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any, ClassVar, Generic, NoReturn
@@ -22,25 +23,26 @@ log = logging.getLogger("latchkey.sockets")
 
 
 class _Handler:
-    """A method that handles an event, and how few and how many arguments it takes."""
+    """A method that handles an event, and how many arguments it takes."""
 
-    __slots__ = ("few", "many", "method", "seconds", "waits")
+    __slots__ = ("method", "seconds", "takes", "waits")
 
     def __init__(self, method: Callable[..., Any], seconds: Histogram) -> None:
         self.method = method
         self.seconds = seconds  # where its durations are counted
         self.waits = inspect.iscoroutinefunction(method)
-        self.few, self.many = 0, 0.0
+        few = many = 0
         for parameter in inspect.signature(method).parameters.values():
             if parameter.kind is parameter.VAR_POSITIONAL:
-                self.many = float("inf")
+                many = sys.maxsize - 1
             elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-                self.many += 1
-                self.few += parameter.default is parameter.empty
+                many += 1
+                few += parameter.default is parameter.empty
+        self.takes = range(few, many + 1)
 
     def fitting(self, *arguments: Any) -> tuple[Any, ...]:
         """Leave out the last arguments that a short signature does not want."""
-        return arguments if len(arguments) <= self.many else arguments[: int(self.many)]
+        return arguments[: self.takes.stop - 1]
 
 
 class _SessionIds(dict[str, str]):
@@ -92,10 +94,8 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
         """Dispatch one event (python-socketio calls this)."""
-        if event == "connect":
-            return await self._connect(*args)
-        if event == "disconnect":
-            return await self._disconnect(*args)
+        if event in ("connect", "disconnect"):
+            return await (self._connect if event == "connect" else self._disconnect)(*args)
         sid: str = args[0]
         began, handler = perf_counter(), None
         try:
@@ -104,7 +104,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
                 self._count("unknown")
                 self.services.complaints.add(self.namespace, f"unknown event {event[:100]!r}")
                 return {"error": "unknown event"}
-            if not handler.few <= len(args) <= handler.many:
+            if len(args) not in handler.takes:
                 self._count("arguments")
                 count = len(args) - 1
                 why = f"event {event[:100]!r} came with {count} arguments"

@@ -29,13 +29,18 @@ BOUNDS = (
 class Histogram:
     """Counts by duration; an observation costs about 0.1 µs and takes no lock (one thread)."""
 
-    __slots__ = ("counts", "total")
+    __slots__ = ("at_once", "counts", "total")
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BOUNDS) + 1)  # each for itself; the last one is what is longer
         self.total = 0.0  # seconds
+        self.at_once = 0  # times that there was nothing to measure
 
     def observe(self, seconds: float) -> None:
         """Count one more."""
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
+
+    def buckets(self) -> list[int]:
+        """How many took longer than the bound before and at most this one, for each of BOUNDS."""
+        return [self.counts[0] + self.at_once, *self.counts[1:]]

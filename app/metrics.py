@@ -153,7 +153,7 @@ class Metrics(Collector):
             "edit_lock_seconds", "Time that edits waited for their session.", {(): store.locks}
         )
         timed = {**store.others, "save": store.saves, "lock": store.locks}
-        calls = {call: sum(histogram.counts) for call, histogram in timed.items()}
+        calls = {call: sum(histogram.buckets()) for call, histogram in timed.items()}
         calls["load"] = store.loads
         yield _counter("store_calls", "Calls of the session store.", "call", calls)
         yield _counter("store_errors", "Calls of the store that failed.", "call", store.errors)
@@ -178,6 +178,6 @@ def _histogram(
     family = HistogramMetricFamily("latchkey_" + name, meaning, labels=labels)
     bounds = [*map(repr, BOUNDS), "+Inf"]
     for values, histogram in histograms.items():
-        buckets = list(zip(bounds, map(float, accumulate(histogram.counts)), strict=True))
+        buckets = list(zip(bounds, map(float, accumulate(histogram.buckets())), strict=True))
         family.add_metric(values, buckets, histogram.total)
     return family

@@ -114,14 +114,11 @@ class Sessions(Generic[D]):
         the same session, where waiting for the lock would never end.
         """
         refuse_nested(session_id)
-        began = perf_counter()
-        try:
-            lease = await self.store.lock(session_id)
-        except StoreError:
-            self.counts.errors["lock"] += 1
-            raise
-        finally:
-            self.counts.locks.observe(perf_counter() - began)
+        lease = self.store.take(session_id)
+        if lease is None:
+            lease = await self._wait_for_lock(session_id)
+        else:
+            self.counts.locks.at_once += 1
         record = lease.record
         reason = None if record is None else self.lifetimes.over(record)
         if record is not None and reason is None:
@@ -135,6 +132,16 @@ class Sessions(Generic[D]):
         if reason is not None:
             await self.end(session_id, reason)
         raise SessionEnded(session_id)
+
+    async def _wait_for_lock(self, session_id: str) -> Lease:
+        began = perf_counter()
+        try:
+            return await self.store.lock(session_id)
+        except StoreError:
+            self.counts.errors["lock"] += 1
+            raise
+        finally:
+            self.counts.locks.observe(perf_counter() - began)
 
     # -- living --
 

@@ -45,6 +45,9 @@ class CountingStore:
         await self.note("destroy")
         return await self.inner.destroy(session_id)
 
+    def take(self, session_id: str) -> None:
+        return None
+
     async def lock(self, session_id: str) -> CountingLease:
         await self.note("lock")
         return CountingLease(self, await self.inner.lock(session_id))

@@ -82,6 +82,9 @@ class WatchedStore(MemoryStore):
         await self._reach()
         return await super().destroy(session_id)
 
+    def take(self, session_id: str) -> None:
+        return None
+
     async def lock(self, session_id: str) -> Lease:  # type: ignore[override]
         await self._reach()
         return await super().lock(session_id)

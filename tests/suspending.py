@@ -47,6 +47,9 @@ class SuspendingStore:
     async def destroy(self, session_id: str) -> Record | None:
         return await _around(lambda: self.inner.destroy(session_id))
 
+    def take(self, session_id: str) -> None:
+        return None
+
     async def lock(self, session_id: str) -> SuspendingLease:
         await asyncio.sleep(0)
         lease = await self.inner.lock(session_id)

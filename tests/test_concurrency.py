@@ -51,6 +51,9 @@ class Unlocked(MemoryStore):
         super().__init__()
         self.checks = checks
 
+    def take(self, session_id: str) -> None:
+        return None
+
     async def lock(self, session_id: str) -> MemoryLease:
         return UnlockedLease(self, session_id)
 

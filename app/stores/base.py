@@ -105,6 +105,9 @@ class SessionStore(Protocol):
     async def destroy(self, session_id: str) -> Record | None:
         """Remove one record, whoever holds its lock, and return it; None where there was none."""
 
+    def take(self, session_id: str) -> Lease | None:
+        """Take the lock of this session where nothing has to be waited for; else None: `lock`."""
+
     async def lock(self, session_id: str) -> Lease:
         """Wait for the one lock of this session and read its record; raises StoreBusy."""
 

@@ -36,6 +36,7 @@ class CountedStore:
         self.shared = store.shared
         self.known = store.known
         self.load = store.load
+        self.take = store.take
         self.lock = store.lock
 
     async def _count(self, call: str, work: Awaitable[T]) -> T:

@@ -44,9 +44,11 @@ class MemoryStore:
     async def destroy(self, session_id: str) -> Record | None:
         return self._remove(session_id)
 
+    def take(self, session_id: str) -> MemoryLease | None:
+        return MemoryLease(self, session_id) if self._locks.take(session_id) else None
+
     async def lock(self, session_id: str) -> MemoryLease:
-        if not self._locks.take(session_id):
-            await self._locks.acquire(session_id)
+        await self._locks.acquire(session_id)
         return MemoryLease(self, session_id)
 
     async def of_user(self, user: str) -> list[Record]:

@@ -209,6 +209,9 @@ class RedisStore:
 
     # -- locks --
 
+    def take(self, session_id: str) -> None:
+        return None  # the Redis has to be asked
+
     async def lock(self, session_id: str) -> RedisLease:
         await self._locks.acquire(session_id)
         key, token = _key(session_id), b"%b:%d" % (self._me.encode(), next(self._numbers))

@@ -182,9 +182,14 @@ class SqliteStore:
 
         return await self._write(work, forget=[session_id])
 
+    def take(self, session_id: str) -> SqliteLease | None:
+        record = self._cache.get(session_id)
+        if record is None or not self._locks.take(session_id):
+            return None
+        return SqliteLease(self, session_id, record)
+
     async def lock(self, session_id: str) -> SqliteLease:
-        if not self._locks.take(session_id):
-            await self._locks.acquire(session_id)
+        await self._locks.acquire(session_id)
         try:
             return SqliteLease(self, session_id, self._load(session_id))
         except BaseException:

@@ -294,7 +294,8 @@ class SocketServer(socketio.AsyncServer):
         try:
             handler = self.namespace_handlers.get(namespace)
             if handler is not None and not self.handlers:
-                result = await handler.trigger_event(data[0], sid, *data[1:])
+                data.insert(1, sid)
+                result = await handler.trigger_event(*data)
             else:
                 result = await self._trigger_event(data[0], namespace, sid, *data[1:])
             if id is not None and result is not self.not_handled and not connection.closed:

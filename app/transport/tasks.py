@@ -40,10 +40,6 @@ class _Begun:
             context=self.context,
         )
 
-    def untouched(self) -> bool:
-        """Tell whether the coroutine that ended left no trace for the next one to find."""
-        return not self.over and self.context == self.blank and not self.task.cancelling()
-
     def go_on(self, coroutine: Coroutine[Any, Any, None], waited: Any) -> None:
         """Let the task take over a coroutine that waits."""
         self._coroutine, self._waited = coroutine, waited
@@ -107,8 +103,8 @@ class Tasks:
         try:
             waited = begun.context.run(coroutine.send, None)
         except StopIteration:
-            if begun.untouched():
-                self._spare = begun
+            if not begun.over and begun.context == begun.blank and not task.cancelling():
+                self._spare = begun  # the next one will find no trace of this one
             return None
         finally:
             if outer is None:

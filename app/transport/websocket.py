@@ -212,7 +212,7 @@ class WebSocket(asyncio.BufferedProtocol):
         out = self._out
         if out:
             self._sent += self._size
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            self._transport.write(b"".join(out))
             out.clear()
             self._size = 0
 
