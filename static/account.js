@@ -8,6 +8,7 @@
 
   const find = (id) => document.getElementById(id);
   const list = find("devices");
+  const most = list.children.length; // rows, where there are more devices than are shown
   const others = find("others").querySelector("button");
   const script = find("client");
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
@@ -103,6 +104,7 @@
       remove(row);
     }
     others.hidden = devices.length < 2;
+    if (find("more")) find("more").hidden = devices.length < most;
     if (news.length) say(news.join(" "));
   };
 
