@@ -44,8 +44,11 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     connections: list[str]  # the transport of each
 
 
-#: The devices of one user by session id, in the order of their sign-in, the latest first.
-Rows = dict[str, Device]
+class Rows(dict[str, Device]):
+    """The devices of one user by session id, in the order of their sign-in, the latest first."""
+
+    more = 0  # devices that are not in it, because there are too many
+
 
 #: Sends the list of one session to one of its sockets.
 Send = Callable[[str, list[Device]], Awaitable[None]]
@@ -104,12 +107,15 @@ class Devices:
             if self._lifetimes.over(record) is None
         ]
         records.sort(key=lambda record: (record.id in asking, self._lifetimes.seen(record)))
-        records = records[-_MOST_ROWS:]
+        more = max(0, len(records) - _MOST_ROWS)
+        records = records[more:]
         records.sort(key=lambda record: (record.created, record.id), reverse=True)
         transports = await self.presence.transports([record.id for record in records])
         agents = await describe({record.user_agent for record in records})
-        return {
-            record.id: Device(
+        rows = Rows()
+        rows.more = more
+        for record in records:
+            rows[record.id] = Device(
                 id=public_id(record.id),
                 browser=agents[record.user_agent].browser,
                 system=agents[record.user_agent].system,
@@ -118,8 +124,7 @@ class Devices:
                 seen=int(self._lifetimes.seen(record)),
                 connections=sorted(transports.get(record.id, ()), reverse=True),
             )
-            for record in records
-        }
+        return rows
 
     # -- ending --
 

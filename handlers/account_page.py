@@ -49,6 +49,7 @@ class AccountPage(BaseHandler):
         self.render(
             "account.html",
             devices=seen_by(rows, self.session.id),
+            more=rows.more,
             now=int(self.services.sessions.clock()),
             blank=_BLANK,
             name=_name,

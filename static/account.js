@@ -8,13 +8,13 @@
 
   const find = (id) => document.getElementById(id);
   const list = find("devices");
+  const most = list.children.length; // rows, where there are more devices than are shown
   const others = find("others").querySelector("button");
   const script = find("client");
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
   const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
   // this device's clock may be wrong, and what counts is how long ago something was
   const ahead = Date.now() - 1000 * Number(find("account").dataset.now);
-  let leaving = false; // whether this page is about to go
   let socket = null;
 
   const say = (text) => {
@@ -104,6 +104,7 @@
       remove(row);
     }
     others.hidden = devices.length < 2;
+    if (find("more")) find("more").hidden = devices.length < most;
     if (news.length) say(news.join(" "));
   };
 
@@ -128,8 +129,8 @@
   // -- the end --
 
   const gone = (why) => {
-    if (leaving) return;
-    leaving = true;
+    if (page.leaving) return;
+    page.leaving = true;
     socket?.disconnect();
     find("account").remove();
     for (const element of document.querySelectorAll(".bar nav > *")) element.remove();
@@ -138,23 +139,13 @@
     find("gone").focus();
   };
 
-  document.addEventListener("submit", (event) => {
-    if (!event.defaultPrevented) leaving = true;
-  });
-  addEventListener("pagehide", () => {
-    leaving = true;
-  });
-  addEventListener("pageshow", (event) => {
-    if (event.persisted) location.reload();
-  });
-
   // -- the socket --
 
   const connect = () => {
     let renewed = false; // whether the session got another id, and perhaps another user
     socket = window.io("/account");
     socket.on("connect", () => {
-      if (renewed && !leaving) location.reload();
+      if (renewed && !page.leaving) location.reload();
       else show("on", "Live: changes show at once");
     });
     socket.on("sessions", showDevices);
@@ -163,10 +154,10 @@
       if (!renewed) gone(sessionEnded(reason, true) ?? "Your session has ended.");
     });
     socket.on("disconnect", () => {
-      if (!leaving) show("wait", "Disconnected, connecting again…");
+      if (!page.leaving) show("wait", "Disconnected, connecting again…");
     });
     socket.on("connect_error", (error) => {
-      if (leaving) return;
+      if (page.leaving) return;
       if (socket.active) show("wait", "The server does not answer, trying again…");
       else if (error.message === "unauthorized") gone("Your session has ended.");
       else show("bad", `Not live: the server refused the socket (${error.message}).`);

@@ -13,7 +13,6 @@
   const button = find("socket-button");
   const script = find("client");
   const shownUser = find("counter").dataset.user ?? null;
-  let leaving = false; // whether this page is about to go
   let socket = null;
 
   const say = (text, again = false) => {
@@ -33,26 +32,16 @@
 
   // The server knows better than this page who is here: show the page anew, but never in a loop.
   const reload = (reason) => {
-    if (leaving) return;
+    if (page.leaving) return;
     const [lastReason, last] = JSON.parse(sessionStorage.getItem(RELOADED) ?? "[null, 0]");
     if (reason === lastReason && Date.now() - last < LOOP) {
       say("This page shows an older session; please reload it.");
       return;
     }
     sessionStorage.setItem(RELOADED, JSON.stringify([reason, Date.now()]));
-    leaving = true;
+    page.leaving = true;
     location.reload();
   };
-
-  document.addEventListener("submit", (event) => {
-    if (!event.defaultPrevented) leaving = true;
-  });
-  addEventListener("pagehide", () => {
-    leaving = true;
-  });
-  addEventListener("pageshow", (event) => {
-    if (event.persisted) location.reload();
-  });
 
   // -- the page's half: its form, without loading the page again --
 
@@ -114,7 +103,7 @@
     socket.on("session ended", ({ reason, reconnect }) => {
       away = !reconnect;
       const why = sessionEnded(reason, shownUser !== null);
-      if (leaving || !why) return;
+      if (page.leaving || !why) return;
       say(why, shownUser !== null);
       if (reconnect) sessionStorage.setItem(NOTICE, JSON.stringify([why, shownUser !== null]));
     });

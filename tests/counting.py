@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from app.stores import Lease, Record, SessionStore
+from tests.leases import LeaseOver
 
 
 class CountingStore:
@@ -68,16 +69,12 @@ class CountingStore:
         await self.inner.close()
 
 
-class CountingLease:
-    """A Lease over another one; it is given back also where the store is told to fail."""
+class CountingLease(LeaseOver):
+    """It is given back also where the store is told to fail."""
 
     def __init__(self, store: CountingStore, inner: Lease) -> None:
+        super().__init__(inner)
         self.store = store
-        self.inner = inner
-
-    @property
-    def record(self) -> Record | None:
-        return self.inner.record
 
     async def save(self, data: bytes) -> Record:
         try:

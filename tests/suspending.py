@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from app.stores import Lease, Record, SessionStore
+from app.stores import Record, SessionStore
+from tests.leases import LeaseOver
 
 T = TypeVar("T")
 
@@ -74,15 +75,8 @@ class SuspendingStore:
         await _around(self.inner.close)
 
 
-class SuspendingLease:
-    """A Lease over another one; the lock is given back also where it is cancelled."""
-
-    def __init__(self, inner: Lease) -> None:
-        self.inner = inner
-
-    @property
-    def record(self) -> Record | None:
-        return self.inner.record
+class SuspendingLease(LeaseOver):
+    """The lock is given back also where it is cancelled."""
 
     async def save(self, data: bytes) -> Record:
         try:

@@ -873,7 +873,7 @@ async def test_a_storm_of_changes_makes_few_lists(tmp_path: Path) -> None:
 
 
 async def test_a_user_with_very_many_sessions_gets_the_latest(tmp_path: Path) -> None:
-    """The list is cut to a hundred, with the device that asks among them."""
+    """The list is cut to a hundred, with the device that asks among them, and says so."""
     clock = Clock()
     async with serve(tmp_path, clock=clock) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
@@ -886,8 +886,10 @@ async def test_a_user_with_very_many_sessions_gets_the_latest(tmp_path: Path) ->
         page = (await ask(ann, "/account")).text
         assert len(ids(page)) == 100
         assert ids(page)[0] == id_of(ann)
+        assert "51 more are not shown" in text(page)
         await send(ann, "form", "/account/sessions/revoke-others", PAGE)
         assert len(await sessions.store.of_user("ann")) == 1
+        assert "more are not shown" not in (await ask(ann, "/account")).text
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])

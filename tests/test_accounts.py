@@ -474,6 +474,8 @@ async def test_a_wrong_call_of_the_command_exits_2(tmp_path: Path) -> None:
         (("add", "ann"), {}, "--password-stdin"),
         (("add",), {}, "see python -m app.accounts add --help"),
         (("add", "ann", "--data-dir"), {}, "--data-dir: expected one argument"),
+        (("add", "ann", "hunter2"), {}, "see python -m app.accounts add --help"),
+        (("add", "ann", "--pass=hunter2"), {}, "see python -m app.accounts add --help"),
         (("remove", "ann"), {}, "see python -m app.accounts --help"),
         ((), {}, "add"),
     ):
@@ -481,4 +483,5 @@ async def test_a_wrong_call_of_the_command_exits_2(tmp_path: Path) -> None:
         assert code == 2, arguments
         assert error.startswith("latchkey: ")
         assert said in error
+        assert "hunter2" not in error
         assert error.count("\n") == 1

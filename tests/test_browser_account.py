@@ -254,6 +254,25 @@ async def test_a_device_is_signed_out_by_keyboard(tmp_path: Path, chromium: str)
         assert await here.evaluate("() => document.activeElement.id") == "devices-title"
 
 
+async def test_that_there_are_more_devices_is_said_as_long_as_it_is_true(
+    tmp_path: Path, chromium: str
+) -> None:
+    """Beside a hundred rows; not any more once a list has come that is shorter."""
+    async with serve(tmp_path) as site, person(chromium, site) as ann:
+        await known(site)
+        page = await sign_in(ann)
+        sessions = site.services.sessions
+        made = [await sessions.insert(sessions.blank, "", "", user="Ann") for _ in range(101)]
+        await page.reload()
+        await rows(page, 100)
+        await live(page)
+        assert await page.locator("#more").is_visible()
+        for record in made[2:]:
+            await sessions.end(record.id, "revoked")
+        await rows(page, 3)
+        assert await page.locator("#more").is_hidden()
+
+
 async def test_a_name_of_markup_stays_text_in_live_rows(tmp_path: Path, chromium: str) -> None:
     """What a device calls itself reaches the page as text, by page and by socket alike."""
     async with serve(tmp_path) as site, person(chromium, site) as ann:
@@ -267,10 +286,11 @@ async def test_a_name_of_markup_stays_text_in_live_rows(tmp_path: Path, chromium
 
             found = await rows_of(*arguments)
             markup = "<img src=x onerror=alert(1)>"
-            return {
-                id: msgspec.structs.replace(device, browser=markup, system=markup, address=markup)
-                for id, device in found.items()
-            }
+            for id, device in found.items():
+                found[id] = msgspec.structs.replace(
+                    device, browser=markup, system=markup, address=markup
+                )
+            return found
 
         site.services.devices.rows = evil  # type: ignore[method-assign]
         site.services.devices.changed("Ann")

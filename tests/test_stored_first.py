@@ -12,6 +12,7 @@ from app.base_handler import BaseHandler
 from app.stores import Lease, Record
 from tests.forks import WatchedStore, fork
 from tests.kit import serve
+from tests.leases import LeaseOver
 from tests.raw import Answer, Raw
 
 
@@ -21,22 +22,12 @@ async def click(raw: Raw, cookie: str, path: str) -> Answer:
     return await raw.ask(path, *headers, method="POST", body=b"")
 
 
-class SlowLease:
+class SlowLease(LeaseOver):
     """A lease whose save takes 0.1 s."""
-
-    def __init__(self, inner: Lease) -> None:
-        self.inner = inner
-
-    @property
-    def record(self) -> Record | None:
-        return self.inner.record
 
     async def save(self, data: bytes) -> Record:
         await asyncio.sleep(0.1)
-        return await self.inner.save(data)
-
-    async def release(self) -> None:
-        await self.inner.release()
+        return await super().save(data)
 
 
 class SlowStore(WatchedStore):

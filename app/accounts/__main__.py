@@ -39,14 +39,18 @@ def _read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """Return what was asked for; raises SettingsError."""
     parser = Parser(prog="python -m app.accounts", allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="add")
-    add = commands.add_parser("add", help="make an account: add NAME asks for its password")
+    meaning = "make an account: add NAME asks for its password"
+    add = commands.add_parser("add", help=meaning, allow_abbrev=False)
     add.add_argument("name")
     add.add_argument(
         "--password-stdin", action="store_true", help="read the password from standard input"
     )
     for flag in ("--data-dir", "--database"):
         add.add_argument(flag, metavar="VALUE", help="as for python -m app")
-    return parser.parse_args(arguments)
+    given, rest = parser.parse_known_args(arguments)
+    if rest:  # which may be the password
+        raise SettingsError(f"there is more than a name; see {parser.prog} add --help")
+    return given
 
 
 def main(arguments: Sequence[str]) -> int:
