@@ -113,7 +113,6 @@ class Sessions(Generic[D]):
         Raises SessionEnded, StoreBusy, StoreUnavailable, and RuntimeError inside a block of
         the same session, where waiting for the lock would never end.
         """
-        refuse_nested(session_id)
         lease = self.store.take(session_id)
         if lease is None:
             lease = await self._wait_for_lock(session_id)
@@ -134,6 +133,7 @@ class Sessions(Generic[D]):
         raise SessionEnded(session_id)
 
     async def _wait_for_lock(self, session_id: str) -> Lease:
+        refuse_nested(session_id)
         began = perf_counter()
         try:
             return await self.store.lock(session_id)
@@ -183,7 +183,7 @@ class Sessions(Generic[D]):
             )
         lease, _ = await self.lock(session.id)
         old = lease.record
-        assert old is not None  # or there were no lease
+        assert old is not None  # or `lock` would have raised
         try:
             # what one user gathered is no business of the next on the same browser
             data = old.data if old.user in (None, user) else self.blank

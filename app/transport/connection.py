@@ -123,20 +123,12 @@ class Connection:
                 self.close(Reason.PARSE_ERROR)
                 return
         except PacketError as error:
-            self._refuse(error)
+            self.refuse(error)
             return
         self.spend()
 
-    def receive_event(self, id: int | None, event: str) -> None:
-        """Act on a plain event, given as its ack id and JSON array, as `receive` would."""
-        try:
-            self._engine.server.receive_event(self, id, event)
-        except PacketError as error:
-            self._refuse(error)
-            return
-        self.spend()
-
-    def _refuse(self, error: PacketError) -> None:
+    def refuse(self, error: PacketError) -> None:
+        """Close it, since what the client sent is against the protocol."""
         self._engine.complain(self, str(error))
         self.close(Reason.PROTOCOL)
 

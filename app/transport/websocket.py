@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from app.transport import frames
 from app.transport.connection import Connection, Reason
 from app.transport.frames import Control, FrameError, FrameParser
-from app.transport.packets import Message
+from app.transport.packets import Message, PacketError
 from app.transport.plain import plain_event
 from app.transport.polling import Polling
 from app.transport.timers import Timer
@@ -117,7 +117,10 @@ class WebSocket(asyncio.BufferedProtocol):
             return False
         self._corked = True
         try:
-            connection.receive_event(*event)
+            engine.server.receive_event(connection, *event)
+            connection.spend()
+        except PacketError as error:
+            connection.refuse(error)
         finally:
             self._corked = False
         self._settle(connection)
