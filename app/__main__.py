@@ -16,7 +16,7 @@ from typing import Any
 from app.application import make_app
 from app.settings import Settings, SettingsError, parse_settings
 from app.stores import StoreError
-from app.stores.sqlite import FileOwned
+from app.stores.sqlite_file import FileOwned
 from app.systemd import notify
 
 
