@@ -17,7 +17,7 @@ from app.application import make_app
 from app.options import shown
 from app.settings import Settings, SettingsError, parse_settings
 from app.stores import StoreError
-from app.stores.sqlite import FileOwned
+from app.stores.sqlite_file import FileOwned
 from app.systemd import notify
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from app.stores import StoreUnavailable
-from app.stores.sqlite import FileOwned, SqliteStore
+from app.stores import LeaseLost, RecordGone, StoreUnavailable
+from app.stores.sqlite import SqliteStore
+from app.stores.sqlite_file import FileOwned
 from tests.kit import ROOT
 from tests.stores import opened, record
 
@@ -236,6 +237,73 @@ async def test_a_write_that_fails_fails_alone(tmp_path: Path) -> None:
         )
         assert [type(result) for result in results] == [type(None), StoreUnavailable, type(None)]
         assert set(await store.load_many(["0", "1", "2"])) == {"0", "1", "2"}
+
+
+async def test_saves_that_miss_their_records_fail_alone(tmp_path: Path) -> None:
+    """Of edits that share one commit only those fail whose record another program touched."""
+    async with opened("sqlite", tmp_path) as store:
+        assert isinstance(store, SqliteStore)
+        for id in "abcd":
+            await store.save(record(id))
+        leases = [await store.lock(id) for id in "abcd"]
+        other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+        other.execute("DELETE FROM sessions WHERE id = 'b'")
+        other.execute("UPDATE sessions SET data = x'00', version = 2 WHERE id = 'c'")
+        other.close()
+        made = commits(store)
+        saving = [lease.save(b"new") for lease in leases]
+        results = await asyncio.gather(*saving, return_exceptions=True)
+        stored = [record(id, data=b"new", version=2) for id in "ad"]
+        assert [results[0], results[3]] == stored
+        assert [type(result) for result in results[1:3]] == [RecordGone, LeaseLost]
+        assert len(made) == 1
+        store._writes._connection.set_trace_callback(None)
+        found = await store.load_many(list("abcd"))
+        assert [found["a"], found["d"]] == stored
+        assert (found["c"].data, set(found)) == (b"\0", set("acd"))
+        for id in "abcd":
+            await (await store.lock(id)).release()
+
+
+async def test_writes_run_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    """A removal between two edits of one batch is seen by the second alone."""
+    async with opened("sqlite", tmp_path) as store:
+        await store.save(record("a"))
+        await store.save(record("b"))
+        first, second = await store.lock("a"), await store.lock("b")
+        results = await asyncio.gather(
+            first.save(b"new"),
+            store.destroy("a"),
+            store.destroy("b"),
+            second.save(b"new"),
+            return_exceptions=True,
+        )
+        assert results[:3] == [
+            record("a", data=b"new", version=2),
+            record("a", data=b"new", version=2),
+            record("b"),
+        ]
+        assert isinstance(results[3], RecordGone)
+
+
+def test_a_loop_that_ends_during_a_commit_breaks_nothing(tmp_path: Path) -> None:
+    """The write is stored, and the writer thread does not fail for want of a loop to tell."""
+
+    async def leave() -> SqliteStore:
+        store = SqliteStore(tmp_path / FILE)
+        other = locked(tmp_path)
+        saving = asyncio.ensure_future(store.save(record()))
+        await asyncio.sleep(0.05)
+        assert not saving.done()
+        other.close()
+        return store
+
+    store = asyncio.run(leave())
+    store._writes._begun.put(None)
+    store._writes._thread.join()
+    assert asyncio.run(store.load("a")) == record()
+    store._writes._connection.close()
+    store._reader.close()
 
 
 async def test_a_commit_and_its_undoing_that_fail_are_no_success(tmp_path: Path) -> None:

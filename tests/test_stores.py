@@ -188,6 +188,17 @@ async def test_locks_are_had_in_the_order_of_asking(kind: str, tmp_path: Path) -
     assert order == list(range(20))
 
 
+async def test_a_record_that_never_was_cannot_be_saved(kind: str, tmp_path: Path) -> None:
+    """Its lock can be had; saving raises RecordGone, makes nothing and gives the lock back."""
+    async with opened(kind, tmp_path) as store:
+        lease = await store.lock("a")
+        assert lease.record is None
+        with pytest.raises(RecordGone):
+            await lease.save(b"new")
+        assert await store.load("a") is None
+        await (await store.lock("a")).release()
+
+
 async def test_a_record_removed_under_its_lock_stays_removed(kind: str, tmp_path: Path) -> None:
     """Saving it raises RecordGone, brings nothing back and gives the lock back."""
     async with opened(kind, tmp_path) as store:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from itertools import groupby
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Protocol, TypeVar
 
 from app.stores.base import StoreUnavailable
 
@@ -18,33 +20,23 @@ _GATHER = 0.003  # seconds that the next batch then has, at most, to grow as big
 _LOCKED_FOR = 2.0  # seconds that a write waits for another program to unlock the file
 
 
-class _Job:
-    """One write: what to do, who waits for it, what follows, and how it ended."""
+class Write(Protocol[T]):
+    """What is done for one caller, and what follows."""
 
-    __slots__ = ("after", "error", "future", "result", "work")
+    @staticmethod
+    def run(cursor: sqlite3.Cursor, writes: Sequence[Any]) -> Sequence[T | Exception]:
+        """Do these writes of one class in the open transaction, and tell what each came to.
 
-    def __init__(
-        self,
-        work: Callable[[sqlite3.Connection], Any],
-        future: asyncio.Future[Any],
-        after: Callable[[Any], None] | None,
-    ) -> None:
-        self.work = work
-        self.future = future
-        self.after = after
-        self.result: Any = None
-        self.error: Exception | None = None
+        A write that returns an Exception has failed and changed nothing. One that raises undoes
+        them all, and each runs again in a transaction of its own. Called on either thread.
+        """
 
-    def settle(self) -> None:
-        """Tell those who wait; runs on the loop."""
-        if self.after is not None:
-            self.after(self.result if self.error is None else None)
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
+    def over(self, result: T | None) -> None:
+        """Hear on the loop that the result is on disk; None where the write failed."""
+
+
+_Batch = list[tuple[Write[Any], "asyncio.Future[Any]"]]  # the futures are the callers'
+_Outcomes = list[Any]  # for each write of a batch what it returned, or the Exception
 
 
 class GroupCommit:
@@ -59,44 +51,43 @@ class GroupCommit:
         """Take over `connection` (isolation_level None, usable from another thread)."""
         self._connection = connection
         self._connection.execute("PRAGMA busy_timeout = 0")
+        self._cursor = connection.cursor()
         self._name = name
-        self._waiting: list[_Job] = []
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"commit {name}")
+        self._waiting: _Batch = []
+        self._begun: SimpleQueue[tuple[_Batch, _Outcomes | None] | None] = SimpleQueue()
+        # an executor would do as well, but hands over at twice the price
+        self._thread = Thread(target=self._finish, name=f"commit {name}", daemon=True)
+        self._thread.start()
+        self._loop: asyncio.AbstractEventLoop
         self._busy = False
         self._gathering: asyncio.TimerHandle | None = None
         self._expected = 0  # writes that the batch which is gathering will have
         self._closed = False
         self._idle = asyncio.Event()
 
-    def submit(
-        self,
-        work: Callable[[sqlite3.Connection], T],
-        after: Callable[[T | None], None] | None = None,
-    ) -> asyncio.Future[T]:
+    def submit(self, write: Write[T]) -> asyncio.Future[T]:
         """Queue a write; the future resolves with its result once it is on disk.
 
-        Fails with StoreUnavailable where nothing of it was written. A caller that is
-        cancelled meanwhile does not take the write back; `after` is called on the loop
-        with the result once the write is over, with None where it failed, and whether or not
-        somebody still waits.
+        Fails with what the write returned as its error, or with StoreUnavailable where nothing
+        of it was written. A caller that is cancelled meanwhile does not take the write back:
+        its `over` is called whether or not somebody still waits.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        job = _Job(work, future, after)
+        if not self._busy:
+            self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = self._loop.create_future()
         if self._closed:
-            job.error = StoreUnavailable(f"{self._name} is closed")
-            job.settle()
+            self._settle([(write, future)], [StoreUnavailable(f"{self._name} is closed")])
             return future
-        self._waiting.append(job)
+        self._waiting.append((write, future))
         if not self._busy:
             self._busy = True
             self._idle.clear()
             # what else comes in this turn of the loop joins the same transaction
-            loop.call_soon(self._begin)
+            self._loop.call_soon(self._begin)
         elif self._gathering is not None and len(self._waiting) >= self._expected:
             self._gathering.cancel()
             self._gathering = None
-            loop.call_soon(self._begin)
+            self._loop.call_soon(self._begin)
         return future
 
     async def close(self) -> None:
@@ -106,37 +97,40 @@ class GroupCommit:
         self._closed = True
         if self._busy:
             await self._idle.wait()
-        self._thread.shutdown()
+        self._begun.put(None)
+        self._thread.join()
         self._connection.close()
+
+    # On the loop
 
     def _begin(self) -> None:
         batch = self._waiting[:_LARGEST_BATCH]
         del self._waiting[:_LARGEST_BATCH]
-        try:
-            self._run(batch)
-        except Exception:
-            rest = self._one_by_one
-        else:
-            rest = self._commit
-        done = asyncio.get_running_loop().run_in_executor(self._thread, rest, batch)
-        done.add_done_callback(lambda done: self._done(batch, done.exception()))
+        outcomes = None
+        with contextlib.suppress(Exception):  # the writer thread tries again
+            outcomes = self._run(batch)
+        self._begun.put((batch, outcomes))
 
-    def _done(self, batch: list[_Job], error: BaseException | None) -> None:
-        if isinstance(error, Exception):
-            # even the undoing failed: some of these may be stored, but none must count on it
-            for job in batch:
-                job.error = job.error or self._explained(error)
-            with contextlib.suppress(sqlite3.Error):
-                self._roll_back()
-        for job in batch:
-            job.settle()
+    def _done(self, batch: _Batch, outcomes: _Outcomes) -> None:
+        self._settle(batch, outcomes)
         if len(batch) >= _COMPANY and not self._closed:
             # those who were just answered are about to come again; they make one batch with the
             # rest, where otherwise two half ones would take turns
             self._expected = min(len(batch) + len(self._waiting), _LARGEST_BATCH)
-            self._gathering = asyncio.get_running_loop().call_later(_GATHER, self._next)
+            self._gathering = self._loop.call_later(_GATHER, self._next)
         else:
             self._next()
+
+    def _settle(self, batch: _Batch, outcomes: _Outcomes) -> None:
+        for (write, future), outcome in zip(batch, outcomes, strict=True):
+            failed = isinstance(outcome, Exception)
+            write.over(None if failed else outcome)
+            if future.done():
+                continue
+            if failed:
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
 
     def _next(self) -> None:
         self._gathering = None
@@ -146,41 +140,66 @@ class GroupCommit:
             self._busy = False
             self._idle.set()
 
-    def _run(self, batch: list[_Job]) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
+    def _run(self, batch: _Batch) -> _Outcomes:
+        cursor = self._cursor
+        cursor.execute("BEGIN IMMEDIATE")
         try:
-            for job in batch:
-                job.result = job.work(self._connection)
+            outcomes: _Outcomes = []
+            for _, alike in groupby([write for write, _ in batch], type):
+                writes = list(alike)
+                outcomes += writes[0].run(cursor, writes)
         except BaseException:
             self._roll_back()
             raise
+        return outcomes
 
-    def _commit(self, batch: list[_Job]) -> None:
-        """Make the open transaction durable; runs on the writer thread."""
-        try:
-            self._connection.execute("COMMIT")
-        except sqlite3.Error:
-            self._roll_back()
-            self._one_by_one(batch)
+    # On the writer thread
 
-    def _one_by_one(self, batch: list[_Job]) -> None:
-        """Give each write its own transaction, so that it fails alone; on the writer thread."""
-        self._connection.execute(f"PRAGMA busy_timeout = {int(_LOCKED_FOR * 1000)}")
-        for job in batch:
+    def _finish(self) -> None:
+        while (begun := self._begun.get()) is not None:
+            batch, outcomes = begun
             try:
-                self._run([job])
-                self._connection.execute("COMMIT")
+                outcomes = self._commit(batch, outcomes)
+            except Exception as error:
+                # even the undoing failed: some may be stored, but nobody must count on it
+                outcomes = [self._explained(error)] * len(batch)
+                with contextlib.suppress(sqlite3.Error):
+                    self._roll_back()
+            with contextlib.suppress(RuntimeError):  # a loop that is closed: nobody waits
+                self._loop.call_soon_threadsafe(self._done, batch, outcomes)
+
+    def _commit(self, batch: _Batch, outcomes: _Outcomes | None) -> _Outcomes:
+        """Make the open transaction durable; where that fails, or there is none, start anew."""
+        if outcomes is not None:
+            try:
+                self._cursor.execute("COMMIT")
+            except sqlite3.Error:
+                self._roll_back()
+            else:
+                return outcomes
+        return self._one_by_one(batch)
+
+    def _one_by_one(self, batch: _Batch) -> _Outcomes:
+        """Give each write its own transaction, so that it fails alone."""
+        outcomes: _Outcomes = []
+        self._cursor.execute(f"PRAGMA busy_timeout = {int(_LOCKED_FOR * 1000)}")
+        for queued in batch:
+            try:
+                (outcome,) = self._run([queued])
+                self._cursor.execute("COMMIT")
+                outcomes.append(outcome)
             except Exception as error:
                 self._roll_back()
-                job.error = self._explained(error)
+                outcomes.append(self._explained(error))
                 if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
                     # the next ones of this batch need not wait all over again
-                    self._connection.execute("PRAGMA busy_timeout = 0")
-        self._connection.execute("PRAGMA busy_timeout = 0")
+                    self._cursor.execute("PRAGMA busy_timeout = 0")
+        self._cursor.execute("PRAGMA busy_timeout = 0")
+        return outcomes
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            self._cursor.execute("ROLLBACK")
 
     def _explained(self, error: Exception) -> Exception:
         if not isinstance(error, sqlite3.Error):

@@ -6,36 +6,21 @@ commit (https://www.sqlite.org/pragma.html#pragma_synchronous, FULL).
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from app.stores.base import LeaseLost, Record, RecordGone, StoreUnavailable
 from app.stores.group_commit import GroupCommit
 from app.stores.locks import Locks
+from app.stores.sqlite_file import connect, own, remedy
 
 T = TypeVar("T")
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS sessions (
-    id TEXT PRIMARY KEY,
-    data BLOB NOT NULL,
-    created REAL NOT NULL,
-    seen REAL NOT NULL,
-    expires REAL NOT NULL,
-    user TEXT,
-    remote_address TEXT NOT NULL,
-    user_agent TEXT NOT NULL,
-    version INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires);
-CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (user) WHERE user IS NOT NULL;
-"""
 _COLUMNS = ", ".join(Record.__struct_fields__)
 _LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE id = ?"  # noqa: S608 (constants only)
 _INSERT = f"INSERT INTO sessions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
@@ -46,51 +31,14 @@ _IDS_AT_ONCE = 500  # SQLite's oldest bound on parameters of one statement is 99
 _Row = tuple[Any, ...]  # the columns in their order
 
 
-class FileOwned(Exception):
-    """Another process owns this file."""
-
-
 def _record(row: _Row) -> Record:
     return Record(**dict(zip(Record.__struct_fields__, row, strict=True)))
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(_SCHEMA)
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def _remedy(error: sqlite3.Error) -> str:
-    # nobody should throw his sessions away because a backup happens to be running
-    if isinstance(error, sqlite3.OperationalError):
-        return "see to the disk and the file's permissions, and end programs that lock it"
-    return "move it away to begin with a new one"
-
-
-def _data_version(connection: sqlite3.Connection) -> int:
+def _data_version(cursor: sqlite3.Cursor) -> int:
     """Return a number that changes when a connection other than this one has written."""
-    version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+    version: int = cursor.execute("PRAGMA data_version").fetchone()[0]
     return version
-
-
-def _own(path: Path) -> int:
-    """Take the lock that makes this process the file's only one; it ends with the process."""
-    descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise FileOwned(
-            f"{path} is in use by another process; stop that one, or give this one "
-            "its own --data-dir"
-        ) from None
-    return descriptor
 
 
 class SqliteStore:
@@ -109,16 +57,16 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         """Open or make the file; raises FileOwned or StoreUnavailable."""
         self._path = path
-        self._owner = _own(path)
+        self._owner = own(path)
         try:
-            writer = _connect(path)
-            self._reader = _connect(path)
+            writer = connect(path)
+            self._reader = connect(path)
             # a reader in WAL mode waits for nobody, so it need not wait on the loop
             self._reader.execute("PRAGMA busy_timeout = 0")
         except sqlite3.Error as error:
             os.close(self._owner)
             raise StoreUnavailable(
-                f"{path} could not be opened ({error}); {_remedy(error)}"
+                f"{path} could not be opened ({error}); {remedy(error)}"
             ) from error
         self._writes = GroupCommit(writer, path.name)
         self._locks = Locks()
@@ -129,22 +77,17 @@ class SqliteStore:
         return self._cache.get(session_id)
 
     async def load(self, session_id: str) -> Record | None:
-        return self._load(session_id)
+        return self._cache.get(session_id) or self._load(session_id)
 
     def _load(self, session_id: str) -> Record | None:
-        record = self._cache.get(session_id)
-        if record is None:
-            rows = self._read(_LOAD, (session_id,))
-            if rows:
-                record = _record(rows[0])
-                self._remember(record)
-        return record
-
-    def _remember(self, record: Record) -> None:
+        rows = self._read(_LOAD, (session_id,))
+        if not rows:
+            return None
         if len(self._cache) >= _MOST_CACHED:
-            # the one that was read first; those in use come back with their next read
+            # the one that was read or written longest ago; those in use come back
             del self._cache[next(iter(self._cache))]
-        self._cache[record.id] = record
+        record = self._cache[session_id] = _record(rows[0])
+        return record
 
     async def load_many(self, session_ids: Sequence[str]) -> dict[str, Record]:
         found: dict[str, Record] = {}
@@ -163,21 +106,21 @@ class SqliteStore:
 
     async def save(self, record: Record) -> None:
         values = msgspec.structs.astuple(record)
-        await self._write(lambda connection: connection.execute(_INSERT, values))
+        await self._write(lambda cursor: cursor.execute(_INSERT, values))
 
     async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
         values = [(last, expires, id) for id, (last, expires) in seen.items()]
         await self._write(
-            lambda connection: connection.executemany(
+            lambda cursor: cursor.executemany(
                 "UPDATE sessions SET seen = ?, expires = ? WHERE id = ?", values
             ),
             forget=list(seen),
         )
 
     async def destroy(self, session_id: str) -> Record | None:
-        def work(connection: sqlite3.Connection) -> Record | None:
-            row = connection.execute(_LOAD, (session_id,)).fetchone()
-            connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+        def work(cursor: sqlite3.Cursor) -> Record | None:
+            row = cursor.execute(_LOAD, (session_id,)).fetchone()
+            cursor.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
             return _record(row) if row else None
 
         return await self._write(work, forget=[session_id])
@@ -191,10 +134,11 @@ class SqliteStore:
     async def lock(self, session_id: str) -> SqliteLease:
         await self._locks.acquire(session_id)
         try:
-            return SqliteLease(self, session_id, self._load(session_id))
+            record = self._cache.get(session_id) or self._load(session_id)
         except BaseException:
             self._locks.release(session_id)
             raise
+        return SqliteLease(self, session_id, record)
 
     async def of_user(self, user: str) -> list[Record]:
         rows = self._read(
@@ -216,12 +160,12 @@ class SqliteStore:
         if not due:
             return []
 
-        def work(connection: sqlite3.Connection) -> list[Record]:
+        def work(cursor: sqlite3.Cursor) -> list[Record]:
             # asked again inside of the transaction: a touch may have come in between
             return [
                 _record(row)
                 for row in due
-                if connection.execute(
+                if cursor.execute(
                     "DELETE FROM sessions WHERE id = ? AND expires <= ?", (row[0], now)
                 ).rowcount
             ]
@@ -231,7 +175,7 @@ class SqliteStore:
     async def ping(self) -> None:
         self._read("SELECT 1", ())
         # an empty write finds a full disk only at times, but a locked file always
-        await self._write(lambda connection: None)
+        await self._write(lambda cursor: None)
 
     async def close(self) -> None:
         await self._writes.close()
@@ -249,22 +193,39 @@ class SqliteStore:
                 f"{self._path.name} could not be read ({error}); try again"
             ) from error
 
-    async def _write(
-        self, work: Callable[[sqlite3.Connection], T], forget: Sequence[str] = ()
-    ) -> T:
+    async def _write(self, work: Callable[[sqlite3.Cursor], T], forget: Sequence[str] = ()) -> T:
         """Run one write and return once it is on disk; then read these ids anew."""
+        return await self._writes.submit(_Work(work, self._cache, forget))
 
-        def after(result: T | None) -> None:
-            for session_id in forget:
-                self._cache.pop(session_id, None)
 
-        return await self._writes.submit(work, after)
+class _Work(Generic[T]):
+    """A write after which some records have to be read anew."""
+
+    __slots__ = ("_cache", "_forget", "_work")
+
+    def __init__(
+        self,
+        work: Callable[[sqlite3.Cursor], T],
+        cache: dict[str, Record],
+        forget: Sequence[str],
+    ) -> None:
+        self._work = work
+        self._cache = cache
+        self._forget = forget
+
+    @staticmethod
+    def run(cursor: sqlite3.Cursor, writes: Sequence[_Work[T]]) -> list[T]:
+        return [write._work(cursor) for write in writes]
+
+    def over(self, result: T | None) -> None:
+        for session_id in self._forget:
+            self._cache.pop(session_id, None)
 
 
 class SqliteLease:
-    """The lock of one session in an SqliteStore."""
+    """The lock of one session in an SqliteStore, and the write that gives it back."""
 
-    __slots__ = ("_id", "_store", "record")
+    __slots__ = ("_id", "_saved", "_store", "record")
 
     def __init__(self, store: SqliteStore, session_id: str, record: Record | None) -> None:
         self._store = store
@@ -272,29 +233,40 @@ class SqliteLease:
         self.record = record
 
     async def save(self, data: bytes) -> Record:
-        read = self.record
-        values = (data, self._id, 0 if read is None else read.version)
-
-        def work(connection: sqlite3.Connection) -> Record | None:
-            """Return the record as it is now; None where it is gone."""
-            updated = connection.execute(_UPDATE, values).rowcount
-            row = connection.execute(_LOAD, (self._id,)).fetchone() if not updated else None
-            if row:
-                raise LeaseLost(self._id)
-            return read.with_data(data) if updated and read is not None else None
-
-        # also for a cancelled caller the lock is kept until the write is over
-        record = await self._store._writes.submit(work, self._written)
-        if record is None:
+        if self.record is None:
+            self._store._locks.release(self._id)
             raise RecordGone(self._id)
-        return record
+        self._saved = self.record.with_data(data)
+        return await self._store._writes.submit(self)
 
     async def release(self) -> None:
         self._store._locks.release(self._id)
 
-    def _written(self, record: Record | None) -> None:
-        cached = self._store._cache.pop(self._id, None)
+    @staticmethod
+    def run(cursor: sqlite3.Cursor, leases: Sequence[SqliteLease]) -> list[Record | Exception]:
+        """Update all in one call; only where that misses one, ask for each."""
+        cursor.executemany(
+            _UPDATE,
+            [(lease._saved.data, lease._id, lease._saved.version - 1) for lease in leases],
+        )
+        if cursor.rowcount == len(leases):
+            return [lease._saved for lease in leases]
+        return [lease._outcome(cursor) for lease in leases]
+
+    def _outcome(self, cursor: sqlite3.Cursor) -> Record | Exception:
+        row = cursor.execute(_LOAD, (self._id,)).fetchone()
+        if row is None:
+            return RecordGone(self._id)
+        found = _record(row)
+        if (found.version, found.data) != (self._saved.version, self._saved.data):
+            return LeaseLost(self._id)
+        return self._saved
+
+    def over(self, result: Record | None) -> None:
+        # also for a cancelled caller the lock is kept until here
+        store = self._store
+        cached = store._cache.pop(self._id, None)
         # where a touch came in between, the next reader gets both from the file
-        if record is not None and cached is self.record:
-            self._store._remember(record)
-        self._store._locks.release(self._id)
+        if result is not None and cached is self.record:
+            store._cache[self._id] = result
+        store._locks.release(self._id)
