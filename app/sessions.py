@@ -57,11 +57,7 @@ class Sessions(Generic[D]):
     ) -> Session[D]:
         """Return a session that is not stored until a block changes it."""
         return Session(
-            self,
-            None,
-            remote_address=remote_address,
-            user_agent=user_agent,
-            may_create=may_create,
+            self, None, remote_address=remote_address, user_agent=user_agent, may_create=may_create
         )
 
     async def load(self, session_id: str) -> Session[D] | None:
