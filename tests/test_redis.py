@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.sessions import Sessions
-from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable
-from app.stores import redis as redis_store
+from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable, redis_locks
 from app.stores.redis import RedisStore
 from app.stores.redis_address import Address, NoRedis
 from app.stores.redis_wire import ReplyError
@@ -55,7 +54,7 @@ async def test_a_busy_process_lets_others_have_their_turn() -> None:
 
 async def test_who_waits_is_told_and_need_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock changes hands between processes by a message, before the next question is due."""
-    monkeypatch.setattr(redis_store, "_ASK_AGAIN", 1000.0)
+    monkeypatch.setattr(redis_locks, "_ASK_AGAIN", 1000.0)
     async with processes() as (one, two):
         lease = await one.lock("a")
         waiting = asyncio.ensure_future(two.lock("a"))
@@ -67,7 +66,7 @@ async def test_who_waits_is_told_and_need_not_ask(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_lease_that_ran_out_overwrites_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes too late gets LeaseLost, whether the other has saved by then or not."""
-    monkeypatch.setattr(redis_store, "_LEASE", 50)
+    monkeypatch.setattr(redis_locks, "_LEASE", 50)
     async with processes() as (one, two):
         await one.save(record())
         late = await one.lock("a")
@@ -87,7 +86,7 @@ async def test_a_lease_that_ran_out_overwrites_nothing(monkeypatch: pytest.Monke
 
 async def test_a_sign_in_that_was_overtaken_keeps_the_edit(monkeypatch: pytest.MonkeyPatch) -> None:
     """What another process wrote once the lease had run out moves to the new id as well."""
-    monkeypatch.setattr(redis_store, "_LEASE", 50)
+    monkeypatch.setattr(redis_locks, "_LEASE", 50)
     async with processes() as (one, two):
         slow, other = (
             Sessions(store, SessionData, idle_timeout=100, max_age=1000) for store in (one, two)
@@ -109,7 +108,7 @@ async def test_a_sign_in_that_was_overtaken_keeps_the_edit(monkeypatch: pytest.M
 
 async def test_a_slow_edit_that_nobody_overtook_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease that ran out while nobody else wanted the lock is no reason to refuse."""
-    monkeypatch.setattr(redis_store, "_LEASE", 50)
+    monkeypatch.setattr(redis_locks, "_LEASE", 50)
     async with processes(1) as (store,):
         await store.save(record())
         lease = await store.lock("a")
@@ -119,7 +118,7 @@ async def test_a_slow_edit_that_nobody_overtook_is_kept(monkeypatch: pytest.Monk
 
 async def test_a_lock_that_is_not_to_be_had_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """StoreBusy comes when patience ends, and leaves nobody's turn reserved."""
-    monkeypatch.setattr(redis_store, "_PATIENCE", 0.2)
+    monkeypatch.setattr(redis_locks, "_PATIENCE", 0.2)
     async with processes() as (one, two):
         lease = await one.lock("a")
         with pytest.raises(StoreBusy, match="another process"):
@@ -130,7 +129,7 @@ async def test_a_lock_that_is_not_to_be_had_is_given_up(monkeypatch: pytest.Monk
 
 async def test_the_lock_of_a_process_that_died_comes_free(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease ends by itself, and the next one reads what was stored before."""
-    monkeypatch.setattr(redis_store, "_LEASE", 300)
+    monkeypatch.setattr(redis_locks, "_LEASE", 300)
     async with processes() as (dead, other):
         await dead.save(record())
         await dead.lock("a")
@@ -230,7 +229,7 @@ async def test_a_lock_is_given_back_though_the_scripts_were_flushed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where nobody waits for the answer: the next one need not wait for the lease's end."""
-    monkeypatch.setattr(redis_store, "_LEASE", 60_000)
+    monkeypatch.setattr(redis_locks, "_LEASE", 60_000)
     async with processes() as (one, two):
         await one.save(record())
         lease = await one.lock("a")
@@ -244,7 +243,7 @@ async def test_a_lock_whose_release_was_cut_off_is_given_back_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A connection that is lost with the command on its way holds nobody up for a lease."""
-    monkeypatch.setattr(redis_store, "_LEASE", 60_000)
+    monkeypatch.setattr(redis_locks, "_LEASE", 60_000)
     async with processes() as (one, two):
         await one.save(record())
         await two.ping()

@@ -64,6 +64,11 @@ end
 """
 
 
+def key(session_id: str) -> bytes:
+    """Return the key of a session's record."""
+    return b"latchkey:{%b}" % session_id.encode()
+
+
 class Script:
     """A script, called by its hash."""
 
