@@ -138,6 +138,34 @@ async def test_the_lock_of_a_process_that_died_comes_free(monkeypatch: pytest.Mo
         await lease.release()
 
 
+async def test_a_lock_tells_of_what_others_did() -> None:
+    """Of a session that is known here it has the times and the data that another process wrote."""
+    async with processes() as (one, two):
+        await one.save(record())
+        await two.touch({"a": (1050.0, 1150.0)})
+        lease = await one.lock("a")
+        assert lease.record == record(seen=1050.0)
+        await lease.release()
+        await (await two.lock("a")).save(b"new")
+        lease = await one.lock("a")
+        assert lease.record == record(data=b"new", seen=1050.0, version=2)
+        await lease.release()
+
+
+async def test_a_lock_does_not_send_what_is_known() -> None:
+    """However much is in a session, its data comes once and not for each edit."""
+    async with processes() as (one, two):
+        await one.save(record(data=bytes(100_000)))
+        await (await two.lock("a")).release()
+        with shared_server().client() as redis:
+            before = redis.info("stats")["total_net_output_bytes"]
+            for _ in range(10):
+                lease = await two.lock("a")
+                assert lease.record == record(data=bytes(100_000))
+                await lease.release()
+            assert redis.info("stats")["total_net_output_bytes"] - before < 100_000
+
+
 async def test_a_late_touch_does_not_shorten() -> None:
     """Of two processes that saw a client, the one that saw him later counts."""
     async with processes() as (one, two):
@@ -274,6 +302,11 @@ async def test_a_record_that_was_spoilt_by_hand_harms_no_other(how: str) -> None
             await one.save(record(id, user="ann"))
         with shared_server().client() as redis:
             redis.execute_command(*SPOILT[how])
+        if how != "no hash":
+            await (await one.lock("b")).release()  # who knows it as it was
+            lease = await two.lock("b")
+            assert lease.record is None
+            await lease.release()
         assert set(await two.load_many(["a", "b", "c"])) == {"a", "c"}
         assert {found.id for found in await two.of_user("ann")} == {"a", "c"}
         assert {found.id for found in await two.purge(5000.0, 10)} == {"a", "c"}

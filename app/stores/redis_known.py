@@ -61,16 +61,25 @@ class KnownRecords:
 
     # -- rows --
 
-    def read(self, session_id: str, row: Row) -> Record | None:
+    def read(self, session_id: str, row: Row, named: Record | None = None) -> Record | None:
         """Return the record of a row; None where there is none, or none that can be read.
 
         One that somebody spoiled by hand must not keep a batch of others from being looked after.
+        A row of two has the times of the record that was `named` in the question.
         """
         try:
+            if named is not None and len(row) == 2:
+                return self._with_times(named, row)
             return self._parse(session_id, row)
         except (ValueError, TypeError, AttributeError) as error:
             log.error("a session in the Redis cannot be read and counts as gone: %s", error)
             return None
+
+    def _with_times(self, record: Record, row: Row) -> Record:
+        seen = float(row[0])
+        if seen == record.seen:
+            return record
+        return msgspec.structs.replace(record, seen=seen, expires=float(row[1]))
 
     def _parse(self, session_id: str, row: Row) -> Record | None:
         version, data, seen, expires, user, made = row

@@ -13,11 +13,17 @@ from app.stores.base import LeaseLost, Record, RecordGone, StoreBusy
 from app.stores.locks import Locks
 from app.stores.redis_known import KnownRecords
 from app.stores.redis_link import Link
-from app.stores.redis_wire import ReplyError
+from app.stores.redis_wire import ReplyError, bulk
 
 _PATIENCE = 10.0  # seconds that a lock is waited for
 _LEASE = 5000  # milliseconds after which a process that died no longer holds a lock
 _ASK_AGAIN = 0.05  # seconds; who is next is told earlier
+
+# Most of what is sent, and so packed here. An owner is a session's key and the token of who edits.
+_OWNER = b"$%d\r\n%b\r\n$%d\r\n%b\r\n"
+_LOCK = scripts.LOCK.opening(3) + b"%b$%d\r\n%b\r\n%b"
+_SAVE = scripts.SAVE.opening(3) + b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n"
+_RELEASE = scripts.RELEASE.opening(1)
 
 
 class RedisLocks:
@@ -29,35 +35,40 @@ class RedisLocks:
     def __init__(self, link: Link, known: KnownRecords) -> None:
         self._link = link
         self._known = known
-        self._me = secrets.token_hex(8)  # 16 characters, which the scripts count on
+        self._me = secrets.token_hex(8).encode()  # 16 characters, which the scripts count on
         self._numbers = itertools.count()
         self._here = Locks(_PATIENCE)
         self._turns: dict[bytes, asyncio.Future[None]] = {}
-        self._unsure: dict[bytes, bytes] = {}  # tokens that may still hold a lock, and of what
-        link.listen(f"latchkey:turn:{self._me}", self._hear_turn)
+        self._unsure: list[bytes] = []  # owners that may still hold their lock
+        self._lease = bulk(b"%d" % _LEASE)
+        link.listen(f"latchkey:turn:{self._me.decode()}", self._hear_turn)
         link.on_up.append(self._give_back)
 
     async def lock(self, session_id: str) -> RedisLease:
-        await self._here.acquire(session_id)
-        key, token = scripts.key(session_id), b"%b:%d" % (self._me.encode(), next(self._numbers))
+        if not self._here.take(session_id):
+            await self._here.acquire(session_id)
+        key, token = scripts.key(session_id), b"%b:%d" % (self._me, next(self._numbers))
+        owner = _OWNER % (len(key), key, len(token), token)
         up, gone = self._link.up, self._known.gone
+        known = self._known.get(session_id)
+        version = b"0" if known is None else b"%d" % known.version
+        command = _LOCK % (owner, len(version), version, self._lease)
         try:
-            command = scripts.LOCK.call_on(key, token, _LEASE)
             try:
                 row = await self._link.call(command)
             except (ReplyError, ConnectionError) as error:
                 row = await self._link.recover(error, command, scripts.LOCK)
             if row == 0:
                 row = await self._wait(token, command)
-            record = self._known.read(session_id, row)
-            if record is not None:
+            record = self._known.read(session_id, row, known)
+            if record is not None and record is not known:
                 self._known.keep(record, gone)
         except BaseException:
             if up or self._link.up:
-                self._let_go(key, token)
+                self._let_go(owner)
             self._here.release(session_id)
             raise
-        return RedisLease(self, session_id, key, token, record)
+        return RedisLease(self, session_id, owner, record)
 
     async def _wait(self, token: bytes, command: bytes) -> Any:
         """Ask for the lock until it is had."""
@@ -83,27 +94,27 @@ class RedisLocks:
         if turn is not None and not turn.done():
             turn.set_result(None)
 
-    def _let_go(self, key: bytes, token: bytes) -> None:
+    def _let_go(self, owner: bytes) -> None:
         """Give back a lock that is held, or may be: the command for it is on its way or lost."""
         if not self._link.up:
-            self._unsure[token] = key
+            self._unsure.append(owner)
             return
-        reply = self._link.call(scripts.RELEASE.call_on(key, token))
-        reply.add_done_callback(lambda reply: self._released(reply, key, token))
+        reply = self._link.call(_RELEASE + owner)
+        reply.add_done_callback(lambda reply: self._released(reply, owner))
 
-    def _released(self, reply: asyncio.Future[Any], key: bytes, token: bytes) -> None:
+    def _released(self, reply: asyncio.Future[Any], owner: bytes) -> None:
         error = None if reply.cancelled() else reply.exception()
         if isinstance(error, ConnectionError):
-            self._unsure[token] = key
+            self._unsure.append(owner)
         elif isinstance(error, ReplyError) and error.code == "NOSCRIPT":
             self._link.teach()
-            self._let_go(key, token)
+            self._let_go(owner)
 
     def _give_back(self) -> None:
         """After an outage free what nobody could free; other processes need not wait for it."""
-        unsure, self._unsure = self._unsure, {}
-        for token, key in unsure.items():
-            self._let_go(key, token)
+        unsure, self._unsure = self._unsure, []
+        for owner in unsure:
+            self._let_go(owner)
 
 
 class RedisLease:
@@ -112,29 +123,28 @@ class RedisLease:
     After those another process may have it; a save then still finds out whether it was too late.
     """
 
-    __slots__ = ("_id", "_key", "_locks", "_token", "record")
+    __slots__ = ("_id", "_locks", "_owner", "record")
 
     def __init__(
-        self, locks: RedisLocks, session_id: str, key: bytes, token: bytes, record: Record | None
+        self, locks: RedisLocks, session_id: str, owner: bytes, record: Record | None
     ) -> None:
         self._locks = locks
         self._id = session_id
-        self._key = key
-        self._token = token
+        self._owner = owner
         self.record = record
 
     async def save(self, data: bytes) -> Record:
         locks, read = self._locks, self.record
-        version = 0 if read is None else read.version
         gone = locks._known.gone
-        command = scripts.SAVE.call_on(self._key, self._token, version, version + 1, data)
+        version = b"0" if read is None else b"%d" % read.version
+        command = _SAVE % (self._owner, len(version), version, len(data), data)
         try:
             try:
                 result = await locks._link.call(command)
             except (ReplyError, ConnectionError) as error:
                 result = await locks._link.recover(error, command, scripts.SAVE)
         except BaseException:
-            locks._let_go(self._key, self._token)
+            locks._let_go(self._owner)
             raise
         finally:
             # the next one's command comes after this one, also where nobody waits for the reply
@@ -148,5 +158,5 @@ class RedisLease:
         return record
 
     async def release(self) -> None:
-        self._locks._let_go(self._key, self._token)
+        self._locks._let_go(self._owner)
         self._locks._here.release(self._id)
