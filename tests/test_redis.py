@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -315,25 +317,49 @@ async def test_a_record_that_was_spoilt_by_hand_harms_no_other(how: str) -> None
             assert redis.zcard("latchkey:expiry") == 0
 
 
+@contextlib.contextmanager
+def watched(store: RedisStore) -> Iterator[list[bytes]]:
+    """Note what a connected store writes to its socket."""
+    wire = store._link._wire
+    assert wire is not None
+    writes: list[bytes] = []
+    transport = wire._transport
+    assert transport is not None
+
+    class Watched:
+        def write(self, data: bytes) -> None:
+            writes.append(data)
+            transport.write(data)
+
+    wire._transport = Watched()  # type: ignore[assignment]
+    try:
+        yield writes
+    finally:
+        wire._transport = transport
+
+
 async def test_commands_of_one_turn_leave_together() -> None:
     """A hundred loads at once are one write to the socket."""
     async with processes(1) as (store,):
         await store.ping()
-        wire = store._link._wire
-        assert wire is not None
-        writes: list[bytes] = []
-        transport = wire._transport
-        assert transport is not None
-
-        class Watched:
-            def write(self, data: bytes) -> None:
-                writes.append(data)
-                transport.write(data)
-
-        wire._transport = Watched()  # type: ignore[assignment]
-        await asyncio.gather(*(store.load(str(number)) for number in range(100)))
-        wire._transport = transport
+        with watched(store) as writes:
+            await asyncio.gather(*(store.load(str(number)) for number in range(100)))
         assert len(writes) == 1
+
+
+async def test_commands_gather_while_others_are_not_answered() -> None:
+    """What is asked meanwhile, in many turns, leaves with the answers as one more write."""
+    async with processes(1) as (store,):
+        await store.ping()
+        with watched(store) as writes, shared_server().client() as redis:
+            redis.client_pause(500)
+            loads = []
+            for number in range(5):
+                loads.append(asyncio.ensure_future(store.load(str(number))))
+                await asyncio.sleep(0.01)
+            assert len(writes) == 1
+            await asyncio.gather(*loads)
+        assert len(writes) == 2
 
 
 async def test_another_database_of_the_same_redis_is_another_store() -> None:
