@@ -81,8 +81,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
     ) -> None:
         """Send an event to a client, a room or all, wherever they are; it never waits."""
         namespace, room = namespace or "/", to or room
-        here = options.get("ignore_queue") or self.is_sid_room(namespace, room)
-        if here or self._alone:
+        if self._alone or options.get("ignore_queue") or self.is_sid_room(namespace, room):
             await Rooms.emit(self, event, data, namespace, room, skip_sid, callback)
             return
         values = list(data) if isinstance(data, tuple) else [data]

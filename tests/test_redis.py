@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.sessions import Sessions
-from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable
-from app.stores import redis as redis_store
+from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable, redis_locks
 from app.stores.redis import RedisStore
 from app.stores.redis_address import Address, NoRedis
 from app.stores.redis_wire import ReplyError
@@ -55,7 +56,7 @@ async def test_a_busy_process_lets_others_have_their_turn() -> None:
 
 async def test_who_waits_is_told_and_need_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock changes hands between processes by a message, before the next question is due."""
-    monkeypatch.setattr(redis_store, "_ASK_AGAIN", 1000.0)
+    monkeypatch.setattr(redis_locks, "_ASK_AGAIN", 1000.0)
     async with processes() as (one, two):
         lease = await one.lock("a")
         waiting = asyncio.ensure_future(two.lock("a"))
@@ -67,7 +68,7 @@ async def test_who_waits_is_told_and_need_not_ask(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_lease_that_ran_out_overwrites_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes too late gets LeaseLost, whether the other has saved by then or not."""
-    monkeypatch.setattr(redis_store, "_LEASE", 50)
+    monkeypatch.setattr(redis_locks, "_LEASE", 50)
     async with processes() as (one, two):
         await one.save(record())
         late = await one.lock("a")
@@ -87,7 +88,7 @@ async def test_a_lease_that_ran_out_overwrites_nothing(monkeypatch: pytest.Monke
 
 async def test_a_sign_in_that_was_overtaken_keeps_the_edit(monkeypatch: pytest.MonkeyPatch) -> None:
     """What another process wrote once the lease had run out moves to the new id as well."""
-    monkeypatch.setattr(redis_store, "_LEASE", 50)
+    monkeypatch.setattr(redis_locks, "_LEASE", 50)
     async with processes() as (one, two):
         slow, other = (
             Sessions(store, SessionData, idle_timeout=100, max_age=1000) for store in (one, two)
@@ -109,7 +110,7 @@ async def test_a_sign_in_that_was_overtaken_keeps_the_edit(monkeypatch: pytest.M
 
 async def test_a_slow_edit_that_nobody_overtook_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease that ran out while nobody else wanted the lock is no reason to refuse."""
-    monkeypatch.setattr(redis_store, "_LEASE", 50)
+    monkeypatch.setattr(redis_locks, "_LEASE", 50)
     async with processes(1) as (store,):
         await store.save(record())
         lease = await store.lock("a")
@@ -119,7 +120,7 @@ async def test_a_slow_edit_that_nobody_overtook_is_kept(monkeypatch: pytest.Monk
 
 async def test_a_lock_that_is_not_to_be_had_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """StoreBusy comes when patience ends, and leaves nobody's turn reserved."""
-    monkeypatch.setattr(redis_store, "_PATIENCE", 0.2)
+    monkeypatch.setattr(redis_locks, "_PATIENCE", 0.2)
     async with processes() as (one, two):
         lease = await one.lock("a")
         with pytest.raises(StoreBusy, match="another process"):
@@ -130,13 +131,41 @@ async def test_a_lock_that_is_not_to_be_had_is_given_up(monkeypatch: pytest.Monk
 
 async def test_the_lock_of_a_process_that_died_comes_free(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease ends by itself, and the next one reads what was stored before."""
-    monkeypatch.setattr(redis_store, "_LEASE", 300)
+    monkeypatch.setattr(redis_locks, "_LEASE", 300)
     async with processes() as (dead, other):
         await dead.save(record())
         await dead.lock("a")
         lease = await other.lock("a")
         assert lease.record == record()
         await lease.release()
+
+
+async def test_a_lock_tells_of_what_others_did() -> None:
+    """Of a session that is known here it has the times and the data that another process wrote."""
+    async with processes() as (one, two):
+        await one.save(record())
+        await two.touch({"a": (1050.0, 1150.0)})
+        lease = await one.lock("a")
+        assert lease.record == record(seen=1050.0)
+        await lease.release()
+        await (await two.lock("a")).save(b"new")
+        lease = await one.lock("a")
+        assert lease.record == record(data=b"new", seen=1050.0, version=2)
+        await lease.release()
+
+
+async def test_a_lock_does_not_send_what_is_known() -> None:
+    """However much is in a session, its data comes once and not for each edit."""
+    async with processes() as (one, two):
+        await one.save(record(data=bytes(100_000)))
+        await (await two.lock("a")).release()
+        with shared_server().client() as redis:
+            before = redis.info("stats")["total_net_output_bytes"]
+            for _ in range(10):
+                lease = await two.lock("a")
+                assert lease.record == record(data=bytes(100_000))
+                await lease.release()
+            assert redis.info("stats")["total_net_output_bytes"] - before < 100_000
 
 
 async def test_a_late_touch_does_not_shorten() -> None:
@@ -230,7 +259,7 @@ async def test_a_lock_is_given_back_though_the_scripts_were_flushed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where nobody waits for the answer: the next one need not wait for the lease's end."""
-    monkeypatch.setattr(redis_store, "_LEASE", 60_000)
+    monkeypatch.setattr(redis_locks, "_LEASE", 60_000)
     async with processes() as (one, two):
         await one.save(record())
         lease = await one.lock("a")
@@ -244,7 +273,7 @@ async def test_a_lock_whose_release_was_cut_off_is_given_back_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A connection that is lost with the command on its way holds nobody up for a lease."""
-    monkeypatch.setattr(redis_store, "_LEASE", 60_000)
+    monkeypatch.setattr(redis_locks, "_LEASE", 60_000)
     async with processes() as (one, two):
         await one.save(record())
         await two.ping()
@@ -275,6 +304,11 @@ async def test_a_record_that_was_spoilt_by_hand_harms_no_other(how: str) -> None
             await one.save(record(id, user="ann"))
         with shared_server().client() as redis:
             redis.execute_command(*SPOILT[how])
+        if how != "no hash":
+            await (await one.lock("b")).release()  # who knows it as it was
+            lease = await two.lock("b")
+            assert lease.record is None
+            await lease.release()
         assert set(await two.load_many(["a", "b", "c"])) == {"a", "c"}
         assert {found.id for found in await two.of_user("ann")} == {"a", "c"}
         assert {found.id for found in await two.purge(5000.0, 10)} == {"a", "c"}
@@ -283,25 +317,49 @@ async def test_a_record_that_was_spoilt_by_hand_harms_no_other(how: str) -> None
             assert redis.zcard("latchkey:expiry") == 0
 
 
+@contextlib.contextmanager
+def watched(store: RedisStore) -> Iterator[list[bytes]]:
+    """Note what a connected store writes to its socket."""
+    wire = store._link._wire
+    assert wire is not None
+    writes: list[bytes] = []
+    transport = wire._transport
+    assert transport is not None
+
+    class Watched:
+        def write(self, data: bytes) -> None:
+            writes.append(data)
+            transport.write(data)
+
+    wire._transport = Watched()  # type: ignore[assignment]
+    try:
+        yield writes
+    finally:
+        wire._transport = transport
+
+
 async def test_commands_of_one_turn_leave_together() -> None:
     """A hundred loads at once are one write to the socket."""
     async with processes(1) as (store,):
         await store.ping()
-        wire = store._link._wire
-        assert wire is not None
-        writes: list[bytes] = []
-        transport = wire._transport
-        assert transport is not None
-
-        class Watched:
-            def write(self, data: bytes) -> None:
-                writes.append(data)
-                transport.write(data)
-
-        wire._transport = Watched()  # type: ignore[assignment]
-        await asyncio.gather(*(store.load(str(number)) for number in range(100)))
-        wire._transport = transport
+        with watched(store) as writes:
+            await asyncio.gather(*(store.load(str(number)) for number in range(100)))
         assert len(writes) == 1
+
+
+async def test_commands_gather_while_others_are_not_answered() -> None:
+    """What is asked meanwhile, in many turns, leaves with the answers as one more write."""
+    async with processes(1) as (store,):
+        await store.ping()
+        with watched(store) as writes, shared_server().client() as redis:
+            redis.client_pause(500)
+            loads = []
+            for number in range(5):
+                loads.append(asyncio.ensure_future(store.load(str(number))))
+                await asyncio.sleep(0.01)
+            assert len(writes) == 1
+            await asyncio.gather(*loads)
+        assert len(writes) == 2
 
 
 async def test_another_database_of_the_same_redis_is_another_store() -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 
-from app.stores.redis_wire import Word, pack
+from app.stores.redis_wire import Word, bulk, pack
 
 PREFIX = "latchkey:"
 PROCESSES = PREFIX + "processes"
@@ -64,6 +64,11 @@ end
 """
 
 
+def key(session_id: str) -> bytes:
+    """Return the key of a session's record."""
+    return b"latchkey:{%b}" % session_id.encode()
+
+
 class Script:
     """A script, called by its hash."""
 
@@ -79,25 +84,35 @@ class Script:
         """Return the packed command that runs it with this one key and these ARGV."""
         return pack((b"EVALSHA", self._sha, b"1", key, *words))
 
+    def opening(self, words: int) -> bytes:
+        """Return how a packed command begins that runs it with one key and this many ARGV.
+
+        They are to follow, each as `bulk` packs it; for those who are in a hurry.
+        """
+        return b"*%d\r\n" % (words + 4) + b"".join(map(bulk, (b"EVALSHA", self._sha, b"1")))
+
     def load(self) -> bytes:
         """Return the packed command that makes it known."""
         return pack((b"SCRIPT", b"LOAD", self.source))
 
 
-# ARGV: token, milliseconds of the lease. A record, or 0 where it is not one's turn.
+# ARGV: token, the version that is known, milliseconds of the lease. A record, of that version
+# only seen and expires; or 0 where it is not one's turn.
 LOCK = Script(f"""
 local key, token = KEYS[1], ARGV[1]
 local turn = redis.call('get', key .. ':turn')
 local mine = turn == token
-if (mine or not turn) and redis.call('set', key .. ':lock', token, 'nx', 'px', ARGV[2]) then
+if (mine or not turn) and redis.call('set', key .. ':lock', token, 'nx', 'px', ARGV[3]) then
   if mine then redis.call('del', key .. ':turn') end
-  return {_READ}
+  local record = {_READ}
+  if record[1] == ARGV[2] then return {{record[3], record[4]}} end
+  return record
 end
 if mine or not turn then redis.call('set', key .. ':turn', token, 'px', 150) end
 return 0
 """)
 
-# ARGV: token, version that was read, the next version, data. 1; 0: gone; -1: somebody else's.
+# ARGV: token, version that was read, data. 1; 0: gone; -1: somebody else's.
 SAVE = Script(f"""{_NEXT}
 local key, token = KEYS[1], ARGV[1]
 local version = redis.call('hget', key, 'version')
@@ -108,7 +123,7 @@ if not version then
 elseif version ~= ARGV[2] or (held and held ~= token) then
   result = -1
 else
-  redis.call('hset', key, 'version', ARGV[3], 'data', ARGV[4])
+  redis.call('hset', key, 'version', version + 1, 'data', ARGV[3])
 end
 unlock(key, token)
 return result

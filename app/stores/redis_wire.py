@@ -19,6 +19,12 @@ Word = str | bytes | int | float
 # its own type knows tuples of one word only
 pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
+
+def bulk(word: bytes) -> bytes:
+    """Return one word of a packed command."""
+    return b"$%d\r\n%b\r\n" % (len(word), word)
+
+
 _IN_SCRIPT = re.compile(r"@user_script: \d+: -([A-Z]+) ")
 _LARGEST_BATCH = 256  # commands
 
@@ -61,7 +67,10 @@ class Wire(asyncio.Protocol):
     def call(self, command: bytes) -> asyncio.Future[Any]:
         """Send a packed command; the future resolves with its reply."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        self.send(command, future)
+        self._waiting.append(future)
+        self._out.append(command)
+        if not self._gathering:
+            self._gather_soon()
         return future
 
     def send(self, command: bytes, future: asyncio.Future[Any] | None = None) -> None:
@@ -72,6 +81,10 @@ class Wire(asyncio.Protocol):
     def write(self, command: bytes) -> None:
         """Send what gets no reply of its own (SUBSCRIBE)."""
         self._out.append(command)
+        self._gather_soon()
+
+    def _gather_soon(self) -> None:
+        """Send what is to be sent in the next turn of the loop, unless that is still too early."""
         if not self._gathering and self._answered >= self._asked:
             self._gathering = True
             self._loop.call_soon(self._gather, 0)
@@ -125,10 +138,9 @@ class Wire(asyncio.Protocol):
                     future.set_result(reply)
         except (hiredis.ProtocolError, IndexError):
             self.abort()
-        if self._out and not self._gathering and self._answered >= self._asked:
+        if self._out:
             # after those whose replies these were: what they ask next goes along
-            self._gathering = True
-            self._loop.call_soon(self._gather, 0)
+            self._gather_soon()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None

@@ -1,0 +1,162 @@
+"""The locks of sessions, which the processes that share a Redis have by turns."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import secrets
+from typing import Any
+
+from app.stores import redis_scripts as scripts
+from app.stores.base import LeaseLost, Record, RecordGone, StoreBusy
+from app.stores.locks import Locks
+from app.stores.redis_known import KnownRecords
+from app.stores.redis_link import Link
+from app.stores.redis_wire import ReplyError, bulk
+
+_PATIENCE = 10.0  # seconds that a lock is waited for
+_LEASE = 5000  # milliseconds after which a process that died no longer holds a lock
+_ASK_AGAIN = 0.05  # seconds; who is next is told earlier
+
+# Most of what is sent, and so packed here. An owner is a session's key and the token of who edits.
+_OWNER = b"$%d\r\n%b\r\n$%d\r\n%b\r\n"
+_LOCK = scripts.LOCK.opening(3) + b"%b$%d\r\n%b\r\n%b"
+_SAVE = scripts.SAVE.opening(3) + b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n"
+_RELEASE = scripts.RELEASE.opening(1)
+
+
+class RedisLocks:
+    """One lock per session for all processes.
+
+    It is waited for in this process first, so that one asks the Redis for all.
+    """
+
+    def __init__(self, link: Link, known: KnownRecords) -> None:
+        self._link = link
+        self._known = known
+        self._me = secrets.token_hex(8).encode()  # 16 characters, which the scripts count on
+        self._numbers = itertools.count()
+        self._here = Locks(_PATIENCE)
+        self._turns: dict[bytes, asyncio.Future[None]] = {}
+        self._unsure: list[bytes] = []  # owners that may still hold their lock
+        self._lease = bulk(b"%d" % _LEASE)
+        link.listen(f"latchkey:turn:{self._me.decode()}", self._hear_turn)
+        link.on_up.append(self._give_back)
+
+    async def lock(self, session_id: str) -> RedisLease:
+        if not self._here.take(session_id):
+            await self._here.acquire(session_id)
+        key, token = scripts.key(session_id), b"%b:%d" % (self._me, next(self._numbers))
+        owner = _OWNER % (len(key), key, len(token), token)
+        up, gone = self._link.up, self._known.gone
+        known = self._known.get(session_id)
+        version = b"0" if known is None else b"%d" % known.version
+        command = _LOCK % (owner, len(version), version, self._lease)
+        try:
+            try:
+                row = await self._link.call(command)
+            except (ReplyError, ConnectionError) as error:
+                row = await self._link.recover(error, command, scripts.LOCK)
+            if row == 0:
+                row = await self._wait(token, command)
+            record = self._known.read(session_id, row, known)
+            if record is not None and record is not known:
+                self._known.keep(record, gone)
+        except BaseException:
+            if up or self._link.up:
+                self._let_go(owner)
+            self._here.release(session_id)
+            raise
+        return RedisLease(self, session_id, owner, record)
+
+    async def _wait(self, token: bytes, command: bytes) -> Any:
+        """Ask for the lock until it is had."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _PATIENCE
+        while loop.time() < deadline:
+            turn = self._turns[token] = loop.create_future()
+            try:
+                pause = _ASK_AGAIN * random.uniform(0.5, 1.5)  # noqa: S311
+                await asyncio.wait((turn,), timeout=pause)
+            finally:
+                del self._turns[token]
+            row = await self._link.run(command, scripts.LOCK)
+            if row != 0:
+                return row
+        raise StoreBusy(
+            f"another process has edited this session for more than {_PATIENCE:g} s; "
+            "try again, and keep slow work outside of the session's block"
+        )
+
+    def _hear_turn(self, channel: bytes, message: bytes) -> None:
+        turn = self._turns.get(message)
+        if turn is not None and not turn.done():
+            turn.set_result(None)
+
+    def _let_go(self, owner: bytes) -> None:
+        """Give back a lock that is held, or may be: the command for it is on its way or lost."""
+        if not self._link.up:
+            self._unsure.append(owner)
+            return
+        reply = self._link.call(_RELEASE + owner)
+        reply.add_done_callback(lambda reply: self._released(reply, owner))
+
+    def _released(self, reply: asyncio.Future[Any], owner: bytes) -> None:
+        error = None if reply.cancelled() else reply.exception()
+        if isinstance(error, ConnectionError):
+            self._unsure.append(owner)
+        elif isinstance(error, ReplyError) and error.code == "NOSCRIPT":
+            self._link.teach()
+            self._let_go(owner)
+
+    def _give_back(self) -> None:
+        """After an outage free what nobody could free; other processes need not wait for it."""
+        unsure, self._unsure = self._unsure, []
+        for owner in unsure:
+            self._let_go(owner)
+
+
+class RedisLease:
+    """The lock of one session in a Redis, for `_LEASE` milliseconds.
+
+    After those another process may have it; a save then still finds out whether it was too late.
+    """
+
+    __slots__ = ("_id", "_locks", "_owner", "record")
+
+    def __init__(
+        self, locks: RedisLocks, session_id: str, owner: bytes, record: Record | None
+    ) -> None:
+        self._locks = locks
+        self._id = session_id
+        self._owner = owner
+        self.record = record
+
+    async def save(self, data: bytes) -> Record:
+        locks, read = self._locks, self.record
+        gone = locks._known.gone
+        version = b"0" if read is None else b"%d" % read.version
+        command = _SAVE % (self._owner, len(version), version, len(data), data)
+        try:
+            try:
+                result = await locks._link.call(command)
+            except (ReplyError, ConnectionError) as error:
+                result = await locks._link.recover(error, command, scripts.SAVE)
+        except BaseException:
+            locks._let_go(self._owner)
+            raise
+        finally:
+            # the next one's command comes after this one, also where nobody waits for the reply
+            locks._here.release(self._id)
+        if result == 0:
+            raise RecordGone(self._id)
+        if result < 0 or read is None:
+            raise LeaseLost(self._id)
+        record = read.with_data(data)
+        locks._known.keep(record, gone)
+        return record
+
+    async def release(self) -> None:
+        self._locks._let_go(self._owner)
+        self._locks._here.release(self._id)
