@@ -26,7 +26,7 @@ class SessionLookup(RequestHandler, Generic[D]):
     @property
     def services(self) -> Services:
         """The parts of this application."""
-        services: Services = self.settings["services"]
+        services: Services = self.application.settings["services"]
         return services
 
     @property

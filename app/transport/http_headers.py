@@ -35,11 +35,9 @@ class Headers(HTTPHeaders):
         """Return the values of all fields of this name."""
         return self._fields.get(_cased(name), [])
 
-    def get_all(self) -> Iterator[tuple[str, str]]:
-        """Yield each field for itself."""
-        for name, values in self._fields.items():
-            for value in values:
-                yield name, value
+    def get_all(self) -> list[tuple[str, str]]:
+        """Return each field for itself."""
+        return [(name, value) for name, values in self._fields.items() for value in values]
 
     def get(self, name: str, default: Any = None, /) -> Any:  # its type is said by Mapping
         """Return the value of a name, several joined by commas (RFC 9110, 5.3)."""
