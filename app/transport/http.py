@@ -212,7 +212,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._due = self.server.loop.time() + exchange.body_timeout
 
     def _end(self, exchange: Exchange) -> bool:
-        """Finish with a request whose response is written."""
+        """Finish with a request whose response is written; the next one waits for its turn."""
         self._exchange = None
         if exchange.received:
             exchange.release()
@@ -222,24 +222,26 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._close(unread=not exchange.body.done)
             return False
         self._due = self.server.loop.time() + self.server.keep_alive_timeout
-        return True
+        if self._pending:
+            # after everybody else's, and not in the context of this one
+            self.server.loop.call_soon(self.work, context=contextvars.Context())
+        return False
 
     def response_finished(self) -> None:
-        """Go on with the next request, but not in the context of the one that has finished."""
+        """Go on, unless another protocol does."""
         exchange = self._exchange
         if exchange is not None and exchange.status == 101:
             self._due = self.server.loop.time() + self.server.header_timeout
-        elif self._pending:
-            self.server.loop.call_soon(self.work, context=contextvars.Context())
         else:
             self.work()
 
     def _read_or_pause(self) -> None:
         """Read unless what is here already has to wait."""
         exchange = self._exchange
-        pause = exchange is not None and (
-            exchange.busy or (exchange.received and bool(self._pending))
-        )
+        if exchange is None:
+            pause = bool(self._pending) and not self._in_head  # it waits for its turn
+        else:
+            pause = exchange.busy or (exchange.received and bool(self._pending))
         pause = (pause or self._congested) and not self._closing
         if pause is not self._paused and not self._transport.is_closing():
             self._paused = pause
