@@ -6,7 +6,7 @@ import asyncio
 import copy
 import functools
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import tornado.web
@@ -73,61 +73,46 @@ class Request(HTTPServerRequest):
         return {}
 
 
-class _Routing(HTTPMessageDelegate):
-    """Finds out who takes a request, and passes it on to that."""
-
-    __slots__ = ("_app", "_exchange", "_server_connection", "_taker")
-
-    def __init__(self, app: Dispatcher, server_connection: object, exchange: Exchange) -> None:
-        self._app = app
-        self._exchange = exchange
-        self._server_connection = server_connection
-        self._taker: HTTPMessageDelegate | None = None
-
-    def headers_received(
-        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
-    ) -> Awaitable[None] | None:
-        request = Request(self._exchange, self._server_connection)
-        self._taker = self._app.find_handler(request)
-        return self._taker.headers_received(start_line, headers)
-
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        return None if self._taker is None else self._taker.data_received(chunk)
-
-    def finish(self) -> None:
-        if self._taker is not None:
-            self._taker.finish()
-
-    def on_connection_close(self) -> None:
-        if self._taker is not None:
-            self._taker.on_connection_close()
+def _exchange(request: HTTPServerRequest) -> Exchange:
+    return cast("Exchange", request.connection)
 
 
 class _Handling(HTTPMessageDelegate):
     """Makes the handler of a request and runs it, as Tornado's own delegate does, but at once."""
 
-    __slots__ = ("_app", "_chunks", "_handler", "_make", "_request", "_streams", "_values")
+    __slots__ = (
+        "_app",
+        "_chunks",
+        "_class",
+        "_handler",
+        "_options",
+        "_request",
+        "_streams",
+        "_values",
+    )
 
     def __init__(
         self,
         app: Dispatcher,
         request: HTTPServerRequest,
-        make: Callable[[], tornado.web.RequestHandler],
-        streams: bool,
+        handler_class: type[tornado.web.RequestHandler],
+        options: Mapping[str, Any],
         values: tuple[Sequence[bytes], Mapping[str, bytes]],
     ) -> None:
+        """`values` are those that the route has found in the path."""
         self._app = app
         self._request = request
-        self._make = make
-        self._streams = streams  # its body to the handler, which begins before that is here
-        self._values = values  # that the route has found in the path
+        self._class = handler_class
+        self._options = options
+        self._values = values
+        # whether the handler begins before the body is here, which it gets piece by piece
+        self._streams = handler_class._stream_request_body and not _exchange(request).body.done
         self._handler: tornado.web.RequestHandler | None = None
         self._chunks: list[bytes] = []
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        self._streams = self._streams and not cast("Exchange", self._request.connection).body.done
         if not self._streams:
             return None
         loop = asyncio.get_running_loop()
@@ -157,7 +142,7 @@ class _Handling(HTTPMessageDelegate):
     def _begin(self, prepared: asyncio.Future[None] | None) -> None:
         """Run the handler until it waits or ends."""
         app, request = self._app, self._request
-        handler = self._handler = self._make()
+        handler = self._handler = self._class(app, request, **self._options)
         handler._prepared_future = prepared  # type: ignore[assignment]
         transforms = [transform(request) for transform in app.transforms]
         arguments, named = self._values
@@ -185,7 +170,8 @@ class Dispatcher(tornado.web.Application):
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
-        return _Routing(self, server_conn, cast("Exchange", request_conn))
+        """Find the handler at once: the head of the request is read already."""
+        return self.find_handler(Request(cast("Exchange", request_conn), server_conn))
 
     def get_handler_delegate(  # type: ignore[override]  # it names a private class of Tornado's
         self,
@@ -195,9 +181,8 @@ class Dispatcher(tornado.web.Application):
         path_args: list[bytes] | None = None,
         path_kwargs: dict[str, bytes] | None = None,
     ) -> HTTPMessageDelegate:
-        make = functools.partial(target_class, self, request, **(target_kwargs or {}))
         values = path_args or (), path_kwargs or {}
-        return _Handling(self, request, make, target_class._stream_request_body, values)
+        return _Handling(self, request, target_class, target_kwargs or {}, values)
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Run this until it waits, and look after the rest of it."""

@@ -26,6 +26,8 @@ from app.transport.websocket import WebSocket
 BODY_TIMEOUT = 20.0
 #: Bytes beyond the limit that are read and dropped, so that the client is there for its 413.
 DRAIN = 8_000_000
+#: What is noted, as nginx does, where the client left before its answer.
+CLIENT_LEFT = 499
 #: Engine.IO's error codes and their words, as in Node's server.
 UNKNOWN_TRANSPORT, UNKNOWN_SID, BAD_METHOD, BAD_REQUEST, FORBIDDEN, BAD_VERSION = range(6)
 _MESSAGES = (
@@ -134,7 +136,10 @@ class SocketHandler(RequestHandler):
             return
         eio_sid = self._check_protocol()
         await self.authorize(eio_sid)
-        if eio_sid is not None:
+        if cast(Exchange, self.request.connection).closed:  # the client did not wait
+            self.set_status(CLIENT_LEFT)
+            self.finish()
+        elif eio_sid is not None:
             self._find(eio_sid)  # again: it may have gone meanwhile
             if self.request.method == "POST":
                 self._begin_post()

@@ -88,11 +88,8 @@ def parse_head(data: bytes) -> Head:
 def _headers(fields: list[str]) -> Headers:
     if len(fields) > _MOST_FIELDS:
         raise Refused(431, "too many header fields")
-    headers = Headers()
-    for field in fields:
-        name, _, value = field.partition(":")
-        headers.add(name, value.strip(" \t"))
-    return headers
+    parts = [field.partition(":") for field in fields]
+    return Headers([(name, value.strip(" \t")) for name, _, value in parts])
 
 
 def _origin_form(method: str, target: str, headers: Headers) -> str:
