@@ -41,6 +41,7 @@ from app.stores.counted import CountedStore, StoreCounts
 from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
 from app.transport import SocketServer
+from app.transport.dispatch import Dispatcher
 from app.transport.http_server import HttpServer
 from handlers.session import SessionData
 
@@ -65,7 +66,7 @@ class NotFoundHandler(BaseHandler[Any]):
         raise tornado.web.HTTPError(404)
 
 
-class Application(tornado.web.Application):
+class Application(Dispatcher):
     """The web application with its services, from the first listening socket to the last close."""
 
     def __init__(

@@ -153,7 +153,8 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         if self.login_required and session.user is None:
             raise ConnectionRefused("unauthorized")
         self._session_ids[sid] = session_id
-        await self.enter_room(sid, session_room(session_id))
+        # past AsyncServer.enter_room, which logs each one
+        self.server.manager.basic_enter_room(sid, self.namespace, session_room(session_id))
         handler = self._handler("connect")
         try:
             accepted = handler and handler.method(*handler.fitting(sid, environ, auth))

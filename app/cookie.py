@@ -31,7 +31,10 @@ def make_signer(keys: Sequence[str], salt: str) -> Signer:
 
     `salt` keeps what is signed for one purpose from being good for another.
     """
-    return Signer(list(keys), salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
+    signer = Signer(list(keys), salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
+    # which would derive the same keys again for each value
+    derived = [signer.derive_key(key) for key in signer.secret_keys]
+    return Signer(derived, salt=salt, key_derivation="none", digest_method=hashlib.sha256)
 
 
 def values_of(name: str, headers: Sequence[str]) -> Iterator[str]:
@@ -60,11 +63,16 @@ class SessionCookie:
         self._settings = settings
         self._signer = make_signer(keys, _SALT)
         self._newest = make_signer(keys[-1:], _SALT)
+        self._names = {secure: self._make_name(secure) for secure in (False, True)}
+        self._attributes = {secure: self.attributes(secure=secure) for secure in (False, True)}
         # a browser sends the same value with every request
         self._verified = functools.lru_cache(_MOST_REMEMBERED)(self._verify)
 
     def name(self, *, secure: bool) -> str:
         """Return the cookie's name; `__Host-` keeps other hosts from setting it (RFC 6265bis)."""
+        return self._names[secure]
+
+    def _make_name(self, secure: bool) -> str:
         host_only = self._secure(secure) and not self._settings.cookie_domain
         return ("__Host-" if host_only else "") + self._settings.cookie_name
 
@@ -100,14 +108,12 @@ class SessionCookie:
         """Return the Set-Cookie value; `max_age` is seconds, infinity: until the browser ends."""
         value = self._newest.sign(session_id).decode()
         lifetime = [] if math.isinf(max_age) else [f"Max-Age={max(0, int(max_age))}"]
-        return "; ".join(
-            [f"{self.name(secure=secure)}={value}", *lifetime, *self.attributes(secure=secure)]
-        )
+        return "; ".join([f"{self._names[secure]}={value}", *lifetime, *self._attributes[secure]])
 
     def delete(self, *, secure: bool) -> str:
         """Return the Set-Cookie value that makes the browser forget the cookie."""
         gone = ["Max-Age=0", "Expires=Thu, 01 Jan 1970 00:00:00 GMT"]
-        return "; ".join([f"{self.name(secure=secure)}=", *gone, *self.attributes(secure=secure)])
+        return "; ".join([f"{self._names[secure]}=", *gone, *self._attributes[secure]])
 
     def _secure(self, secure: bool) -> bool:
         wanted = self._settings.cookie_secure

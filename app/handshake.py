@@ -9,7 +9,7 @@ from tornado.web import HTTPError
 from app.lookup import SessionLookup
 from app.origin import origin_error, trusted_origin
 from app.security import SecurityHeaders
-from app.session import SessionEnded
+from app.session import Session, SessionEnded
 from app.stores import StoreError
 from app.transport import SocketHandler, UnknownSid
 
@@ -30,7 +30,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         error = origin_error(self.request, trusted)
         if error is not None:
             raise HTTPError(403, error)
-        origin = trusted_origin(self.request, trusted)
+        origin = trusted_origin(self.request, trusted) if trusted else None
         if origin is not None:
             self.set_header("Access-Control-Allow-Origin", origin)
             self.set_header("Access-Control-Allow-Credentials", "true")
@@ -64,30 +64,34 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
             services.metrics.limits["handshakes_per_minute"] += 1
             self._retry_after = wait
             raise HTTPError(429, "too many handshakes from this address")
-        found = await self.find_session()
+        shown = self.shown_session_ids()
+        found = await self.find_session() if shown else None
         self._shown = found is not None
-        self._dead_ids = [id for id in self.shown_session_ids() if not found or id != found.id]
+        self._dead_ids = [id for id in shown if not found or id != found.id]
         most = services.settings.max_connections_per_session
         if found:
             if not services.connections.admit(found.id, most):
                 services.metrics.limits["max_connections_per_session"] += 1
                 raise HTTPError(429, "too many connections of one session")
             self._admitted = found.id
+        # first, so that whom a hook refuses leaves no record behind
+        session = await self._ask_hooks(found) if services.before_handshake else found
+        self.session = session or await services.sessions.create(
+            remote_address=self.remote_address, user_agent=self.user_agent
+        )
+        if not self._shown:
+            self.send_cookie(self.session)
+        services.sessions.touch(self.session)
+        services.expiry.watch(self.session.id, self.session.expires)
+
+    async def _ask_hooks(self, found: Session[Any] | None) -> Session[Any]:
+        """Let the fork refuse the handshake; return its session, which a hook may have stored."""
         self.session = found or self.visitor()
-        for hook in services.before_handshake:
+        for hook in self.services.before_handshake:
             verdict = hook(self)
             if verdict is not None:
                 await verdict
-        session = self.session
-        if not session:
-            # only now, so that whom a hook refuses leaves no record behind
-            session = self.session = await services.sessions.create(
-                remote_address=self.remote_address, user_agent=self.user_agent
-            )
-        if not self._shown:
-            self.send_cookie(session)
-        services.sessions.touch(session)
-        services.expiry.watch(session.id, session.expires)
+        return self.session
 
     def _go_on(self, eio_sid: str) -> None:
         """Only the session that an Engine.IO id was made for may use it.

@@ -26,7 +26,7 @@ class SessionLookup(RequestHandler, Generic[D]):
     @property
     def services(self) -> Services:
         """The parts of this application."""
-        services: Services = self.settings["services"]
+        services: Services = self.application.settings["services"]
         return services
 
     @property
@@ -69,7 +69,7 @@ class SessionLookup(RequestHandler, Generic[D]):
 
     def _shown_cookies(self) -> list[CookieId]:
         headers = self.request.headers.get_list("Cookie")
-        return self.services.cookie.read(headers, secure=self.secure)
+        return self.services.cookie.read(headers, secure=self.secure) if headers else []
 
     async def find_session(self) -> Session[D] | None:
         """Return the living session that this request's cookie names.
@@ -105,6 +105,6 @@ class SessionLookup(RequestHandler, Generic[D]):
             for other in self._headers.get_list("Set-Cookie")
             if not other.startswith(name + "=")
         ]
-        self.clear_header("Set-Cookie")
-        for other in (value, *others):
+        self.set_header("Set-Cookie", value)
+        for other in others:
             self.add_header("Set-Cookie", other)

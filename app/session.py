@@ -30,11 +30,11 @@ class Session(Generic[D]):
     __slots__ = (
         "_address",
         "_agent",
+        "_data",
         "_edit",
         "_encoded",
         "_may_create",
         "_sessions",
-        "data",
         "record",
     )
 
@@ -57,10 +57,21 @@ class Session(Generic[D]):
         self._may_create = may_create
         self._edit: Edit[D] | None = None
         self.record = record
-        self._show(sessions.blank if record is None else record.data)
+        self._encoded = sessions.blank if record is None else record.data
+        # what a block has just checked, or nobody ever changed, is decoded when it is asked for
+        self._data: D | None = None
+        if self._encoded != sessions.blank:
+            self._data = sessions.codec.snapshot(self._encoded)
 
     def __bool__(self) -> bool:
         return self.record is not None
+
+    @property
+    def data(self) -> D:
+        """What the session holds; it refuses assignment outside of a block."""
+        if self._data is None:
+            self._data = self._sessions.codec.snapshot(self._encoded)
+        return self._data
 
     @property
     def id(self) -> str:
@@ -99,8 +110,15 @@ class Session(Generic[D]):
 
     def check_unchanged(self) -> None:
         """Raise RuntimeError where nested data was changed outside of a block."""
+        if self._data is None:
+            return
+        codec = self._sessions.codec
         try:
-            changed = self._sessions.codec.encode(self.data) != self._encoded
+            encoded = codec.encode(self._data)
+            # an older release may have written the same data otherwise
+            changed = encoded != self._encoded and (
+                encoded != codec.encode(codec.snapshot(self._encoded))
+            )
         except InvalidData:
             changed = True
         if changed:
@@ -108,12 +126,6 @@ class Session(Generic[D]):
                 "session data was changed outside of its block, and that change is not stored; "
                 "write `async with self.session as data:` around it"
             )
-
-    def _show(self, encoded: bytes) -> None:
-        codec = self._sessions.codec
-        self.data: D = codec.snapshot(encoded)
-        # encoded anew, since an older release may have written the same data otherwise
-        self._encoded = codec.encode(self.data)
 
     async def __aenter__(self) -> D:
         self.check_unchanged()
@@ -144,7 +156,7 @@ class Session(Generic[D]):
             record = await edit.commit(self._address, self._agent)
             if record is not None:
                 self.record = record
-                self._show(record.data)
+                self._encoded, self._data = record.data, None
         finally:
             # only now, or two blocks of one visitor would make two sessions
             if self._edit is edit:

@@ -12,6 +12,7 @@ from typing import Any
 import tornado.web
 from tornado.netutil import bind_sockets
 
+from app.transport.dispatch import Dispatcher
 from app.transport.http_server import HttpServer
 
 
@@ -132,8 +133,10 @@ class Raw(tornado.web.RequestHandler):
             self.write("five!")
 
 
-def tornado_app(site: HttpSite) -> tornado.web.Application:
-    return tornado.web.Application(
+def tornado_app(
+    site: HttpSite, application: type[tornado.web.Application]
+) -> tornado.web.Application:
+    return application(
         [
             ("/pieces", Pieces),
             ("/large", Large),
@@ -151,8 +154,8 @@ def tornado_app(site: HttpSite) -> tornado.web.Application:
 class HttpSite:
     """A server of the small application on a loopback port."""
 
-    def __init__(self) -> None:
-        self.app = tornado_app(self)
+    def __init__(self, application: type[tornado.web.Application] = Dispatcher) -> None:
+        self.app = tornado_app(self, application)
         self.port = 0
         self.server: HttpServer = None  # type: ignore[assignment]
         self.go_on = asyncio.Event()
@@ -215,9 +218,11 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def http_site(**options: Any) -> AsyncIterator[HttpSite]:
+async def http_site(
+    application: type[tornado.web.Application] = Dispatcher, **options: Any
+) -> AsyncIterator[HttpSite]:
     """Serve the small application by HttpServer; bodies of at most 1000 bytes unless said."""
-    site = HttpSite()
+    site = HttpSite(application)
     site.server = HttpServer(site.app, **{"max_body_size": 1000, **options})
     sockets = bind_sockets(0, "127.0.0.1", family=socket.AF_INET)
     site.port = sockets[0].getsockname()[1]

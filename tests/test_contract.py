@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from typing import Any
 
 import engineio
@@ -16,8 +17,10 @@ import socketio
 import tornado.httputil
 import tornado.web
 
+from app.security import SecurityHeaders
 from app.transport import Rooms, SocketServer
 from app.transport.engine import Engine
+from tests.http_kit import http_site, request
 from tests.transport_kit import Settings
 
 #: class of theirs -> method -> its parameters when this was written
@@ -91,11 +94,16 @@ USED: dict[type, dict[str, list[str]]] = {
         "on_connection_close": ["self"],
         "compute_etag": ["self"],
         "check_xsrf_cookie": ["self"],
+        "clear": ["self"],
+        "_execute": ["self", "transforms", "args", "kwargs"],
     },
     tornado.web.Application: {
         "start_request": ["self", "server_conn", "request_conn"],
         "on_close": ["self", "server_conn"],
         "find_handler": ["self", "request", "kwargs"],
+        "get_handler_delegate": [
+            *("self", "request", "target_class", "target_kwargs", "path_args", "path_kwargs"),
+        ],
     },
     tornado.httputil.HTTPMessageDelegate: {
         "headers_received": ["self", "start_line", "headers"],
@@ -172,6 +180,33 @@ def test_the_server_has_the_attributes_that_are_read() -> None:
         assert not sio.eio.start_service_task, "python-engineio's own monitor would run beside ours"
 
     asyncio.run(body())
+
+
+async def test_a_request_has_all_that_tornados_has() -> None:
+    """`Request` makes its attributes by itself, and those that few ask for when they are asked."""
+    async with http_site() as site:
+        made: list[tornado.httputil.HTTPServerRequest] = []
+        find = site.app.find_handler
+        site.app.find_handler = lambda request: made.append(request) or find(request)  # type: ignore[method-assign,assignment,func-returns-value,arg-type]
+        await site.talk(request("/path?a=1&a=2&b"))
+    (ours,) = made
+    theirs = tornado.httputil.HTTPServerRequest(
+        start_line=tornado.httputil.RequestStartLine("GET", "/path?a=1&a=2&b", "HTTP/1.1"),
+        headers=ours.headers,
+        connection=ours.connection,
+        server_connection=ours.server_connection,
+    )
+    for name, value in vars(theirs).items():
+        if name != "_start_time":
+            assert getattr(ours, name) == value, name
+
+
+def test_a_response_begins_as_tornados_does() -> None:
+    """`SecurityHeaders.clear` sets what `RequestHandler.clear` sets."""
+    source = inspect.getsource(tornado.web.RequestHandler.clear)
+    ours = inspect.getsource(SecurityHeaders.clear)
+    for name in re.findall(r"self\.(_[a-z_]+)", source):
+        assert name in ours or name in ("_status_code", "_reason"), name  # those by set_status
 
 
 def test_no_logging_handler_is_installed() -> None:

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import pytest
+import tornado.web
 from tornado.web import HTTPError
 
 from app.transport import SocketHandler, UnknownSid
@@ -122,6 +123,16 @@ async def test_the_101_proves_that_the_key_was_read(server: Server) -> None:
     websocket = await server.websocket(Sec_WebSocket_Extensions="permessage-deflate")
     assert websocket.response.headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
     assert "sec-websocket-extensions" not in websocket.response.headers
+
+
+@served(hosted_by=tornado.web.Application)
+async def test_any_tornado_application_hosts_the_endpoint(server: Server) -> None:
+    """Both transports, a POST and a refusal, where Tornado itself calls the handler."""
+    assert (await server.client()).response.status == 101
+    sid = await server.handshake()
+    assert (await server.post(sid, b"40")).status == 200
+    assert (await server.poll(sid)).body.startswith(b"40")
+    assert (await server.post("0-nobody", b"40")).body == UNKNOWN_SID
 
 
 @served()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from ipaddress import ip_network
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 import socketio
 from tornado.web import HTTPError
 
+from app.handshake import HandshakeHandler
 from handlers.session import BaseNamespace
 from tests.browsers import each_transport
 from tests.forks import WatchedStore, fork
-from tests.kit import Visitor, serve
-from tests.raw import POLLING, Answer, Raw
+from tests.kit import Visitor, serve, until
+from tests.raw import POLLING, UPGRADE, WEBSOCKET, Answer, Raw
 
 FOREIGN = ("Origin", "https://evil.example")
 
@@ -111,6 +113,36 @@ async def test_a_claimed_host_does_not_make_an_origin_ours(tmp_path: Path, trans
         claim = ("X-Forwarded-Host", "evil.example")
         answer = await handshake(raw, transport, FOREIGN, claim)
         assert answer.status == 403
+
+
+@each_transport
+async def test_who_does_not_wait_for_his_answer_gets_no_connection(
+    tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He left while the hook made up its mind, and is not counted among his session's sockets."""
+    asked: list[HandshakeHandler] = []
+    go_on = asyncio.Event()
+
+    async def hesitate(handler: HandshakeHandler) -> None:
+        asked.append(handler)
+        await go_on.wait()
+
+    modules = fork(monkeypatch, before_handshake=hesitate)
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
+        await visitor.incr()
+        async with Raw(site.url) as raw:
+            upgrade = UPGRADE.items() if transport == "websocket" else ()
+            path = WEBSOCKET if transport == "websocket" else POLLING
+            raw.write(path, *upgrade, ("Cookie", visitor.cookie))
+            await until(lambda: asked)
+            assert site.services.connections._arriving
+        await until(lambda: asked[0].request.connection.closed)
+        go_on.set()
+        await until(lambda: not site.services.connections._arriving)
+        assert len(site.services.connections) == 0
+        assert 'latchkey_handshakes_total{result="accepted"}' not in (
+            site.services.metrics.text().decode()
+        )
 
 
 async def refuse(handler: Any) -> None:

@@ -9,7 +9,9 @@ import gc
 import json
 import logging
 import re
+import time
 import weakref
+from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tornado import httputil
 from tornado.httpserver import HTTPServer
+from tornado.web import Application
 
+from app.transport.dispatch import Dispatcher
 from app.transport.http import HttpConnection
 from app.transport.http_body import ChunkedBody, FixedBody
 from app.transport.http_exchange import Exchange, Handover
@@ -402,15 +406,18 @@ _SAME = [
 ]
 
 
+@pytest.mark.parametrize("application", [Dispatcher, Application])
 @pytest.mark.parametrize("data", _SAME, ids=lambda data: data.partition(b"\r")[0].decode())
-async def test_the_answers_are_those_of_tornados_server(data: bytes) -> None:
-    """Status, headers but Date, and body: handlers see no difference."""
-    theirs = HttpSite()
+async def test_the_answers_are_those_of_tornados_server(
+    data: bytes, application: type[Application]
+) -> None:
+    """Status, headers but Date, and body: handlers see no difference, however they are reached."""
+    theirs = HttpSite(Application)
     server = HTTPServer(theirs.app, max_body_size=1000)
     server.listen(0, "127.0.0.1")
     theirs.port = next(iter(server._sockets.values())).getsockname()[1]
     try:
-        async with http_site() as ours:
+        async with http_site(application) as ours:
             assert _without_date(await ours.talk(data)) == _without_date(await theirs.talk(data))
     finally:
         server.stop()
@@ -466,6 +473,45 @@ async def test_a_pipelined_request_does_not_run_in_the_context_of_the_one_before
         assert answer.count(b"nobody") == 3
 
 
+async def test_pipelined_requests_take_turns_with_everybody_else() -> None:
+    """Each in a turn of the loop of its own, also where none of them waits for anything."""
+    import tornado.web
+
+    loop, turns, begun = asyncio.get_running_loop(), 0, []
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if len(begun) < 50:
+            loop.call_soon(turn)
+
+    class Handler(tornado.web.RequestHandler):
+        def get(self) -> None:
+            begun.append(turns)
+
+    async with http_site() as site:
+        site.app.add_handlers(".*", [("/turn", Handler)])
+        turn()
+        await site.talk(b"GET /turn HTTP/1.1\r\nHost: x\r\n\r\n" * 49 + request("/turn"))
+        assert len(set(begun)) == 50
+
+
+async def test_a_flood_of_pipelined_requests_waits_outside() -> None:
+    """Nobody reads on while one of them waits for its turn."""
+    longest = 0
+    async with http_site() as site:
+        client = await site.client()
+        data = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 5000 + request()
+        flood = asyncio.create_task(client.send(data))
+        drop = asyncio.create_task(client.rest())
+        while not drop.done():
+            await asyncio.sleep(0)
+            longest = max([longest, *(len(one._pending) for one in site.server._connections)])
+        await flood
+        await client.close()
+        assert 0 < longest <= 65_536
+
+
 async def test_what_is_pipelined_waits_outside() -> None:
     """While a request is in hand, one read of the next ones is kept and no more."""
     async with http_site() as site:
@@ -500,6 +546,16 @@ async def test_the_connection_closes_when_it_has_to(head: str, keeps: bool) -> N
         answer = await site.talk(head.encode() + b"\r\n\r\n")
         assert status(answer) == 200
         assert (asyncio.get_running_loop().time() - began > 0.3) is keeps
+
+
+async def test_every_response_has_one_date() -> None:
+    """RFC 9110, 6.6.1: the time of now, also where the request was refused."""
+    async with http_site(Application) as theirs, http_site() as ours:
+        for site, data in ((theirs, request()), (ours, request()), (ours, b"no HTTP\r\n\r\n")):
+            began = int(time.time())
+            dates = re.findall(rb"\r\nDate: ([^\r]+)", await site.talk(data))
+            (date,) = [parsedate_to_datetime(date.decode()).timestamp() for date in dates]
+            assert began <= date <= time.time()
 
 
 async def test_a_response_without_length_is_chunked() -> None:

@@ -16,11 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("app.options", "app.complaints", "app.user_agents", "app.histogram", "app.systemd"),
     ("app.audit", "app.listeners"),
-    ("app.settings", "app.codec", "app.origin", "app.security", "app.assets", "app.passwords"),
+    ("app.settings", "app.codec", "app.origin", "app.assets", "app.passwords"),
     ("app.postgresql",),
     ("app.database",),
     ("app.stores", "app.cookie", "app.forwarded", "app.limits", "app.accounts", "app.transport"),
-    ("app.known_device",),
+    ("app.known_device", "app.security"),
     ("app.edit",),
     ("app.session",),
     ("app.lifetimes",),

@@ -36,6 +36,17 @@ async def test_a_snapshot_refuses_assignment_and_says_what_to_write() -> None:
     assert session.data.count == 0
 
 
+async def test_a_session_shows_what_its_block_stored() -> None:
+    """However often it was looked at before."""
+    _, session = await made(MemoryStore())
+    for count in (0, 1, 2):
+        assert session.data.count == count
+        session.check_unchanged()
+        async with session as data:
+            data.count += 1
+    session.check_unchanged()
+
+
 async def test_a_block_that_raises_changes_nothing() -> None:
     """Neither the store nor the snapshot, and the lock is free."""
     sessions, session = await made(MemoryStore())

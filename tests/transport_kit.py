@@ -21,6 +21,7 @@ import socketio
 import tornado.web
 
 from app.transport import SocketHandler, SocketServer
+from app.transport.dispatch import Dispatcher
 from app.transport.frames import encode_close
 from app.transport.http_server import HttpServer
 
@@ -106,6 +107,7 @@ def served(
     handler: type[SocketHandler] = SocketHandler,
     namespaces: tuple[type[socketio.AsyncNamespace], ...] = (Echo,),
     tls: bool = False,
+    hosted_by: type[tornado.web.Application] = Dispatcher,
     **settings: Any,
 ) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
     """Run a coroutine test in a loop of its own with a server of its own, for 20 s at most."""
@@ -113,7 +115,7 @@ def served(
     def decorate(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
         def wrapped(**arguments: Any) -> None:
             async def body() -> None:
-                async with serve(handler, namespaces, tls, **settings) as server:
+                async with serve(handler, namespaces, tls, hosted_by, **settings) as server:
                     await test(server, **arguments)
 
             run(body())
@@ -145,13 +147,14 @@ async def serve(
     handler: type[SocketHandler] = SocketHandler,
     namespaces: tuple[type[socketio.AsyncNamespace], ...] = (Echo,),
     tls: bool = False,
+    hosted_by: type[tornado.web.Application] = Dispatcher,
     **settings: Any,
 ) -> AsyncIterator[Server]:
     sio = SocketServer(Settings(**settings))
     for index, namespace in enumerate(namespaces):
         sio.register_namespace(namespace("/" if index == 0 else "/custom"))
     sio.register_namespace(Echo("/other"))
-    application = tornado.web.Application([("/socket.io/", handler, {"server": sio})])
+    application = hosted_by([("/socket.io/", handler, {"server": sio})])
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
     contexts = tls_contexts() if tls else (None, None)
     http = HttpServer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
 import logging
 import secrets
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from app.transport.websocket import WebSocket
 
 log = logging.getLogger("app.transport")
+
+_IDS_AT_ONCE = 100
 
 
 class TransportSettings(Protocol):
@@ -67,6 +70,7 @@ class Engine(engineio.AsyncServer):
         self.throttled = 0  # times that a client was faster than events_per_second
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
         self.read_buffer = memoryview(bytearray(65536))
+        self._ids: list[str] = []  # random, and not given out yet
         self._farewells: dict[str, tuple[list[bytes], Timer]] = {}
         #: WebSockets that have sent their close frame and wait for the client to go.
         self.ending: set[WebSocket] = set()
@@ -89,7 +93,10 @@ class Engine(engineio.AsyncServer):
 
     def generate_id(self) -> str:
         """Return 120 random bits, as Socket.IO ids and as the random part of Engine.IO ids."""
-        return secrets.token_urlsafe(15)
+        if not self._ids:  # asking the system for many at once takes as long as for one
+            random = base64.urlsafe_b64encode(secrets.token_bytes(15 * _IDS_AT_ONCE)).decode()
+            self._ids = [random[at : at + 20] for at in range(0, len(random), 20)]
+        return self._ids.pop()
 
     def open(self, transport: Transport, environ: dict[str, Any]) -> Connection:
         """Register a new connection; its sid begins with this process's number, for the proxy."""

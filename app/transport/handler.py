@@ -7,9 +7,12 @@ import functools
 import hashlib
 import http
 import json
-from collections.abc import Iterator
+import re
+import types
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from tornado.escape import parse_qs_bytes
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
@@ -23,6 +26,8 @@ from app.transport.websocket import WebSocket
 BODY_TIMEOUT = 20.0
 #: Bytes beyond the limit that are read and dropped, so that the client is there for its 413.
 DRAIN = 8_000_000
+#: What is noted, as nginx does, where the client left before its answer.
+CLIENT_LEFT = 499
 #: Engine.IO's error codes and their words, as in Node's server.
 UNKNOWN_TRANSPORT, UNKNOWN_SID, BAD_METHOD, BAD_REQUEST, FORBIDDEN, BAD_VERSION = range(6)
 _MESSAGES = (
@@ -33,6 +38,7 @@ _MESSAGES = (
     "Forbidden",
     "Unsupported protocol version",
 )
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 # Kept out of the environ: they concern only the request that carried them.
 _HOP_BY_HOP = frozenset({"Connection", "Upgrade", "Content-Length", "Content-Type", "Cookie"})
@@ -62,6 +68,15 @@ class UnknownSid(ProtocolError):  # the name that applications use
         super().__init__(UNKNOWN_SID)
 
 
+@functools.lru_cache(maxsize=256)  # of a WebSocket's handshake it is always the same
+def _parameters(query: str) -> Mapping[str, str]:
+    """Return the last value of each parameter in a query."""
+    found = parse_qs_bytes(query, keep_blank_values=True)
+    return types.MappingProxyType(
+        {name: values[-1].decode("utf-8", "replace") for name, values in found.items()}
+    )
+
+
 @functools.lru_cache(maxsize=256)
 def _environ_name(header: str) -> str:
     return "HTTP_" + header.upper().replace("-", "_")
@@ -80,6 +95,7 @@ class SocketHandler(RequestHandler):
         self.connection: Connection | None = None
         self._body = bytearray()
         self._posting = self._polling = False
+        self._upgrades = self.request.headers.get("Upgrade", "").lower() == "websocket"
 
     # To override
 
@@ -120,14 +136,19 @@ class SocketHandler(RequestHandler):
             return
         eio_sid = self._check_protocol()
         await self.authorize(eio_sid)
-        if eio_sid is not None:
+        if cast(Exchange, self.request.connection).closed:  # the client did not wait
+            self.set_status(CLIENT_LEFT)
+            self.finish()
+        elif eio_sid is not None:
             self._find(eio_sid)  # again: it may have gone meanwhile
             if self.request.method == "POST":
                 self._begin_post()
 
     def _limit_body(self) -> None:
-        limit = self.engine.settings.max_message_size + DRAIN
         exchange = cast(Exchange, self.request.connection)
+        if exchange.body.done:
+            return
+        limit = self.engine.settings.max_message_size + DRAIN
         exchange.set_max_body_size(limit)
         exchange.set_body_timeout(BODY_TIMEOUT)
         length = self.request.headers.get("Content-Length", "")
@@ -141,7 +162,6 @@ class SocketHandler(RequestHandler):
             raise ProtocolError(UNKNOWN_TRANSPORT)
         if self._query("j") is not None:  # JSONP
             raise ProtocolError(BAD_REQUEST)
-        websocket = self._is_upgrade()
         eio_sid = self._query("sid") or None
         if eio_sid is not None:
             self._find(eio_sid)
@@ -149,20 +169,23 @@ class SocketHandler(RequestHandler):
                 raise ProtocolError(BAD_REQUEST)
         elif self.request.method != "GET":
             raise ProtocolError(BAD_METHOD)
-        if websocket != (transport == "websocket"):
+        if self._upgrades != (transport == "websocket"):
             raise ProtocolError(BAD_REQUEST)
         connection = self.connection
-        if connection is not None and not websocket and connection.transport.name == "websocket":
+        if (
+            connection is not None
+            and not self._upgrades
+            and connection.transport.name == "websocket"
+        ):
             raise ProtocolError(BAD_REQUEST)
         if eio_sid is None and self._query("EIO") != "4":
             raise ProtocolError(BAD_VERSION)
-        if websocket:
+        if self._upgrades:
             self._check_websocket()
         return eio_sid
 
     def _query(self, name: str) -> str | None:
-        values = self.request.query_arguments.get(name)
-        return values[-1].decode("utf-8", "replace") if values else None
+        return _parameters(self.request.query).get(name)
 
     def _find(self, eio_sid: str) -> None:
         self.connection = self.engine.sockets.get(eio_sid)
@@ -172,27 +195,20 @@ class SocketHandler(RequestHandler):
                 self.connection = None
         if self.connection is None and not (
             self.request.method == "GET"
-            and not self._is_upgrade()
+            and not self._upgrades
             and self.engine.has_farewell(eio_sid)
         ):
             raise UnknownSid
 
-    def _is_upgrade(self) -> bool:
-        return self.request.headers.get("Upgrade", "").lower() == "websocket"
-
     def _check_websocket(self) -> None:
         """Apply RFC 6455, 4.2.1."""
         headers = self.request.headers
-        options = {option.strip().lower() for option in headers.get("Connection", "").split(",")}
-        try:
-            key = base64.b64decode(headers.get("Sec-WebSocket-Key", ""), validate=True)
-        except ValueError:
-            key = b""
+        options = [option.strip() for option in headers.get("Connection", "").lower().split(",")]
         valid = (
             self.request.method == "GET"
             and self.request.version == "HTTP/1.1"
             and "upgrade" in options
-            and len(key) == 16
+            and _KEY.fullmatch(headers.get("Sec-WebSocket-Key", ""))
         )
         if not valid or headers.get("Sec-WebSocket-Version") != "13":
             raise ProtocolError(BAD_REQUEST)
@@ -200,7 +216,7 @@ class SocketHandler(RequestHandler):
     # Accepted
 
     async def get(self) -> None:
-        if self._is_upgrade():
+        if self._upgrades:
             self._accept_websocket()
         elif self._query("sid"):
             await self._poll()
@@ -239,7 +255,6 @@ class SocketHandler(RequestHandler):
         key = self.request.headers["Sec-WebSocket-Key"].encode()
         accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())  # noqa: S324  # RFC 6455
         environ = self.environ() if self.connection is None else {}
-        self.clear_header("Content-Type")
         self.set_status(101)
         self.set_header("Upgrade", "websocket")
         self.set_header("Connection", "Upgrade")
@@ -328,7 +343,7 @@ class SocketHandler(RequestHandler):
         """Answer as Node's server does: a code and its message as JSON, nothing on a 413."""
         error = kwargs.get("exc_info", (None, None))[1]
         self.set_header("Connection", "close")
-        if self._is_upgrade():
+        if self._upgrades:
             self.set_header("Sec-WebSocket-Version", "13")
         if status_code == 413:
             self.finish()

@@ -6,8 +6,6 @@ import asyncio
 import contextvars
 import logging
 import math
-import socket
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +28,14 @@ DRAIN = 16_000_000
 class HttpContext:
     """Who is at the other end, by the names that Tornado uses."""
 
-    __slots__ = ("address", "address_family", "protocol", "remote_ip")
+    __slots__ = ("address", "protocol", "remote_ip")
 
-    def __init__(self, transport: asyncio.BaseTransport) -> None:
-        sock = transport.get_extra_info("socket")
+    def __init__(self, transport: asyncio.BaseTransport, protocol: str) -> None:
         self.address: Any = transport.get_extra_info("peername")
-        self.address_family: int | None = sock.family if sock is not None else None
-        internet = self.address_family in (socket.AF_INET, socket.AF_INET6) and self.address
+        # of a Unix socket it is a path, and None of a client that has left already
+        internet = isinstance(self.address, tuple)
         self.remote_ip: str = self.address[0] if internet else "0.0.0.0"  # noqa: S104
-        tls = transport.get_extra_info("sslcontext") is not None
-        self.protocol = "https" if tls else "http"
+        self.protocol = protocol
 
     def __str__(self) -> str:
         return self.remote_ip
@@ -95,7 +91,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
-        self.context = HttpContext(transport)
+        self.context = HttpContext(transport, self.server.protocol)
         self._due = self.server.loop.time() + self.server.header_timeout
         self.server.opened(self)
         if self.server.closing:
@@ -216,7 +212,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._due = self.server.loop.time() + exchange.body_timeout
 
     def _end(self, exchange: Exchange) -> bool:
-        """Finish with a request whose response is written."""
+        """Finish with a request whose response is written; the next one waits for its turn."""
         self._exchange = None
         if exchange.received:
             exchange.release()
@@ -226,24 +222,26 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._close(unread=not exchange.body.done)
             return False
         self._due = self.server.loop.time() + self.server.keep_alive_timeout
-        return True
+        if self._pending:
+            # after everybody else's, and not in the context of this one
+            self.server.loop.call_soon(self.work, context=contextvars.Context())
+        return False
 
     def response_finished(self) -> None:
-        """Go on with the next request, but not in the context of the one that has finished."""
+        """Go on, unless another protocol does."""
         exchange = self._exchange
         if exchange is not None and exchange.status == 101:
             self._due = self.server.loop.time() + self.server.header_timeout
-        elif self._pending:
-            self.server.loop.call_soon(self.work, context=contextvars.Context())
         else:
             self.work()
 
     def _read_or_pause(self) -> None:
         """Read unless what is here already has to wait."""
         exchange = self._exchange
-        pause = exchange is not None and (
-            exchange.busy or (exchange.received and bool(self._pending))
-        )
+        if exchange is None:
+            pause = bool(self._pending) and not self._in_head  # it waits for its turn
+        else:
+            pause = exchange.busy or (exchange.received and bool(self._pending))
         pause = (pause or self._congested) and not self._closing
         if pause is not self._paused and not self._transport.is_closing():
             self._paused = pause
@@ -299,7 +297,7 @@ class HttpConnection(asyncio.BufferedProtocol):
                 return
         phrase = HTTPStatus(status).phrase
         self.write(
-            f"HTTP/1.1 {status} {phrase}\r\nDate: {formatdate(usegmt=True)}\r\n"
+            f"HTTP/1.1 {status} {phrase}\r\nDate: {self.server.date}\r\n"
             "Connection: close\r\nContent-Length: 0\r\nX-Content-Type-Options: nosniff\r\n"
             "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n\r\n".encode()
         )

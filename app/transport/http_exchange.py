@@ -169,6 +169,8 @@ class Exchange(httputil.HTTPConnection):
             self._fail("Tried to write the headers twice")
         self.status = start_line.code
         self._frame(headers)
+        if "Date" not in headers:
+            headers["Date"] = self._connection.server.date  # RFC 9110, 6.6.1
         lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
         lines += [f"{name}: {value}" for name, value in headers.get_all()]
         text = "\r\n".join(lines)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from tornado.httputil import HTTPHeaders, RequestStartLine
+from tornado.httputil import RequestStartLine
+
+from app.transport.http_headers import Headers
 
 _MOST_FIELDS = 100
 # RFC 9112, 3 and 5; RFC 9110, 5.6.2 (token) and 5.5 (field-value)
@@ -24,6 +26,8 @@ _NEVER_IN_A_HEAD = re.compile(
 )
 _ABSOLUTE = re.compile(r"https?://([^/?]+)(/.*)?", re.IGNORECASE)
 _LENGTH = re.compile(r"[0-9]{1,15}")
+# RFC 9110, 7.2 and RFC 3986, 3.2.2; brackets and colons wherever they are
+_HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=\[\]:-]|%[0-9A-Fa-f]{2})*")
 
 
 class Refused(Exception):
@@ -38,7 +42,8 @@ class Head(NamedTuple):
     """What the head of a request says."""
 
     start_line: RequestStartLine
-    headers: HTTPHeaders
+    headers: Headers
+    host: str
     length: int | None  # bytes of the body; None: chunked
     keep_alive: bool
     expects_continue: bool
@@ -73,27 +78,21 @@ def parse_head(data: bytes) -> Head:
     return Head(
         RequestStartLine(method, _origin_form(method, target, headers), version),
         headers,
+        _host(version, headers),
         _length(version, headers),
         _keep_alive(version, headers),
         _expects_continue(version, headers),
     )
 
 
-def _headers(fields: list[str]) -> HTTPHeaders:
+def _headers(fields: list[str]) -> Headers:
     if len(fields) > _MOST_FIELDS:
         raise Refused(431, "too many header fields")
-    pairs = [field.split(":", 1) for field in fields]
-    headers = HTTPHeaders()
-    for name, value in pairs:  # not add(), which would check the grammar once more
-        headers[name] = value.strip(" \t")
-    if len(headers) < len(pairs):  # a name came twice
-        headers = HTTPHeaders()
-        for name, value in pairs:
-            headers.add(name, value.strip(" \t"))
-    return headers
+    parts = [field.partition(":") for field in fields]
+    return Headers([(name, value.strip(" \t")) for name, _, value in parts])
 
 
-def _origin_form(method: str, target: str, headers: HTTPHeaders) -> str:
+def _origin_form(method: str, target: str, headers: Headers) -> str:
     """Return the target as path and query (RFC 9112, 3.2); an absolute one must be our Host's."""
     if "#" not in target:
         if target[0] == "/" or (target == "*" and method == "OPTIONS"):
@@ -104,7 +103,17 @@ def _origin_form(method: str, target: str, headers: HTTPHeaders) -> str:
     raise Refused(400, "malformed request target")
 
 
-def _length(version: str, headers: HTTPHeaders) -> int | None:
+def _host(version: str, headers: Headers) -> str:
+    """Return the one Host that there has to be (RFC 9112, 3.2)."""
+    hosts = headers.get_list("Host")
+    if not hosts and version == "HTTP/1.0":
+        return "127.0.0.1"
+    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+        raise Refused(400, "no Host, or a doubtful one")
+    return hosts[0]
+
+
+def _length(version: str, headers: Headers) -> int | None:
     """Return the length of the body, None if it is chunked (RFC 9112, 6.1 to 6.3)."""
     lengths = headers.get_list("Content-Length")
     codings = headers.get_list("Transfer-Encoding")
@@ -120,7 +129,7 @@ def _length(version: str, headers: HTTPHeaders) -> int | None:
     return int(lengths[0])
 
 
-def _keep_alive(version: str, headers: HTTPHeaders) -> bool:
+def _keep_alive(version: str, headers: Headers) -> bool:
     """Apply RFC 9112, 9.3."""
     values = headers.get_list("Connection")
     if not values:
@@ -129,7 +138,7 @@ def _keep_alive(version: str, headers: HTTPHeaders) -> bool:
     return "close" not in options and (version == "HTTP/1.1" or "keep-alive" in options)
 
 
-def _expects_continue(version: str, headers: HTTPHeaders) -> bool:
+def _expects_continue(version: str, headers: Headers) -> bool:
     """Apply RFC 9110, 10.1.1."""
     values = headers.get_list("Expect")
     if not values or version == "HTTP/1.0":

@@ -7,7 +7,9 @@ import contextlib
 import functools
 import logging
 import socket
+import time
 from collections.abc import Iterable, Iterator
+from email.utils import formatdate
 from ssl import SSLContext
 
 from tornado.httputil import HTTPServerConnectionDelegate
@@ -58,6 +60,8 @@ class HttpServer:
         self.complaints = Complaints(logging.getLogger("app.transport.http"))
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
         self.read_buffer = memoryview(bytearray(65536))
+        self._dated, self._date = 0, ""
+        self.protocol = "https" if ssl else "http"
         self._ssl = ssl
         self._servers: list[asyncio.AbstractServer] = []
         self._sockets: list[socket.socket] = []
@@ -77,6 +81,14 @@ class HttpServer:
         future = self.loop.create_future()
         future.set_result(None)
         return future
+
+    @property
+    def date(self) -> str:
+        """The value of a Date field (RFC 9110, 5.6.7), written once a second."""
+        now = int(time.time())
+        if now != self._dated:
+            self._dated, self._date = now, formatdate(now, usegmt=True)
+        return self._date
 
     async def listen(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on these sockets."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 
 
@@ -31,9 +32,14 @@ class Wheel:
         self._handle: asyncio.TimerHandle | None = None
         self._next = -1
 
+    @functools.cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that the timers run in; asking for the running one is a system call."""
+        return asyncio.get_running_loop()
+
     def start(self, timer: Timer, delay: float) -> None:
         """Let `timer` run `delay` seconds from now, and not when it was due before."""
-        timer.due = asyncio.get_running_loop().time() + delay
+        timer.due = self._loop.time() + delay
         tick = int(timer.due / self._resolution) + 1
         if timer._tick >= 0:
             if timer._tick <= tick:
@@ -43,7 +49,7 @@ class Wheel:
 
     def extend(self, timer: Timer, delay: float) -> None:
         """Start `timer` again, from when it was due: the wheel's own delay does not add up."""
-        late = asyncio.get_running_loop().time() - timer.due
+        late = self._loop.time() - timer.due
         self.start(timer, delay - min(late, self._resolution))
 
     def stop(self, timer: Timer) -> None:
@@ -71,12 +77,10 @@ class Wheel:
         if self._handle is not None:
             self._handle.cancel()
         self._next = tick
-        loop = asyncio.get_running_loop()
-        self._handle = loop.call_at(tick * self._resolution, self._wake)
+        self._handle = self._loop.call_at(tick * self._resolution, self._wake)
 
     def _wake(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self._loop.time()
         self._handle, self._next = None, -1
         for tick in sorted(tick for tick in self._slots if tick * self._resolution <= now):
             # run() may stop timers of this very slot, so they leave it one by one.
@@ -98,6 +102,6 @@ class Wheel:
         try:
             timer.run()
         except Exception as error:  # one connection's trouble must not stop the others' timers
-            asyncio.get_running_loop().call_exception_handler(
+            self._loop.call_exception_handler(
                 {"message": "a timer of the transport failed", "exception": error}
             )

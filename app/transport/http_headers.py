@@ -1,0 +1,72 @@
+"""Header fields, by Tornado's interface."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tornado.httputil import HTTPHeaders
+
+
+@functools.lru_cache(1000)
+def _cased(name: str) -> str:
+    """Return a name as HTTP/1 has it by custom: `Content-Type`."""
+    return "-".join([word.capitalize() for word in name.split("-")])
+
+
+class Headers(HTTPHeaders):
+    """Tornado's headers, which are made, asked and copied in fewer steps than its own.
+
+    The grammar is no business of this class: `parse_head` checks what comes in, and
+    `Exchange.write_headers` what goes out.
+    """
+
+    def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
+        self._fields: dict[str, list[str]] = {}
+        for name, value in fields:
+            self._fields.setdefault(_cased(name), []).append(value)
+
+    def add(self, name: str, value: str, **_: Any) -> None:
+        """Add a field, beside those of this name."""
+        self._fields.setdefault(_cased(name), []).append(value)
+
+    def get_list(self, name: str) -> list[str]:
+        """Return the values of all fields of this name."""
+        return self._fields.get(_cased(name), [])
+
+    def get_all(self) -> list[tuple[str, str]]:
+        """Return each field for itself."""
+        return [(name, value) for name, values in self._fields.items() for value in values]
+
+    def get(self, name: str, default: Any = None, /) -> Any:  # its type is said by Mapping
+        """Return the value of a name, several joined by commas (RFC 9110, 5.3)."""
+        values = self._fields.get(_cased(name))
+        if values is None:
+            return default
+        return values[0] if len(values) == 1 else ",".join(values)
+
+    def copy(self) -> Headers:
+        twin = Headers()
+        twin._fields = {name: values.copy() for name, values in self._fields.items()}
+        return twin
+
+    __copy__ = copy
+
+    def __getitem__(self, name: str) -> str:
+        return ",".join(self._fields[_cased(name)])
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._fields[_cased(name)] = [value]
+
+    def __delitem__(self, name: str) -> None:
+        del self._fields[_cased(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and _cased(name) in self._fields
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
