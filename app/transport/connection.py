@@ -138,13 +138,15 @@ class Connection:
         event.add_done_callback(self._release)
         if self.closed:  # a disconnect handler
             self._engine.finishing.add(self)
-        self._look_busy()
+        if len(self._in_hand) >= MAX_EVENTS_IN_HAND:
+            self._look_busy()
 
     def _release(self, event: asyncio.Future[None]) -> None:
         self._in_hand.discard(event)
         if self.closed and not self._in_hand:
             self._engine.finishing.discard(self)
-        self._look_busy()
+        if self.busy:
+            self._look_busy()
 
     def _look_busy(self) -> None:
         was_busy = self.busy

@@ -157,8 +157,11 @@ class Dispatcher(tornado.web.Application):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._tasks = Tasks()
         self._in_hand: set[asyncio.Future[None]] = set()  # the loop's references are weak
+
+    @functools.cached_property
+    def _tasks(self) -> Tasks:
+        return Tasks(asyncio.get_running_loop())
 
     @functools.cached_property
     def done(self) -> asyncio.Future[None]:

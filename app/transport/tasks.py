@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 if sys.version_info < (3, 12):
@@ -25,12 +25,12 @@ class _Begun:
     Until there is a coroutine that waits, the task is spare: its first step ends it.
     """
 
-    __slots__ = ("_coroutine", "_told", "_waited", "blank", "context", "over", "task")
+    __slots__ = ("_coroutine", "_waited", "blank", "context", "over", "send", "task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._coroutine: Coroutine[Any, Any, None] | None = None
-        self._told = False
         self._waited: Any = None
+        self.send: Callable[[Any], Any] = self._first
         self.over = False  # the spare task has ended
         self.context = contextvars.copy_context()
         self.blank = self.context.copy()
@@ -41,24 +41,28 @@ class _Begun:
         )
 
     def go_on(self, coroutine: Coroutine[Any, Any, None], waited: Any) -> None:
-        """Let the task take over a coroutine that waits."""
+        """Let the task take over a coroutine that waits for this."""
         self._coroutine, self._waited = coroutine, waited
 
-    def send(self, value: Any) -> Any:
+    def _end(self) -> None:
+        """Let go of the spare task: both ways only the garbage collector would find them."""
+        self.over = True
+        del self.send, self.task
+
+    def _first(self, value: Any) -> Any:
+        """Answer the task's first step; from then on it talks to the coroutine."""
         if self._coroutine is None:
-            self.over = True
+            self._end()
             raise StopIteration
-        if self._told:
-            return self._coroutine.send(value)
-        self._told = True
+        self.send = self._coroutine.send
         waited, self._waited = self._waited, None
         return waited
 
     def throw(self, *error: Any) -> Any:
         if self._coroutine is None:
-            self.over = True
+            self._end()
             raise StopIteration
-        self._told, self._waited = True, None
+        self.send, self._waited = self._coroutine.send, None
         return self._coroutine.throw(*error)
 
     def close(self) -> None:
@@ -112,4 +116,5 @@ class Tasks:
             else:
                 _current_tasks[loop] = outer
         begun.go_on(coroutine, waited)
+        del begun.task  # or they would hold each other
         return task
