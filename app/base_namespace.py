@@ -66,6 +66,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         self.services = services
         self._session_ids = _SessionIds()
         self._handlers: dict[str, _Handler] = {}
+        self._asks_first = type(self).before_event is not BaseNamespace.before_event
 
     def session_for(self, sid: str) -> SessionFor[D]:
         """`await` it to read the session as it is now; `async with` it to edit."""
@@ -78,11 +79,12 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
 
     def emit_to_session(self, sid: str, event: str, data: Any = None) -> Awaitable[None]:
         """Send an event to the other sockets of the same session in this namespace."""
-        room = session_room(self._session_ids[sid])
+        room, rooms = session_room(self._session_ids[sid]), self.server.manager
+        if rooms.nobody_else(self.namespace, room, sid):
+            done: Awaitable[None] = self.server.eio.done
+            return done
         # past AsyncServer.emit, which logs each one
-        sent: Awaitable[None] = self.server.manager.emit(
-            event, data, self.namespace, room=room, skip_sid=sid
-        )
+        sent: Awaitable[None] = rooms.emit(event, data, self.namespace, room=room, skip_sid=sid)
         return sent
 
     def before_event(self, sid: str, event: str) -> Awaitable[None]:
@@ -110,7 +112,9 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
                 why = f"event {event[:100]!r} came with {count} arguments"
                 self.services.complaints.add(self.namespace, why)
                 return {"error": f"{event} does not take {count} arguments"}
-            await self.before_event(sid, event)
+            # what this class's `before_event` does, and nearly always without a wait
+            if self._asks_first or not self.services.sessions.note(self._session_ids[sid]):
+                await self.before_event(sid, event)
             result = handler.method(*args)
             result = await result if handler.waits else result
             # python-socketio acks None with no argument at all; a client expects null

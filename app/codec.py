@@ -85,7 +85,10 @@ class Codec(Generic[D]):
 
     def checked(self, data: D) -> bytes:
         """Encode, and make sure that the types are right; raises InvalidData."""
-        encoded = self.encode(data)
+        try:
+            encoded = self._encoder.encode(data)
+        except Exception:
+            return self.encode(data)  # which says what is wrong
         try:
             self._reader.decode(encoded)
         except Exception as error:

@@ -37,7 +37,6 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         self._me = self.host_id.encode()
         self._alone = False
         self._joined = 0  # how often somebody did
-        self._held: set[asyncio.Future[None]] = set()
         self._acts: dict[str, Callable[[Any], Any]] = {
             "emit": self._handle_emit,
             "callback": self._handle_callback,
@@ -64,6 +63,9 @@ class RedisRooms(AsyncPubSubManager, Rooms):
     async def _handle_join(self, told: dict[str, Any]) -> None:
         self._joined += 1
         self._alone = False
+
+    def nobody_else(self, namespace: str, room: str, sid: str) -> bool:
+        return self._alone and self.nobody_here(namespace, room, sid)
 
     def initialize(self) -> None:
         """Do nothing: the link listens already, without the stock one's task."""
@@ -117,10 +119,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
             return
         if method == "callback" or told.get("host_id") != self.host_id:
             # at once, so that emits stay in their order
-            task = self.server.eio.tasks.start(self._act(act, told))
-            if task is not None:
-                self._held.add(task)
-                task.add_done_callback(self._held.discard)
+            self.server.eio.tasks.start(self._act(act, told))
 
     async def _act(self, act: Callable[[Any], Any], told: dict[str, Any]) -> None:
         try:

@@ -163,21 +163,15 @@ class Session(Generic[D]):
                 self._edit = None
 
 
-class SessionFor(Generic[D]):
+class SessionFor(Edit[D]):
     """A socket's way to its session: `await` it to read, `async with` it to edit."""
 
-    __slots__ = ("_edit", "_session_id", "_sessions")
-
-    def __init__(self, sessions: Sessions[D], session_id: str) -> None:
-        self._sessions = sessions
-        self._session_id = session_id
+    __slots__ = ()
 
     def __await__(self) -> Generator[Any, Any, Session[D]]:
-        return self._sessions.get(self._session_id).__await__()
+        return self._sessions.get(self.session_id).__await__()
 
-    def __aenter__(self) -> Coroutine[Any, Any, D]:
-        self._edit = Edit(self._sessions, self._session_id)
-        return self._edit.begin()
+    __aenter__ = Edit.begin
 
     def __aexit__(
         self,
@@ -186,4 +180,4 @@ class SessionFor(Generic[D]):
         traceback: TracebackType | None,
     ) -> Coroutine[Any, Any, object]:
         # what `commit` returns is not looked at, since it runs only where nothing was raised
-        return self._edit.commit("", "") if kind is None else self._edit.abandon()
+        return self.commit("", "") if kind is None else self.abandon()

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Generic
+from typing import Generic, NoReturn
 
 from app.codec import Codec, D, InvalidData
 from app.edit import SessionEnded, refuse_nested
@@ -73,12 +73,16 @@ class Sessions(Generic[D]):
 
     async def active(self, session_id: str) -> None:
         """Note that the client of this session did something; raises SessionEnded."""
-        record = self.store.known(session_id)
-        if record is None or not self.lifetimes.touch(record):
+        if not self.note(session_id):
             record = await self._living(session_id)
             if record is None:
                 raise SessionEnded(session_id)
             self.lifetimes.touch(record)
+
+    def note(self, session_id: str) -> bool:
+        """Do what `active` does if the session is known to live; return whether it is."""
+        record = self.store.known(session_id)
+        return record is not None and self.lifetimes.touch(record)
 
     async def _living(self, session_id: str) -> Record | None:
         """Return the record of this id; one that is over is ended, and None."""
@@ -109,26 +113,42 @@ class Sessions(Generic[D]):
         Raises SessionEnded, StoreBusy, StoreUnavailable, and RuntimeError inside a block of
         the same session, where waiting for the lock would never end.
         """
-        lease = self.store.take(session_id)
-        if lease is None:
-            lease = await self._wait_for_lock(session_id)
-        else:
-            self.counts.locks.at_once += 1
+        lease = self.store.take(session_id) or await self.wait_for_lock(session_id)
+        data = self.draft(lease)
+        if data is None:
+            await self.refuse(session_id, lease)
+        return lease, data
+
+    def draft(self, lease: Lease) -> D | None:
+        """Return the data of a living session to change; None where there is none: `refuse`."""
         record = lease.record
-        reason = None if record is None else self.lifetimes.over(record)
-        if record is not None and reason is None:
-            try:
-                return lease, self.codec.draft(record.data)
-            except InvalidData as error:
-                await lease.release()
-                raise await self.unreadable(session_id, error) from None
+        if record is None or self.lifetimes.over(record) is not None:
+            return None
+        try:
+            return self.codec.draft(record.data)
+        except InvalidData:
+            return None
+
+    async def refuse(self, session_id: str, lease: Lease) -> NoReturn:
+        """Give back the lock of a session that is over or cannot be read; raises SessionEnded.
+
+        One that is found to be over only now is ended.
+        """
         # first, because those who are told of the end may want the lock themselves
         await lease.release()
-        if reason is not None:
-            await self.end(session_id, reason)
+        if lease.record is not None:
+            reason = self.lifetimes.over(lease.record)
+            if reason is not None:
+                await self.end(session_id, reason)
+            else:
+                try:
+                    self.codec.draft(lease.record.data)
+                except InvalidData as error:
+                    await self.unreadable(session_id, error)
         raise SessionEnded(session_id)
 
-    async def _wait_for_lock(self, session_id: str) -> Lease:
+    async def wait_for_lock(self, session_id: str) -> Lease:
+        """Wait for a lock that `take` of the store did not give."""
         refuse_nested(session_id)
         began = perf_counter()
         try:
@@ -236,11 +256,10 @@ class Sessions(Generic[D]):
             await self.announce(record.id, self.lifetimes.reason(record), record)
         return over
 
-    async def unreadable(self, session_id: str, error: InvalidData) -> SessionEnded:
-        """End a session whose stored data fits its record no more; return what to raise."""
+    async def unreadable(self, session_id: str, error: InvalidData) -> None:
+        """End a session whose stored data fits its record no more."""
         log.error("a stored session does not fit its record any more and is ended: %s", error)
         await self.end(session_id, "revoked")
-        return SessionEnded(session_id)
 
     async def _remove(self, session_id: str) -> Record | None:
         record = await self.store.destroy(session_id)

@@ -55,7 +55,7 @@ class Unlocked(MemoryStore):
         return None
 
     async def lock(self, session_id: str) -> MemoryLease:
-        return UnlockedLease(self, session_id)
+        return UnlockedLease(self, session_id, self._records.get(session_id))
 
 
 class UnlockedLease(MemoryLease):

@@ -8,6 +8,8 @@ import random
 import secrets
 from typing import Any
 
+import msgspec
+
 from app.stores import redis_scripts as scripts
 from app.stores.base import LeaseLost, Record, RecordGone, StoreBusy
 from app.stores.locks import Locks
@@ -117,21 +119,16 @@ class RedisLocks:
             self._let_go(owner)
 
 
-class RedisLease:
+class RedisLease(msgspec.Struct, eq=False):  # made faster than other objects
     """The lock of one session in a Redis, for `_LEASE` milliseconds.
 
     After those another process may have it; a save then still finds out whether it was too late.
     """
 
-    __slots__ = ("_id", "_locks", "_owner", "record")
-
-    def __init__(
-        self, locks: RedisLocks, session_id: str, owner: bytes, record: Record | None
-    ) -> None:
-        self._locks = locks
-        self._id = session_id
-        self._owner = owner
-        self.record = record
+    _locks: RedisLocks
+    _id: str
+    _owner: bytes
+    record: Record | None
 
     async def save(self, data: bytes) -> Record:
         locks, read = self._locks, self.record

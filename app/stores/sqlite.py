@@ -222,15 +222,13 @@ class _Work(Generic[T]):
             self._cache.pop(session_id, None)
 
 
-class SqliteLease:
+class SqliteLease(msgspec.Struct, eq=False):  # made faster than other objects
     """The lock of one session in an SqliteStore, and the write that gives it back."""
 
-    __slots__ = ("_id", "_saved", "_store", "record")
-
-    def __init__(self, store: SqliteStore, session_id: str, record: Record | None) -> None:
-        self._store = store
-        self._id = session_id
-        self.record = record
+    _store: SqliteStore
+    _id: str
+    record: Record | None
+    _saved: Record = None  # type: ignore[assignment]  # by `save`
 
     async def save(self, data: bytes) -> Record:
         if self.record is None:

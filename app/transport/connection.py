@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.transport import packets
 from app.transport.packets import Message, Packet, PacketError
+from app.transport.tasks import Waiting
 from app.transport.timers import Timer
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ class Connection:
         self.held: dict[str, list[Message]] = {}
         self.incomplete: Packet | None = None  # waits for attachments
         self.session: dict[str, Any] | None = None  # python-socketio's per-connection data
-        #: tasks of events that wait; the loop itself has only weak references to them
-        self._in_hand: set[asyncio.Future[None]] = set()
+        self._in_hand = 0  # events that wait for something
         self.busy = False  # reading has to pause: too much in hand, or faster than allowed
         self._allowance = 2.0 * engine.settings.events_per_second
         self._refilled = 0.0
@@ -132,17 +131,17 @@ class Connection:
         self._engine.complain(self, str(error))
         self.close(Reason.PROTOCOL)
 
-    def hold(self, event: asyncio.Future[None]) -> None:
+    def hold(self, event: Waiting) -> None:
         """Count an event that waits for something; too many of them pause reading."""
-        self._in_hand.add(event)
+        self._in_hand += 1
         event.add_done_callback(self._release)
         if self.closed:  # a disconnect handler
             self._engine.finishing.add(self)
-        if len(self._in_hand) >= MAX_EVENTS_IN_HAND:
+        if self._in_hand >= MAX_EVENTS_IN_HAND:
             self._look_busy()
 
-    def _release(self, event: asyncio.Future[None]) -> None:
-        self._in_hand.discard(event)
+    def _release(self, event: object) -> None:
+        self._in_hand -= 1
         if self.closed and not self._in_hand:
             self._engine.finishing.discard(self)
         if self.busy:
@@ -150,7 +149,7 @@ class Connection:
 
     def _look_busy(self) -> None:
         was_busy = self.busy
-        self.busy = len(self._in_hand) >= MAX_EVENTS_IN_HAND or self._throttle is not None
+        self.busy = self._in_hand >= MAX_EVENTS_IN_HAND or self._throttle is not None
         if was_busy and not self.busy and not self.closed:
             self.transport.resume()
 

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import functools
 import time
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import tornado.web
@@ -146,7 +146,7 @@ class _Handling(HTTPMessageDelegate):
         handler._prepared_future = prepared  # type: ignore[assignment]
         transforms = [transform(request) for transform in app.transforms]
         arguments, named = self._values
-        app.run(handler._execute(transforms, *arguments, **named))
+        app.tasks.start(handler._execute(transforms, *arguments, **named))
 
 
 class Dispatcher(tornado.web.Application):
@@ -157,11 +157,7 @@ class Dispatcher(tornado.web.Application):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._in_hand: set[asyncio.Future[None]] = set()  # the loop's references are weak
-
-    @functools.cached_property
-    def _tasks(self) -> Tasks:
-        return Tasks(asyncio.get_running_loop())
+        self.tasks = Tasks()
 
     @functools.cached_property
     def done(self) -> asyncio.Future[None]:
@@ -186,10 +182,3 @@ class Dispatcher(tornado.web.Application):
     ) -> HTTPMessageDelegate:
         values = path_args or (), path_kwargs or {}
         return _Handling(self, request, target_class, target_kwargs or {}, values)
-
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run this until it waits, and look after the rest of it."""
-        task = self._tasks.start(work)
-        if task is not None:
-            self._in_hand.add(task)
-            task.add_done_callback(self._in_hand.discard)

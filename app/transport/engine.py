@@ -64,6 +64,8 @@ class Engine(engineio.AsyncServer):
             **options,
         )
         self.settings = settings
+        self.longest = settings.max_message_size  # bytes
+        self.limited = settings.events_per_second > 0
         self.sockets: dict[str, Connection] = {}
         self.wheel = Wheel(min(settings.ping_interval, settings.ping_timeout, 12.5) / 50)
         self.closed_by: Counter[str] = Counter()
@@ -77,17 +79,15 @@ class Engine(engineio.AsyncServer):
         #: Connections that are closed while handlers of theirs still run.
         self.finishing: set[Connection] = set()
         self._unflushed: list[WebSocket] = []
+        self.tasks = Tasks()  # where event handlers are started
+        #: What is awaited where there is nothing to wait for, from the first connection on.
+        self.done: asyncio.Future[None] | None = None
         self._complaints = Complaints(log)
 
     @functools.cached_property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop that the server runs in, from the first connection on."""
         return asyncio.get_running_loop()
-
-    @functools.cached_property
-    def tasks(self) -> Tasks:
-        """Where event handlers are started."""
-        return Tasks(self.loop)
 
     # Connections come and go
 
@@ -100,6 +100,9 @@ class Engine(engineio.AsyncServer):
 
     def open(self, transport: Transport, environ: dict[str, Any]) -> Connection:
         """Register a new connection; its sid begins with this process's number, for the proxy."""
+        if self.done is None:
+            self.done = self.loop.create_future()
+            self.done.set_result(None)
         sid = f"{self.settings.process_number}-{self.generate_id()}"
         connection = self.sockets[sid] = transport.connection = Connection(self, sid, transport)
         self.server.connection_opened(connection, environ)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from app.transport import frames
+from app.transport.plain import ack_text
 
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range(7)
 
@@ -35,7 +36,7 @@ RESERVED_EVENTS = frozenset(
     }
 )
 
-_loads = msgspec.json.Decoder().decode
+loads = msgspec.json.Decoder().decode
 _dumps = msgspec.json.Encoder().encode
 _PLAIN = frozenset({str, int, bool, type(None)})
 
@@ -140,7 +141,7 @@ def _read_json(text: str) -> Any:
     ):
         raise PacketError("nested too deeply")
     try:
-        return _loads(text)
+        return loads(text)
     # msgspec's own errors are no ValueErrors before 0.21; the message would quote the client
     except (ValueError, msgspec.DecodeError, RecursionError):
         raise PacketError("invalid JSON") from None
@@ -267,5 +268,5 @@ def encode_ack(namespace: str, id: int, answer: list[Any] | tuple[Any, ...]) -> 
     """Encode an ack, as bytes if it has no attachments; raise for what JSON cannot hold."""
     if namespace == "/" and _PLAIN.issuperset(map(type, answer)):
         # Nearly every ack. The rest of the function would do.
-        return b"43%d%b" % (id, _dumps(answer))
+        return ack_text(id, _dumps(answer))
     return encode(ACK, namespace, id, answer)

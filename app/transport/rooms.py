@@ -166,7 +166,7 @@ class Rooms(socketio.AsyncManager):
     ) -> None:
         """Send an event to a client, a room or all; it is encoded once and never waits."""
         audience = to or room
-        if self._nobody_else(namespace, audience, skip_sid):
+        if self.nobody_here(namespace, audience, skip_sid):
             return
         arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
         skipped = skip_sid if isinstance(skip_sid, list) else [skip_sid]
@@ -183,8 +183,12 @@ class Rooms(socketio.AsyncManager):
                 message = packets.encode(packets.EVENT, namespace, None, [event, *arguments])
             connection.send(namespace, message)
 
-    def _nobody_else(self, namespace: str, room: Any, sid: Any) -> bool:
-        """Tell whether nobody but `sid` is in that room, so that nothing need be encoded."""
+    def nobody_else(self, namespace: str, room: str, sid: str) -> bool:
+        """Tell whether nobody but `sid` is in that room, wherever the others may be connected."""
+        return self.nobody_here(namespace, room, sid)
+
+    def nobody_here(self, namespace: str, room: Any, sid: Any) -> bool:
+        """Tell whether nobody but `sid` is in that room in this process."""
         rooms = self.rooms.get(namespace)
         if rooms is None:
             return True

@@ -137,15 +137,16 @@ class SocketServer(socketio.AsyncServer):
         else:
             self._act(connection, packet)
 
-    def receive_event(self, connection: Connection, id: int | None, event: str) -> None:
+    def receive_event(self, connection: Connection, id: int | None, data: list[Any]) -> None:
         """Act on a plain event, as `receive` would."""
         if connection.incomplete is not None:
             raise PacketError("attachments are missing")
-        data = packets.read_event(event)
         sid = connection.clients.get("/")
         if sid is None:
             raise PacketError("a packet for a namespace that was not joined")
-        self._start(connection, self._handle(connection, "/", sid, id, data))
+        waiting = self.eio.tasks.start(self._handle(connection, "/", sid, id, data))
+        if waiting is not None:
+            connection.hold(waiting)
 
     def receive_attachment(self, connection: Connection, data: bytes) -> None:
         packet = connection.incomplete
@@ -175,9 +176,9 @@ class SocketServer(socketio.AsyncServer):
 
     def _start(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a handler at once; only if it waits for something is there more to do."""
-        task = self.eio.tasks.start(coroutine)
-        if task is not None:
-            connection.hold(task)
+        waiting = self.eio.tasks.start(coroutine)
+        if waiting is not None:
+            connection.hold(waiting)
 
     # Namespaces
 

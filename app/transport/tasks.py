@@ -1,8 +1,8 @@
 """Tasks that run at once, up to where they first wait, instead of in the next turn of the loop.
 
-Most events finish without waiting; for them the loop has next to nothing to do. The code that
-runs sees an ordinary task: `asyncio.current_task()`, `asyncio.timeout`, cancellation and a
-context of its own all work, from its first line on.
+Most events finish without waiting; for them the loop has nothing to do. The code that runs sees
+an ordinary task: `asyncio.current_task()`, `asyncio.timeout`, cancellation and a context of its
+own all work, from its first line on.
 """
 
 from __future__ import annotations
@@ -11,59 +11,136 @@ import asyncio
 import contextvars
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 if sys.version_info < (3, 12):
     # the dict behind `_enter_task` and `_leave_task`, at a third of their price
     from asyncio.tasks import _current_tasks  # type: ignore[attr-defined]
 
 
-class _Begun:
-    """A coroutine that was run up to where it waits, for a task to go on with.
+def step_in_python(
+    context: contextvars.Context,
+    coroutine: Coroutine[Any, Any, None],
+    ended: object,
+    current_tasks: dict[asyncio.AbstractEventLoop, asyncio.Task[None]],
+    loop: asyncio.AbstractEventLoop,
+    task: asyncio.Task[None],
+) -> Any:
+    """Run a coroutine in this context as this task, up to where it first waits.
 
-    The task's first step is told what is waited for; a cancellation goes to the coroutine.
-    Until there is a coroutine that waits, the task is spare: its first step ends it.
+    Returns what it waits for, or `ended`.
+    """
+    outer = current_tasks.get(loop)
+    current_tasks[loop] = task
+    try:
+        return context.run(coroutine.send, None)
+    except StopIteration:
+        return ended
+    finally:
+        if outer is None:
+            del current_tasks[loop]
+        else:
+            current_tasks[loop] = outer
+
+
+try:
+    from app.transport._first_step import first_step
+except ImportError:  # installed where there was no compiler
+    first_step = step_in_python
+
+_MOST_PARKED = 256  # tasks that wait for work, of about two kilobytes each
+_NOTHING = object()
+_EAGER = sys.version_info >= (3, 12)
+
+
+class _Worker:
+    """What a task runs: one coroutine after the other, each from where it first waited.
+
+    In between it is parked: the task waits for `_call`, and may be the current one of a coroutine
+    that runs at once. A cancellation goes to the coroutine; parked, it ends the task.
     """
 
-    __slots__ = ("_coroutine", "_waited", "blank", "context", "over", "send", "task")
+    __slots__ = ("_call", "_coroutine", "_done", "_tasks", "_waited", "context", "retired", "task")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self._call: asyncio.Future[None] | None = None
         self._coroutine: Coroutine[Any, Any, None] | None = None
-        self._waited: Any = None
-        self.send: Callable[[Any], Any] = self._first
-        self.over = False  # the spare task has ended
-        self.context = contextvars.copy_context()
-        self.blank = self.context.copy()
-        self.task: asyncio.Task[None] = asyncio.Task(
-            self,
-            loop=loop,
-            context=self.context,
-        )
+        self._done: Callable[[object], None] | None = None
+        self._waited: Any = _NOTHING
+        self.retired = False
+        self.context = tasks.blank.copy()
+        self.task: asyncio.Task[None] = asyncio.Task(self, loop=tasks.loop, context=self.context)
+        tasks.hold(self.task)
 
-    def go_on(self, coroutine: Coroutine[Any, Any, None], waited: Any) -> None:
-        """Let the task take over a coroutine that waits for this."""
+    def take_over(self, coroutine: Coroutine[Any, Any, None], waited: Any) -> None:
+        """Go on with a coroutine that waits for this."""
         self._coroutine, self._waited = coroutine, waited
+        self._wake()
+
+    def add_done_callback(self, done: Callable[[object], None]) -> None:
+        """Call `done` when the coroutine that waits has ended; there is room for one."""
+        self._done = done
+
+    def retire(self) -> None:
+        """Let the task end."""
+        self.retired = True
+        self._wake()
+
+    def _wake(self) -> None:
+        call, self._call = self._call, None
+        if call is not None and not call.done():  # or it was cancelled just now
+            call.set_result(None)
+
+    def send(self, value: Any) -> Any:
+        """Answer a step of the task."""
+        coroutine = self._coroutine
+        if coroutine is None:
+            return self._wait()
+        if self._waited is not _NOTHING:
+            waited, self._waited = self._waited, _NOTHING
+            return waited
+        try:
+            return coroutine.send(value)
+        except StopIteration:
+            return self._next()
+        except BaseException:
+            self._end()
+            raise
+
+    def throw(self, error: Any, *_: Any) -> Any:
+        """Answer a step of the task that was cancelled, or whose wait failed."""
+        coroutine = self._coroutine
+        if coroutine is None:
+            self.retired = True
+            raise error
+        self._waited = _NOTHING
+        try:
+            return coroutine.throw(error)
+        except StopIteration:
+            return self._next()
+        except BaseException:
+            self._end()
+            raise
+
+    def _next(self) -> Any:
+        """Go on to the next coroutine, as far as this one has left no trace."""
+        self._end()
+        if not self._tasks.park(self):
+            raise StopIteration
+        return self._wait()
 
     def _end(self) -> None:
-        """Let go of the spare task: both ways only the garbage collector would find them."""
-        self.over = True
-        del self.send, self.task
+        done, self._coroutine, self._done = self._done, None, None
+        if done is not None:
+            done(self)
 
-    def _first(self, value: Any) -> Any:
-        """Answer the task's first step; from then on it talks to the coroutine."""
-        if self._coroutine is None:
-            self._end()
+    def _wait(self) -> asyncio.Future[None]:
+        if self.retired:
             raise StopIteration
-        self.send = self._coroutine.send
-        waited, self._waited = self._waited, None
-        return waited
-
-    def throw(self, *error: Any) -> Any:
-        if self._coroutine is None:
-            self._end()
-            raise StopIteration
-        self.send, self._waited = self._coroutine.send, None
-        return self._coroutine.throw(*error)
+        call = self._call = self._tasks.loop.create_future()
+        call._asyncio_future_blocking = True  # as a future says that is awaited
+        return call
 
     def close(self) -> None:
         if self._coroutine is not None:
@@ -73,48 +150,76 @@ class _Begun:
         raise TypeError("this is for a task alone")
 
 
-Coroutine.register(_Begun)
+Coroutine.register(_Worker)
+
+
+class Waiting(Protocol):
+    """A coroutine that was started and waits for something."""
+
+    def add_done_callback(self, done: Callable[[Any], None], /) -> None:
+        """Call `done` with one argument, of no use, when it has ended; only once."""
 
 
 class Tasks:
     """Starts the handlers of one application, in the loop that it runs in."""
 
-    __slots__ = ("_loop", "_spare")
+    __slots__ = ("_held", "_parked", "blank", "loop")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop  # asking for the one that runs is a system call in Python 3.11
-        self._spare: _Begun | None = None
+    loop: asyncio.AbstractEventLoop  # asking for the one that runs is a system call in Python 3.11
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[None] | None:
+    def __init__(self) -> None:
+        self.blank = contextvars.copy_context()
+        self._parked: list[_Worker] = []
+        self._held: set[asyncio.Task[None]] = set()  # the loop has only weak references
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> Waiting | None:
         """Run `coroutine` until it waits or ends; it has to deal with its own exceptions.
 
-        Returns the task of one that waits, which must be held on to, since the loop itself
-        keeps only weak references. Before Python 3.12, those that end without waiting share a
-        task within one turn of the loop.
+        Returns None for one that has ended. One that waits is held on to. Before Python 3.12
+        tasks are used again, by those that left no trace in them.
         """
-        if sys.version_info >= (3, 12):
-            task = asyncio.Task(coroutine, context=contextvars.copy_context(), eager_start=True)
-            return None if task.done() else task
+        if _EAGER:
+            return self._start_eagerly(coroutine)
         # by hand, what `eager_start` does from Python 3.12 on
-        loop = self._loop
-        begun = self._spare
-        if begun is None or begun.over:
-            begun = _Begun(loop)
-        self._spare = None  # what this one starts in its turn needs a task of its own
-        task = begun.task
-        outer = _current_tasks.get(loop)
-        _current_tasks[loop] = task
+        parked = self._parked
+        worker = parked.pop() if parked else self._hire()
+        while worker.retired:  # it was cancelled where it waited
+            worker = parked.pop() if parked else self._hire()
         try:
-            waited = begun.context.run(coroutine.send, None)
-        except StopIteration:
-            if not begun.over and begun.context == begun.blank and not task.cancelling():
-                self._spare = begun  # the next one will find no trace of this one
+            waited = first_step(
+                worker.context, coroutine, _NOTHING, _current_tasks, self.loop, worker.task
+            )
+        except BaseException:
+            worker.retire()
+            raise
+        if waited is not _NOTHING:
+            worker.take_over(coroutine, waited)
+            return worker
+        if not self.park(worker):
+            worker.retire()
+        return None
+
+    def _hire(self) -> _Worker:
+        self.loop = asyncio.get_running_loop()
+        return _Worker(self)
+
+    def hold(self, task: asyncio.Task[None]) -> None:
+        """Keep a task from being collected before it has ended."""
+        self._held.add(task)
+        task.add_done_callback(self._held.discard)
+
+    def park(self, worker: _Worker) -> bool:
+        """Keep a worker for the next coroutine, if that will find no trace of this one."""
+        parked = self._parked
+        if len(parked) >= _MOST_PARKED or worker.context != self.blank or worker.task.cancelling():
+            return False
+        parked.append(worker)
+        return True
+
+    def _start_eagerly(self, coroutine: Coroutine[Any, Any, None]) -> Waiting | None:
+        loop, context = asyncio.get_running_loop(), self.blank.copy()
+        task = asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)  # type: ignore[call-arg]
+        if task.done():
             return None
-        finally:
-            if outer is None:
-                del _current_tasks[loop]
-            else:
-                _current_tasks[loop] = outer
-        begun.go_on(coroutine, waited)
-        del begun.task  # or they would hold each other
+        self.hold(task)
         return task

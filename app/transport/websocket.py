@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from app.transport import frames
 from app.transport.connection import Connection, Reason
 from app.transport.frames import Control, FrameError, FrameParser
-from app.transport.packets import Message, PacketError
-from app.transport.plain import plain_event
+from app.transport.packets import RESERVED_EVENTS, Message, PacketError, loads
+from app.transport.plain import plain_event, text_frame
 from app.transport.polling import Polling
 from app.transport.timers import Timer
 
@@ -112,18 +112,26 @@ class WebSocket(asyncio.BufferedProtocol):
     def _receive_event(self, nbytes: int) -> bool:
         """Take the short way with a read that is one plain event; tell whether it was one."""
         connection, engine = self.connection, self._engine
-        event = plain_event(engine.read_buffer, nbytes, engine.settings.max_message_size)
-        if event is None or connection.busy or connection.transport is not self:
+        if connection.busy or connection.transport is not self:
             return False
+        event = plain_event(engine.read_buffer, nbytes, engine.longest, loads, RESERVED_EVENTS)
+        if event is None:
+            return False
+        id, data = event
         self._corked = True
         try:
-            engine.server.receive_event(connection, *event)
-            connection.spend()
+            engine.server.receive_event(connection, id, data)
+            if engine.limited:
+                connection.spend()
         except PacketError as error:
             connection.refuse(error)
         finally:
             self._corked = False
-        self._settle(connection)
+        # as `_settle` does
+        if self._out:
+            self.flush()
+        if connection.busy or self._congested or self._paused:
+            self._read_or_pause(connection)
         return True
 
     def eof_received(self) -> bool:
@@ -186,9 +194,10 @@ class WebSocket(asyncio.BufferedProtocol):
     # Writing
 
     def send(self, packet: bytes | Message) -> None:
-        self._write(
-            frames.encode(frames.TEXT, packet) if isinstance(packet, bytes) else packet.framed
-        )
+        if isinstance(packet, bytes):
+            self._write(text_frame(packet) or frames.encode(frames.TEXT, packet))
+        else:
+            self._write(packet.framed)
 
     def _write(self, frame: bytes) -> None:
         if self._ended:

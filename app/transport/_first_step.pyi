@@ -1,0 +1,14 @@
+import asyncio
+from collections.abc import Coroutine
+from contextvars import Context
+from typing import Any
+
+def first_step(
+    context: Context,
+    coroutine: Coroutine[Any, Any, None],
+    ended: object,
+    current_tasks: dict[asyncio.AbstractEventLoop, asyncio.Task[None]],
+    loop: asyncio.AbstractEventLoop,
+    task: asyncio.Task[None],
+    /,
+) -> Any: ...

@@ -1,0 +1,282 @@
+"""Tasks that run at once, and that are used again: by themselves, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from app.transport import tasks
+from app.transport.tasks import Tasks
+from tests.transport_kit import run
+
+mark: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="")
+by_hand = pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="from Python 3.12 on asyncio itself starts them eagerly"
+)
+STEPS = [tasks.step_in_python, tasks.first_step]
+
+
+@pytest.fixture(params=STEPS, autouse=True)
+def step(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs with the step in Python and with the compiled one."""
+    monkeypatch.setattr(tasks, "first_step", request.param)
+
+
+class Seen:
+    """What coroutines note: the task that they were in, and how often they were done."""
+
+    def __init__(self) -> None:
+        self.tasks: list[asyncio.Task[Any] | None] = []
+        self.done = 0
+        self.others = asyncio.all_tasks()
+        self.started = Tasks()
+
+    def count(self, waiting: object) -> None:
+        self.done += 1
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Tell whether it waits."""
+        waiting = self.started.start(coroutine)
+        if waiting is not None:
+            waiting.add_done_callback(self.count)
+        return waiting is not None
+
+    async def note(self, waits: Any = None) -> None:
+        task = asyncio.current_task()
+        self.tasks.append(task)
+        if waits is not None:
+            await waits
+            assert asyncio.current_task() is task
+
+    def kept(self) -> set[asyncio.Task[Any]]:
+        """Tasks that were made since."""
+        return asyncio.all_tasks() - self.others
+
+    async def settled(self, done: int) -> None:
+        async with asyncio.timeout(5):
+            while self.done < done:
+                await asyncio.sleep(0)
+
+
+def test_what_ends_at_once_has_ended_when_start_returns() -> None:
+    """And is told by what it returns, not by `done`."""
+
+    async def main() -> None:
+        seen = Seen()
+        outer = asyncio.current_task()
+        assert seen.start(seen.note()) is False
+        assert seen.tasks != [outer]
+        assert asyncio.current_task() is outer
+        await asyncio.sleep(0)
+        assert seen.done == 0
+
+    run(main())
+
+
+def test_outside_of_a_task_there_is_none_afterwards() -> None:
+    """A callback of the loop starts them, as a protocol does."""
+
+    async def main() -> None:
+        seen = Seen()
+        after: list[Any] = []
+
+        def callback() -> None:
+            seen.start(seen.note(asyncio.sleep(0)))
+            after.append(asyncio.current_task())
+
+        asyncio.get_running_loop().call_soon(callback)
+        await seen.settled(1)
+        assert after == [None]
+
+    run(main())
+
+
+@by_hand
+def test_one_task_serves_all_that_leave_no_trace() -> None:
+    """Those that wait and those that do not; no more of them are there than wait at once."""
+
+    async def main() -> None:
+        seen = Seen()
+        for count in range(5):
+            seen.start(seen.note())
+            assert seen.start(seen.note(asyncio.sleep(0))) is True
+            await seen.settled(count + 1)
+        assert len(set(seen.tasks)) == 1
+        loop = asyncio.get_running_loop()
+        gate = loop.create_future()
+        assert all(seen.start(seen.note(asyncio.shield(gate))) for _ in range(3))
+        gate.set_result(None)
+        await seen.settled(8)
+        seen.start(seen.note())
+        assert len(set(seen.tasks)) == 3
+
+    run(main())
+
+
+@by_hand
+def test_a_trace_in_the_context_ends_the_task() -> None:
+    """Whether or not it waited; what comes next gets a clean one."""
+
+    async def main() -> None:
+        seen = Seen()
+        found: list[str] = []
+
+        async def leave(waits: bool) -> None:
+            found.append(mark.get())
+            mark.set("was here")
+            await seen.note(asyncio.sleep(0) if waits else None)
+
+        for count, waits in enumerate((False, True, True, False)):
+            seen.start(leave(waits))
+            await seen.settled(min(count, 2))
+        seen.start(seen.note())
+        assert found == [""] * 4
+        assert len(set(seen.tasks)) == 5
+        await asyncio.sleep(0.01)
+        assert seen.kept() == {seen.tasks[-1]}
+
+    run(main())
+
+
+def test_a_cancellation_is_for_the_coroutine_that_waits() -> None:
+    """It may refuse; either way `done` is called once and the next one is not cancelled."""
+
+    async def main() -> None:
+        seen = Seen()
+        refused: list[bool] = []
+
+        async def stubborn() -> None:
+            try:
+                await seen.note(asyncio.sleep(5))
+            except asyncio.CancelledError:
+                await asyncio.sleep(0)
+                refused.append(True)
+
+        for count, coroutine in enumerate((seen.note(asyncio.sleep(5)), stubborn())):
+            seen.start(coroutine)
+            if count:
+                await asyncio.sleep(0)  # the task has begun to wait itself
+            task = seen.tasks[-1]
+            assert task is not None
+            task.cancel()
+            await seen.settled(count + 1)
+        assert refused == [True]
+        seen.start(seen.note(asyncio.sleep(0)))
+        await seen.settled(3)
+        assert seen.done == 3
+
+    run(main())
+
+
+@by_hand
+def test_a_parked_task_may_be_cancelled() -> None:
+    """As `asyncio.run` does at its end; whoever starts something later gets another one."""
+
+    async def main() -> None:
+        seen = Seen()
+        seen.start(seen.note(asyncio.sleep(0)))
+        await seen.settled(1)
+        (parked,) = seen.kept()
+        parked.cancel()
+        await asyncio.wait({parked})
+        seen.start(seen.note(asyncio.sleep(0)))
+        await seen.settled(2)
+        assert parked.cancelled()
+        assert parked not in seen.tasks[1:]
+
+    run(main())
+
+
+@by_hand
+def test_after_a_rush_not_all_tasks_are_kept() -> None:
+    """Each of them is two kilobytes."""
+
+    async def main() -> None:
+        seen = Seen()
+        for _ in range(400):
+            seen.start(seen.note(asyncio.sleep(0)))
+        await seen.settled(400)
+        await asyncio.sleep(0.01)
+        assert len(seen.kept()) == 256
+
+    run(main())
+
+
+def test_an_error_comes_out_where_it_was_raised() -> None:
+    """Of the part that runs at once in `start`, of the other part in the task; none is stuck."""
+
+    async def main() -> None:
+        seen = Seen()
+        told: list[Any] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: told.append(context["exception"]))
+
+        async def fail(waits: bool) -> None:
+            if waits:
+                await asyncio.sleep(0)
+            raise LookupError
+
+        if sys.version_info < (3, 12):
+            with pytest.raises(LookupError):
+                seen.start(fail(False))
+        seen.start(fail(True))
+        await seen.settled(1)
+        await asyncio.sleep(0.01)
+        gc.collect()
+        assert [type(error) for error in told] == [LookupError]
+        assert not seen.kept()
+
+    run(main())
+
+
+def test_what_waits_is_not_collected() -> None:
+    """Though nobody but the task itself knows of it, and the loop's reference is weak."""
+
+    async def main() -> None:
+        seen = Seen()
+        futures: list[Any] = []
+
+        async def wait() -> None:
+            future = asyncio.get_running_loop().create_future()
+            futures.append(id(future))
+            asyncio.get_running_loop().call_later(0.05, gc.collect)
+            asyncio.get_running_loop().call_later(0.1, lambda: found().set_result(None))
+            await future
+
+        def found() -> Any:
+            return next(item for item in gc.get_objects() if id(item) == futures[0])
+
+        seen.start(wait())
+        await seen.settled(1)
+
+    run(main())
+
+
+@pytest.mark.parametrize("step", STEPS, indirect=True)
+def test_a_step_tells_what_is_waited_for(step: None) -> None:
+    """Or that there was nothing to wait for; the dict of tasks is as before."""
+    loop, task, ended = object(), object(), object()
+    step_here: Any = tasks.first_step
+    for before in ({}, {loop: "outer"}):
+        current: dict[Any, Any] = dict(before)
+
+        async def look(waits: bool, current: dict[Any, Any] = current) -> None:
+            assert current[loop] is task
+            mark.set("inside")
+            if waits:
+                await asyncio.sleep(0)
+
+        context = contextvars.Context()
+        assert step_here(context, look(False), ended, current, loop, task) is ended
+        assert context[mark] == "inside"
+        waiting = look(True)
+        assert step_here(context, waiting, ended, current, loop, task) is None
+        waiting.close()
+        assert current == before
+    assert mark.get() == ""
