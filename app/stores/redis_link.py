@@ -40,6 +40,8 @@ class Link:
         self.on_up: list[Callable[[], None]] = []
         #: called when the connection is lost; what was published from then on is not heard
         self.on_down: list[Callable[[], None]] = []
+        #: whether there is a connection, and so what is published is heard
+        self.up = False
         self._listeners: dict[bytes, Callable[[bytes, bytes], None]] = {}
         self._wire: Wire | None = None
         self._lost: asyncio.Future[None] | None = None
@@ -52,11 +54,6 @@ class Link:
         self._hopeless = False  # whether somebody has to do something
         self._suspect: Wire | None = None  # on which replies do not come in time
         self._closed = False
-
-    @property
-    def up(self) -> bool:
-        """Whether there is a connection, and so what is published is heard."""
-        return self._wire is not None
 
     # -- commands --
 
@@ -202,7 +199,7 @@ class Link:
         except BaseException:
             wire.abort()
             raise
-        self._lost, self._wire = lost, wire
+        self._lost, self._wire, self.up = lost, wire, True
         if self._why:
             log.info("connected to %s", self.shown)
         self._why, self._patient = "", True
@@ -218,7 +215,7 @@ class Link:
 
     def _went(self, wire: Wire, lost: asyncio.Future[None]) -> None:
         if self._wire is wire:
-            self._wire = None
+            self._wire, self.up = None, False
             if not self._closed:
                 self._complain(self._why or "the connection was lost")
                 self._wait_no_longer_than(_GRACE)

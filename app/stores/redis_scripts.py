@@ -66,7 +66,7 @@ end
 
 def key(session_id: str) -> bytes:
     """Return the key of a session's record."""
-    return b"latchkey:{%b}" % session_id.encode()
+    return b"".join((b"latchkey:{", session_id.encode(), b"}"))
 
 
 class Script:

@@ -8,6 +8,7 @@ fast as they can make batches of about forty; one alone is not kept waiting.
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections import deque
 from collections.abc import Callable
@@ -20,9 +21,14 @@ Word = str | bytes | int | float
 pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
+@functools.lru_cache(1000)
+def _size(size: int) -> bytes:
+    return b"$%d\r\n" % size
+
+
 def bulk(word: bytes) -> bytes:
     """Return one word of a packed command."""
-    return b"$%d\r\n%b\r\n" % (len(word), word)
+    return b"".join((_size(len(word)), word, b"\r\n"))
 
 
 _IN_SCRIPT = re.compile(r"@user_script: \d+: -([A-Z]+) ")
