@@ -266,7 +266,7 @@ def encode(kind: int, namespace: str, id: int | None = None, data: Any = None) -
 
 def encode_ack(namespace: str, id: int, answer: list[Any] | tuple[Any, ...]) -> bytes | Message:
     """Encode an ack, as bytes if it has no attachments; raise for what JSON cannot hold."""
-    if namespace == "/" and _PLAIN.issuperset(map(type, answer)):
+    if namespace == "/" and len(answer) == 1 and type(answer[0]) in _PLAIN:
         # Nearly every ack. The rest of the function would do.
         return ack_text(id, _dumps(answer))
     return encode(ACK, namespace, id, answer)
