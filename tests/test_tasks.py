@@ -28,14 +28,26 @@ def step(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(tasks, "first_step", request.param)
 
 
+@pytest.fixture(params=[0, 0.001], autouse=True)
+def delay(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And with a wait that is none of a future, as `sleep(0)` is, and with one of a future."""
+    monkeypatch.setattr(Seen, "delay", request.param)
+
+
 class Seen:
     """What coroutines note: the task that they were in, and how often they were done."""
+
+    delay: float = 0
 
     def __init__(self) -> None:
         self.tasks: list[asyncio.Task[Any] | None] = []
         self.done = 0
         self.others = asyncio.all_tasks()
         self.started = Tasks()
+
+    def pause(self) -> Coroutine[Any, Any, None]:
+        """Wait for a moment."""
+        return asyncio.sleep(self.delay)
 
     def count(self, waiting: object) -> None:
         self.done += 1
@@ -87,7 +99,7 @@ def test_outside_of_a_task_there_is_none_afterwards() -> None:
         after: list[Any] = []
 
         def callback() -> None:
-            seen.start(seen.note(asyncio.sleep(0)))
+            seen.start(seen.note(seen.pause()))
             after.append(asyncio.current_task())
 
         asyncio.get_running_loop().call_soon(callback)
@@ -105,7 +117,7 @@ def test_one_task_serves_all_that_leave_no_trace() -> None:
         seen = Seen()
         for count in range(5):
             seen.start(seen.note())
-            assert seen.start(seen.note(asyncio.sleep(0))) is True
+            assert seen.start(seen.note(seen.pause())) is True
             await seen.settled(count + 1)
         assert len(set(seen.tasks)) == 1
         loop = asyncio.get_running_loop()
@@ -130,7 +142,7 @@ def test_a_trace_in_the_context_ends_the_task() -> None:
         async def leave(waits: bool) -> None:
             found.append(mark.get())
             mark.set("was here")
-            await seen.note(asyncio.sleep(0) if waits else None)
+            await seen.note(seen.pause() if waits else None)
 
         for count, waits in enumerate((False, True, True, False)):
             seen.start(leave(waits))
@@ -155,7 +167,7 @@ def test_a_cancellation_is_for_the_coroutine_that_waits() -> None:
             try:
                 await seen.note(asyncio.sleep(5))
             except asyncio.CancelledError:
-                await asyncio.sleep(0)
+                await seen.pause()
                 refused.append(True)
 
         for count, coroutine in enumerate((seen.note(asyncio.sleep(5)), stubborn())):
@@ -167,7 +179,7 @@ def test_a_cancellation_is_for_the_coroutine_that_waits() -> None:
             task.cancel()
             await seen.settled(count + 1)
         assert refused == [True]
-        seen.start(seen.note(asyncio.sleep(0)))
+        seen.start(seen.note(seen.pause()))
         await seen.settled(3)
         assert seen.done == 3
 
@@ -180,12 +192,12 @@ def test_a_parked_task_may_be_cancelled() -> None:
 
     async def main() -> None:
         seen = Seen()
-        seen.start(seen.note(asyncio.sleep(0)))
+        seen.start(seen.note(seen.pause()))
         await seen.settled(1)
         (parked,) = seen.kept()
         parked.cancel()
         await asyncio.wait({parked})
-        seen.start(seen.note(asyncio.sleep(0)))
+        seen.start(seen.note(seen.pause()))
         await seen.settled(2)
         assert parked.cancelled()
         assert parked not in seen.tasks[1:]
@@ -200,10 +212,84 @@ def test_after_a_rush_not_all_tasks_are_kept() -> None:
     async def main() -> None:
         seen = Seen()
         for _ in range(400):
-            seen.start(seen.note(asyncio.sleep(0)))
+            seen.start(seen.note(seen.pause()))
         await seen.settled(400)
         await asyncio.sleep(0.01)
         assert len(seen.kept()) == 256
+
+    run(main())
+
+
+def test_a_timeout_ends_a_wait_and_only_that() -> None:
+    """Of one future after another, in whatever way each is waited for."""
+
+    async def main() -> None:
+        seen = Seen()
+        order: list[str] = []
+
+        async def impatient() -> None:
+            for wait in (asyncio.sleep(5), asyncio.shield(asyncio.sleep(0.05)), seen.pause()):
+                try:
+                    async with asyncio.timeout(0.01):
+                        await wait
+                except TimeoutError:
+                    order.append("late")
+                else:
+                    order.append("in time")
+            task = asyncio.current_task()
+            assert task is not None
+            assert not task.cancelling()
+
+        seen.start(impatient())
+        await seen.settled(1)
+        assert order == ["late", "late", "in time"]
+        await asyncio.sleep(0.06)
+
+    run(main())
+
+
+def test_a_future_that_fails_or_is_cancelled_says_so() -> None:
+    """Where it is awaited, as in any task."""
+
+    async def main() -> None:
+        seen = Seen()
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in range(3)]
+        heard: list[Any] = []
+
+        async def hear() -> None:
+            for future in futures:
+                try:
+                    heard.append(await future)
+                except (LookupError, asyncio.CancelledError) as error:
+                    heard.append(type(error))
+
+        seen.start(hear())
+        await asyncio.sleep(0)
+        futures[0].set_exception(LookupError())
+        futures[1].cancel()
+        futures[2].set_result("result")
+        await seen.settled(1)
+        assert heard == [LookupError, asyncio.CancelledError, "result"]
+
+    run(main())
+
+
+def test_a_cancellation_that_comes_with_the_result_is_the_one_that_counts() -> None:
+    """As in any task: the future is done, and nobody has gone on yet."""
+
+    async def main() -> None:
+        seen = Seen()
+        future = asyncio.get_running_loop().create_future()
+        seen.start(seen.note(future))
+        await asyncio.sleep(0)
+        future.set_result(None)
+        task = seen.tasks[0]
+        assert task is not None
+        task.cancel()
+        await seen.settled(1)
+        await asyncio.sleep(0.01)
+        assert task.cancelled()
 
     run(main())
 
@@ -219,7 +305,7 @@ def test_an_error_comes_out_where_it_was_raised() -> None:
 
         async def fail(waits: bool) -> None:
             if waits:
-                await asyncio.sleep(0)
+                await seen.pause()
             raise LookupError
 
         if sys.version_info < (3, 12):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,6 +15,8 @@ from app.stores.redis_link import Link
 log = logging.getLogger("latchkey.redis")
 
 _MOST = 20_000  # records, of about half a kilobyte each
+# most edits find the time that the last one found, and reading a number is not cheap
+_seconds = functools.lru_cache(_MOST)(float)
 
 Row = list[Any]  # the fields in the order of `scripts.FIELDS`
 
@@ -76,7 +79,7 @@ class KnownRecords:
             return None
 
     def _with_times(self, record: Record, row: Row) -> Record:
-        seen = float(row[0])
+        seen = _seconds(row[0])
         if seen == record.seen:
             return record
         return msgspec.structs.replace(record, seen=seen, expires=float(row[1]))

@@ -128,10 +128,10 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
-        gets, waiting = self._reader.gets, self._waiting
+        gets, waiting, pushed = self._reader.gets, self._waiting, hiredis.PushNotification
         try:
             while (reply := gets()) is not False:
-                if type(reply) is hiredis.PushNotification:
+                if type(reply) is pushed:
                     self._pushed(reply)
                     continue
                 self._answered += 1

@@ -56,27 +56,67 @@ _EAGER = sys.version_info >= (3, 12)
 class _Worker:
     """What a task runs: one coroutine after the other, each from where it first waited.
 
-    In between it is parked: the task waits for `_call`, and may be the current one of a coroutine
-    that runs at once. A cancellation goes to the coroutine; parked, it ends the task.
+    As long as a coroutine waits for plain futures alone, the task itself is parked: it waits for
+    `_call`, and is the current one whenever the coroutine goes on, which `_resume` sees to. For
+    whatever else is waited for it is called, and so it is by a cancellation, which goes to the
+    coroutine; without one it ends the task.
     """
 
-    __slots__ = ("_call", "_coroutine", "_done", "_tasks", "_waited", "context", "retired", "task")
+    __slots__ = (
+        "_call",
+        "_coroutine",
+        "_done",
+        "_future",
+        "_tasks",
+        "_waited",
+        "context",
+        "retired",
+        "task",
+    )
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
         self._call: asyncio.Future[None] | None = None
         self._coroutine: Coroutine[Any, Any, None] | None = None
         self._done: Callable[[object], None] | None = None
-        self._waited: Any = _NOTHING
+        self._future: asyncio.Future[Any] | None = None  # that `_resume` waits for
+        self._waited: Any = _NOTHING  # what the task is to wait for
         self.retired = False
         self.context = tasks.blank.copy()
         self.task: asyncio.Task[None] = asyncio.Task(self, loop=tasks.loop, context=self.context)
         tasks.hold(self.task)
 
-    def take_over(self, coroutine: Coroutine[Any, Any, None], waited: Any) -> None:
+    def go_on(self, coroutine: Coroutine[Any, Any, None], waited: Any) -> None:
         """Go on with a coroutine that waits for this."""
-        self._coroutine, self._waited = coroutine, waited
-        self._wake()
+        self._coroutine = coroutine
+        if type(waited) is asyncio.Future and waited.get_loop() is self._tasks.loop:
+            waited._asyncio_future_blocking = False  # as a task does
+            waited.add_done_callback(self._resume, context=self._tasks.blank)
+            self._future = waited
+        else:
+            self._waited = waited
+            self._wake()
+
+    def _resume(self, future: asyncio.Future[Any]) -> None:
+        """Go on with the coroutine, whose future is done."""
+        coroutine = self._coroutine
+        if coroutine is None or future is not self._future:  # a cancellation was quicker
+            return
+        self._future = None
+        try:
+            waited = self._tasks.step(self, coroutine)
+        except BaseException as error:
+            self._end()
+            self.retire()
+            if not isinstance(error, asyncio.CancelledError):
+                raise
+            return
+        if waited is not _NOTHING:
+            self.go_on(coroutine, waited)
+            return
+        self._end()
+        if not self._tasks.park(self):
+            self.retire()
 
     def add_done_callback(self, done: Callable[[object], None]) -> None:
         """Call `done` when the coroutine that waits has ended; there is room for one."""
@@ -95,7 +135,7 @@ class _Worker:
     def send(self, value: Any) -> Any:
         """Answer a step of the task."""
         coroutine = self._coroutine
-        if coroutine is None:
+        if coroutine is None or self._future is not None:
             return self._wait()
         if self._waited is not _NOTHING:
             waited, self._waited = self._waited, _NOTHING
@@ -115,6 +155,9 @@ class _Worker:
             self.retired = True
             raise error
         self._waited = _NOTHING
+        future, self._future = self._future, None
+        if future is not None:
+            future.cancel()
         try:
             return coroutine.throw(error)
         except StopIteration:
@@ -186,18 +229,22 @@ class Tasks:
         while worker.retired:  # it was cancelled where it waited
             worker = parked.pop() if parked else self._hire()
         try:
-            waited = first_step(
-                worker.context, coroutine, _NOTHING, _current_tasks, self.loop, worker.task
-            )
+            waited = self.step(worker, coroutine)
         except BaseException:
             worker.retire()
             raise
         if waited is not _NOTHING:
-            worker.take_over(coroutine, waited)
+            worker.go_on(coroutine, waited)
             return worker
         if not self.park(worker):
             worker.retire()
         return None
+
+    def step(self, worker: _Worker, coroutine: Coroutine[Any, Any, None]) -> Any:
+        """Let a coroutine go on as this worker's task; return what it waits for, or _NOTHING."""
+        return first_step(
+            worker.context, coroutine, _NOTHING, _current_tasks, self.loop, worker.task
+        )
 
     def _hire(self) -> _Worker:
         self.loop = asyncio.get_running_loop()
