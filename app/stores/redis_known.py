@@ -31,13 +31,11 @@ class KnownRecords:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._records: dict[str, Record] = {}
+        self.get = self._records.get
         self._made = msgspec.msgpack.Decoder(tuple[float, str, str])
         self.gone = 0  #: how often something has been told to be gone
         link.listen("latchkey:gone", self._hear_gone)
         link.on_down.append(self._forget_all)
-
-    def get(self, session_id: str) -> Record | None:
-        return self._records.get(session_id)
 
     def keep(self, record: Record, gone: int) -> None:
         """Keep a record that was asked for when `gone` ends had been heard of."""
