@@ -64,11 +64,9 @@ class Edit(Generic[D]):
         sessions = self._sessions
         if self.session_id:
             # what `Sessions.lock` does, without a coroutine of its own: this is every event's way
-            lease = sessions.store.take(self.session_id)
+            lease = sessions.take(self.session_id)
             if lease is None:
                 lease = await sessions.wait_for_lock(self.session_id)
-            else:
-                sessions.counts.locks.at_once += 1
             draft = sessions.draft(lease)
             if draft is None:
                 await sessions.refuse(self.session_id, lease)

@@ -113,11 +113,18 @@ class Sessions(Generic[D]):
         Raises SessionEnded, StoreBusy, StoreUnavailable, and RuntimeError inside a block of
         the same session, where waiting for the lock would never end.
         """
-        lease = self.store.take(session_id) or await self.wait_for_lock(session_id)
+        lease = self.take(session_id) or await self.wait_for_lock(session_id)
         data = self.draft(lease)
         if data is None:
             await self.refuse(session_id, lease)
         return lease, data
+
+    def take(self, session_id: str) -> Lease | None:
+        """Take a lock for which nothing has to be waited; else None: `wait_for_lock`."""
+        lease = self.store.take(session_id)
+        if lease is not None:
+            self.counts.locks.at_once += 1
+        return lease
 
     def draft(self, lease: Lease) -> D | None:
         """Return the data of a living session to change; None where there is none: `refuse`."""

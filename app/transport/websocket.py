@@ -127,11 +127,7 @@ class WebSocket(asyncio.BufferedProtocol):
             connection.refuse(error)
         finally:
             self._corked = False
-        # as `_settle` does
-        if self._out:
-            self.flush()
-        if connection.busy or self._congested or self._paused:
-            self._read_or_pause(connection)
+        self._settle(connection)
         return True
 
     def eof_received(self) -> bool:
