@@ -359,10 +359,10 @@ def test_a_step_tells_what_is_waited_for(step: None) -> None:
                 await asyncio.sleep(0)
 
         context = contextvars.Context()
-        assert step_here(context, look(False), ended, current, loop, task) is ended
+        assert step_here(ended, current, loop, task, context, look(False)) is ended
         assert context[mark] == "inside"
         waiting = look(True)
-        assert step_here(context, waiting, ended, current, loop, task) is None
+        assert step_here(ended, current, loop, task, context, waiting) is None
         waiting.close()
         assert current == before
     assert mark.get() == ""

@@ -29,18 +29,18 @@ first_step(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     int failed;
 
     (void)module;
-    if (nargs != 6 || !PyDict_CheckExact(args[3])) {
-        PyErr_SetString(PyExc_TypeError, "first_step takes six arguments, the fourth a dict");
+    if (nargs != 6 || !PyDict_CheckExact(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "first_step takes six arguments, the second a dict");
         return NULL;
     }
-    tasks = args[3];
-    loop = args[4];
+    tasks = args[1];
+    loop = args[2];
     outer = Py_XNewRef(PyDict_GetItemWithError(tasks, loop));
-    if ((outer == NULL && PyErr_Occurred()) || PyDict_SetItem(tasks, loop, args[5]) < 0) {
+    if ((outer == NULL && PyErr_Occurred()) || PyDict_SetItem(tasks, loop, args[3]) < 0) {
         Py_XDECREF(outer);
         return NULL;
     }
-    result = step(args[0], args[1], args[2]);
+    result = step(args[4], args[5], args[0]);
     PyErr_Fetch(&type, &value, &traceback);
     failed = outer == NULL ? PyDict_DelItem(tasks, loop) : PyDict_SetItem(tasks, loop, outer);
     Py_XDECREF(outer);

@@ -4,11 +4,11 @@ from contextvars import Context
 from typing import Any
 
 def first_step(
-    context: Context,
-    coroutine: Coroutine[Any, Any, None],
     ended: object,
     current_tasks: dict[asyncio.AbstractEventLoop, asyncio.Task[None]],
     loop: asyncio.AbstractEventLoop,
     task: asyncio.Task[None],
+    context: Context,
+    coroutine: Coroutine[Any, Any, None],
     /,
 ) -> Any: ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -19,12 +20,12 @@ if sys.version_info < (3, 12):
 
 
 def step_in_python(
-    context: contextvars.Context,
-    coroutine: Coroutine[Any, Any, None],
     ended: object,
     current_tasks: dict[asyncio.AbstractEventLoop, asyncio.Task[None]],
     loop: asyncio.AbstractEventLoop,
     task: asyncio.Task[None],
+    context: contextvars.Context,
+    coroutine: Coroutine[Any, Any, None],
 ) -> Any:
     """Run a coroutine in this context as this task, up to where it first waits.
 
@@ -71,6 +72,7 @@ class _Worker:
         "_waited",
         "context",
         "retired",
+        "step",
         "task",
     )
 
@@ -85,6 +87,10 @@ class _Worker:
         self.context = tasks.blank.copy()
         self.task: asyncio.Task[None] = asyncio.Task(self, loop=tasks.loop, context=self.context)
         tasks.hold(self.task)
+        #: let a coroutine go on as this task; returns what it waits for, or _NOTHING
+        self.step: Callable[[Coroutine[Any, Any, None]], Any] = functools.partial(
+            first_step, _NOTHING, _current_tasks, tasks.loop, self.task, self.context
+        )
 
     def go_on(self, coroutine: Coroutine[Any, Any, None], waited: Any) -> None:
         """Go on with a coroutine that waits for this."""
@@ -104,7 +110,7 @@ class _Worker:
             return
         self._future = None
         try:
-            waited = self._tasks.step(self, coroutine)
+            waited = self.step(coroutine)
         except BaseException as error:
             self._end()
             self.retire()
@@ -229,7 +235,7 @@ class Tasks:
         while worker.retired:  # it was cancelled where it waited
             worker = parked.pop() if parked else self._hire()
         try:
-            waited = self.step(worker, coroutine)
+            waited = worker.step(coroutine)
         except BaseException:
             worker.retire()
             raise
@@ -239,12 +245,6 @@ class Tasks:
         if not self.park(worker):
             worker.retire()
         return None
-
-    def step(self, worker: _Worker, coroutine: Coroutine[Any, Any, None]) -> Any:
-        """Let a coroutine go on as this worker's task; return what it waits for, or _NOTHING."""
-        return first_step(
-            worker.context, coroutine, _NOTHING, _current_tasks, self.loop, worker.task
-        )
 
     def _hire(self) -> _Worker:
         self.loop = asyncio.get_running_loop()
