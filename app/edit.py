@@ -51,6 +51,11 @@ class Edit(Generic[D]):
         self._opened: Token[tuple[Edit[msgspec.Struct], ...]] | None = None
 
     @property
+    def record(self) -> Record | None:
+        """The record as it was when the lock was had; None for a visitor's."""
+        return None if self._lease is None else self._lease.record
+
+    @property
     def active(self) -> bool:
         """Whether the block is being run."""
         return self._opened is not None
@@ -61,15 +66,25 @@ class Edit(Generic[D]):
         Raises SessionEnded, StoreBusy, StoreUnavailable, and RuntimeError inside a block of
         the same session, where waiting for the lock would never end.
         """
-        sessions = self._sessions
-        if self.session_id:
-            # what `Sessions.lock` does, without a coroutine of its own: this is every event's way
-            lease = sessions.take(self.session_id)
-            if lease is None:
-                lease = await sessions.wait_for_lock(self.session_id)
+        sessions, session_id = self._sessions, self.session_id
+        if session_id:
+            # without a coroutine of its own: this is every event's way
+            lease = sessions.store.take(session_id)
+            if lease is not None:
+                sessions.counts.locks.at_once += 1
+            else:
+                refuse_nested(session_id)
+                began = perf_counter()
+                try:
+                    lease = await sessions.store.lock(session_id)
+                except StoreError:
+                    sessions.counts.errors["lock"] += 1
+                    raise
+                finally:
+                    sessions.counts.locks.observe(perf_counter() - began)
             draft = sessions.draft(lease)
             if draft is None:
-                await sessions.refuse(self.session_id, lease)
+                await sessions.refuse(session_id, lease)
             self._lease, self._draft = lease, draft
         else:
             self._draft = sessions.codec.draft(sessions.blank)

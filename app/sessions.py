@@ -7,11 +7,10 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from time import perf_counter
 from typing import Generic, NoReturn
 
 from app.codec import Codec, D, InvalidData
-from app.edit import SessionEnded, refuse_nested
+from app.edit import Edit, SessionEnded
 from app.lifetimes import Lifetimes
 from app.listeners import Listeners
 from app.session import Reason, Session
@@ -107,25 +106,6 @@ class Sessions(Generic[D]):
             raise SessionEnded(session_id)
         return session
 
-    async def lock(self, session_id: str) -> tuple[Lease, D]:
-        """Take the lock of a living session: (lease, data to change).
-
-        Raises SessionEnded, StoreBusy, StoreUnavailable, and RuntimeError inside a block of
-        the same session, where waiting for the lock would never end.
-        """
-        lease = self.take(session_id) or await self.wait_for_lock(session_id)
-        data = self.draft(lease)
-        if data is None:
-            await self.refuse(session_id, lease)
-        return lease, data
-
-    def take(self, session_id: str) -> Lease | None:
-        """Take a lock for which nothing has to be waited; else None: `wait_for_lock`."""
-        lease = self.store.take(session_id)
-        if lease is not None:
-            self.counts.locks.at_once += 1
-        return lease
-
     def draft(self, lease: Lease) -> D | None:
         """Return the data of a living session to change; None where there is none: `refuse`."""
         record = lease.record
@@ -153,18 +133,6 @@ class Sessions(Generic[D]):
                 except InvalidData as error:
                     await self.unreadable(session_id, error)
         raise SessionEnded(session_id)
-
-    async def wait_for_lock(self, session_id: str) -> Lease:
-        """Wait for a lock that `take` of the store did not give."""
-        refuse_nested(session_id)
-        began = perf_counter()
-        try:
-            return await self.store.lock(session_id)
-        except StoreError:
-            self.counts.errors["lock"] += 1
-            raise
-        finally:
-            self.counts.locks.observe(perf_counter() - began)
 
     # -- living --
 
@@ -204,9 +172,10 @@ class Sessions(Generic[D]):
             return Session(
                 self, await self.insert(self.blank, remote_address, user_agent, user=user)
             )
-        lease, _ = await self.lock(session.id)
-        old = lease.record
-        assert old is not None  # or `lock` would have raised
+        edit = Edit(self, session.id)
+        await edit.begin()
+        old = edit.record
+        assert old is not None  # or `begin` would have raised
         try:
             # what one user gathered is no business of the next on the same browser
             data = old.data if old.user in (None, user) else self.blank
@@ -224,7 +193,7 @@ class Sessions(Generic[D]):
                     await self.store.destroy(record.id)
                 raise
         finally:
-            await lease.release()
+            await edit.abandon()
         return Session(self, record)
 
     def touch(self, session: Session[D]) -> None:
