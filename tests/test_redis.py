@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import subprocess
 from collections.abc import Iterator
+from contextvars import Context
 from pathlib import Path
 
 import pytest
@@ -96,11 +97,15 @@ async def test_a_sign_in_that_was_overtaken_keeps_the_edit(monkeypatch: pytest.M
         session = await slow.create(remote_address="", user_agent="")
         save = one.save
 
+        async def edit() -> None:
+            async with await other.get(session.id) as data:
+                data.count += 1
+
         async def stalled(record: Record) -> None:
             await save(record)
             await asyncio.sleep(0.1)
-            async with await other.get(session.id) as data:
-                data.count += 1
+            # as another process, which knows of no block around this
+            await asyncio.create_task(edit(), context=Context())
 
         monkeypatch.setattr(one, "save", stalled)
         signed_in = await slow.sign_in(session, "ann", remote_address="", user_agent="")

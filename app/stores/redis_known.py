@@ -14,9 +14,9 @@ from app.stores.redis_link import Link
 
 log = logging.getLogger("latchkey.redis")
 
-_MOST = 20_000  # records, of about half a kilobyte each
+MOST = 20_000  # records, of about half a kilobyte each
 # most edits find the time that the last one found, and reading a number is not cheap
-_seconds = functools.lru_cache(_MOST)(float)
+_seconds = functools.lru_cache(MOST)(float)
 
 Row = list[Any]  # the fields in the order of `scripts.FIELDS`
 
@@ -40,7 +40,7 @@ class KnownRecords:
     def keep(self, record: Record, gone: int) -> None:
         """Keep a record that was asked for when `gone` ends had been heard of."""
         if gone == self.gone and self._link.up:
-            if len(self._records) >= _MOST:
+            if len(self._records) >= MOST:
                 del self._records[next(iter(self._records))]
             self._records[record.id] = record
 

@@ -42,6 +42,8 @@ class Link:
         self.on_down: list[Callable[[], None]] = []
         #: whether there is a connection, and so what is published is heard
         self.up = False
+        #: send one packed command; fails with ReplyError or ConnectionError
+        self.call: Callable[[bytes], asyncio.Future[Any]] = self._call_early
         self._listeners: dict[bytes, Callable[[bytes, bytes], None]] = {}
         self._wire: Wire | None = None
         self._lost: asyncio.Future[None] | None = None
@@ -86,10 +88,8 @@ class Link:
         for script in scripts.ALL:
             self.send(script.load())
 
-    def call(self, command: bytes) -> asyncio.Future[Any]:
-        """Send one packed command; fails with ReplyError or ConnectionError."""
-        if self._wire is not None:
-            return self._wire.call(command)
+    def _call_early(self, command: bytes) -> asyncio.Future[Any]:
+        """Do what `call` does while there is no connection."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._closed or not self._patient:
             future.set_exception(ConnectionError("there is no connection"))
@@ -200,6 +200,7 @@ class Link:
             wire.abort()
             raise
         self._lost, self._wire, self.up = lost, wire, True
+        self.call = wire.call
         if self._why:
             log.info("connected to %s", self.shown)
         self._why, self._patient = "", True
@@ -216,6 +217,7 @@ class Link:
     def _went(self, wire: Wire, lost: asyncio.Future[None]) -> None:
         if self._wire is wire:
             self._wire, self.up = None, False
+            self.call = self._call_early
             if not self._closed:
                 self._complain(self._why or "the connection was lost")
                 self._wait_no_longer_than(_GRACE)

@@ -96,17 +96,18 @@ class Script:
         return pack((b"SCRIPT", b"LOAD", self.source))
 
 
-# ARGV: token, the version that is known, milliseconds of the lease. A record, of that version
-# only seen and expires; or 0 where it is not one's turn.
+# ARGV: token, version and seen of the record that is known, milliseconds of the lease. A record, of
+# that version only seen and expires; 1 where it is as known; or 0 where it is not one's turn.
 LOCK = Script(f"""
 local key, token = KEYS[1], ARGV[1]
 local turn = redis.call('get', key .. ':turn')
 local mine = turn == token
-if (mine or not turn) and redis.call('set', key .. ':lock', token, 'nx', 'px', ARGV[3]) then
+if (mine or not turn) and redis.call('set', key .. ':lock', token, 'nx', 'px', ARGV[4]) then
   if mine then redis.call('del', key .. ':turn') end
   local record = {_READ}
-  if record[1] == ARGV[2] then return {{record[3], record[4]}} end
-  return record
+  if record[1] ~= ARGV[2] then return record end
+  if record[3] ~= ARGV[3] then return {{record[3], record[4]}} end
+  return 1
 end
 if mine or not turn then redis.call('set', key .. ':turn', token, 'px', 150) end
 return 0

@@ -21,14 +21,18 @@ Word = str | bytes | int | float
 pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
+END = b"\r\n"  # of every word
+
+
 @functools.lru_cache(1000)
-def _size(size: int) -> bytes:
-    return b"$%d\r\n" % size
+def size(length: int) -> bytes:
+    """Return what a word of this many bytes begins with."""
+    return b"$%d\r\n" % length
 
 
 def bulk(word: bytes) -> bytes:
     """Return one word of a packed command."""
-    return b"".join((_size(len(word)), word, b"\r\n"))
+    return b"".join((size(len(word)), word, END))
 
 
 _IN_SCRIPT = re.compile(r"@user_script: \d+: -([A-Z]+) ")
