@@ -14,7 +14,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import modules of the rows above its own, and of its own package. A name stands
 # for its submodules too: "app.stores" is app.stores.sqlite as well.
 LAYERS = (
-    ("app.options", "app.complaints", "app.user_agents", "app.histogram", "app.systemd"),
+    (
+        "app.options",
+        "app.complaints",
+        "app.user_agents",
+        "app.histogram",
+        "app.systemd",
+        "app.handoff",
+    ),
     ("app.audit", "app.listeners"),
     ("app.settings", "app.codec", "app.origin", "app.assets", "app.passwords"),
     ("app.postgresql",),

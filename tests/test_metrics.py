@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.histogram import BOUNDS, Histogram
@@ -197,12 +199,29 @@ async def test_a_loop_that_is_held_up_shows(tmp_path: Path) -> None:
 def test_a_histogram_puts_a_duration_under_the_bound_that_it_does_not_exceed() -> None:
     """As Prometheus has it: `le` is less than or equal."""
     histogram = Histogram()
-    for seconds in (0.0, BOUNDS[0], BOUNDS[3], BOUNDS[3] * 1.01, 1000.0):
+    for seconds in (BOUNDS[3] * 1.01, 0.0, 1000.0, BOUNDS[0], BOUNDS[3]):
         histogram.observe(seconds)
-    assert histogram.counts[0] == 2
-    assert histogram.counts[3] == histogram.counts[4] == histogram.counts[-1] == 1
-    assert sum(histogram.counts) == 5
+    buckets = histogram.buckets()
+    assert buckets[0] == 2
+    assert buckets[3] == buckets[4] == buckets[-1] == 1
+    assert sum(buckets) == 5
     assert list(BOUNDS) == sorted(BOUNDS)
+
+
+def test_a_histogram_counts_all_however_many_there_are_and_however_often_it_is_read() -> None:
+    """It holds back only so many, and what was read is not counted again."""
+    histogram = Histogram()
+    durations = [1000.0 if number % 3 else BOUNDS[number % 17] for number in range(1000)]
+    for number, seconds in enumerate(durations, 1):
+        histogram.observe(seconds)
+        if number % 70 == 0 or number == 1000:
+            assert sum(histogram.buckets()) == number
+            assert histogram.total == pytest.approx(sum(durations[:number]))
+    expected = [sum(seconds == bound for seconds in durations) for bound in (*BOUNDS, 1000.0)]
+    assert histogram.buckets() == expected
+    histogram.at_once += 2
+    assert histogram.buckets() == [expected[0] + 2, *expected[1:]]
+    assert sys.getsizeof(histogram._unsorted) < 4000
 
 
 async def test_the_dashboard_asks_for_metrics_that_exist(tmp_path: Path) -> None:

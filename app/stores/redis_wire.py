@@ -15,6 +15,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import hiredis
+from hiredis import PushNotification
+
+from app.handoff import Handoff
 
 Word = str | bytes | int | float
 # its own type knows tuples of one word only
@@ -69,21 +72,22 @@ class Wire(asyncio.Protocol):
         self._reader = hiredis.Reader(replyError=ReplyError)
         self._out: list[bytes] = []
         self._gathering = False  # whether `_gather` is about to run
-        self._waiting: deque[asyncio.Future[Any] | None] = deque()
+        self._waiting: deque[Handoff[Any] | None] = deque()
         self._asked = self._answered = 0
         self._marks: deque[tuple[float, int]] = deque()  # when how many had been asked
         self._transport: asyncio.Transport | None = None
 
-    def call(self, command: bytes) -> asyncio.Future[Any]:
+    def call(self, command: bytes) -> Handoff[Any]:
         """Send a packed command; the future resolves with its reply."""
-        future: asyncio.Future[Any] = self._loop.create_future()
+        future: Handoff[Any] = Handoff(loop=self._loop)
+        future.taker = None
         self._waiting.append(future)
         self._out.append(command)
         if not self._gathering:
             self._gather_soon()
         return future
 
-    def send(self, command: bytes, future: asyncio.Future[Any] | None = None) -> None:
+    def send(self, command: bytes, future: Handoff[Any] | None = None) -> None:
         """Send a packed command whose reply goes to `future`, or nowhere."""
         self._waiting.append(future)
         self.write(command)
@@ -132,31 +136,43 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
-        gets, waiting, pushed = self._reader.gets, self._waiting, hiredis.PushNotification
+        # what those ask next whose replies these are goes along with what is there already
+        gathering, self._gathering = self._gathering, True
         try:
-            while (reply := gets()) is not False:
-                if type(reply) is pushed:
-                    self._pushed(reply)
-                    continue
-                self._answered += 1
-                future = waiting.popleft()
-                if future is None or future.done():
-                    continue
-                if type(reply) is ReplyError:
-                    future.set_exception(reply)
-                else:
-                    future.set_result(reply)
+            self._deliver()
         except (hiredis.ProtocolError, IndexError):
             self.abort()
+        finally:
+            self._gathering = gathering
         if self._out:
-            # after those whose replies these were: what they ask next goes along
             self._gather_soon()
+
+    def _deliver(self) -> None:
+        """Give the replies that are here to those who wait for them."""
+        gets, next_waiting, pushed = self._reader.gets, self._waiting.popleft, PushNotification
+        while (reply := gets()) is not False:
+            kind = type(reply)
+            if kind is pushed:
+                self._pushed(reply)
+                continue
+            future = next_waiting()
+            self._answered += 1
+            if future is None or future.done():
+                continue
+            if kind is ReplyError:
+                future.fail(reply)
+                continue
+            # what `give` does, for most of all replies
+            future.set_result(reply)
+            if future.taker is not None:
+                future.taker(future)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         waiting, self._waiting = self._waiting, deque()
+        # first, since who waits goes on at once and is not to ask here again
+        self._lost(self)
         gone = ConnectionError("the connection was lost")
         for future in waiting:
             if future is not None and not future.done():
-                future.set_exception(gone)
-        self._lost(self)
+                future.fail(gone)

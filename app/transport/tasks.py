@@ -12,7 +12,9 @@ import contextvars
 import functools
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
+
+from app.handoff import Handoff
 
 if sys.version_info < (3, 12):
     # the dict behind `_enter_task` and `_leave_task`, at a third of their price
@@ -52,6 +54,10 @@ except ImportError:  # installed where there was no compiler
 _MOST_PARKED = 256  # tasks that wait for work, of about two kilobytes each
 _NOTHING = object()
 _EAGER = sys.version_info >= (3, 12)
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 class _Worker:
@@ -95,8 +101,12 @@ class _Worker:
     def go_on(self, coroutine: Coroutine[Any, Any, None], waited: Any) -> None:
         """Go on with a coroutine that waits for this."""
         self._coroutine = coroutine
-        if type(waited) is asyncio.Future and waited.get_loop() is self._tasks.loop:
+        if type(waited) is Handoff:
             waited._asyncio_future_blocking = False  # as a task does
+            waited.taker = self._resume
+            self._future = waited
+        elif type(waited) is asyncio.Future and waited.get_loop() is self._tasks.loop:
+            waited._asyncio_future_blocking = False
             waited.add_done_callback(self._resume, context=self._tasks.blank)
             self._future = waited
         else:
@@ -115,7 +125,8 @@ class _Worker:
             self._end()
             self.retire()
             if not isinstance(error, asyncio.CancelledError):
-                raise
+                # for the loop to deal with, and not for who is at work here
+                self._tasks.loop.call_soon(_raise, error)
             return
         if waited is not _NOTHING:
             self.go_on(coroutine, waited)
