@@ -47,7 +47,8 @@ class Lifetimes:
 
     def over(self, record: Record) -> Reason | None:
         """Return which limit this session has reached, or None while it may be used."""
-        now = self._clock()
+        clock = self._clock  # in two steps, which is quicker for what is no method
+        now = clock()
         # without a look at what was touched since, which only ever makes it later
         if now < record.seen + self._idle_timeout and now < record.created + self._max_age:
             return None
@@ -80,7 +81,8 @@ class Lifetimes:
 
         The store hears of it within `coalescing` seconds.
         """
-        now = self._clock()
+        clock = self._clock
+        now = clock()
         if now >= record.expires and self.over(record) is not None:
             return False
         self._touched[record.id] = (now, record.created)

@@ -80,7 +80,8 @@ class Sessions(Generic[D]):
 
     def note(self, session_id: str) -> bool:
         """Do what `active` does if the session is known to live; return whether it is."""
-        record = self.store.known(session_id)
+        known = self.store.known  # in two steps, which is quicker for what is no method
+        record = known(session_id)
         return record is not None and self.lifetimes.touch(record)
 
     async def _living(self, session_id: str) -> Record | None:

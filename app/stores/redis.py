@@ -48,7 +48,8 @@ class RedisStore:
         self._load = tuple(field.encode() for field in scripts.FIELDS)
 
     def known(self, session_id: str) -> Record | None:
-        return self._known.get(session_id)
+        get = self._known.get  # in two steps, which is quicker for what is no method
+        return get(session_id)
 
     async def load(self, session_id: str) -> Record | None:
         gone = self._known.gone

@@ -69,14 +69,16 @@ class RedisLocks:
         if not self._here.take(session_id):
             await self._here.acquire(session_id)
         owner = _key(session_id) + self._token % next(self._numbers)
+        # in two steps, which is quicker for what is no method
+        call, get = self._link.call, self._known.get
         up, gone = self._link.up, self._known.gone
-        known = self._known.get(session_id)
+        known = get(session_id)
         version = _NOTHING if known is None else _version(known.version)
         seen = _NOTHING if known is None else _seconds(known.seen)
         command = b"".join((_LOCK, owner, version, seen, self._lease))
         try:
             try:
-                row = await self._link.call(command)
+                row = await call(command)
             except (ReplyError, ConnectionError) as error:
                 row = await self._link.recover(error, command, scripts.LOCK)
             if row == 0:
@@ -156,11 +158,12 @@ class RedisLease(msgspec.Struct, eq=False):  # made faster than other objects
 
     async def save(self, data: bytes) -> Record:
         locks, read = self._locks, self.record
+        call = locks._link.call
         gone = locks._known.gone
         command = b"".join((_SAVE, self._owner, self._version, size(len(data)), data, END))
         try:
             try:
-                result = await locks._link.call(command)
+                result = await call(command)
             except (ReplyError, ConnectionError) as error:
                 result = await locks._link.recover(error, command, scripts.SAVE)
         except BaseException:

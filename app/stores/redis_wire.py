@@ -164,8 +164,8 @@ class Wire(asyncio.Protocol):
                 continue
             # what `give` does, for most of all replies
             future.set_result(reply)
-            if future.taker is not None:
-                future.taker(future)
+            if (taker := future.taker) is not None:
+                taker(future)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None

@@ -101,11 +101,15 @@ class _Worker:
     def go_on(self, coroutine: Coroutine[Any, Any, None], waited: Any) -> None:
         """Go on with a coroutine that waits for this."""
         self._coroutine = coroutine
-        if type(waited) is Handoff:
+        self._wait_for(waited)
+
+    def _wait_for(self, waited: Any) -> None:
+        kind = type(waited)
+        if kind is Handoff:
             waited._asyncio_future_blocking = False  # as a task does
             waited.taker = self._resume
             self._future = waited
-        elif type(waited) is asyncio.Future and waited.get_loop() is self._tasks.loop:
+        elif kind is asyncio.Future and waited.get_loop() is self._tasks.loop:
             waited._asyncio_future_blocking = False
             waited.add_done_callback(self._resume, context=self._tasks.blank)
             self._future = waited
@@ -115,12 +119,12 @@ class _Worker:
 
     def _resume(self, future: asyncio.Future[Any]) -> None:
         """Go on with the coroutine, whose future is done."""
-        coroutine = self._coroutine
-        if coroutine is None or future is not self._future:  # a cancellation was quicker
+        if future is not self._future:  # a cancellation was quicker
             return
         self._future = None
         try:
-            waited = self.step(coroutine)
+            step = self.step  # in two steps, which is quicker for what is no method
+            waited = step(self._coroutine)  # type: ignore[arg-type]  # which waits for it
         except BaseException as error:
             self._end()
             self.retire()
@@ -129,7 +133,7 @@ class _Worker:
                 self._tasks.loop.call_soon(_raise, error)
             return
         if waited is not _NOTHING:
-            self.go_on(coroutine, waited)
+            self._wait_for(waited)
             return
         self._end()
         if not self._tasks.park(self):
@@ -246,7 +250,8 @@ class Tasks:
         while worker.retired:  # it was cancelled where it waited
             worker = parked.pop() if parked else self._hire()
         try:
-            waited = worker.step(coroutine)
+            step = worker.step
+            waited = step(coroutine)
         except BaseException:
             worker.retire()
             raise
