@@ -25,7 +25,7 @@ log = logging.getLogger("latchkey.sockets")
 class _Handler:
     """A method that handles an event, and how many arguments it takes."""
 
-    __slots__ = ("method", "seconds", "takes", "waits")
+    __slots__ = ("fewest", "method", "most", "seconds", "waits")
 
     def __init__(self, method: Callable[..., Any], seconds: Histogram) -> None:
         self.method = method
@@ -34,15 +34,15 @@ class _Handler:
         few = many = 0
         for parameter in inspect.signature(method).parameters.values():
             if parameter.kind is parameter.VAR_POSITIONAL:
-                many = sys.maxsize - 1
+                many = sys.maxsize
             elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
                 many += 1
                 few += parameter.default is parameter.empty
-        self.takes = range(few, many + 1)
+        self.fewest, self.most = few, many
 
     def fitting(self, *arguments: Any) -> tuple[Any, ...]:
         """Leave out the last arguments that a short signature does not want."""
-        return arguments[: self.takes.stop - 1]
+        return arguments[: self.most]
 
 
 class _SessionIds(dict[str, str]):
@@ -106,7 +106,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
                 self._count("unknown")
                 self.services.complaints.add(self.namespace, f"unknown event {event[:100]!r}")
                 return {"error": "unknown event"}
-            if len(args) not in handler.takes:
+            if not handler.fewest <= len(args) <= handler.most:
                 self._count("arguments")
                 count = len(args) - 1
                 why = f"event {event[:100]!r} came with {count} arguments"

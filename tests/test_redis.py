@@ -16,6 +16,7 @@ from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable, redis_loc
 from app.stores.redis import RedisStore
 from app.stores.redis_address import Address, NoRedis
 from app.stores.redis_wire import ReplyError
+from app.transport.tasks import Tasks
 from handlers.session import SessionData
 from tests.kit import run, until
 from tests.redis_server import RedisServer, empty_redis, free_port, shared_server
@@ -365,6 +366,47 @@ async def test_commands_gather_while_others_are_not_answered() -> None:
             assert len(writes) == 1
             await asyncio.gather(*loads)
         assert len(writes) == 2
+
+
+async def test_what_is_asked_because_of_an_answer_leaves_with_that_of_the_others() -> None:
+    """Twenty edits that lock and save are two writes, since each goes on while replies are read."""
+    async with processes(1) as (store,):
+        await store.ping()
+        await asyncio.gather(*(store.save(record(str(number))) for number in range(20)))
+        tasks, ended = Tasks(), asyncio.Semaphore(0)
+
+        async def edit(id: str) -> None:
+            lease = await store.lock(id)
+            await lease.save(b"new")
+
+        with watched(store) as writes:
+            for number in range(20):
+                assert tasks.start(edit(str(number)), lambda _: ended.release())
+            for _ in range(20):
+                await asyncio.wait_for(ended.acquire(), 2)
+        assert len(writes) == 2
+        found = await store.load_many([str(number) for number in range(20)])
+        assert {record.data for record in found.values()} == {b"new"}
+
+
+async def test_who_waited_on_a_connection_that_is_lost_finds_it_gone() -> None:
+    """He goes on at once, and what he asks then is not lost with that connection."""
+    async with processes(1) as (store,):
+        await store.save(record())
+        wire = store._link._wire
+        assert wire is not None
+        tasks, outcomes, ended = Tasks(), [], asyncio.Event()
+
+        async def edit() -> None:
+            with pytest.raises(StoreUnavailable):
+                await store.lock("a")
+            outcomes.append(store._link.up)
+            outcomes.append(await store.load("a"))
+
+        assert tasks.start(edit(), lambda _: ended.set())
+        wire.abort()
+        await asyncio.wait_for(ended.wait(), 2)
+        assert outcomes == [False, record()]
 
 
 async def test_another_database_of_the_same_redis_is_another_store() -> None:

@@ -6,11 +6,12 @@ import asyncio
 import contextvars
 import gc
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
+from app.handoff import Handoff, handoff
 from app.transport import tasks
 from app.transport.tasks import Tasks
 from tests.transport_kit import run
@@ -28,16 +29,37 @@ def step(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(tasks, "first_step", request.param)
 
 
-@pytest.fixture(params=[0, 0.001], autouse=True)
-def delay(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And with a wait that is none of a future, as `sleep(0)` is, and with one of a future."""
-    monkeypatch.setattr(Seen, "delay", request.param)
+async def turn() -> None:
+    """Wait for nothing that has a future."""
+    await asyncio.sleep(0)
+
+
+async def future() -> None:
+    await asyncio.sleep(0.001)
+
+
+async def handed() -> None:
+    """Wait for what somebody else hands over, at once."""
+    waited = handoff(asyncio.get_running_loop())
+    asyncio.get_running_loop().call_later(0.001, give, waited)
+    await waited
+
+
+def give(waited: Handoff[None]) -> None:
+    if not waited.done():
+        waited.give(None)
+
+
+@pytest.fixture(params=[turn, future, handed], autouse=True)
+def pause(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And with each of the things that a coroutine may wait for."""
+    monkeypatch.setattr(Seen, "pause", staticmethod(request.param), raising=False)
 
 
 class Seen:
     """What coroutines note: the task that they were in, and how often they were done."""
 
-    delay: float = 0
+    pause: Callable[[], Coroutine[Any, Any, None]]  # waits for a moment
 
     def __init__(self) -> None:
         self.tasks: list[asyncio.Task[Any] | None] = []
@@ -45,19 +67,12 @@ class Seen:
         self.others = asyncio.all_tasks()
         self.started = Tasks()
 
-    def pause(self) -> Coroutine[Any, Any, None]:
-        """Wait for a moment."""
-        return asyncio.sleep(self.delay)
-
     def count(self, waiting: object) -> None:
         self.done += 1
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> bool:
         """Tell whether it waits."""
-        waiting = self.started.start(coroutine)
-        if waiting is not None:
-            waiting.add_done_callback(self.count)
-        return waiting is not None
+        return self.started.start(coroutine, self.count)
 
     async def note(self, waits: Any = None) -> None:
         task = asyncio.current_task()

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from app.transport import packets
 from app.transport.packets import Message, Packet, PacketError
-from app.transport.tasks import Waiting
 from app.transport.timers import Timer
 
 if TYPE_CHECKING:
@@ -131,16 +130,16 @@ class Connection:
         self._engine.complain(self, str(error))
         self.close(Reason.PROTOCOL)
 
-    def hold(self, event: Waiting) -> None:
+    def hold(self) -> None:
         """Count an event that waits for something; too many of them pause reading."""
         self._in_hand += 1
-        event.add_done_callback(self._release)
         if self.closed:  # a disconnect handler
             self._engine.finishing.add(self)
         if self._in_hand >= MAX_EVENTS_IN_HAND:
             self._look_busy()
 
-    def _release(self, event: object) -> None:
+    def release(self, event: object) -> None:
+        """Count one less, which has ended."""
         self._in_hand -= 1
         if self.closed and not self._in_hand:
             self._engine.finishing.discard(self)

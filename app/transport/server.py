@@ -144,9 +144,10 @@ class SocketServer(socketio.AsyncServer):
         sid = connection.clients.get("/")
         if sid is None:
             raise PacketError("a packet for a namespace that was not joined")
-        waiting = self.eio.tasks.start(self._handle(connection, "/", sid, id, data))
-        if waiting is not None:
-            connection.hold(waiting)
+        # what `_start` does, on every event's way
+        handling = self._handle(connection, "/", sid, id, data)
+        if self.eio.tasks.start(handling, connection.release):
+            connection.hold()
 
     def receive_attachment(self, connection: Connection, data: bytes) -> None:
         packet = connection.incomplete
@@ -176,9 +177,8 @@ class SocketServer(socketio.AsyncServer):
 
     def _start(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a handler at once; only if it waits for something is there more to do."""
-        waiting = self.eio.tasks.start(coroutine)
-        if waiting is not None:
-            connection.hold(waiting)
+        if self.eio.tasks.start(coroutine, connection.release):
+            connection.hold()
 
     # Namespaces
 

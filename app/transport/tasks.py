@@ -12,7 +12,7 @@ import contextvars
 import functools
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from app.handoff import Handoff
 
@@ -98,9 +98,14 @@ class _Worker:
             first_step, _NOTHING, _current_tasks, tasks.loop, self.task, self.context
         )
 
-    def go_on(self, coroutine: Coroutine[Any, Any, None], waited: Any) -> None:
-        """Go on with a coroutine that waits for this."""
-        self._coroutine = coroutine
+    def go_on(
+        self,
+        coroutine: Coroutine[Any, Any, None],
+        waited: Any,
+        done: Callable[[object], None] | None,
+    ) -> None:
+        """Go on with a coroutine that waits for this, and call `done` when it has ended."""
+        self._coroutine, self._done = coroutine, done
         self._wait_for(waited)
 
     def _wait_for(self, waited: Any) -> None:
@@ -138,10 +143,6 @@ class _Worker:
         self._end()
         if not self._tasks.park(self):
             self.retire()
-
-    def add_done_callback(self, done: Callable[[object], None]) -> None:
-        """Call `done` when the coroutine that waits has ended; there is room for one."""
-        self._done = done
 
     def retire(self) -> None:
         """Let the task end."""
@@ -217,13 +218,6 @@ class _Worker:
 Coroutine.register(_Worker)
 
 
-class Waiting(Protocol):
-    """A coroutine that was started and waits for something."""
-
-    def add_done_callback(self, done: Callable[[Any], None], /) -> None:
-        """Call `done` with one argument, of no use, when it has ended; only once."""
-
-
 class Tasks:
     """Starts the handlers of one application, in the loop that it runs in."""
 
@@ -236,14 +230,17 @@ class Tasks:
         self._parked: list[_Worker] = []
         self._held: set[asyncio.Task[None]] = set()  # the loop has only weak references
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> Waiting | None:
+    def start(
+        self, coroutine: Coroutine[Any, Any, None], done: Callable[[object], None] | None = None
+    ) -> bool:
         """Run `coroutine` until it waits or ends; it has to deal with its own exceptions.
 
-        Returns None for one that has ended. One that waits is held on to. Before Python 3.12
-        tasks are used again, by those that left no trace in them.
+        Returns whether it waits. If so it is held on to, and `done` is called once, with something
+        of no use, when it has ended. Before Python 3.12 tasks are used again, by those that left
+        no trace in them.
         """
         if _EAGER:
-            return self._start_eagerly(coroutine)
+            return self._start_eagerly(coroutine, done)
         # by hand, what `eager_start` does from Python 3.12 on
         parked = self._parked
         worker = parked.pop() if parked else self._hire()
@@ -256,11 +253,11 @@ class Tasks:
             worker.retire()
             raise
         if waited is not _NOTHING:
-            worker.go_on(coroutine, waited)
-            return worker
+            worker.go_on(coroutine, waited, done)
+            return True
         if not self.park(worker):
             worker.retire()
-        return None
+        return False
 
     def _hire(self) -> _Worker:
         self.loop = asyncio.get_running_loop()
@@ -279,10 +276,14 @@ class Tasks:
         parked.append(worker)
         return True
 
-    def _start_eagerly(self, coroutine: Coroutine[Any, Any, None]) -> Waiting | None:
+    def _start_eagerly(
+        self, coroutine: Coroutine[Any, Any, None], done: Callable[[object], None] | None
+    ) -> bool:
         loop, context = asyncio.get_running_loop(), self.blank.copy()
         task = asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)  # type: ignore[call-arg]
         if task.done():
-            return None
+            return False
         self.hold(task)
-        return task
+        if done is not None:
+            task.add_done_callback(done)
+        return True
