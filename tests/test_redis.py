@@ -15,7 +15,7 @@ from app.sessions import Sessions
 from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable, redis_locks
 from app.stores.redis import RedisStore
 from app.stores.redis_address import Address, NoRedis
-from app.stores.redis_wire import ReplyError
+from app.stores.redis_wire import ReplyError, Wire
 from app.transport.tasks import Tasks
 from handlers.session import SessionData
 from tests.kit import run, until
@@ -172,6 +172,42 @@ async def test_a_lock_does_not_send_what_is_known() -> None:
                 assert lease.record == record(data=bytes(100_000))
                 await lease.release()
             assert redis.info("stats")["total_net_output_bytes"] - before < 100_000
+
+
+async def test_a_lock_of_what_is_known_is_answered_by_a_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the times look like, they are sent to the Redis as it has them."""
+    read: list[bytes] = []
+    data_received = Wire.data_received
+
+    def noting(wire: Wire, data: bytes) -> None:
+        read.append(data)
+        data_received(wire, data)
+
+    monkeypatch.setattr(Wire, "data_received", noting)
+    async with processes(1) as (store,):
+        for seen in (1000.0, 1763999999.1234567, 0.1 + 0.2):
+            await store.save(record(seen=seen))
+            read.clear()
+            lease = await store.lock("a")
+            assert read == [b":1\r\n"]
+            assert lease.record == record(seen=seen)
+            await lease.save(b"new")
+
+
+async def test_who_no_longer_waits_disturbs_nobody() -> None:
+    """The answer to one who was cancelled is read past, on the same connection."""
+    async with processes(1) as (store,):
+        await store.save(record())
+        wire = store._link._wire
+        tired = asyncio.ensure_future(store.load("a"))
+        loads = [asyncio.ensure_future(store.load(id)) for id in ("a", "b", "a")]
+        await asyncio.sleep(0)
+        tired.cancel()
+        assert await asyncio.gather(*loads) == [record(), None, record()]
+        assert tired.cancelled()
+        assert store._link._wire is wire
 
 
 async def test_a_late_touch_does_not_shorten() -> None:

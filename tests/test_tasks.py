@@ -336,6 +336,36 @@ def test_an_error_comes_out_where_it_was_raised() -> None:
     run(main())
 
 
+@by_hand
+def test_what_is_handed_over_is_taken_at_once() -> None:
+    """Who gives it finds the coroutine gone on, and has nothing to do with how that fails."""
+
+    async def main() -> None:
+        seen = Seen()
+        told: list[BaseException] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        waited = [handoff(loop) for _ in range(3)]
+
+        async def take() -> None:
+            for each in waited:
+                seen.tasks.append(asyncio.current_task())
+                await each
+            raise LookupError
+
+        seen.start(take())
+        for taken, each in enumerate(waited, 1):
+            assert len(seen.tasks) == taken
+            each.give(None)
+        assert seen.done == 1
+        assert told == []
+        await asyncio.sleep(0.01)
+        assert [type(error) for error in told] == [LookupError]
+        assert len(set(seen.tasks)) == 1
+
+    run(main())
+
+
 def test_what_waits_is_not_collected() -> None:
     """Though nobody but the task itself knows of it, and the loop's reference is weak."""
 
