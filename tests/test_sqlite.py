@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from app.stores import LeaseLost, RecordGone, StoreUnavailable
+from app.stores import Lease, LeaseLost, RecordGone, StoreUnavailable
 from app.stores.sqlite import SqliteStore
 from app.stores.sqlite_file import FileOwned
+from app.transport.tasks import Tasks
 from tests.kit import ROOT
 from tests.stores import opened, record
 
@@ -263,6 +264,25 @@ async def test_saves_that_miss_their_records_fail_alone(tmp_path: Path) -> None:
         assert (found["c"].data, set(found)) == (b"\0", set("acd"))
         for id in "abcd":
             await (await store.lock(id)).release()
+
+
+async def test_who_goes_on_after_a_commit_finds_all_of_it(tmp_path: Path) -> None:
+    """The first whose write is answered already sees those that shared its transaction."""
+    async with opened("sqlite", tmp_path) as store:
+        tasks, seen, ended = Tasks(), [], asyncio.Semaphore(0)
+        for id in "ab":
+            await store.save(record(id))
+        leases = [await store.lock(id) for id in "ab"]
+
+        async def edit(lease: Lease) -> None:
+            await lease.save(b"new")
+            seen.append([found.data for id in "ab" if (found := store.known(id))])
+
+        for lease in leases:
+            assert tasks.start(edit(lease), lambda _: ended.release())
+        for _ in leases:
+            await asyncio.wait_for(ended.acquire(), 2)
+        assert seen == [[b"new", b"new"]] * 2
 
 
 async def test_writes_run_in_the_order_in_which_they_came(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Protocol, TypeVar
 
+from app.handoff import Handoff, handoff
 from app.stores.base import StoreUnavailable
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ class Write(Protocol[T]):
         """Hear on the loop that the result is on disk; None where the write failed."""
 
 
-_Batch = list[tuple[Write[Any], "asyncio.Future[Any]"]]  # the futures are the callers'
+_Batch = list[tuple[Write[Any], Handoff[Any]]]  # the futures are the callers'
 _Outcomes = list[Any]  # for each write of a batch what it returned, or the Exception
 
 
@@ -74,7 +75,7 @@ class GroupCommit:
         """
         if not self._busy:
             self._loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = self._loop.create_future()
+        future: Handoff[T] = handoff(self._loop)
         if self._closed:
             self._settle([(write, future)], [StoreUnavailable(f"{self._name} is closed")])
             return future
@@ -122,15 +123,17 @@ class GroupCommit:
             self._next()
 
     def _settle(self, batch: _Batch, outcomes: _Outcomes) -> None:
-        for (write, future), outcome in zip(batch, outcomes, strict=True):
-            failed = isinstance(outcome, Exception)
-            write.over(None if failed else outcome)
+        settled = list(zip(batch, outcomes, strict=True))
+        # of all of them first, since those who wait go on at once
+        for (write, _), outcome in settled:
+            write.over(None if isinstance(outcome, Exception) else outcome)
+        for (_, future), outcome in settled:
             if future.done():
                 continue
-            if failed:
-                future.set_exception(outcome)
+            if isinstance(outcome, Exception):
+                future.fail(outcome)
             else:
-                future.set_result(outcome)
+                future.give(outcome)
 
     def _next(self) -> None:
         self._gathering = None
