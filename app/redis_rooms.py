@@ -65,7 +65,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         self._alone = False
 
     def nobody_else(self, namespace: str, room: str, sid: str) -> bool:
-        return self._alone and self.nobody_here(namespace, room, sid)
+        return self._alone and Rooms.nobody_else(self, namespace, room, sid)
 
     def initialize(self) -> None:
         """Do nothing: the link listens already, without the stock one's task."""

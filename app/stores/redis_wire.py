@@ -149,14 +149,14 @@ class Wire(asyncio.Protocol):
 
     def _deliver(self) -> None:
         """Give the replies that are here to those who wait for them."""
-        gets, next_waiting, pushed = self._reader.gets, self._waiting.popleft, PushNotification
+        gets, next_waiting = self._reader.gets, self._waiting.popleft
         while (reply := gets()) is not False:
             kind = type(reply)
-            if kind is pushed:
+            if kind is PushNotification:
                 self._pushed(reply)
                 continue
-            future = next_waiting()
             self._answered += 1
+            future = next_waiting()
             if future is None or future.done():
                 continue
             if kind is ReplyError:

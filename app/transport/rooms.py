@@ -184,8 +184,13 @@ class Rooms(socketio.AsyncManager):
             connection.send(namespace, message)
 
     def nobody_else(self, namespace: str, room: str, sid: str) -> bool:
-        """Tell whether nobody but `sid` is in that room, wherever the others may be connected."""
-        return self.nobody_here(namespace, room, sid)
+        """Tell whether nobody but `sid` is in that room, wherever the others may be connected.
+
+        It must not be a client's own room. This is what `nobody_here` finds, sooner.
+        """
+        rooms = self.rooms.get(namespace)
+        members = rooms and rooms.get(room)
+        return not members or (len(members) == 1 and sid in members)
 
     def nobody_here(self, namespace: str, room: Any, sid: Any) -> bool:
         """Tell whether nobody but `sid` is in that room in this process."""
