@@ -69,27 +69,29 @@ class RedisLocks:
         if not self._here.take(session_id):
             await self._here.acquire(session_id)
         owner = _key(session_id) + self._token % next(self._numbers)
+        link, records = self._link, self._known
         # in two steps, which is quicker for what is no method
-        call, get = self._link.call, self._known.get
-        up, gone = self._link.up, self._known.gone
-        known = get(session_id)
-        version = _NOTHING if known is None else _version(known.version)
-        seen = _NOTHING if known is None else _seconds(known.seen)
+        call, get = link.call, records.get
+        up, gone, known = link.up, records.gone, get(session_id)
+        if known is None:
+            version = seen = _NOTHING
+        else:
+            version, seen = _version(known.version), _seconds(known.seen)
         command = b"".join((_LOCK, owner, version, seen, self._lease))
         try:
             try:
                 row = await call(command)
             except (ReplyError, ConnectionError) as error:
-                row = await self._link.recover(error, command, scripts.LOCK)
+                row = await link.recover(error, command, scripts.LOCK)
             if row == 0:
                 row = await self._wait(owner, command)
             if row == 1:
                 return RedisLease(self, session_id, owner, version, known)
-            record = self._known.read(session_id, row, known)
+            record = records.read(session_id, row, known)
             if record is not None:
-                self._known.keep(record, gone)
+                records.keep(record, gone)
         except BaseException:
-            if up or self._link.up:
+            if up or link.up:
                 self._let_go(owner)
             self._here.release(session_id)
             raise
@@ -172,13 +174,11 @@ class RedisLease(msgspec.Struct, eq=False):  # made faster than other objects
         finally:
             # the next one's command comes after this one, also where nobody waits for the reply
             locks._here.release(self._id)
-        if result == 0:
-            raise RecordGone(self._id)
-        if result < 0 or read is None:
-            raise LeaseLost(self._id)
-        record = read.with_data(data)
-        locks._known.keep(record, gone)
-        return record
+        if result == 1 and read is not None:
+            record = read.with_data(data)
+            locks._known.keep(record, gone)
+            return record
+        raise RecordGone(self._id) if result == 0 else LeaseLost(self._id)
 
     async def release(self) -> None:
         self._locks._let_go(self._owner)
