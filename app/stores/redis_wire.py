@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import hiredis
@@ -40,6 +41,7 @@ def bulk(word: bytes) -> bytes:
 
 _IN_SCRIPT = re.compile(r"@user_script: \d+: -([A-Z]+) ")
 _LARGEST_BATCH = 256  # commands
+_ONE = b":1\r\n"  # what scripts answer that did what they should
 
 
 class ReplyError(Exception):
@@ -135,11 +137,10 @@ class Wire(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
         # what those ask next whose replies these are goes along with what is there already
         gathering, self._gathering = self._gathering, True
         try:
-            self._deliver()
+            self._deliver(self._read(data))
         except (hiredis.ProtocolError, IndexError):
             self.abort()
         finally:
@@ -147,10 +148,24 @@ class Wire(asyncio.Protocol):
         if self._out:
             self._gather_soon()
 
-    def _deliver(self) -> None:
-        """Give the replies that are here to those who wait for them."""
-        gets, next_waiting = self._reader.gets, self._waiting.popleft
+    def _read(self, data: bytes) -> Iterable[Any]:
+        """Return the replies that are complete with this data."""
+        ones = len(data) // len(_ONE)
+        if data == _ONE * ones and not self._reader.has_data():
+            # nearly every reply to a busy server; the rest of the function would do
+            return itertools.repeat(1, ones)
+        self._reader.feed(data)
+        return self._parsed()
+
+    def _parsed(self) -> Iterator[Any]:
+        gets = self._reader.gets
         while (reply := gets()) is not False:
+            yield reply
+
+    def _deliver(self, replies: Iterable[Any]) -> None:
+        """Give the replies to those who wait for them."""
+        next_waiting = self._waiting.popleft
+        for reply in replies:
             kind = type(reply)
             if kind is PushNotification:
                 self._pushed(reply)
