@@ -366,6 +366,31 @@ def test_what_is_handed_over_is_taken_at_once() -> None:
     run(main())
 
 
+@by_hand
+def test_who_hands_over_is_not_told_what_goes_wrong_at_the_end() -> None:
+    """Nor is the worker lost for it that somebody who heard of the end has failed."""
+
+    async def main() -> None:
+        seen = Seen()
+        told: list[BaseException] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: told.append(context["exception"]))
+
+        def failing(_: object) -> None:
+            seen.done += 1
+            raise IndexError
+
+        waited = handoff(loop)
+        seen.started.start(seen.note(waited), failing)
+        waited.give(None)
+        await asyncio.sleep(0.01)
+        assert [type(error) for error in told] == [IndexError]
+        assert seen.done == 1
+        assert not seen.kept()
+
+    run(main())
+
+
 def test_what_waits_is_not_collected() -> None:
     """Though nobody but the task itself knows of it, and the loop's reference is weak."""
 

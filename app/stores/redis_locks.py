@@ -27,7 +27,8 @@ _ASK_AGAIN = 0.05  # seconds; who is next is told earlier
 _LOCK = scripts.LOCK.opening(4)
 _SAVE = scripts.SAVE.opening(3)
 _RELEASE = scripts.RELEASE.opening(1)
-_TOKEN = b"$32\r\n%b:%%015d\r\n"  # to be filled with the process and the number of the edit
+# a token, to be filled with the process (16 characters) and the number of its edit
+_TOKEN = b"$32\r\n%b:%%015d\r\n"
 _NOTHING = bulk(b"")
 
 

@@ -24,7 +24,6 @@ Word = str | bytes | int | float
 # its own type knows tuples of one word only
 pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
-
 END = b"\r\n"  # of every word
 
 
@@ -81,7 +80,7 @@ class Wire(asyncio.Protocol):
 
     def call(self, command: bytes) -> Handoff[Any]:
         """Send a packed command; the future resolves with its reply."""
-        future: Handoff[Any] = Handoff(loop=self._loop)
+        future: Handoff[Any] = Handoff(loop=self._loop)  # what `handoff` does, for every event
         future.taker = None
         self._waiting.append(future)
         self._out.append(command)

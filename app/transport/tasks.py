@@ -130,6 +130,10 @@ class _Worker:
         try:
             step = self.step  # in two steps, which is quicker for what is no method
             waited = step(self._coroutine)  # type: ignore[arg-type]  # which waits for it
+            if waited is not _NOTHING:
+                self._wait_for(waited)
+                return
+            self._end()
         except BaseException as error:
             self._end()
             self.retire()
@@ -137,10 +141,6 @@ class _Worker:
                 # for the loop to deal with, and not for who is at work here
                 self._tasks.loop.call_soon(_raise, error)
             return
-        if waited is not _NOTHING:
-            self._wait_for(waited)
-            return
-        self._end()
         if not self._tasks.park(self):
             self.retire()
 
