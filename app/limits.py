@@ -1,4 +1,4 @@
-"""How often one address or account may try: counted in this process by the `limits` library."""
+"""How often one address or account may try, counted in this process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ipaddress import IPv6Address, ip_address
 
 import limits
 from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
+from limits.strategies import MovingWindowRateLimiter
 
 from app.settings import Settings
 
@@ -32,12 +32,49 @@ def _subscriber(address: str) -> str:
     return address
 
 
+class Rate:
+    """At most `per_minute` of one kind of thing for one key in a sliding minute.
+
+    A key costs two numbers: of this minute of the clock, and of the one before, of which counts
+    the share that is less than sixty seconds old, as if it had come evenly. That may let one more
+    through where a minute begins.
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        """`per_minute` 0: no limit."""
+        self._most = per_minute
+        self._minute = 0.0
+        self._counts: dict[str, int] = {}
+        self._before: dict[str, int] = {}
+
+    def take(self, key: str) -> int:
+        """Count one; return 0, or for how many seconds this key has to wait."""
+        seconds = self.wait(key)
+        if not seconds and self._most:
+            self._counts[key] = self._counts.get(key, 0) + 1
+        return seconds
+
+    def wait(self, key: str) -> int:
+        """Return for how many seconds this key has to wait; 0: it may go on now."""
+        if not self._most:
+            return 0
+        minute, second = divmod(time.time(), 60)
+        if minute != self._minute:
+            self._before = self._counts if minute == self._minute + 1 else {}
+            self._counts, self._minute = {}, minute
+        left = self._most - self._counts.get(key, 0)
+        before = self._before.get(key, 0)
+        if before * (60 - second) < left * 60:
+            return 0
+        until = 60 - left * 60 / before if left else 60  # second of this minute
+        return math.floor(until - second) + 1
+
+
 class _Tidying(threading.Timer):
     """Stands for the thread in which the library forgets what is over, and does that by itself.
 
-    The library starts one whenever it counts and none runs, so a hundred a second, each of which
-    looks through all keys: that took a tenth of a handshake. It also leaves an empty list for each
-    key that `exact` ever counted, of which strangers can think up any number.
+    The library starts one whenever it counts and none runs, which looks through all keys, and
+    leaves an empty list for each that it ever counted, of which strangers can think up any number.
     """
 
     def __init__(self, storage: MemoryStorage) -> None:
@@ -56,35 +93,26 @@ class _Tidying(threading.Timer):
         return True
 
 
-class Rate:
-    """At most `per_minute` of one kind of thing for one key, counted in a sliding minute.
+class ExactRate:
+    """The same with each time remembered, by the `limits` library: for rates that are low."""
 
-    Counted by two numbers a key, so that many are cheap, it may let one more through where a
-    minute begins. `exact` remembers each time, which is for rates that are low.
-    """
-
-    def __init__(self, kind: str, per_minute: int, *, exact: bool = False) -> None:
+    def __init__(self, per_minute: int) -> None:
         """`per_minute` 0: no limit."""
-        self._kind = kind
         self._item = limits.RateLimitItemPerMinute(per_minute) if per_minute else None
-        strategy = MovingWindowRateLimiter if exact else SlidingWindowCounterRateLimiter
         storage = MemoryStorage()
         storage.timer = _Tidying(storage)
-        self._limiter = strategy(storage)
+        self._limiter = MovingWindowRateLimiter(storage)
 
-    def hit(self, key: str) -> bool:
-        """Count one; return whether it was still within the limit."""
-        return self._item is None or self._limiter.hit(self._item, self._kind, key)
-
-    def take(self, key: str) -> int:
-        """Count one; return 0, or for how many seconds this key has to wait."""
-        return 0 if self.hit(key) else max(1, self.wait(key))
+    def hit(self, key: str) -> None:
+        """Count one."""
+        if self._item is not None:
+            self._limiter.hit(self._item, key)
 
     def wait(self, key: str) -> int:
         """Return for how many seconds this key has to wait; 0: it may go on now."""
-        if self._item is None or self._limiter.test(self._item, self._kind, key):
+        if self._item is None or self._limiter.test(self._item, key):
             return 0
-        reset, _ = self._limiter.get_window_stats(self._item, self._kind, key)
+        reset, _ = self._limiter.get_window_stats(self._item, key)
         # at the very end of the minute it still counts
         return max(1, math.floor(reset - time.time()) + 1)
 
@@ -105,9 +133,9 @@ class Limits:
     """The rates of this application."""
 
     def __init__(self, settings: Settings) -> None:
-        self._handshakes = Rate("handshake", settings.handshakes_per_minute)
-        self._new_sessions = Rate("new session", settings.handshakes_per_minute)
-        self._failures = Rate("failed login", settings.failed_logins_per_minute, exact=True)
+        self._handshakes = Rate(settings.handshakes_per_minute)
+        self._new_sessions = Rate(settings.handshakes_per_minute)
+        self._failures = ExactRate(settings.failed_logins_per_minute)
 
     def handshake(self, address: str) -> int:
         """Count a handshake; return 0, or for how many seconds this address has to wait."""

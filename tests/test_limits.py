@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.limits import Limits, Rate
+from app.limits import ExactRate, Limits, Rate
 from app.settings import Settings
 
 ADDRESS = "192.0.2.1"
@@ -16,7 +16,7 @@ ADDRESS = "192.0.2.1"
 
 @pytest.fixture
 def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Return what moves the clock of the `limits` library, which begins 7 s into a minute."""
+    """Return what moves the clock, which begins 7 s into a minute."""
     now = [1_700_000_047.3]
     monkeypatch.setattr(time, "time", lambda: now[0])
 
@@ -38,29 +38,59 @@ def test_handshakes_up_to_the_limit_are_taken(wait: Callable[[float], None]) -> 
     assert 1 <= limit.handshake(ADDRESS) <= 60
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_who_waited_may_go_on(wait: Callable[[float], None], exact: bool) -> None:
-    """After the seconds that were named, and not half of them before."""
-    rate = Rate("test", 5, exact=exact)
+@pytest.mark.parametrize("later", [0, 5, 30.5, 52.7])
+def test_who_waited_may_go_on(wait: Callable[[float], None], later: float) -> None:
+    """After the seconds that were named and not one of them before, wherever a minute begins."""
+    rate = Rate(5)
+    wait(later)
+    for _ in range(3):
+        for _ in range(5):
+            rate.take("a")
+        for _ in range(10):
+            seconds = rate.wait("a")
+            assert 1 <= seconds <= 61
+            assert rate.take("a") == seconds
+            wait(seconds - 1)
+            assert rate.wait("a") > 0
+            wait(1)
+            assert rate.take("a") == 0
+
+
+def test_who_failed_and_waited_may_go_on(wait: Callable[[float], None]) -> None:
+    """The same for what is counted exactly."""
+    rate = ExactRate(5)
     for _ in range(5):
-        assert rate.hit("a")
+        assert rate.wait("a") == 0
+        rate.hit("a")
     seconds = rate.wait("a")
     assert seconds > 0
     wait(seconds / 2)
     assert rate.wait("a") > 0
     wait(seconds / 2)
     assert rate.wait("a") == 0
-    assert rate.hit("a")
+
+
+@pytest.mark.parametrize("seconds", [59.99, 120, 3600, -3600])
+def test_only_the_minute_before_counts(wait: Callable[[float], None], seconds: float) -> None:
+    """Not one that is longer ago, nor one of a clock that was put back."""
+    rate = Rate(600)
+    wait(-7.3)  # to the beginning of a minute
+    assert sum(rate.take("a") == 0 for _ in range(700)) == 600
+    wait(seconds)
+    assert (rate.wait("a") == 0) is (seconds != 59.99)
+    if seconds == 59.99:
+        wait(30.01)
+        assert sum(rate.take("a") == 0 for _ in range(700)) == pytest.approx(300, abs=1)
 
 
 def test_a_limit_holds_across_the_minutes_border(wait: Callable[[float], None]) -> None:
     """Nobody gets twice the rate by trying around a full minute."""
-    rate = Rate("test", 100)
-    taken = int(rate.hit("a"))  # from which another kind of limit would count the minute
+    rate = Rate(100)
+    taken = int(rate.take("a") == 0)  # from which another kind of limit would count the minute
     wait(59)
-    taken += sum(rate.hit("a") for _ in range(200))
+    taken += sum(rate.take("a") == 0 for _ in range(200))
     wait(2)
-    taken += sum(rate.hit("a") for _ in range(200))
+    taken += sum(rate.take("a") == 0 for _ in range(200))
     assert taken <= 110
 
 
@@ -189,12 +219,23 @@ def test_sessions_that_pages_make_are_limited(wait: Callable[[float], None]) -> 
     assert limit.handshake(ADDRESS) == 0
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_what_is_over_is_forgotten_without_threads(
-    wait: Callable[[float], None], exact: bool
-) -> None:
-    """Many addresses that come once leave nothing, and counting starts no thread."""
-    rate = Rate("test", 5, exact=exact)
+def test_what_is_over_is_forgotten(wait: Callable[[float], None]) -> None:
+    """Many addresses that come once leave nothing."""
+    rate = Rate(5)
+    for number in range(1000):
+        assert rate.take(f"address {number}") == 0
+    wait(60)
+    rate.take("one more")
+    assert len(rate._counts) == 1
+    assert len(rate._before) == 1000
+    wait(60)
+    rate.take("one more")
+    assert len(rate._counts) == len(rate._before) == 1
+
+
+def test_what_is_over_is_forgotten_without_threads(wait: Callable[[float], None]) -> None:
+    """Also by the library, which would start some."""
+    rate = ExactRate(5)
     storage = rate._limiter.storage
     while threading.active_count() > 1 and any(
         isinstance(thread, threading.Timer) for thread in threading.enumerate()
@@ -202,12 +243,11 @@ def test_what_is_over_is_forgotten_without_threads(
         time.sleep(0.01)  # the one that the library starts with its storage
     threads = set(threading.enumerate())
     for number in range(1000):
-        assert rate.hit(f"address {number}")
+        rate.hit(f"address {number}")
     assert set(threading.enumerate()) == threads
-    kept = storage.events if exact else storage.expirations
-    assert len(kept) >= 1000
+    assert len(storage.events) >= 1000
     wait(200)
     rate.hit("one more")
     rate.hit("one more")
-    assert len(kept) <= 2
+    assert len(storage.events) <= 2
     assert len(storage.locks) <= 4

@@ -327,6 +327,23 @@ async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
     assert 0.8 < time.monotonic() - began < 2
 
 
+@served(events_per_second=50)
+async def test_a_bucket_holds_the_events_of_two_seconds(server: Server) -> None:
+    """And no more, however long nothing came; one that is half empty fills at the rate."""
+    connection = server.sio.eio.sockets[(await server.client()).sid]
+    await asyncio.sleep(0.3)
+    for _ in range(50):
+        connection.spend()
+    await asyncio.sleep(0.2)
+    spent = 0
+    while connection._throttle is None:
+        connection.spend()
+        spent += 1
+    assert 59 <= spent <= 70  # fifty were left, and ten or a few more have come back
+    assert connection.busy
+    await until(lambda: not connection.busy)
+
+
 @served(namespaces=(Sleeper,), events_per_second=50)
 async def test_a_flood_of_events_that_wait_is_slowed_too(server: Server) -> None:
     """That one of them is done is no reason to read on."""

@@ -56,14 +56,13 @@ class Connection:
     """The state of one client: its transport, heartbeat, limits and joined namespaces."""
 
     __slots__ = (
-        "_allowance",
         "_engine",
+        "_full",
         "_heartbeat",
         "_in_hand",
         "_join",
         "_mark",
         "_pinged",
-        "_refilled",
         "_throttle",
         "busy",
         "clients",
@@ -92,8 +91,7 @@ class Connection:
         self.session: dict[str, Any] | None = None  # python-socketio's per-connection data
         self._in_hand = 0  # events that wait for something
         self.busy = False  # reading has to pause: too much in hand, or faster than allowed
-        self._allowance = 2.0 * engine.settings.events_per_second
-        self._refilled = 0.0
+        self._full = 0.0  # when its bucket of tokens for events will be full again
         self._throttle: Timer | None = None
         self._pinged = False
         self._heartbeat = Timer(self._beat)
@@ -163,19 +161,20 @@ class Connection:
             wheel.start(self._join, self._engine.settings.join_timeout)
 
     def spend(self) -> None:
-        """Take one token from the bucket; when it is empty, reading pauses until it fills."""
-        rate = self._engine.settings.events_per_second
-        if not rate:
+        """Take one token from the bucket; when it is empty, reading pauses until it fills.
+
+        Its state is one time (GCRA), since this is done for every event.
+        """
+        engine = self._engine
+        if not engine.limited:
             return
-        now = self._engine.loop.time()
-        allowance = self._allowance + (now - self._refilled) * rate
-        self._allowance = min(allowance, 2.0 * rate) - 1
-        self._refilled = now
-        if self._allowance < 1 and not self.closed and self._throttle is None:
-            self._engine.throttled += 1
+        now, full = engine.loop.time(), self._full
+        self._full = full = (full if full > now else now) + engine.token
+        if full > now + engine.burst and not self.closed and self._throttle is None:
+            engine.throttled += 1
             self._throttle = Timer(self._unthrottle)
             self.busy = True
-            self._engine.wheel.start(self._throttle, (1 - self._allowance) / rate)
+            engine.wheel.start(self._throttle, full - now - engine.burst)
 
     def _unthrottle(self) -> None:
         self._throttle = None
