@@ -23,7 +23,7 @@ _SHORTEST_PAUSE = 0.1  # seconds between two batches
 _SMALLEST_BATCH = 20  # connections; fewer than that are closed at once
 
 
-@functools.lru_cache(20_000)  # the string that is a key already has its hash
+@functools.lru_cache(20_000)  # the same string each time, which is hashed only once
 def session_room(session_id: str) -> str:
     """Name the room that all sockets of a session are in, in each namespace."""
     return "session " + session_id

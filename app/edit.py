@@ -21,7 +21,7 @@ class SessionEnded(Exception):
     """The session is over; nothing was written. `args[0]` is its id."""
 
 
-def refuse_nested(session_id: str) -> None:
+def _refuse_nested(session_id: str) -> None:
     """Raise RuntimeError inside a block of this session, where its lock would never come free."""
     for edit in _open_edits.get():
         if edit.active and edit.session_id == session_id:
@@ -51,8 +51,8 @@ class Edit(Generic[D]):
         self._opened: Token[tuple[Edit[msgspec.Struct], ...]] | None = None
 
     @property
-    def record(self) -> Record | None:
-        """The record as it was when the lock was had; None for a visitor's."""
+    def locked(self) -> Record | None:
+        """The record as it was when the lock was had; None before, and for a visitor's."""
         return None if self._lease is None else self._lease.record
 
     @property
@@ -68,14 +68,14 @@ class Edit(Generic[D]):
         """
         sessions, session_id = self._sessions, self.session_id
         if session_id:
-            # without a coroutine of its own: this is every event's way
-            take = sessions.store.take  # in two steps, which is quicker for what is no method
+            # all of it in this coroutine, since every event comes this way
+            take = sessions.store.take
             lease = take(session_id)
             if lease is not None:
                 sessions.counts.locks.at_once += 1
             else:
-                if _open_edits.get():
-                    refuse_nested(session_id)
+                if _open_edits.get():  # spares a call
+                    _refuse_nested(session_id)
                 began = perf_counter()
                 try:
                     lock = sessions.store.lock

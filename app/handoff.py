@@ -10,15 +10,17 @@ T = TypeVar("T")
 
 
 class Handoff(asyncio.Future[T]):
-    """What a store answers, for one that waits.
+    """What a store answers, for the one who waits.
 
-    An ordinary future to all that await it; only `Tasks` knows how to be `taker`. Then the
-    coroutine goes on within `give` or `fail`.
+    A coroutine of `Tasks` becomes its `taker` (before Python 3.12) and goes on within `give` or
+    `fail`. So one coroutine may await it, and whoever made it ends it by these two: a taker does
+    not hear of `set_result`, `set_exception` or a cancellation by others. Whoever else awaits it
+    finds an ordinary future.
     """
 
     __slots__ = ("taker",)
 
-    taker: Callable[[Handoff[T]], None] | None  # who is called when it is done; it never raises
+    taker: Callable[[Handoff[T]], None] | None  # who is called when it is done, and never raises
 
     def give(self, result: T) -> None:
         """Resolve it, and call who waits."""

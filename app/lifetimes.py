@@ -47,7 +47,7 @@ class Lifetimes:
 
     def over(self, record: Record) -> Reason | None:
         """Return which limit this session has reached, or None while it may be used."""
-        clock = self._clock  # in two steps, which is quicker for what is no method
+        clock = self._clock
         now = clock()
         # without a look at what was touched since, which only ever makes it later
         if now < record.seen + self._idle_timeout and now < record.created + self._max_age:

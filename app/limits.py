@@ -33,11 +33,11 @@ def _subscriber(address: str) -> str:
 
 
 class Rate:
-    """At most `per_minute` of one kind of thing for one key in a sliding minute.
+    """About `per_minute` of one kind of thing for one key, at two numbers a key.
 
-    A key costs two numbers: of this minute of the clock, and of the one before, of which counts
-    the share that is less than sixty seconds old, as if it had come evenly. That may let one more
-    through where a minute begins.
+    They are how many came in this minute of the clock, and in the one before. Of the latter
+    counts the share that is less than sixty seconds old, as if it had come evenly; who comes in
+    bursts may so get up to twice as many within sixty seconds.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -73,8 +73,8 @@ class Rate:
 class _Tidying(threading.Timer):
     """Stands for the thread in which the library forgets what is over, and does that by itself.
 
-    The library starts one whenever it counts and none runs, which looks through all keys, and
-    leaves an empty list for each that it ever counted, of which strangers can think up any number.
+    The library starts one whenever it counts and none runs. That one looks through all keys, and
+    leaves an empty list for each that was ever counted; strangers can think up any number of them.
     """
 
     def __init__(self, storage: MemoryStorage) -> None:
@@ -94,7 +94,10 @@ class _Tidying(threading.Timer):
 
 
 class ExactRate:
-    """The same with each time remembered, by the `limits` library: for rates that are low."""
+    """At most `per_minute` for one key in any sixty seconds, for rates that are low.
+
+    The `limits` library remembers each time.
+    """
 
     def __init__(self, per_minute: int) -> None:
         """`per_minute` 0: no limit."""

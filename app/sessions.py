@@ -80,7 +80,7 @@ class Sessions(Generic[D]):
 
     def note(self, session_id: str) -> bool:
         """Do what `active` does if the session is known to live; return whether it is."""
-        known = self.store.known  # in two steps, which is quicker for what is no method
+        known = self.store.known
         record = known(session_id)
         return record is not None and self.lifetimes.touch(record)
 
@@ -175,7 +175,7 @@ class Sessions(Generic[D]):
             )
         edit = Edit(self, session.id)
         await edit.begin()
-        old = edit.record
+        old = edit.locked
         assert old is not None  # or `begin` would have raised
         try:
             # what one user gathered is no business of the next on the same browser

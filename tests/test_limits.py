@@ -84,7 +84,7 @@ def test_only_the_minute_before_counts(wait: Callable[[float], None], seconds: f
 
 
 def test_a_limit_holds_across_the_minutes_border(wait: Callable[[float], None]) -> None:
-    """Nobody gets twice the rate by trying around a full minute."""
+    """Who has just used up a minute does not get another one because a full minute begins."""
     rate = Rate(100)
     taken = int(rate.take("a") == 0)  # from which another kind of limit would count the minute
     wait(59)

@@ -405,7 +405,7 @@ async def test_commands_gather_while_others_are_not_answered() -> None:
 
 
 async def test_what_is_asked_because_of_an_answer_leaves_with_that_of_the_others() -> None:
-    """Twenty edits that lock and save are two writes, since each goes on while replies are read."""
+    """Twenty edits that lock and save are two writes, however each of them goes on."""
     async with processes(1) as (store,):
         await store.ping()
         await asyncio.gather(*(store.save(record(str(number))) for number in range(20)))

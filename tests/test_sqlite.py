@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.stores import Lease, LeaseLost, RecordGone, StoreUnavailable
+from app.stores import Lease, LeaseLost, RecordGone, StoreUnavailable, group_commit
 from app.stores.sqlite import SqliteStore
 from app.stores.sqlite_file import FileOwned
 from app.transport.tasks import Tasks
@@ -264,6 +264,25 @@ async def test_saves_that_miss_their_records_fail_alone(tmp_path: Path) -> None:
         assert (found["c"].data, set(found)) == (b"\0", set("acd"))
         for id in "abcd":
             await (await store.lock(id)).release()
+
+
+async def test_those_who_write_again_at_once_are_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch gathers company for those who may come; not where all of them are here."""
+    monkeypatch.setattr(group_commit, "_GATHER", 10.0)
+    async with opened("sqlite", tmp_path) as store:
+        tasks, ended = Tasks(), asyncio.Semaphore(0)
+
+        async def edit(id: str) -> None:
+            await store.save(record(id))
+            for _ in range(3):
+                await (await store.lock(id)).save(b"new")
+
+        for number in range(10):
+            assert tasks.start(edit(str(number)), lambda _: ended.release())
+        for _ in range(10):
+            await asyncio.wait_for(ended.acquire(), 2)
 
 
 async def test_who_goes_on_after_a_commit_finds_all_of_it(tmp_path: Path) -> None:

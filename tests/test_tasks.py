@@ -368,7 +368,7 @@ def test_what_is_handed_over_is_taken_at_once() -> None:
 
 @by_hand
 def test_who_hands_over_is_not_told_what_goes_wrong_at_the_end() -> None:
-    """Nor is the worker lost for it that somebody who heard of the end has failed."""
+    """And the worker ends, where it is who hears of the end that fails."""
 
     async def main() -> None:
         seen = Seen()

@@ -113,11 +113,12 @@ class GroupCommit:
         self._begun.put((batch, outcomes))
 
     def _done(self, batch: _Batch, outcomes: _Outcomes) -> None:
+        # those who are answered are about to come again, some of them at once; they make one
+        # batch with the rest, where otherwise two half ones would take turns
+        expected = min(len(batch) + len(self._waiting), _LARGEST_BATCH)
         self._settle(batch, outcomes)
-        if len(batch) >= _COMPANY and not self._closed:
-            # those who were just answered are about to come again; they make one batch with the
-            # rest, where otherwise two half ones would take turns
-            self._expected = min(len(batch) + len(self._waiting), _LARGEST_BATCH)
+        if len(batch) >= _COMPANY and len(self._waiting) < expected and not self._closed:
+            self._expected = expected
             self._gathering = self._loop.call_later(_GATHER, self._next)
         else:
             self._next()

@@ -48,7 +48,7 @@ class RedisStore:
         self._load = tuple(field.encode() for field in scripts.FIELDS)
 
     def known(self, session_id: str) -> Record | None:
-        get = self._known.get  # in two steps, which is quicker for what is no method
+        get = self._known.get
         return get(session_id)
 
     async def load(self, session_id: str) -> Record | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,8 +14,6 @@ from app.stores.redis_link import Link
 log = logging.getLogger("latchkey.redis")
 
 MOST = 20_000  # records, of about half a kilobyte each
-# most edits find the time that the last one found, and reading a number is not cheap
-_seconds = functools.lru_cache(MOST)(float)
 
 Row = list[Any]  # the fields in the order of `scripts.FIELDS`
 
@@ -70,17 +67,12 @@ class KnownRecords:
         """
         try:
             if named is not None and len(row) == 2:
-                return self._with_times(named, row)
+                seen, expires = map(float, row)
+                return msgspec.structs.replace(named, seen=seen, expires=expires)
             return self._parse(session_id, row)
         except (ValueError, TypeError, AttributeError) as error:
             log.error("a session in the Redis cannot be read and counts as gone: %s", error)
             return None
-
-    def _with_times(self, record: Record, row: Row) -> Record:
-        seen = _seconds(row[0])
-        if seen == record.seen:
-            return record
-        return msgspec.structs.replace(record, seen=seen, expires=float(row[1]))
 
     def _parse(self, session_id: str, row: Row) -> Record | None:
         version, data, seen, expires, user, made = row

@@ -93,7 +93,7 @@ class Link:
         """Do what `call` does while there is no connection."""
         future = handoff(asyncio.get_running_loop())
         if self._closed or not self._patient:
-            future.set_exception(ConnectionError("there is no connection"))
+            future.fail(ConnectionError("there is no connection"))
         else:
             self._early.append((command, future))
             self._begin()

@@ -22,13 +22,13 @@ _PATIENCE = 10.0  # seconds that a lock is waited for
 _LEASE = 5000  # milliseconds after which a process that died no longer holds a lock
 _ASK_AGAIN = 0.05  # seconds; who is next is told earlier
 
-# Most of what is sent, and so packed here, of parts that were packed before or are all alike. An
-# owner is a session's key and the token of who edits.
+# These are most of what is sent, and so joined here from parts that are packed already. An owner
+# is a session's key and the token of one edit, both packed.
 _LOCK = scripts.LOCK.opening(4)
 _SAVE = scripts.SAVE.opening(3)
 _RELEASE = scripts.RELEASE.opening(1)
 # a token, to be filled with the process (16 characters) and the number of its edit
-_TOKEN = b"$32\r\n%b:%%015d\r\n"
+_TOKEN_FORM = b"$32\r\n%b:%%015d\r\n"
 _NOTHING = bulk(b"")
 
 
@@ -57,7 +57,7 @@ class RedisLocks:
         self._link = link
         self._known = known
         me = secrets.token_hex(8)  # 16 characters, which the scripts count on
-        self._token = _TOKEN % me.encode()
+        self._token_form = _TOKEN_FORM % me.encode()
         self._numbers = itertools.count()
         self._here = Locks(_PATIENCE)
         self._turns: dict[bytes, asyncio.Future[None]] = {}
@@ -69,9 +69,8 @@ class RedisLocks:
     async def lock(self, session_id: str) -> RedisLease:
         if not self._here.take(session_id):
             await self._here.acquire(session_id)
-        owner = _key(session_id) + self._token % next(self._numbers)
+        owner = _key(session_id) + self._token_form % next(self._numbers)
         link, records = self._link, self._known
-        # in two steps, which is quicker for what is no method
         call, get = link.call, records.get
         up, gone, known = link.up, records.gone, get(session_id)
         if known is None:
@@ -101,7 +100,7 @@ class RedisLocks:
 
     async def _wait(self, owner: bytes, command: bytes) -> Any:
         """Ask for the lock until it is had."""
-        token = owner[owner.rindex(b"$") :].split(END)[1]
+        token = owner.split(END)[-2]  # an owner ends with it
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _PATIENCE
         while loop.time() < deadline:

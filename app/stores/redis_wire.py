@@ -2,7 +2,7 @@
 
 Commands of one turn of the loop are one write, with those of the next turns while these bring
 more; and while a batch has not been answered, the next one gathers. Fifty clients that ask as
-fast as they can make batches of about forty; one alone is not kept waiting.
+fast as they can make batches of fifty; one alone is not kept waiting.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Wire(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        # what those ask next whose replies these are goes along with what is there already
+        # spares each who asks next a look whether it may leave yet: with the last of these replies
         gathering, self._gathering = self._gathering, True
         try:
             self._deliver(self._read(data))

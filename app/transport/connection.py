@@ -169,12 +169,12 @@ class Connection:
         if not engine.limited:
             return
         now, full = engine.loop.time(), self._full
-        self._full = full = (full if full > now else now) + engine.token
-        if full > now + engine.burst and not self.closed and self._throttle is None:
+        self._full = full = (full if full > now else now) + engine.refill
+        if full > now + engine.most_owed and not self.closed and self._throttle is None:
             engine.throttled += 1
             self._throttle = Timer(self._unthrottle)
             self.busy = True
-            engine.wheel.start(self._throttle, full - now - engine.burst)
+            engine.wheel.start(self._throttle, full - now - engine.most_owed)
 
     def _unthrottle(self) -> None:
         self._throttle = None

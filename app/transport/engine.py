@@ -66,10 +66,10 @@ class Engine(engineio.AsyncServer):
         self.settings = settings
         self.longest = settings.max_message_size  # bytes
         self.limited = settings.events_per_second > 0
-        #: seconds that a token for an event takes to come back, and how many may be owed while
-        #: there is one left; a full bucket has those of two seconds
-        self.token = 1 / settings.events_per_second if self.limited else 0.0
-        self.burst = 2.0 - self.token
+        #: seconds in which one token for an event comes back, and how far from full a bucket may
+        #: be that still has one; a full one holds the tokens of two seconds
+        self.refill = 1 / settings.events_per_second if self.limited else 0.0
+        self.most_owed = 2.0 - self.refill
         self.sockets: dict[str, Connection] = {}
         self.wheel = Wheel(min(settings.ping_interval, settings.ping_timeout, 12.5) / 50)
         self.closed_by: Counter[str] = Counter()

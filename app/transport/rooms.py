@@ -186,7 +186,7 @@ class Rooms(socketio.AsyncManager):
     def nobody_else(self, namespace: str, room: str, sid: str) -> bool:
         """Tell whether nobody but `sid` is in that room, wherever the others may be connected.
 
-        It must not be a client's own room. This is what `nobody_here` finds, sooner.
+        `room` is no client's own. Here it finds what `nobody_here` would, in less time.
         """
         rooms = self.rooms.get(namespace)
         members = rooms and rooms.get(room)

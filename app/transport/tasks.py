@@ -29,7 +29,7 @@ def step_in_python(
     context: contextvars.Context,
     coroutine: Coroutine[Any, Any, None],
 ) -> Any:
-    """Run a coroutine in this context as this task, up to where it first waits.
+    """Run a coroutine in this context as this task, up to where it next waits.
 
     Returns what it waits for, or `ended`.
     """
@@ -63,10 +63,10 @@ def _raise(error: BaseException) -> NoReturn:
 class _Worker:
     """What a task runs: one coroutine after the other, each from where it first waited.
 
-    As long as a coroutine waits for plain futures alone, the task itself is parked: it waits for
-    `_call`, and is the current one whenever the coroutine goes on, which `_resume` sees to. For
-    whatever else is waited for it is called, and so it is by a cancellation, which goes to the
-    coroutine; without one it ends the task.
+    As long as a coroutine waits for plain futures and `Handoff`s alone, the task itself is parked:
+    it waits for `_call`, and is the current one whenever the coroutine goes on, which `_resume`
+    sees to. For whatever else is waited for it is called, and so it is by a cancellation, which
+    goes to the coroutine; without one it ends the task.
     """
 
     __slots__ = (
@@ -109,18 +109,16 @@ class _Worker:
         self._wait_for(waited)
 
     def _wait_for(self, waited: Any) -> None:
-        kind = type(waited)
-        if kind is Handoff:
-            waited._asyncio_future_blocking = False  # as a task does
+        if type(waited) is Handoff:
             waited.taker = self._resume
-            self._future = waited
-        elif kind is asyncio.Future and waited.get_loop() is self._tasks.loop:
-            waited._asyncio_future_blocking = False
+        elif type(waited) is asyncio.Future and waited.get_loop() is self._tasks.loop:
             waited.add_done_callback(self._resume, context=self._tasks.blank)
-            self._future = waited
         else:
             self._waited = waited
             self._wake()
+            return
+        waited._asyncio_future_blocking = False  # as a task does
+        self._future = waited
 
     def _resume(self, future: asyncio.Future[Any]) -> None:
         """Go on with the coroutine, whose future is done."""
@@ -128,7 +126,7 @@ class _Worker:
             return
         self._future = None
         try:
-            step = self.step  # in two steps, which is quicker for what is no method
+            step = self.step
             waited = step(self._coroutine)  # type: ignore[arg-type]  # which waits for it
             if waited is not _NOTHING:
                 self._wait_for(waited)
