@@ -666,3 +666,17 @@ async def test_tls_that_tornado_terminates_works_alike(server: Server) -> None:
 def test_the_kit_sends_real_keys() -> None:
     """16 bytes, RFC 6455, 4.1."""
     assert len(base64.b64decode(KEY)) == 16
+
+
+@served()
+async def test_a_binary_message_of_engine_io_comes_alone(server: Server) -> None:
+    """What `eio.send` is given is one packet, on both transports, with nothing in front of it."""
+    websocket = await server.client()
+    await server.sio.eio.send(websocket.sid, b"\x00\xff")
+    await server.sio.eio.send(websocket.sid, "text")
+    assert await websocket.receive() == b"\x00\xff"
+    assert await websocket.receive() == "4text"
+    sid = await server.handshake()
+    await server.sio.eio.send(sid, b"\x00\xff")
+    await server.sio.eio.send(sid, "text")
+    assert (await server.poll(sid)).body == b"bAP8=\x1e4text"

@@ -214,7 +214,10 @@ def _extract(value: Any, attachments: list[bytes]) -> Any:
 
 
 class Message:
-    """A packet to clients, encoded at most once for each transport, however many receive it."""
+    """A packet to clients, encoded at most once for each transport, however many receive it.
+
+    Without text it is a binary message of Engine.IO alone.
+    """
 
     __slots__ = ("_framed", "_polled", "attachments", "text")
 
@@ -236,7 +239,8 @@ class Message:
                 self._framed = frames.encode(frames.TEXT, self.text)
                 return self._framed
             binary = [frames.encode(frames.BINARY, item) for item in self.attachments]
-            self._framed = b"".join((frames.encode(frames.TEXT, self.text), *binary))
+            text = [frames.encode(frames.TEXT, self.text)] if self.text else []
+            self._framed = b"".join((*text, *binary))
         return self._framed
 
     @property
@@ -244,7 +248,7 @@ class Message:
         """The packet in a long-polling payload; attachments are base64 there."""
         if self._polled is None:
             binary = [b"b" + base64.b64encode(item) for item in self.attachments]
-            self._polled = b"\x1e".join((self.text, *binary))
+            self._polled = b"\x1e".join((*([self.text] if self.text else []), *binary))
         return self._polled
 
 
