@@ -56,13 +56,20 @@ def pause(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Seen, "pause", staticmethod(request.param), raising=False)
 
 
+def own() -> str:
+    """Return the name of this task, which no other has; who keeps the task leaves a trace."""
+    task = asyncio.current_task()
+    assert task is not None
+    return task.get_name()
+
+
 class Seen:
     """What coroutines note: the task that they were in, and how often they were done."""
 
     pause: Callable[[], Coroutine[Any, Any, None]]  # waits for a moment
 
     def __init__(self) -> None:
-        self.tasks: list[asyncio.Task[Any] | None] = []
+        self.tasks: list[str] = []
         self.done = 0
         self.others = asyncio.all_tasks()
         self.started = Tasks()
@@ -75,15 +82,19 @@ class Seen:
         return self.started.start(coroutine, self.count)
 
     async def note(self, waits: Any = None) -> None:
-        task = asyncio.current_task()
-        self.tasks.append(task)
+        self.tasks.append(own())
         if waits is not None:
             await waits
-            assert asyncio.current_task() is task
+            assert self.tasks.count(own())
 
     def kept(self) -> set[asyncio.Task[Any]]:
         """Tasks that were made since."""
         return asyncio.all_tasks() - self.others
+
+    def latest(self) -> asyncio.Task[Any]:
+        """Return the task that was noted last."""
+        (task,) = (task for task in self.kept() if task.get_name() == self.tasks[-1])
+        return task
 
     async def settled(self, done: int) -> None:
         async with asyncio.timeout(5):
@@ -98,7 +109,8 @@ def test_what_ends_at_once_has_ended_when_start_returns() -> None:
         seen = Seen()
         outer = asyncio.current_task()
         assert seen.start(seen.note()) is False
-        assert seen.tasks != [outer]
+        assert outer is not None
+        assert seen.tasks != [outer.get_name()]
         assert asyncio.current_task() is outer
         await asyncio.sleep(0)
         assert seen.done == 0
@@ -166,7 +178,7 @@ def test_a_trace_in_the_context_ends_the_task() -> None:
         assert found == [""] * 4
         assert len(set(seen.tasks)) == 5
         await asyncio.sleep(0.01)
-        assert seen.kept() == {seen.tasks[-1]}
+        assert seen.kept() == {seen.latest()}
 
     run(main())
 
@@ -189,9 +201,7 @@ def test_a_cancellation_is_for_the_coroutine_that_waits() -> None:
             seen.start(coroutine)
             if count:
                 await asyncio.sleep(0)  # the task has begun to wait itself
-            task = seen.tasks[-1]
-            assert task is not None
-            task.cancel()
+            seen.latest().cancel()
             await seen.settled(count + 1)
         assert refused == [True]
         seen.start(seen.note(seen.pause()))
@@ -215,7 +225,7 @@ def test_a_parked_task_may_be_cancelled() -> None:
         seen.start(seen.note(seen.pause()))
         await seen.settled(2)
         assert parked.cancelled()
-        assert parked not in seen.tasks[1:]
+        assert parked.get_name() not in seen.tasks[1:]
 
     run(main())
 
@@ -299,12 +309,121 @@ def test_a_cancellation_that_comes_with_the_result_is_the_one_that_counts() -> N
         seen.start(seen.note(future))
         await asyncio.sleep(0)
         future.set_result(None)
-        task = seen.tasks[0]
-        assert task is not None
+        task = seen.latest()
         task.cancel()
         await seen.settled(1)
         await asyncio.sleep(0.01)
         assert task.cancelled()
+
+    run(main())
+
+
+@pytest.mark.parametrize("turns", [0, 2])
+def test_a_result_that_comes_with_a_cancellation_is_too_late(turns: int) -> None:
+    """The coroutine does not go on, wherever its task is; and the next one is not cancelled."""
+
+    async def main() -> None:
+        seen = Seen()
+        loop = asyncio.get_running_loop()
+        went_on: list[str] = []
+
+        async def wait(waited: Handoff[None]) -> None:
+            try:
+                async with asyncio.timeout(None) as timeout:
+                    loop.call_soon(end, timeout, waited, turns)
+                    await waited
+                    went_on.append("with a result")
+            except TimeoutError:
+                went_on.append("late")
+
+        def end(timeout: asyncio.Timeout, waited: Handoff[None], turns: int) -> None:
+            if turns:
+                loop.call_soon(end, timeout, waited, turns - 1)
+                return
+            timeout.reschedule(loop.time())
+            loop.call_soon(give, waited)
+
+        for done in (1, 2):
+            seen.start(wait(handoff(loop)))
+            await seen.settled(done)
+        seen.start(seen.note(seen.pause()))
+        seen.start(seen.note(seen.pause()))
+        await seen.settled(4)
+        assert went_on == ["late", "late"]
+
+    run(main())
+
+
+def test_a_cancellation_that_was_taken_back_is_nobodys() -> None:
+    """Not even if it was on its way when the coroutine ended."""
+
+    async def main() -> None:
+        seen = Seen()
+        went_on: list[bool] = []
+
+        async def change_its_mind() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            task.uncancel()
+
+        async def wait() -> None:
+            await asyncio.sleep(0.01)
+            went_on.append(True)
+
+        for count in (1, 2):
+            seen.start(change_its_mind())
+            seen.start(wait())
+            await seen.settled(count)
+        assert went_on == [True, True]
+
+    run(main())
+
+
+def test_who_keeps_a_task_cancels_no_other_coroutine() -> None:
+    """Of the searches of one client, say, where the latest wins."""
+
+    async def main() -> None:
+        seen = Seen()
+        latest: list[asyncio.Task[Any]] = []
+        innocent: list[int] = []
+
+        async def search(waits: bool) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            latest.append(task)
+            if waits:
+                await seen.pause()
+
+        async def wait(number: int) -> None:
+            await asyncio.sleep(0.005)
+            innocent.append(number)
+
+        for number in range(6):
+            seen.start(search(waits=number % 2 == 0))
+            await asyncio.sleep(0.01)
+            seen.start(wait(number))
+            latest.pop().cancel()  # which is over
+            await seen.settled(number + 1 + (number + 2) // 2)
+        assert innocent == list(range(6))
+
+    run(main())
+
+
+def test_a_coroutine_that_ends_as_cancelled_before_it_waits_has_ended() -> None:
+    """It is nothing that whoever started it has to hear of."""
+
+    async def main() -> None:
+        seen = Seen()
+
+        async def give_up() -> None:
+            raise asyncio.CancelledError
+
+        assert seen.start(give_up()) is False
+        await asyncio.sleep(0)
+        assert not seen.kept()
+        seen.start(seen.note(seen.pause()))
+        await seen.settled(1)
 
     run(main())
 
@@ -349,7 +468,7 @@ def test_what_is_handed_over_is_taken_at_once() -> None:
 
         async def take() -> None:
             for each in waited:
-                seen.tasks.append(asyncio.current_task())
+                seen.tasks.append(own())
                 await each
             raise LookupError
 

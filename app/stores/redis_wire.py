@@ -71,6 +71,7 @@ class Wire(asyncio.Protocol):
         self._pushed = pushed
         self._lost = lost
         self._reader = hiredis.Reader(replyError=ReplyError)
+        self._between = True  # whether it certainly waits for the beginning of a reply
         self._out: list[bytes] = []
         self._gathering = False  # whether `_gather` is about to run
         self._waiting: deque[Handoff[Any] | None] = deque()
@@ -150,11 +151,17 @@ class Wire(asyncio.Protocol):
     def _read(self, data: bytes) -> Iterable[Any]:
         """Return the replies that are complete with this data."""
         ones = len(data) // len(_ONE)
-        if data == _ONE * ones and not self._reader.has_data():
-            # nearly every reply to a busy server; the rest of the function would do
-            return itertools.repeat(1, ones)
-        self._reader.feed(data)
-        return self._parsed()
+        if data != _ONE * ones:
+            self._between = False  # `has_data` says nothing of the rest of an array to come
+            self._reader.feed(data)
+            return self._parsed()
+        if not self._between:
+            self._reader.feed(data)
+            replies = list(self._parsed())
+            self._between = replies == [1] * ones
+            return replies
+        # nearly every reply to a busy server
+        return itertools.repeat(1, ones)
 
     def _parsed(self) -> Iterator[Any]:
         gets = self._reader.gets

@@ -51,7 +51,8 @@ try:
 except ImportError:  # installed where there was no compiler
     first_step = step_in_python
 
-_MOST_PARKED = 256  # tasks that wait for work, of about two kilobytes each
+# tasks that wait for work, of about two kilobytes each; none where `park` could not tell
+_MOST_PARKED = 256 if hasattr(sys, "getrefcount") else 0
 _NOTHING = object()
 _EAGER = sys.version_info >= (3, 12)
 
@@ -77,6 +78,7 @@ class _Worker:
         "_tasks",
         "_waited",
         "context",
+        "known",
         "retired",
         "step",
         "task",
@@ -97,6 +99,14 @@ class _Worker:
         self.step: Callable[[Coroutine[Any, Any, None]], Any] = functools.partial(
             first_step, _NOTHING, _current_tasks, tasks.loop, self.task, self.context
         )
+        #: how many references there are to the task while no handler keeps one
+        self.known = sys.getrefcount(self.task)
+
+    def interrupted(self) -> bool:
+        """Tell whether a cancellation is on its way: to `throw`, in the task's next step."""
+        call = self._call
+        # the task has not had its first step, or `call` is what it waits for
+        return self.task._must_cancel or (call is not None and call.done())  # type: ignore[attr-defined]
 
     def go_on(
         self,
@@ -122,8 +132,8 @@ class _Worker:
 
     def _resume(self, future: asyncio.Future[Any]) -> None:
         """Go on with the coroutine, whose future is done."""
-        if future is not self._future:  # a cancellation was quicker
-            return
+        if future is not self._future or self.interrupted():
+            return  # a cancellation was quicker: `throw` does the rest
         self._future = None
         try:
             step = self.step
@@ -189,7 +199,7 @@ class _Worker:
     def _next(self) -> Any:
         """Go on to the next coroutine, as far as this one has left no trace."""
         self._end()
-        if not self._tasks.park(self):
+        if not self._tasks.park(self, current=1):
             raise StopIteration
         return self._wait()
 
@@ -242,11 +252,14 @@ class Tasks:
         # by hand, what `eager_start` does from Python 3.12 on
         parked = self._parked
         worker = parked.pop() if parked else self._hire()
-        while worker.retired:  # it was cancelled where it waited
+        while worker.retired or worker.interrupted():  # it was cancelled where it waited for work
             worker = parked.pop() if parked else self._hire()
         try:
             step = worker.step
             waited = step(coroutine)
+        except asyncio.CancelledError:  # the end of a task, and of nothing else
+            worker.retire()
+            return False
         except BaseException:
             worker.retire()
             raise
@@ -266,10 +279,19 @@ class Tasks:
         self._held.add(task)
         task.add_done_callback(self._held.discard)
 
-    def park(self, worker: _Worker) -> bool:
-        """Keep a worker for the next coroutine, if that will find no trace of this one."""
+    def park(self, worker: _Worker, current: int = 0) -> bool:
+        """Keep a worker for the next coroutine, if that will find no trace of this one.
+
+        Nor is the next one to be hit by who kept the task of this one, and cancels it some day.
+        `current` is 1 if the task is the current one.
+        """
         parked = self._parked
-        if len(parked) >= _MOST_PARKED or worker.context != self.blank or worker.task.cancelling():
+        if (
+            len(parked) >= _MOST_PARKED
+            or worker.context != self.blank
+            or worker.task.cancelling()
+            or sys.getrefcount(worker.task) > worker.known + current
+        ):
             return False
         parked.append(worker)
         return True
