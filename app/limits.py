@@ -35,7 +35,7 @@ def _subscriber(address: str) -> str:
 class Rate:
     """About `per_minute` of one kind of thing for one key, at two numbers a key.
 
-    They are how many came in this minute of the clock, and in the one before. Of the latter
+    They are how many came in this minute, and in the one before. Of the latter
     counts the share that is less than sixty seconds old, as if it had come evenly; who comes in
     bursts may so get up to twice as many within sixty seconds.
     """
@@ -58,7 +58,7 @@ class Rate:
         """Return for how many seconds this key has to wait; 0: it may go on now."""
         if not self._most:
             return 0
-        minute, second = divmod(time.time(), 60)
+        minute, second = divmod(time.monotonic(), 60)  # no clock that somebody sets
         if minute != self._minute:
             self._before = self._counts if minute == self._minute + 1 else {}
             self._counts, self._minute = {}, minute

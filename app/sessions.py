@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import secrets
@@ -156,8 +157,17 @@ class Sessions(Generic[D]):
             remote_address=remote_address,
             user_agent=user_agent[:512],
         )
-        await self.store.save(record)
+        try:
+            await self.store.save(record)
+        except asyncio.CancelledError:  # which does not call back what was sent
+            await self._withdraw(record.id)
+            raise
         return record
+
+    async def _withdraw(self, session_id: str) -> None:
+        """Remove the record of a session whose cookie nobody will ever have."""
+        with contextlib.suppress(StoreError):
+            await self.store.destroy(session_id)
 
     async def sign_in(
         self, session: Session[D], user: str, *, remote_address: str, user_agent: str
@@ -177,24 +187,24 @@ class Sessions(Generic[D]):
         await edit.begin()
         old = edit.locked
         assert old is not None  # or `begin` would have raised
+        record = None
         try:
-            # what one user gathered is no business of the next on the same browser
-            data = old.data if old.user in (None, user) else self.blank
-            record = await self.insert(data, remote_address, user_agent, user=user)
-            self._replaced.add(old.id)
             try:
+                # what one user gathered is no business of the next on the same browser
+                data = old.data if old.user in (None, user) else self.blank
+                record = await self.insert(data, remote_address, user_agent, user=user)
+                self._replaced.add(old.id)
                 removed = await self._remove(old.id)
                 if removed is not None and removed.version != old.version and data is old.data:
                     # the lease had run out, and another process edited the session meanwhile
                     record = await (await self.store.lock(record.id)).save(removed.data)
-            except BaseException:
+            finally:
+                await edit.abandon()
+        except BaseException:
+            if record is not None:
                 self._replaced.discard(old.id)
-                with contextlib.suppress(StoreError):
-                    # nobody will ever have its cookie
-                    await self.store.destroy(record.id)
-                raise
-        finally:
-            await edit.abandon()
+                await self._withdraw(record.id)
+            raise
         return Session(self, record)
 
     def touch(self, session: Session[D]) -> None:

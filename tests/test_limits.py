@@ -16,9 +16,10 @@ ADDRESS = "192.0.2.1"
 
 @pytest.fixture
 def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Return what moves the clock, which begins 7 s into a minute."""
+    """Return what moves the clocks, which begin 7 s into a minute."""
     now = [1_700_000_047.3]
     monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
     def move(seconds: float) -> None:
         now[0] += seconds
@@ -70,9 +71,21 @@ def test_who_failed_and_waited_may_go_on(wait: Callable[[float], None]) -> None:
     assert rate.wait("a") == 0
 
 
-@pytest.mark.parametrize("seconds", [59.99, 120, 3600, -3600])
+def test_a_clock_that_is_set_forgives_nothing(
+    wait: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it lock anybody out, by a minute or by years."""
+    for moved in (-60, 60, -1e9, 1e9):
+        rate = Rate(5)
+        assert sum(rate.take("a") == 0 for _ in range(10)) == 5
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda now=now + moved: now)
+        assert 0 < rate.wait("a") <= 60
+
+
+@pytest.mark.parametrize("seconds", [59.99, 120, 3600])
 def test_only_the_minute_before_counts(wait: Callable[[float], None], seconds: float) -> None:
-    """Not one that is longer ago, nor one of a clock that was put back."""
+    """Not one that is longer ago."""
     rate = Rate(600)
     wait(-7.3)  # to the beginning of a minute
     assert sum(rate.take("a") == 0 for _ in range(700)) == 600

@@ -76,6 +76,28 @@ async def test_a_cancelled_edit_gives_its_lock_back(
 
 
 @every_store
+@pytest.mark.parametrize("visitor", [True, False])
+async def test_a_cancelled_sign_in_leaves_no_session_behind(
+    kind: str, tmp_path: Path, visitor: bool
+) -> None:
+    """At whichever turn of the loop; nobody would ever have its cookie."""
+    async with opened(kind, tmp_path) as store:
+        sessions = over(store)
+        done, turns = False, 0
+        while not done and turns < 30:
+            user = f"anna {turns}"
+            session: Session[Data] = Session(sessions, None)
+            if visitor:
+                session = await sessions.create(remote_address="", user_agent="")
+            done = await cancelled_after(
+                turns, sessions.sign_in(session, user, remote_address="", user_agent="")
+            )
+            assert bool(await store.of_user(user)) is done
+            turns += 1
+        assert turns > 1
+
+
+@every_store
 async def test_an_edit_that_is_cancelled_while_it_waits_leaves_the_queue(
     kind: str, tmp_path: Path
 ) -> None:
