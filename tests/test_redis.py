@@ -187,12 +187,12 @@ async def test_a_lock_of_what_is_known_is_answered_by_a_number(
 
     monkeypatch.setattr(Wire, "data_received", noting)
     async with processes(1) as (store,):
-        for seen in (1000.0, 1763999999.1234567, 0.1 + 0.2):
-            await store.save(record(seen=seen))
+        for id, seen in (("a", 1000.0), ("b", 1763999999.1234567), ("c", 0.1 + 0.2)):
+            await store.save(record(id, seen=seen))
             read.clear()
-            lease = await store.lock("a")
+            lease = await store.lock(id)
             assert read == [b":1\r\n"]
-            assert lease.record == record(seen=seen)
+            assert lease.record == record(id, seen=seen)
             await lease.save(b"new")
 
 

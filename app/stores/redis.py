@@ -45,6 +45,7 @@ class RedisStore:
         self._link = link
         self._known = KnownRecords(link)
         self._locks = RedisLocks(link, self._known)
+        self.take = self._locks.take
         self._load = tuple(field.encode() for field in scripts.FIELDS)
 
     def known(self, session_id: str) -> Record | None:
@@ -97,9 +98,6 @@ class RedisStore:
         self._known.drop(session_id)
         return self._known.read(session_id, row)
 
-    def take(self, session_id: str) -> None:
-        return None  # the Redis has to be asked
-
     def lock(self, session_id: str) -> Coroutine[Any, Any, RedisLease]:
         return self._locks.lock(session_id)
 
@@ -114,6 +112,7 @@ class RedisStore:
         await self._link.run(pack(("SET", f"{scripts.PREFIX}ping", "", "PX", 1000)))
 
     async def close(self) -> None:
+        self._locks.close()
         await self._link.close()
 
     async def _run(self, script: scripts.Script, *words: Word) -> Any:

@@ -14,6 +14,7 @@ import msgspec
 from app.stores import redis_scripts as scripts
 from app.stores.base import LeaseLost, Record, RecordGone, StoreBusy
 from app.stores.locks import Locks
+from app.stores.redis_kept import KeptLocks
 from app.stores.redis_known import MOST, KnownRecords
 from app.stores.redis_link import Link
 from app.stores.redis_wire import END, ReplyError, bulk, size
@@ -25,7 +26,7 @@ _ASK_AGAIN = 0.05  # seconds; who is next is told earlier
 # These are most of what is sent, and so joined here from parts that are packed already. An owner
 # is a session's key and the token of one edit, both packed.
 _LOCK = scripts.LOCK.opening(4)
-_SAVE = scripts.SAVE.opening(3)
+_SAVE = scripts.SAVE.opening(4)
 _RELEASE = scripts.RELEASE.opening(1)
 # a token, to be filled with the process (16 characters) and the number of its edit
 _TOKEN_FORM = b"$32\r\n%b:%%015d\r\n"
@@ -60,15 +61,42 @@ class RedisLocks:
         self._token_form = _TOKEN_FORM % me.encode()
         self._numbers = itertools.count()
         self._here = Locks(_PATIENCE)
+        self._kept = KeptLocks(self._let_go)
         self._turns: dict[bytes, asyncio.Future[None]] = {}
         self._unsure: list[bytes] = []  # owners that may still hold their lock
         self._lease = bulk(b"%d" % _LEASE)
         link.listen(f"latchkey:turn:{me}", self._hear_turn)
+        link.listen(f"latchkey:wanted:{me}", self._hear_wanted)
         link.on_up.append(self._give_back)
+        link.on_down.append(self._kept.give_back_all)
+
+    def take(self, session_id: str) -> RedisLease | None:
+        """Take a lock that was kept from the last edit; None where `lock` has to be asked."""
+        if session_id not in self._kept.now or not self._here.take(session_id):
+            return None
+        lease = self._take_kept(session_id)
+        if lease is None:
+            self._here.release(session_id)
+        return lease
+
+    def _take_kept(self, session_id: str) -> RedisLease | None:
+        kept = self._kept.take(session_id)
+        if kept is None:
+            return None
+        owner, version = kept
+        known = self._known.get(session_id)
+        if known is None or known.version != version:  # it ended, most likely
+            self._let_go(owner)
+            return None
+        return RedisLease(self, session_id, owner, _version(version), known)
 
     async def lock(self, session_id: str) -> RedisLease:
         if not self._here.take(session_id):
             await self._here.acquire(session_id)
+        if session_id in self._kept.now:
+            lease = self._take_kept(session_id)
+            if lease is not None:
+                return lease
         owner = _key(session_id) + self._token_form % next(self._numbers)
         link, records = self._link, self._known
         call, get = link.call, records.get
@@ -123,6 +151,13 @@ class RedisLocks:
         if turn is not None and not turn.done():
             turn.set_result(None)
 
+    def _hear_wanted(self, channel: bytes, message: bytes) -> None:
+        self._kept.wanted(message.decode())
+
+    def close(self) -> None:
+        """Give back what is not in use."""
+        self._kept.give_back_all()
+
     def _let_go(self, owner: bytes) -> None:
         """Give back a lock that is held, or may be: the command for it is on its way or lost."""
         if not self._link.up:
@@ -162,7 +197,9 @@ class RedisLease(msgspec.Struct, eq=False):  # made faster than other objects
         locks, read = self._locks, self.record
         call = locks._link.call
         gone = locks._known.gone
-        command = b"".join((_SAVE, self._owner, self._version, size(len(data)), data, END))
+        since = locks._kept.saving(self._id)
+        keep = locks._lease if since else _NOTHING
+        command = b"".join((_SAVE, self._owner, self._version, size(len(data)), data, END, keep))
         try:
             try:
                 result = await call(command)
@@ -174,9 +211,13 @@ class RedisLease(msgspec.Struct, eq=False):  # made faster than other objects
         finally:
             # the next one's command comes after this one, also where nobody waits for the reply
             locks._here.release(self._id)
-        if result == 1 and read is not None:
+        if result > 0 and read is not None:
             record = read.with_data(data)
             locks._known.keep(record, gone)
+            if result == 2:
+                locks._kept.wanted(self._id)
+            elif since:
+                locks._kept.keep(self._id, self._owner, record.version, since)
             return record
         raise RecordGone(self._id) if result == 0 else LeaseLost(self._id)
 

@@ -110,10 +110,15 @@ if (mine or not turn) and redis.call('set', key .. ':lock', token, 'nx', 'px', A
   return 1
 end
 if mine or not turn then redis.call('set', key .. ':turn', token, 'px', 150) end
+local held = redis.call('get', key .. ':lock')
+if held then
+  redis.call('publish', 'latchkey:wanted:' .. string.sub(held, 1, 16), string.sub(key, 11, -2))
+end
 return 0
 """)
 
-# ARGV: token, version that was read, data. 1; 0: gone; -1: somebody else's.
+# ARGV: token, version that was read, data, milliseconds for which the lock is kept, or ''. 1; 2: it
+# was not kept, since another waits; 0: gone; -1: somebody else's.
 SAVE = Script(f"""{_NEXT}
 local key, token = KEYS[1], ARGV[1]
 local version = redis.call('hget', key, 'version')
@@ -125,6 +130,13 @@ elseif version ~= ARGV[2] or (held and held ~= token) then
   result = -1
 else
   redis.call('hset', key, 'version', version + 1, 'data', ARGV[3])
+  if ARGV[4] ~= '' then
+    if not redis.call('get', key .. ':turn') then
+      redis.call('set', key .. ':lock', token, 'px', ARGV[4])
+      return 1
+    end
+    result = 2
+  end
 end
 unlock(key, token)
 return result
