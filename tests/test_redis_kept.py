@@ -352,15 +352,16 @@ async def test_a_slow_reply_does_not_keep_a_lock_for_ever(fast_ticks: float) -> 
 async def test_how_long_a_session_counts_as_busy() -> None:
     """For one tick and the one before; and what was used in neither is given back."""
     back: list[bytes] = []
-    kept = KeptLocks(back.append)
+    records = {"a": record()}
+    kept = KeptLocks(records.get, back.append)
     assert not kept.saving("a")
     kept._tick()
     since = kept.saving("a")
     assert since
     kept.keep("a", b"owner", 1, since)
     kept._tick()
-    assert kept.take("a") == (b"owner", 1)
-    kept.keep("a", b"owner", 2, kept.saving("a"))
+    assert kept.take("a") == (b"owner", record())
+    kept.keep("a", b"owner", 1, kept.saving("a"))
     kept._tick()
     assert not back
     kept._tick()
@@ -375,7 +376,7 @@ async def test_how_long_a_session_counts_as_busy() -> None:
 async def test_what_was_given_back_is_not_taken() -> None:
     """Nor given back twice."""
     back: list[bytes] = []
-    kept = KeptLocks(back.append)
+    kept = KeptLocks({"a": record("a"), "b": record("b")}.get, back.append)
     kept.keep("a", b"of a", 1, kept.saving("a") or 1e9)
     kept.keep("b", b"of b", 1, kept.saving("b") or 1e9)
     kept.wanted("a")

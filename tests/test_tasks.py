@@ -354,6 +354,31 @@ def test_a_result_that_comes_with_a_cancellation_is_too_late(turns: int) -> None
     run(main())
 
 
+def test_a_result_right_after_a_cancellation_is_too_late_at_once() -> None:
+    """Though the task itself has not had a turn of the loop yet."""
+
+    async def main() -> None:
+        seen = Seen()
+        loop = asyncio.get_running_loop()
+        waited = handoff(loop)
+        went_on: list[bool] = []
+
+        async def wait() -> None:
+            await seen.note(waited)
+            went_on.append(True)
+
+        seen.start(wait())
+        task = seen.latest()
+        task.cancel()
+        give(waited)
+        await seen.settled(1)
+        await asyncio.sleep(0.01)
+        assert task.cancelled()
+        assert not went_on
+
+    run(main())
+
+
 def test_a_cancellation_that_was_taken_back_is_nobodys() -> None:
     """Not even if it was on its way when the coroutine ended."""
 

@@ -45,12 +45,9 @@ class RedisStore:
         self._link = link
         self._known = KnownRecords(link)
         self._locks = RedisLocks(link, self._known)
+        self.known = self._known.get
         self.take = self._locks.take
         self._load = tuple(field.encode() for field in scripts.FIELDS)
-
-    def known(self, session_id: str) -> Record | None:
-        get = self._known.get
-        return get(session_id)
 
     async def load(self, session_id: str) -> Record | None:
         gone = self._known.gone

@@ -7,8 +7,10 @@ cached where it was used, and called back when it is wanted elsewhere.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
+from time import monotonic
+
+from app.stores.base import Record
 
 _LATELY = 0.25  # seconds; a session that was saved in these, or in those before, is busy
 _LONGEST = 1.0  # seconds that a lock may be kept without a save, well within its lease
@@ -21,8 +23,11 @@ class KeptLocks:
     in use, with the save (which finds out in the Redis).
     """
 
-    def __init__(self, let_go: Callable[[bytes], None]) -> None:
-        """`let_go` gives the lock of an owner back."""
+    def __init__(
+        self, known: Callable[[str], Record | None], let_go: Callable[[bytes], None]
+    ) -> None:
+        """`known` finds the record of a session, `let_go` gives the lock of an owner back."""
+        self._known = known
         self._let_go = let_go
         #: what is kept, by session: the owner, the record's version, and since when
         self.now: dict[str, tuple[bytes, int, float]] = {}
@@ -32,25 +37,30 @@ class KeptLocks:
 
     def saving(self, session_id: str) -> float:
         """Note that a session is saved; return the time if its lock should be kept, else 0."""
-        busy = session_id in self._lately or session_id in self._before
+        if session_id in self._lately:
+            return monotonic()
         self._note(session_id)
-        return time.monotonic() if busy else 0.0
+        return monotonic() if session_id in self._before else 0.0
 
     def keep(self, session_id: str, owner: bytes, version: int, since: float) -> None:
         """Keep the lock of a record, which the Redis was asked to leave to this owner then."""
         self.now[session_id] = owner, version, since
-        self._note(session_id)  # again, since the Redis may have taken its time
+        if session_id not in self._lately:  # the Redis took its time
+            self._note(session_id)
 
-    def take(self, session_id: str) -> tuple[bytes, int] | None:
-        """Return the owner and the version of a record whose lock was kept, for one edit."""
+    def take(self, session_id: str) -> tuple[bytes, Record] | None:
+        """Return the owner and the record of a lock that was kept, for one edit."""
         kept = self.now.pop(session_id, None)
         if kept is None:
             return None
         owner, version, since = kept
-        if time.monotonic() - since > _LONGEST:  # this process stood still
+        known = self._known
+        record = known(session_id)
+        if record is None or record.version != version or monotonic() - since > _LONGEST:
+            # it ended, most likely, or this process stood still
             self._let_go(owner)
             return None
-        return owner, version
+        return owner, record
 
     def wanted(self, session_id: str) -> None:
         """Give a lock back that another process wants, and do not keep it the next time."""

@@ -61,7 +61,7 @@ class RedisLocks:
         self._token_form = _TOKEN_FORM % me.encode()
         self._numbers = itertools.count()
         self._here = Locks(_PATIENCE)
-        self._kept = KeptLocks(self._let_go)
+        self._kept = KeptLocks(known.get, self._let_go)
         self._turns: dict[bytes, asyncio.Future[None]] = {}
         self._unsure: list[bytes] = []  # owners that may still hold their lock
         self._lease = bulk(b"%d" % _LEASE)
@@ -74,29 +74,20 @@ class RedisLocks:
         """Take a lock that was kept from the last edit; None where `lock` has to be asked."""
         if session_id not in self._kept.now or not self._here.take(session_id):
             return None
-        lease = self._take_kept(session_id)
-        if lease is None:
-            self._here.release(session_id)
-        return lease
-
-    def _take_kept(self, session_id: str) -> RedisLease | None:
         kept = self._kept.take(session_id)
         if kept is None:
+            self._here.release(session_id)
             return None
-        owner, version = kept
-        known = self._known.get(session_id)
-        if known is None or known.version != version:  # it ended, most likely
-            self._let_go(owner)
-            return None
-        return RedisLease(self, session_id, owner, _version(version), known)
+        owner, record = kept
+        return RedisLease(self, session_id, owner, _version(record.version), record)
 
     async def lock(self, session_id: str) -> RedisLease:
         if not self._here.take(session_id):
             await self._here.acquire(session_id)
-        if session_id in self._kept.now:
-            lease = self._take_kept(session_id)
-            if lease is not None:
-                return lease
+        kept = self._kept.take(session_id)
+        if kept is not None:
+            owner, read = kept
+            return RedisLease(self, session_id, owner, _version(read.version), read)
         owner = _key(session_id) + self._token_form % next(self._numbers)
         link, records = self._link, self._known
         call, get = link.call, records.get

@@ -116,7 +116,12 @@ class _Worker:
     ) -> None:
         """Go on with a coroutine that waits for this, and call `done` when it has ended."""
         self._coroutine, self._done = coroutine, done
-        self._wait_for(waited)
+        if type(waited) is Handoff:  # spares most of them a call
+            waited.taker = self._resume
+            waited._asyncio_future_blocking = False
+            self._future = waited
+        else:
+            self._wait_for(waited)
 
     def _wait_for(self, waited: Any) -> None:
         if type(waited) is Handoff:
@@ -132,7 +137,12 @@ class _Worker:
 
     def _resume(self, future: asyncio.Future[Any]) -> None:
         """Go on with the coroutine, whose future is done."""
-        if future is not self._future or self.interrupted():
+        call = self._call
+        if (
+            future is not self._future
+            or self.task._must_cancel  # type: ignore[attr-defined]
+            or (call is not None and call.done())  # what `interrupted` says, without a call
+        ):
             return  # a cancellation was quicker: `throw` does the rest
         self._future = None
         try:
@@ -252,7 +262,7 @@ class Tasks:
         # by hand, what `eager_start` does from Python 3.12 on
         parked = self._parked
         worker = parked.pop() if parked else self._hire()
-        while worker.retired or worker.interrupted():  # it was cancelled where it waited for work
+        while worker.retired or worker.interrupted():  # while it waited for work
             worker = parked.pop() if parked else self._hire()
         try:
             step = worker.step

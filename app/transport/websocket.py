@@ -163,7 +163,8 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def _settle(self, connection: Connection) -> None:
         """After a read: write what came of it, and read on only if that is bearable."""
-        self.flush()
+        if self._out:
+            self.flush()
         if connection.busy or self._congested or self._paused:
             self._read_or_pause(connection)
 
