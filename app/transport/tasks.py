@@ -100,7 +100,7 @@ class _Worker:
             first_step, _NOTHING, _current_tasks, tasks.loop, self.task, self.context
         )
         #: how many references there are to the task while no handler keeps one
-        self.known = sys.getrefcount(self.task)
+        self.known = sys.getrefcount(self.task) if _MOST_PARKED else 0
 
     def interrupted(self) -> bool:
         """Tell whether a cancellation is on its way: to `throw`, in the task's next step."""
@@ -262,7 +262,8 @@ class Tasks:
         # by hand, what `eager_start` does from Python 3.12 on
         parked = self._parked
         worker = parked.pop() if parked else self._hire()
-        while worker.retired or worker.interrupted():  # while it waited for work
+        # somebody may have cancelled it while it waited for work
+        while worker.retired or worker.interrupted():
             worker = parked.pop() if parked else self._hire()
         try:
             step = worker.step
