@@ -138,7 +138,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
     @property
     def _sent_json(self) -> bool:
         kind = self.request.headers.get("Content-Type", "").partition(";")[0]
-        return kind.strip().lower() == "application/json"
+        return kind.strip(" \t").lower() == "application/json"
 
     def answer_done(self, target: str) -> None:
         """Answer a change that was made: a form goes on to `target`, a script gets 204."""

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from itsdangerous import BadSignature, Signer
 
 from app.settings import Settings
+from app.transport.http_cookies import cookie_pairs
 
 _SALT = "latchkey.session-id"
 _LONGEST_VALUE = 256  # an id of ours with its signature has 87 characters
@@ -39,11 +40,9 @@ def make_signer(keys: Sequence[str], salt: str) -> Signer:
 
 def values_of(name: str, headers: Sequence[str]) -> Iterator[str]:
     """Yield what these Cookie headers have under a name, in the order of the browser."""
-    for header in headers:
-        for pair in header.split(";"):
-            key, equals, value = pair.strip().partition("=")
-            if key == name and equals:
-                yield value
+    for key, value in cookie_pairs(headers):
+        if key == name:
+            yield value
 
 
 class CookieId(NamedTuple):
@@ -85,7 +84,8 @@ class SessionCookie:
         name = self.name(secure=secure)
         found: list[CookieId] = []
         for value in itertools.islice(values_of(name, headers), _MOST_CANDIDATES):
-            value = value.strip('"')
+            if len(value) > 1 and value[0] == value[-1] == '"':
+                value = value[1:-1]
             if len(value) > _LONGEST_VALUE or not value.isascii():
                 continue
             cookie = self._verified(value)

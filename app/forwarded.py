@@ -28,7 +28,7 @@ def _client(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) -> str:
     for hop in reversed(forwarded_for.split(",")):
         if not _trusted(client, proxies):
             break
-        hop = hop.strip()
+        hop = hop.strip(" \t")
         try:
             ip_address(hop)
         except ValueError:
@@ -45,9 +45,9 @@ def apply_forwarded(request: HTTPServerRequest, proxies: tuple[Network, ...]) ->
     headers = request.headers
     request.remote_ip = _client(peer, ",".join(headers.get_list("X-Forwarded-For")), proxies)
     # the last proxy in the chain is ours; with several, each overwrites or they all agree
-    protocol = headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip().lower()
+    protocol = headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip(" \t").lower()
     if protocol in ("http", "https"):
         request.protocol = protocol
-    host = headers.get("X-Forwarded-Host", "").rpartition(",")[2].strip()
+    host = headers.get("X-Forwarded-Host", "").rpartition(",")[2].strip(" \t")
     if host:
         request.host = headers["Host"] = host

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import stat
 from pathlib import Path
@@ -10,6 +11,10 @@ import pytest
 
 from app.cookie import CookieId, SessionCookie, signing_keys
 from app.settings import Settings
+from handlers.session import BaseHandler
+from tests.forks import fork
+from tests.kit import serve
+from tests.raw import Raw
 
 OLD, NEW = "old-key-" + "o" * 32, "new-key-" + "n" * 32
 ID = "A-_0" * 10 + "abc"
@@ -130,6 +135,45 @@ def test_no_more_than_eight_of_one_name_are_looked_at() -> None:
 def test_only_the_exact_name_counts(name: str) -> None:
     """Neither case, prefix nor suffix make a cookie ours."""
     assert ids(cookie(), f"{name}={value(cookie())}") == []
+
+
+@pytest.mark.parametrize("space", ["\xa0", "\x85", "\xc2\xa0", "\x1f", "\x0b", "\xad"])
+def test_a_name_with_other_white_space_is_another_name(space: str) -> None:
+    """A subdomain may set such a cookie: it does not begin with `__Host-`."""
+    good, foreign = value(cookie(), "good"), value(cookie(), "foreign")
+    for name in (f"{space}__Host-latchkey", f"__Host-latchkey{space}", f" {space}__Host-latchkey"):
+        assert ids(cookie(), f"{name}={foreign}", secure=True) == []
+        assert ids(cookie(), f"{name}={foreign}; __Host-latchkey={good}", secure=True) == ["good"]
+        assert ids(cookie(), f"a=b;\t{name}={foreign}", secure=True) == []
+    assert ids(cookie(), f"__Host-latchkey={space}{good}", secure=True) == []
+
+
+def test_spaces_and_tabs_around_a_cookie_are_no_part_of_it() -> None:
+    """RFC 9110, 5.6.3: they are HTTP's white space."""
+    good = value(cookie())
+    assert ids(cookie(), f"a=b; \t latchkey={good}\t ;c=d") == [ID]
+
+
+class JarHandler(BaseHandler):
+    """Answers with the cookies that `get_cookie` finds."""
+
+    def get(self) -> None:
+        self.write({"names": list(self.cookies), "value": self.get_cookie("__Host-fork")})
+
+
+@pytest.mark.parametrize("space", ["\xa0", "\x85", "\xc2\xa0"])
+async def test_a_forks_own_cookies_have_exact_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: str
+) -> None:
+    """`get_cookie` reads them by the same rule, from one Cookie header or several."""
+    modules = fork(monkeypatch, routes=[("/jar", JarHandler)])
+    async with serve(tmp_path, modules=modules) as site, Raw(site.url) as raw:
+        cookies = f"{space}__Host-fork=evil; a=b"
+        answer = await raw.ask("/jar", ("Cookie", cookies))
+        assert json.loads(answer.body) == {"names": ["a"], "value": None}
+        more = ("Cookie", '__Host-fork="its own"; a=c')
+        answer = await raw.ask("/jar", ("Cookie", cookies), more)
+        assert json.loads(answer.body) == {"names": ["a", "__Host-fork"], "value": "its own"}
 
 
 def test_by_https_only_the_host_cookie_counts() -> None:

@@ -77,6 +77,8 @@ def test_a_trusted_proxy_is_believed() -> None:
         ("1.1.1.1,", "10.0.0.1"),
         ("1.1.1.1, 999.1.1.1", "10.0.0.1"),
         ("\xb9.1.1.1", "10.0.0.1"),
+        ("1.1.1.1,\xa0203.0.113.9", "10.0.0.1"),
+        ("1.1.1.1,203.0.113.9\x85", "10.0.0.1"),
         ("203.0.113.9, ::ffff:10.0.0.2", "203.0.113.9"),
     ],
 )
@@ -114,6 +116,9 @@ def test_a_zone_does_not_make_a_stranger_trusted() -> None:
         ("ftp", "http"),
         ("", "http"),
         ("https;", "http"),
+        ("https\xa0", "http"),
+        ("\x85https", "http"),
+        ("http,\t https", "https"),
     ],
 )
 def test_only_http_and_https_are_schemes(protocol: str, expected: str) -> None:

@@ -106,6 +106,24 @@ async def test_a_trusted_origin_is_welcome(tmp_path: Path, transport: str) -> No
         assert answer.all("Access-Control-Allow-Origin") == ["https://evil.example"]
 
 
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        ("\xa0upgrade", 400),
+        ("upgrade\x85", 400),
+        ("close,\xa0upgrade", 400),
+        ("close,\t upgrade", 101),
+    ],
+)
+async def test_a_connection_option_has_its_exact_name(
+    tmp_path: Path, value: str, status: int
+) -> None:
+    """Only spaces and tabs may stand around it."""
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        headers = {**UPGRADE, "Connection": value}
+        assert (await raw.ask(WEBSOCKET, *headers.items())).status == status
+
+
 @each_transport
 async def test_a_claimed_host_does_not_make_an_origin_ours(tmp_path: Path, transport: str) -> None:
     """X-Forwarded-Host from somebody who is no trusted proxy opens nothing."""

@@ -41,6 +41,15 @@ def test_a_device_is_known_to_its_account_only() -> None:
     assert sent(ours.issue("ann", "stamp", secure=False)) != header
 
 
+@pytest.mark.parametrize("space", ["\xa0", "\x85", "\xc2\xa0", "\x1f"])
+def test_a_name_with_other_white_space_is_another_name(space: str) -> None:
+    """Plain http and other hosts may set such a cookie: it does not begin with `__Secure-`."""
+    ours = device()
+    header = sent(ours.issue("ann", "stamp", secure=True))
+    assert ours.recognise([header], "ann", "stamp", secure=True)
+    assert ours.recognise([space + header], "ann", "stamp", secure=True) == ""
+
+
 @pytest.mark.parametrize(
     "value", ["", "x", ".", "x.y", "x" * 5000, "é", "x.y.z", '"', "a" * 22 + "." + "b" * 43]
 )

@@ -49,9 +49,9 @@ class Address:
         login, at, hosts = hosts.rpartition("@")
         service, _, database = path.strip("/").partition("/")
         addresses = [
-            re.fullmatch(r"(\[[^]]+\]|[^:]+)(?::(\d+))?", host) for host in hosts.split(",")
+            re.fullmatch(r"(\[[^]]+\]|[^:]+)(?::([0-9]+))?", host) for host in hosts.split(",")
         ]
-        if not service or not all(addresses) or not re.fullmatch(r"\d*", database):
+        if not service or not all(addresses) or not re.fullmatch(r"[0-9]*", database):
             raise NoRedis(
                 "--store: write redis+sentinel://[user:password@]host:port,host:port/service[/db]"
             )

@@ -7,6 +7,7 @@ import copy
 import functools
 import time
 from collections.abc import Awaitable, Mapping, Sequence
+from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any, cast
 
 import tornado.web
@@ -24,6 +25,7 @@ from tornado.httputil import (
     split_host_and_port,
 )
 
+from app.transport.http_cookies import cookie_jar
 from app.transport.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -55,6 +57,10 @@ class Request(HTTPServerRequest):
     @functools.cached_property
     def host_name(self) -> str:  # type: ignore[override]
         return split_host_and_port(self.host.lower())[0]
+
+    @functools.cached_property
+    def cookies(self) -> SimpleCookie:
+        return cookie_jar(self.headers.get_list("Cookie"))
 
     @functools.cached_property
     def query_arguments(self) -> dict[str, list[bytes]]:  # type: ignore[override]

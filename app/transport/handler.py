@@ -151,8 +151,8 @@ class SocketHandler(RequestHandler):
         limit = self.engine.settings.max_message_size + DRAIN
         exchange.set_max_body_size(limit)
         exchange.set_body_timeout(BODY_TIMEOUT)
-        length = self.request.headers.get("Content-Length", "")
-        if length.isdecimal() and (len(length) > 18 or int(length) > limit):
+        length = exchange.head.length
+        if length is not None and length > limit:
             raise HTTPError(413)
 
     def _check_protocol(self) -> str | None:
@@ -203,7 +203,8 @@ class SocketHandler(RequestHandler):
     def _check_websocket(self) -> None:
         """Apply RFC 6455, 4.2.1."""
         headers = self.request.headers
-        options = [option.strip() for option in headers.get("Connection", "").lower().split(",")]
+        connection = headers.get("Connection", "").lower()
+        options = [option.strip(" \t") for option in connection.split(",")]
         valid = (
             self.request.method == "GET"
             and self.request.version == "HTTP/1.1"
