@@ -6,11 +6,16 @@ else they are a client's claim and are ignored.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+import re
+from ipaddress import IPv6Address, ip_address
 
 from tornado.httputil import HTTPServerRequest
 
 from app.settings import Network
+
+# An address as proxies write it: bare, or with a port, as Azure and IIS do; IPv6 may have a zone.
+_IPV6 = r"([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)(?:%[0-9A-Za-z._~-]+)?"
+_HOP = re.compile(rf"(?:([0-9.]+)|\[{_IPV6}\])(?::[0-9]{{1,5}})?|{_IPV6}")
 
 
 def _trusted(address: str, proxies: tuple[Network, ...]) -> bool:
@@ -22,18 +27,32 @@ def _trusted(address: str, proxies: tuple[Network, ...]) -> bool:
     return any((mapped or parsed) in network for network in proxies)
 
 
+def _address(hop: str) -> str | None:
+    """Return the address in one element of X-Forwarded-For, None if there is none in it.
+
+    Port and zone are left out: another connection of the same client has another port, and a
+    zone has a meaning on the proxy's machine only.
+    """
+    match = _HOP.fullmatch(hop.strip(" \t"))
+    try:
+        parsed = ip_address(match[match.lastindex or 0]) if match else None
+    except ValueError:
+        return None
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return None if parsed is None else str(parsed)
+
+
 def _client(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) -> str:
     """Walk from the nearest proxy outwards to the first address that is no trusted proxy."""
     client = peer
     for hop in reversed(forwarded_for.split(",")):
         if not _trusted(client, proxies):
             break
-        hop = hop.strip(" \t")
-        try:
-            ip_address(hop)
-        except ValueError:
+        address = _address(hop)
+        if address is None:
             break
-        client = hop
+        client = address
     return client
 
 
