@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from typing import Any
 
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
@@ -58,6 +59,11 @@ class SecurityHeaders(RequestHandler):
         self._write_buffer = []
         self.set_status(200)
         self.set_default_headers()
+
+    def head(self, *arguments: Any, **named: Any) -> Any:
+        """Answer as GET does; the body is left out on the way (RFC 9110, 9.3.2)."""
+        get: Callable[..., Any] = self.get
+        return get(*arguments, **named)
 
     def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
         """Log what many may meet at once in one line, of which there are only so many a second."""

@@ -343,7 +343,8 @@ class SocketHandler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer as Node's server does: a code and its message as JSON, nothing on a 413."""
         error = kwargs.get("exc_info", (None, None))[1]
-        self.set_header("Connection", "close")
+        if self.request.method != "HEAD":
+            self.set_header("Connection", "close")
         if self._upgrades:
             self.set_header("Sec-WebSocket-Version", "13")
         if status_code == 413:
