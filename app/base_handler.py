@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Generic
+from types import FunctionType
+from typing import Any, ClassVar, Generic, cast
 from urllib.parse import urlencode
 
-from tornado.web import HTTPError
+from tornado.web import HTTPError, authenticated
 
 from app.codec import D
 from app.connections import session_room
@@ -19,6 +20,20 @@ from app.session import Session, SessionEnded
 from app.stores import Record, StoreError
 
 log = logging.getLogger("latchkey.pages")
+
+#: The code that `@tornado.web.authenticated` runs in the place of a method.
+_GUARD = cast(FunctionType, authenticated(lambda handler: None)).__code__
+
+
+def _raised_by_authenticated(error: BaseException | None) -> bool:
+    """Return whether `@tornado.web.authenticated` raised this, and not the code that it guards.
+
+    It raises a bare 403 for a POST, as a handler may do for reasons of its own.
+    """
+    traceback = error.__traceback__ if isinstance(error, HTTPError) else None
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback is not None and traceback.tb_frame.f_code is _GUARD
 
 
 class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
@@ -180,7 +195,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
                 self._become_visitor()
             self._send_to_login("your session has ended; sign in again")
             return
-        if self._is_for_users(error):
+        if self.current_user is None and _raised_by_authenticated(error):
             self._send_to_login("sign in first")
             return
         sentence = self._reason
@@ -198,12 +213,6 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             self.finish({"error": sentence})
         else:
             self.render("error.html", status=status_code, sentence=sentence)
-
-    def _is_for_users(self, error: object) -> bool:
-        """Whether this is how `@tornado.web.authenticated` refuses a visitor."""
-        if not isinstance(error, HTTPError) or self.current_user is not None:
-            return False
-        return error.status_code == 403 and not error.log_message
 
     def _send_to_login(self, sentence: str) -> None:
         if self.wants_json:

@@ -302,6 +302,60 @@ async def test_a_page_for_users_refuses_a_visitor(
         assert await ask("/private", headers=headers) == (200, "private")
 
 
+class RefusingHandler(BaseHandler):
+    """Refuses for reasons of its own, before, beside and inside of Tornado's decorator."""
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        if self.get_query_argument("at", "") == "prepare":
+            raise HTTPError(403)
+
+    def get(self) -> None:
+        raise HTTPError(403)
+
+    async def post(self) -> None:
+        await asyncio.sleep(0)
+        if self.get_query_argument("at", "") == "super":
+            self.put()
+        raise HTTPError(403)
+
+    @authenticated
+    def put(self) -> None:
+        raise HTTPError(403)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("at", ["method", "prepare"])
+@pytest.mark.parametrize("user", ["visitor", "ada"])
+async def test_a_403_of_a_handler_stays_403(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, at: str, user: str
+) -> None:
+    """Signing in would not help; for a browser it is a page, for a script JSON."""
+    modules = fork(monkeypatch, routes=[("/refusing", RefusingHandler)])
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
+        if user != "visitor":
+            await visitor.sign_up(user)
+        ask = visitor.get if method == "GET" else visitor.post
+        path = f"/refusing?at={at}"
+        status, text = await ask(path, headers={"Accept": "text/html"})
+        assert (status, "Forbidden" in text) == (403, True)
+        script = await ask(path, headers={"Accept": "application/json"})
+        assert script == (403, '{"error": "Forbidden"}')
+
+
+@pytest.mark.parametrize(("user", "status"), [("visitor", 303), ("ada", 403)])
+async def test_a_guarded_method_that_another_one_calls_leads_to_the_sign_in_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: str, status: int
+) -> None:
+    """The decorator refuses visitors wherever it stands; what it lets through is not its own."""
+    modules = fork(monkeypatch, routes=[("/refusing", RefusingHandler)])
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
+        if user != "visitor":
+            await visitor.sign_up(user)
+        answer = await visitor.post("/refusing?at=super", headers={"Accept": "text/html"})
+        assert answer[0] == status
+
+
 async def test_pages_that_make_sessions_have_a_rate(tmp_path: Path) -> None:
     """A visitor too many gets 429 and when to come back; who has a session goes on."""
     account = {"username": "ada", "password": "correct horse battery"}
