@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import tornado.web
 from tornado.web import HTTPError
 
 from app.transport import SocketHandler, UnknownSid
+from app.transport.polling import Polling
+from tests.kit import until
 from tests.transport_kit import (
     HANDSHAKE,
     KEY,
@@ -244,8 +246,81 @@ async def test_more_than_sixteen_packets_in_one_post_all_arrive(server: Server) 
     await server.post(sid, "40")
     await server.poll(sid)
     await server.post(sid, "\x1e".join(f'42{n}["ack",{n}]' for n in range(100)))
-    packets = (await server.poll(sid)).body.decode().split("\x1e")
+    packets: list[str] = []
+    while len(packets) < 100:
+        packets += (await server.poll(sid)).body.decode().split("\x1e")
     assert packets == [f"43{n}[{n}]" for n in range(100)]
+
+
+async def payloads(server: Server, sid: str, count: int) -> list[list[bytes]]:
+    """Return the packets of so many polls."""
+    return [(await server.poll(sid)).body.split(b"\x1e") for _ in range(count)]
+
+
+@served()
+async def test_a_poll_brings_at_most_sixteen_packets(server: Server) -> None:
+    """Attachments count, a message may be split, the order stays, and nothing has to be awaited."""
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    await server.poll(sid)
+    for number in range(15):
+        await server.sio.emit("a", number)
+    await server.sio.emit("b", [bytes((number,)) for number in range(20)])
+    await server.sio.emit("c")
+    first, second, third = await payloads(server, sid, 3)
+    assert (len(first), len(second), len(third)) == (16, 16, 5)
+    assert first[:15] == [b'42["a",%d]' % number for number in range(15)]
+    assert first[15].startswith(b'4520-["b",')
+    binary = [b"b" + base64.b64encode(bytes((number,))) for number in range(20)]
+    assert second + third == [*binary, b'42["c"]']
+
+
+@served(max_message_size=1000)
+async def test_a_poll_brings_about_as_many_bytes_as_a_message_may_have(server: Server) -> None:
+    """It goes beyond by its last message, which may be of any size."""
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    await server.poll(sid)
+    for size in (400, 400, 400, 3000, 1):
+        await server.sio.emit("a", "x" * size)
+    sizes = [[len(packet) for packet in packets] for packets in await payloads(server, sid, 3)]
+    assert sizes == [[410, 410, 410], [3010], [11]]
+
+
+@served()
+async def test_a_split_message_is_whole_after_an_upgrade(server: Server) -> None:
+    """What the polls have not brought comes by the WebSocket, as binary frames."""
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    await server.poll(sid)
+    await server.sio.emit("b", [bytes((number,)) for number in range(20)])
+    (first,) = await payloads(server, sid, 1)
+    assert len(first) == 16
+    websocket = await server.websocket(f"{HANDSHAKE}websocket&sid={sid}")
+    await websocket.send("2probe")
+    assert await websocket.receive() == "3probe"
+    await websocket.send("5")
+    assert [await websocket.receive() for _ in range(5)] == [bytes((n,)) for n in range(15, 20)]
+
+
+@pytest.mark.parametrize("polling", [False, True])
+@served()
+async def test_all_polls_of_a_backlog_come_before_the_close(server: Server, polling: bool) -> None:
+    """Whether or not a poll is open at that moment."""
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    await server.poll(sid)
+    poll = asyncio.create_task(server.poll(sid)) if polling else None
+    if poll is not None:
+        await until(lambda: cast(Polling, server.sio.eio.sockets[sid].transport).polled)
+    for number in range(40):
+        await server.sio.emit("a", number)
+    await server.sio.close_connection(sid)
+    packets = (await poll).body.split(b"\x1e") if poll is not None else []
+    for batch in await payloads(server, sid, 3 if polling else 4):
+        packets += batch
+    assert packets == [*(b'42["a",%d]' % number for number in range(40)), b"1"]
+    assert (await server.poll(sid)).body == UNKNOWN_SID
 
 
 @served()

@@ -77,7 +77,7 @@ class Engine(engineio.AsyncServer):
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
         self.read_buffer = memoryview(bytearray(65536))
         self._ids: list[str] = []  # random, and not given out yet
-        self._farewells: dict[str, tuple[list[bytes], Timer]] = {}
+        self._farewells: dict[str, tuple[list[bytes], Timer, float]] = {}
         #: WebSockets that have sent their close frame and wait for the client to go.
         self.ending: set[WebSocket] = set()
         #: Connections that are closed while handlers of theirs still run.
@@ -129,14 +129,14 @@ class Engine(engineio.AsyncServer):
         self.sockets.pop(connection.sid, None)
 
     def leave_farewell(self, sid: str, payloads: list[bytes], seconds: float) -> None:
-        """Keep the answers to the last polls that a closed connection may still send."""
+        """Keep the answers to the last polls of a closed connection, each for so many seconds."""
 
         def drop() -> None:
             self._farewells.pop(sid, None)
             self.server.environ.pop(sid, None)
 
         timer = Timer(drop)
-        self._farewells[sid] = payloads, timer
+        self._farewells[sid] = payloads, timer, seconds
         self.wheel.start(timer, seconds)
 
     def has_farewell(self, sid: str) -> bool:
@@ -145,9 +145,11 @@ class Engine(engineio.AsyncServer):
     def take_farewell(self, sid: str) -> bytes | None:
         if sid not in self._farewells:
             return None
-        payloads, timer = self._farewells[sid]
+        payloads, timer, seconds = self._farewells[sid]
         payload = payloads.pop(0)
-        if not payloads:
+        if payloads:
+            self.wheel.start(timer, seconds)
+        else:
             del self._farewells[sid]
             self.wheel.stop(timer)
             self.server.environ.pop(sid, None)

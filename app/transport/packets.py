@@ -225,7 +225,7 @@ class Message:
         self.text = text
         self.attachments = attachments
         self._framed: bytes | None = None
-        self._polled: bytes | None = None
+        self._polled: list[bytes] | None = None
 
     def __len__(self) -> int:
         """Bytes that it takes while it waits."""
@@ -244,12 +244,20 @@ class Message:
         return self._framed
 
     @property
-    def polled(self) -> bytes:
-        """The packet in a long-polling payload; attachments are base64 there."""
+    def polled(self) -> list[bytes]:
+        """Its Engine.IO packets in a long-polling payload; attachments are base64 there."""
         if self._polled is None:
             binary = [b"b" + base64.b64encode(item) for item in self.attachments]
-            self._polled = b"\x1e".join((*([self.text] if self.text else []), *binary))
+            self._polled = [self.text, *binary] if self.text else binary
         return self._polled
+
+    def split(self, count: int) -> tuple[Message, Message | None]:
+        """Return a message of the first `count` Engine.IO packets, and one of the rest, if any."""
+        texts = 1 if self.text else 0
+        if texts + len(self.attachments) <= count:
+            return self, None
+        cut = count - texts
+        return Message(self.text, self.attachments[:cut]), Message(b"", self.attachments[cut:])
 
 
 def encode(kind: int, namespace: str, id: int | None = None, data: Any = None) -> Message:

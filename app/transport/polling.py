@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING
 
 from app.transport.connection import Connection, Reason
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 CLOSE, NOOP = b"1", b"6"
 SEPARATOR = b"\x1e"
+#: Packets of one payload: python-socketio's client refuses more (`Payload.max_decode_packets`).
+MAX_PACKETS = 16
 #: Seconds that a poll waits for the outcome of an upgrade under way, as in Node's server.
 UPGRADE_POLL = 0.1
 #: Seconds for which a client that was between two polls can still fetch its last packets.
@@ -31,6 +34,7 @@ class Polling:
     connection: Connection  # set by Engine.open
     __slots__ = (
         "_engine",
+        "_final",
         "_outbox",
         "_put_ever",
         "_room",
@@ -43,7 +47,8 @@ class Polling:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.posting = False  # a POST is under way
-        self._outbox: list[bytes | Message] = []
+        self._final = b""  # what the open poll of a closed connection returns
+        self._outbox: deque[bytes | Message] = deque()
         self._size = 0
         self._put_ever = 0  # packets, those that were fetched included
         self._wake: asyncio.Future[None] | None = None  # of the open poll
@@ -85,7 +90,7 @@ class Polling:
                 return NOOP
             if self.connection.transport is not self:
                 return None
-        return self._payload()
+        return self._final or self._payload()
 
     def nudge(self) -> None:
         """Let the open poll return with what there is, a NOOP if there is nothing."""
@@ -115,20 +120,48 @@ class Polling:
         self.resume()
         end = NOOP if reason == Reason.CLIENT else CLOSE
         if self._wake is not None and not self._outbox:
-            self._outbox.append(end)
+            self._final = end
             self.nudge()
             return
         # The official client drops events that come in one payload with the close, so that comes
         # with a poll of its own, as in Node's server. A client's own close may overtake its poll.
-        payloads = [end] if not self._outbox or self._wake else [self._payload(), end]
+        if self._wake is not None:
+            self._final = self._payload()
+        payloads = []
+        while self._outbox:
+            payloads.append(self._payload())
+        payloads.append(end)
         if reason not in ABRUPT:
             seconds = UPGRADE_POLL if reason == Reason.CLIENT else FAREWELL
             self._engine.leave_farewell(self.connection.sid, payloads, seconds)
 
     def _payload(self) -> bytes:
-        packets = [item if isinstance(item, bytes) else item.polled for item in self._outbox]
-        self._clear()
-        return SEPARATOR.join(packets) or NOOP
+        return SEPARATOR.join(self._take()) or NOOP
+
+    def _take(self) -> list[bytes]:
+        """Take the packets of one payload, in order; the next poll takes the rest.
+
+        There are at most MAX_PACKETS. None is added to a payload that is as large as the largest
+        message that a client may send.
+        """
+        packets: list[bytes] = []
+        size = 0  # bytes
+        while self._outbox and len(packets) < MAX_PACKETS and size < self._engine.longest:
+            size += len(self._outbox[0])
+            packets += self._take_first(MAX_PACKETS - len(packets))
+        return packets
+
+    def _take_first(self, count: int) -> list[bytes]:
+        """Take up to `count` packets of the first message that waits."""
+        first = self._outbox.popleft()
+        self._size -= len(first)
+        if isinstance(first, bytes):
+            return [first]
+        message, rest = first.split(count)
+        if rest is not None:
+            self._outbox.appendleft(rest)
+            self._size += len(rest)
+        return message.polled
 
     def _clear(self) -> None:
         self._outbox.clear()
