@@ -7,6 +7,8 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
 
+from app.unknown_fields import UnknownFields
+
 D = TypeVar("D", bound=msgspec.Struct)
 
 
@@ -94,6 +96,23 @@ class Codec(Generic[D]):
         except Exception as error:
             raise InvalidData(f"{self._misfit(error)}; nothing was stored") from None
         return encoded
+
+    def unknown(self, data: D, encoded: bytes) -> UnknownFields | None:
+        """Return the fields of stored data that its type does not know; None if there are none.
+
+        `data` is what `draft` made of `encoded`. This takes longer than decoding, so ask only
+        if the encoded draft differs from `encoded`.
+        """
+        try:
+            return UnknownFields(data, msgspec.msgpack.decode(encoded)) or None
+        except RecursionError:  # values nested a few hundred deep, which hold no structs
+            return None
+
+    def with_unknown(self, data: D, encoded: bytes, unknown: UnknownFields) -> bytes:
+        """Return the encoded data with the fields that its type does not know."""
+        raw = msgspec.msgpack.decode(encoded)
+        unknown.add_to(data, raw)
+        return self._encoder.encode(raw)
 
     def _misfit(self, error: Exception) -> str:
         """Say what does not fit; a `__post_init__` may raise anything."""

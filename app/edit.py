@@ -10,6 +10,7 @@ import msgspec
 
 from app.codec import D
 from app.stores import Lease, Record, RecordGone, StoreError
+from app.unknown_fields import UnknownFields
 
 if TYPE_CHECKING:
     from app.sessions import Sessions
@@ -40,6 +41,7 @@ class Edit(Generic[D]):
         "_lease",
         "_opened",
         "_sessions",
+        "_unknown",
         "session_id",
     )
 
@@ -49,6 +51,7 @@ class Edit(Generic[D]):
         self.session_id = session_id
         self._lease: Lease | None = None
         self._opened: Token[tuple[Edit[msgspec.Struct], ...]] | None = None
+        self._unknown: UnknownFields | None = None
 
     @property
     def locked(self) -> Record | None:
@@ -92,8 +95,11 @@ class Edit(Generic[D]):
         else:
             self._draft = sessions.codec.draft(sessions.blank)
         try:
-            # a record that an older release wrote may encode otherwise, though nothing changed
-            self._before = sessions.codec.encode(self._draft)
+            # a record that another release wrote may encode otherwise, though nothing changed
+            self._before = before = sessions.codec.encode(self._draft)
+            held = self._lease
+            if held is not None and held.record is not None and held.record.data != before:
+                self._unknown = sessions.codec.unknown(self._draft, held.record.data)
         except BaseException:
             await self.abandon()
             raise
@@ -127,6 +133,8 @@ class Edit(Generic[D]):
         sessions = self._sessions
         try:
             encoded = sessions.codec.checked(self._draft)
+            if self._unknown is not None and encoded != self._before:
+                encoded = sessions.codec.with_unknown(self._draft, encoded, self._unknown)
         except BaseException:
             await self.abandon()
             raise

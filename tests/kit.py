@@ -202,9 +202,9 @@ class Process:
 
 @contextlib.asynccontextmanager
 async def process(
-    data_dir: Path, *flags: str, log: Path | None = None, **environ: str
+    data_dir: Path, *flags: str, log: Path | None = None, root: Path = ROOT, **environ: str
 ) -> AsyncIterator[Process]:
-    """Start `python -m app` on a free port and wait until it says that it serves."""
+    """Start `python -m app` of a folder on a free port and wait until it says that it serves."""
     stderr = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT)
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -213,7 +213,7 @@ async def process(
         "--port=0",
         f"--data-dir={data_dir}",
         *flags,
-        cwd=ROOT,
+        cwd=root,
         env={**os.environ, **environ},
         stdout=asyncio.subprocess.PIPE,
         stderr=stderr,

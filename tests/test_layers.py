@@ -21,6 +21,7 @@ LAYERS = (
         "app.histogram",
         "app.systemd",
         "app.handoff",
+        "app.unknown_fields",
     ),
     ("app.audit", "app.listeners"),
     ("app.settings", "app.codec", "app.origin", "app.assets", "app.passwords"),
