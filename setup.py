@@ -126,7 +126,6 @@ if __name__ == "__main__":
             "msgspec>=0.19",
             "argon2-cffi>=23.1",
             "SQLAlchemy>=2.0.31",
-            "limits>=4.1",
             "prometheus-client>=0.20",
             "ua-parser>=1.0",
             # a loop that needs half the CPU; without it asyncio's own does the same

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import importlib
 import logging
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from app.accounts import Accounts
 from app.assets import client_script
 from app.audit import Audit
 from app.base_handler import BaseHandler
+from app.clock import Clock
 from app.complaints import Complaints
 from app.connections import Connections
 from app.cookie import SessionCookie, signing_keys
@@ -166,7 +166,7 @@ class Application(Dispatcher):
 def make_app(
     settings: Settings,
     *,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     store: SessionStore | None = None,
     modules: Sequence[str] | None = None,
     data_type: type[msgspec.Struct] = SessionData,
@@ -187,7 +187,7 @@ def make_app(
         data_type,
         idle_timeout=settings.session_idle_timeout,
         max_age=settings.session_max_age,
-        clock=clock,
+        clock=clock or Clock(),
         counts=counts,
     )
     server = SocketServer(settings, client_manager=shared.rooms if shared else None)

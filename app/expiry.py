@@ -10,8 +10,6 @@ import math
 from collections.abc import Awaitable
 from typing import Any
 
-from tornado.ioloop import PeriodicCallback
-
 from app.connections import Connections
 from app.sessions import Sessions
 from app.stores import StoreError
@@ -44,15 +42,29 @@ class Expiry:
         self._reconciled = self._purged = sessions.clock()
         self._store_is_down = False
         self._held_until = 0.0  # of the loop's clock
-        self._callback = PeriodicCallback(self._run, interval * 1000)
+        self._interval = interval
+        self._stopped = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to look, on the running loop."""
-        self._callback.start()
+        self._task = asyncio.get_running_loop().create_task(self._run_periodically())
 
     def stop(self) -> None:
-        """Look no more."""
-        self._callback.stop()
+        """Look no more; a round that has begun is finished."""
+        self._stopped.set()
+
+    async def _run_periodically(self) -> None:
+        """Do one round per interval.
+
+        Tornado's PeriodicCallback goes by the system's clock: after that was set back by two
+        days, it would not call for two days.
+        """
+        while not self._stopped.is_set():
+            try:
+                await asyncio.wait_for(self._stopped.wait(), self._interval)
+            except TimeoutError:
+                await self._run()
 
     def watch(self, session_id: str, deadline: float) -> None:
         """Look at this session when `deadline` (seconds since 1970) has come."""
@@ -84,6 +96,8 @@ class Expiry:
             if not self._store_is_down:
                 log.warning("sessions are not looked after until the store answers: %s", error)
             self._store_is_down = True
+        except Exception:
+            log.exception("a look for expired sessions failed; the next one follows")
         else:
             if self._store_is_down:
                 log.warning("the store answers again")

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
+from collections import deque
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
-import limits
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
-
 from app.settings import Settings
 
-_TIDY_EVERY = 10.0  # seconds
+_WINDOW = 60.0  # seconds
 
 
 @lru_cache(4096)  # each handshake asks, and reading an address takes longer than counting it
@@ -70,54 +66,45 @@ class Rate:
         return math.floor(until - second) + 1
 
 
-class _Tidying(threading.Timer):
-    """Stands for the thread in which the library forgets what is over, and does that by itself.
-
-    The library starts one whenever it counts and none runs. That one looks through all keys, and
-    leaves an empty list for each that was ever counted; strangers can think up any number of them.
-    """
-
-    def __init__(self, storage: MemoryStorage) -> None:
-        super().__init__(0, storage.timer.function)
-        self._events = storage.events
-        self._tidied = 0.0
-
-    def is_alive(self) -> bool:
-        """Say that nobody else need be started; called each time that something is counted."""
-        now = time.time()
-        if not 0 <= now - self._tidied < _TIDY_EVERY:
-            self._tidied = now
-            self.function()
-            for key in [key for key, times in self._events.items() if not times]:
-                del self._events[key]
-        return True
-
-
 class ExactRate:
     """At most `per_minute` for one key in any sixty seconds, for rates that are low.
 
-    The `limits` library remembers each time.
+    It remembers the time of each hit. `MAX_KEYS` bounds the memory, since strangers can think
+    up any number of keys: beyond it, the key whose last hit is oldest is forgotten.
     """
+
+    MAX_KEYS = 100_000
 
     def __init__(self, per_minute: int) -> None:
         """`per_minute` 0: no limit."""
-        self._item = limits.RateLimitItemPerMinute(per_minute) if per_minute else None
-        storage = MemoryStorage()
-        storage.timer = _Tidying(storage)
-        self._limiter = MovingWindowRateLimiter(storage)
+        self._most = per_minute
+        # the times of the latest hits of each key; the key with the oldest last hit is first
+        self._hits: dict[str, deque[float]] = {}
 
     def hit(self, key: str) -> None:
         """Count one."""
-        if self._item is not None:
-            self._limiter.hit(self._item, key)
+        if not self._most:
+            return
+        now = time.monotonic()
+        times = self._hits.pop(key, None) or deque(maxlen=self._most)
+        times.append(now)
+        self._hits[key] = times
+        self._forget(now)
 
     def wait(self, key: str) -> int:
         """Return for how many seconds this key has to wait; 0: it may go on now."""
-        if self._item is None or self._limiter.test(self._item, key):
+        times = self._hits.get(key)
+        if times is None or len(times) < self._most:
             return 0
-        reset, _ = self._limiter.get_window_stats(self._item, key)
-        # at the very end of the minute it still counts
-        return max(1, math.floor(reset - time.time()) + 1)
+        return max(0, math.ceil(times[0] + _WINDOW - time.monotonic()))
+
+    def _forget(self, now: float) -> None:
+        """Drop the keys whose last hit is out of the window, and those that are too many."""
+        while True:
+            oldest = next(iter(self._hits))
+            if len(self._hits) <= self.MAX_KEYS and self._hits[oldest][-1] + _WINDOW > now:
+                return
+            del self._hits[oldest]
 
 
 def in_words(seconds: int) -> str:

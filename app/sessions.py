@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from typing import Generic, NoReturn
 
@@ -33,7 +32,7 @@ class Sessions(Generic[D]):
         *,
         idle_timeout: float,
         max_age: float,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
         counts: StoreCounts | None = None,
     ) -> None:
         """`idle_timeout` and `max_age` are seconds, 0 for none."""

@@ -22,6 +22,7 @@ LAYERS = (
         "app.systemd",
         "app.handoff",
         "app.unknown_fields",
+        "app.clock",
     ),
     ("app.audit", "app.listeners"),
     ("app.settings", "app.codec", "app.origin", "app.assets", "app.passwords"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -246,21 +245,37 @@ def test_what_is_over_is_forgotten(wait: Callable[[float], None]) -> None:
     assert len(rate._counts) == len(rate._before) == 1
 
 
-def test_what_is_over_is_forgotten_without_threads(wait: Callable[[float], None]) -> None:
-    """Also by the library, which would start some."""
-    rate = ExactRate(5)
-    storage = rate._limiter.storage
-    while threading.active_count() > 1 and any(
-        isinstance(thread, threading.Timer) for thread in threading.enumerate()
-    ):
-        time.sleep(0.01)  # the one that the library starts with its storage
-    threads = set(threading.enumerate())
+def test_failures_that_are_over_are_forgotten(wait: Callable[[float], None]) -> None:
+    """Accounts that were tried once leave nothing; one that is still counted stays."""
+    rate = ExactRate(2)
     for number in range(1000):
-        rate.hit(f"address {number}")
-    assert set(threading.enumerate()) == threads
-    assert len(storage.events) >= 1000
-    wait(200)
+        rate.hit(f"account {number}")
+    wait(59)
+    rate.hit("account 0")
+    wait(2)
     rate.hit("one more")
-    rate.hit("one more")
-    assert len(storage.events) <= 2
-    assert len(storage.locks) <= 4
+    assert set(rate._hits) == {"account 0", "one more"}
+
+
+def test_failures_of_many_accounts_take_bounded_memory(
+    wait: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the bound the one that was tried longest ago is forgotten."""
+    monkeypatch.setattr(ExactRate, "MAX_KEYS", 100)
+    rate = ExactRate(1)
+    for number in range(150):
+        rate.hit(f"account {number}")
+    rate.hit("account 60")
+    assert len(rate._hits) == 100
+    assert rate.wait("account 49") == 0
+    assert rate.wait("account 50") > 0
+    for number in range(150, 200):
+        rate.hit(f"account {number}")
+    assert rate.wait("account 60") > 0
+
+
+def test_more_failures_than_the_limit_take_no_more_memory(wait: Callable[[float], None]) -> None:
+    rate = ExactRate(3)
+    for _ in range(1000):
+        rate.hit("anna")
+    assert len(rate._hits["anna"]) == 3

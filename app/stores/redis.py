@@ -19,14 +19,17 @@ from app.stores.redis_link import Link
 from app.stores.redis_locks import RedisLease, RedisLocks
 from app.stores.redis_wire import Word, pack
 
-_SLACK = 3600.0  # seconds that Redis keeps what is over, so that a process can tell of its end
+# Seconds that Redis keeps a record that is over. A process removes it long before, and tells of its
+# end; this only cleans up after processes that never come back. Redis goes by its own system's
+# clock, so it must survive that being set to another day for a moment.
+_SLACK = 30 * 86_400.0
 _AT_ONCE = 500
 
 
 def _left(seen: float, expires: float) -> str:
     """Milliseconds after which Redis forgets by itself; empty: never.
 
-    From one time to the other, so that it does not matter what clock they are from.
+    It is a span, so the clocks of this process and of the Redis need not agree.
     """
     if math.isinf(expires):
         return ""
