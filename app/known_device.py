@@ -37,6 +37,10 @@ class KnownDevice:
         flags = self._cookie.attributes(secure=secure)
         return ("__Secure-" if "Secure" in flags else "") + self._name
 
+    def shown(self, headers: Sequence[str], *, secure: bool) -> bool:
+        """Whether these Cookie headers hold such a cookie, of whatever account, true or forged."""
+        return next(values_of(self.name(secure=secure), headers), None) is not None
+
     def recognise(self, headers: Sequence[str], account: str, stamp: str, *, secure: bool) -> str:
         """Return which device of this account sent these Cookie headers; "" for a stranger's.
 

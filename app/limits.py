@@ -14,7 +14,7 @@ _WINDOW = 60.0  # seconds
 
 
 @lru_cache(4096)  # each handshake asks, and reading an address takes longer than counting it
-def _subscriber(address: str) -> str:
+def subscriber(address: str) -> str:
     """Return what one subscriber can hardly change: the address, or of IPv6 its /64."""
     try:
         parsed = ip_address(address)
@@ -116,7 +116,7 @@ def _tries(address: str, account: str, device: str) -> list[str]:
     """Return the keys against which one login is counted."""
     if device:
         return ["device " + device]
-    return ["address " + _subscriber(address), "account " + account]
+    return ["address " + subscriber(address), "account " + account]
 
 
 class Limits:
@@ -129,15 +129,15 @@ class Limits:
 
     def handshake(self, address: str) -> int:
         """Count a handshake; return 0, or for how many seconds this address has to wait."""
-        return self._handshakes.take(_subscriber(address))
+        return self._handshakes.take(subscriber(address))
 
     def new_session(self, address: str) -> int:
         """Count a session that a page makes; return 0, or for how many seconds to wait."""
-        return self._new_sessions.take(_subscriber(address))
+        return self._new_sessions.take(subscriber(address))
 
     def new_session_wait(self, address: str) -> int:
         """Return 0, or for how many seconds no page makes a session for this address."""
-        return self._new_sessions.wait(_subscriber(address))
+        return self._new_sessions.wait(subscriber(address))
 
     def login_wait(self, address: str, account: str, device: str = "") -> int:
         """Return 0, or for how many seconds this address, or this account, may not be tried.

@@ -8,7 +8,7 @@ from tornado.web import HTTPError, authenticated
 
 from app.accounts import AccountsUnavailable, InvalidAccount, Proof, account_key
 from app.devices import Device, public_id
-from app.limits import in_words
+from app.limits import in_words, subscriber
 from app.lookup import TooMany
 from app.session import SessionEnded
 from app.stores import StoreError
@@ -66,7 +66,7 @@ class PasswordFormHandler(AccountPage):
             await self._refuse(422, str(error))
         except AccountsUnavailable as error:
             self.set_header("Retry-After", str(error.wait))
-            await self._refuse(503, str(error))
+            await self._refuse(error.status, str(error))
         except TooMany as error:
             self.set_header("Retry-After", str(error.wait))
             sentence = f"Too many wrong passwords; wait {in_words(error.wait)} and try again."
@@ -82,7 +82,10 @@ class PasswordFormHandler(AccountPage):
         """Return the proof that it is the user who asks; raises HTTPError 403, and 429."""
         account = account_key(self.user)
         proof = await self.services.accounts.prove(
-            self.user, password, admit=lambda: self._admit(account)
+            self.user,
+            password,
+            admit=lambda: self._admit(account),
+            address=subscriber(self.remote_address),
         )
         if not proof or proof.name != self.user:
             self.services.limits.password_failed(account)
@@ -123,7 +126,8 @@ class PasswordHandler(PasswordFormHandler):
         proof = await self.prove(password)
         # or else other sessions would outlive the password
         await self.services.sessions.store.ping()
-        changed = await accounts.change_password(proof, new)
+        address = subscriber(self.remote_address)
+        changed = await accounts.change_password(proof, new, address=address)
         if not changed:
             raise HTTPError(409, "Your password was changed just now; nothing was done.")
         self.audit("password change")

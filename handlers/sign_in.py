@@ -7,7 +7,7 @@ from urllib.parse import quote
 from tornado.web import HTTPError
 
 from app.accounts import AccountsUnavailable, InvalidAccount, NameTaken, account_key
-from app.limits import in_words
+from app.limits import in_words, subscriber
 from app.lookup import TooMany
 from handlers.session import BaseHandler
 
@@ -45,7 +45,7 @@ class CredentialsHandler(BaseHandler):
             self._refuse(429, sentence, username)
         except AccountsUnavailable as error:
             self.set_header("Retry-After", str(error.wait))
-            self._refuse(503, str(error), username)
+            self._refuse(error.status, str(error), username)
         else:
             if not entered:
                 self._refuse(401, "Wrong name or wrong password.", username)
@@ -89,6 +89,11 @@ class CredentialsHandler(BaseHandler):
         )
         return self.remote_address, account, device
 
+    def _shows_device(self) -> bool:
+        """Whether this browser may have tries of its own: it sent some device cookie."""
+        headers = self.request.headers.get_list("Cookie")
+        return self.services.known_device.shown(headers, secure=self.secure)
+
     def _refuse(self, status: int, sentence: str, username: str) -> None:
         self.set_status(status)
         if self.wants_json:
@@ -112,9 +117,13 @@ class LoginHandler(CredentialsHandler):
     async def enter(self, username: str, password: str) -> bool:
         if not username or not password:
             raise InvalidAccount("Enter your name and your password.")
-        accounts = self.services.accounts
-        self._stamp = await accounts.stamp(username)
-        proof = await accounts.prove(username, password, admit=lambda: self.admit(username))
+        accounts, address = self.services.accounts, subscriber(self.remote_address)
+        if not self._shows_device():
+            self.admit(username)  # before the database is asked
+        self._stamp = await accounts.stamp(username, address=address)
+        proof = await accounts.prove(
+            username, password, admit=lambda: self.admit(username), address=address
+        )
         if proof.name is None:
             self.failed(username, None, "unknown name")
         elif not proof:
@@ -140,7 +149,12 @@ class RegisterHandler(CredentialsHandler):
     async def enter(self, username: str, password: str) -> bool:
         accounts = self.services.accounts
         try:
-            proof = await accounts.make(username, password, admit=lambda: self.admit(username))
+            proof = await accounts.make(
+                username,
+                password,
+                admit=lambda: self.admit(username),
+                address=subscriber(self.remote_address),
+            )
         except NameTaken:
             # or else this page would tell a list of names as fast as one can ask
             self.failed(username, None, "registration of a taken name")

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app import database
+from app.accounts.line import Line, LineFull, ShareUsed
 from app.accounts.table import AccountTable, Proof
 from app.complaints import Complaints
 from app.passwords import InvalidAccount, NameTaken, account_key, clean_name, clean_password
@@ -21,6 +21,7 @@ from app.settings import Settings
 __all__ = [
     "Accounts",
     "AccountsUnavailable",
+    "AddressBusy",
     "InvalidAccount",
     "NameTaken",
     "Proof",
@@ -32,28 +33,43 @@ T = TypeVar("T")
 
 # a hash takes a core and 19 MiB, and the event loop wants a core too
 _WORKERS = max(2, min(4, os.cpu_count() or 2))
+_READERS = 2  # threads for what needs no hash
 _LONGEST_LINE = 200  # calls that may wait for a worker, some seconds of work
+_SHARE = 20  # calls of one address that may run or wait, so that it cannot fill the line
 _ANSWER_WITHIN = 2.0  # seconds from when a call has its turn
+_TOO_MANY = "Too many people sign in right now; try again in a moment."
 _NO_ANSWER = "The database of accounts does not answer; try again in a moment."
 
 
 class AccountsUnavailable(Exception):
     """The accounts cannot be asked now; the text is for the person who waits."""
 
+    status = 503  # of the response
     wait = 2  # seconds after which to ask again
 
 
-class Accounts:
-    """Who may sign in. All work is done by a few threads, and a bounded number may wait for them.
+class AddressBusy(AccountsUnavailable):
+    """One address has too many calls under way; those of others are served."""
 
-    Every method raises AccountsUnavailable when too many wait or the database fails.
+    status = 429
+
+
+class Accounts:
+    """Who may sign in. A few threads do all work, and a bounded number of calls wait for them.
+
+    Calls that compute a hash, calls that only read, and readiness have threads of their own, and
+    each thread has its own connection. `address` is what limits know a client by; one address
+    gets a share of the queue. Every method raises AccountsUnavailable if the queue is full or the
+    database fails, and AddressBusy if that share is used.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._table = AccountTable(database.open_engine(settings, connections=_WORKERS))
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="accounts")
-        self._turns = asyncio.Semaphore(_WORKERS)
-        self._in_line = 0
+        threads = _WORKERS + _READERS + 1
+        self._table = AccountTable(database.open_engine(settings, connections=threads))
+        self._hashes = Line("hash", threads=_WORKERS, longest=_LONGEST_LINE, share=_SHARE)
+        self._reads = Line("read", threads=_READERS, longest=_LONGEST_LINE, share=_SHARE)
+        self._readiness = Line("ready", threads=1, longest=1, share=1)
+        self._asking: asyncio.Task[bool] | None = None
         self._failures = Complaints(log)
         self._failed = -1.0  # loop time when the database last did not answer
 
@@ -66,14 +82,18 @@ class Accounts:
         return proof.name
 
     async def make(
-        self, name: str, password: str, *, admit: Callable[[], None] | None = None
+        self,
+        name: str,
+        password: str,
+        *,
+        admit: Callable[[], None] | None = None,
+        address: str = "",
     ) -> Proof:
-        """Make an account; raises InvalidAccount.
-
-        `admit` is asked when its turn has come, and may raise.
-        """
+        """Make an account; raises InvalidAccount. For `admit` see `prove`."""
         name, password = clean_name(name), clean_password(password)
-        return await self._work(lambda: self._table.make(name, password), admit)
+        return await self._work(
+            self._hashes, lambda: self._table.make(name, password), admit, address
+        )
 
     async def verify(
         self, name: str, password: str, *, admit: Callable[[], None] | None = None
@@ -83,18 +103,26 @@ class Accounts:
         return proof.name if proof else None
 
     async def prove(
-        self, name: str, password: str, *, admit: Callable[[], None] | None = None
+        self,
+        name: str,
+        password: str,
+        *,
+        admit: Callable[[], None] | None = None,
+        address: str = "",
     ) -> Proof:
         """Compare a password with that of an account.
 
-        `admit` is asked when its turn has come, and may raise: what it counts is then at most
-        a handful of calls old, however many came at once.
+        `admit` may raise. It is called before the call waits, so that a limited client takes no
+        place in the queue, and again when its turn has come: what it counts is then at most a
+        handful of calls old, however many came at once.
         """
-        return await self._work(lambda: self._table.prove(name, password), admit)
+        return await self._work(
+            self._hashes, lambda: self._table.prove(name, password), admit, address
+        )
 
-    async def stamp(self, name: str) -> str:
-        """Return the hash of an account's password; an empty text for a name that nobody has."""
-        return await self._work(lambda: self._table.stamp(name))
+    async def stamp(self, name: str, *, address: str = "") -> str:
+        """Return the hash of an account's password; an empty string for an unknown name."""
+        return await self._work(self._reads, lambda: self._table.stamp(name), address=address)
 
     async def holds(self, proof: Proof, password: str) -> bool:
         """Whether this proof is still one: account and password are what they were.
@@ -102,49 +130,68 @@ class Accounts:
         Asked once a session is stored, it closes the gap between password and session: an end
         of all sessions that comes later finds this one, and one that came before is noticed.
         """
-        return await self._work(lambda: self._table.holds(proof, password))
+        # it needs a hash only if that was renewed just now
+        return await self._work(self._reads, lambda: self._table.holds(proof, password))
 
-    async def change_password(self, proof: Proof, password: str) -> Proof:
+    async def change_password(self, proof: Proof, password: str, *, address: str = "") -> Proof:
         """Give an account another password, and return the proof that it has it.
 
         That is false where the account is another's by now, or its password another one. Raises
         InvalidAccount.
         """
         password = clean_password(password)
-        return await self._work(lambda: self._table.change_password(proof, password))
+        return await self._work(
+            self._hashes, lambda: self._table.change_password(proof, password), address=address
+        )
 
     async def delete(self, proof: Proof) -> bool:
         """Delete an account, whose name is free then; False where the proof has become stale."""
-        return await self._work(lambda: self._table.delete(proof))
+        return await self._work(self._reads, lambda: self._table.delete(proof))
 
     async def answers(self) -> bool:
-        """Whether the database can be read."""
+        """Whether the database can be read; calls that come together share one answer."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+        return await asyncio.shield(self._asking)
+
+    async def _ask(self) -> bool:
         try:
-            await asyncio.wait_for(self._work(self._table.ask), _ANSWER_WITHIN)
-        except (TimeoutError, AccountsUnavailable):
+            await self._work(self._readiness, self._table.ask)
+        except AccountsUnavailable:
             return False
         return True
 
     async def close(self) -> None:
         """Finish what the threads have begun and let go of the database."""
-        await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
+        for line in (self._hashes, self._reads, self._readiness):
+            await line.close()
+        if self._asking is not None:
+            await asyncio.wait([self._asking])
         self._table.close()
 
-    async def _work(self, job: Callable[[], T], admit: Callable[[], None] | None = None) -> T:
-        if self._in_line >= _LONGEST_LINE + _WORKERS:
-            raise AccountsUnavailable("Too many people sign in right now; try again in a moment.")
-        self._in_line += 1
+    async def _work(
+        self,
+        line: Line,
+        job: Callable[[], T],
+        admit: Callable[[], None] | None = None,
+        address: str = "",
+    ) -> T:
+        if admit is not None:
+            admit()
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            async with self._turns:
+            async with line.turn(address):
                 if self._failed >= began:
                     # each of those in line would only wait as long as the one before
                     raise AccountsUnavailable(_NO_ANSWER)
                 if admit is not None:
                     admit()
-                work = loop.run_in_executor(self._pool, job)
-                return await asyncio.wait_for(work, _ANSWER_WITHIN)
+                return await asyncio.wait_for(line.run(job), _ANSWER_WITHIN)
+        except ShareUsed:
+            raise AddressBusy("Too many tries at once from your network; try again.") from None
+        except LineFull:
+            raise AccountsUnavailable(_TOO_MANY) from None
         except (SQLAlchemyError, TimeoutError) as error:
             if isinstance(error, OperationalError | PoolTimeout | TimeoutError):
                 self._failed = loop.time()
@@ -152,5 +199,3 @@ class Accounts:
             said = late if isinstance(error, TimeoutError) else database.why(error)
             self._failures.add("the database of accounts failed", said)
             raise AccountsUnavailable(_NO_ANSWER) from error
-        finally:
-            self._in_line -= 1
