@@ -22,6 +22,7 @@ from tests.transport_kit import (
     Server,
     WebSocket,
     frame,
+    read_response,
     served,
 )
 
@@ -439,6 +440,49 @@ async def test_two_posts_at_once_close_the_connection(server: Server) -> None:
     writer.close()
 
 
+class LateHandler(SocketHandler):
+    """Waits before it lets a request in, as a session lookup may."""
+
+    async def authorize(self, eio_sid: str | None) -> None:
+        await asyncio.sleep(0.01)
+
+
+async def pipeline(server: Server, together: bool) -> None:
+    """Send a poll, and then a POST on the same HTTP connection; both must be answered."""
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    await server.poll(sid)
+    target = f"{POLLING}&sid={sid} HTTP/1.1\r\nHost: localhost\r\n"
+    get, body = f"GET {target}\r\n".encode(), '421["ack","x"]'
+    post = f"POST {target}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    if together:
+        writer.write(get + post)
+    else:
+        writer.write(get)
+        await until(lambda: cast(Polling, server.sio.eio.sockets[sid].transport).polled)
+        writer.write(post)
+    assert (await read_response(reader)).body == b"6"
+    assert (await read_response(reader)).body == b"ok"
+    writer.write(get)
+    assert (await read_response(reader)).body == b'431["x"]'
+    writer.close()
+
+
+@pytest.mark.parametrize("together", [True, False])
+@served()
+async def test_a_poll_makes_way_for_a_pipelined_post(server: Server, together: bool) -> None:
+    """Responses keep their order, so a poll that waits would block the POST behind it."""
+    await pipeline(server, together)
+
+
+@pytest.mark.parametrize("together", [True, False])
+@served(LateHandler)
+async def test_a_poll_that_is_let_in_late_makes_way_too(server: Server, together: bool) -> None:
+    """The POST may be here before the poll begins to wait."""
+    await pipeline(server, together)
+
+
 @served()
 async def test_a_poll_that_hangs_up_closes_the_connection(server: Server) -> None:
     """Hole 14: it swallowed the next message; now the client comes back and knows."""
@@ -536,6 +580,21 @@ async def test_a_post_to_a_connection_that_closed_is_unknown(server: Server) -> 
     sid = await server.handshake()
     await server.post(sid, "1")
     assert (await server.post(sid, "40")).body == UNKNOWN_SID
+
+
+@served(events_per_second=10)
+async def test_a_close_in_a_backlog_refuses_the_posts_and_polls_after_it(server: Server) -> None:
+    """Those that wait when the close is reached, and those that come later."""
+    sid = await server.handshake()
+    events = [f'42{n}["ack"]' for n in range(30)]
+    assert (await server.post(sid, "\x1e".join(["40", *events, "1"]))).body == b"ok"
+    waiting = await server.post(sid, '42["ack"]')
+    assert (waiting.status, waiting.body) == (400, UNKNOWN_SID)
+    assert server.closed == [(sid, "client disconnect")]
+    assert (await server.post(sid, '42["ack"]')).body == UNKNOWN_SID
+    # its last packets can be fetched for a moment
+    await until(lambda: not server.sio.eio.has_farewell(sid))
+    assert (await server.poll(sid)).body == UNKNOWN_SID
 
 
 @pytest.mark.parametrize("packet", ["1", "abc", "", "2", "²", "7"])

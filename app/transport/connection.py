@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from app.transport import packets
 from app.transport.packets import Message, Packet, PacketError
+from app.transport.payload import Payload
 from app.transport.timers import Timer
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Connection:
         "_mark",
         "_pinged",
         "_throttle",
+        "_unread",
         "busy",
         "clients",
         "closed",
@@ -93,6 +95,7 @@ class Connection:
         self.busy = False  # reading has to pause: too much in hand, or faster than allowed
         self._full = 0.0  # when its bucket of tokens for events will be full again
         self._throttle: Timer | None = None
+        self._unread: Payload | None = None  # packets of a POST that wait
         self._pinged = False
         self._heartbeat = Timer(self._beat)
         engine.wheel.start(self._heartbeat, engine.settings.ping_interval)
@@ -123,6 +126,26 @@ class Connection:
             return
         self.spend()
 
+    def receive_all(self, payload: Payload) -> None:
+        """Act on the packets of a POST; those that come too fast wait while `busy` is true.
+
+        They also wait through an upgrade, since the WebSocket reads nothing until then either.
+        """
+        self._unread = payload
+        self._read_on()
+
+    @property
+    def behind(self) -> bool:
+        """Whether packets of a POST still wait; the client's next POST has to wait as well."""
+        return self._unread is not None
+
+    def _read_on(self) -> None:
+        while self._unread is not None and not self.busy and not self.closed:
+            packet = self._unread.take()
+            if self._unread.empty:
+                self._unread = None
+            self.receive(packet)
+
     def refuse(self, error: PacketError) -> None:
         """Close it, since what the client sent is against the protocol."""
         self._engine.complain(self, str(error))
@@ -147,8 +170,10 @@ class Connection:
     def _look_busy(self) -> None:
         was_busy = self.busy
         self.busy = self._in_hand >= MAX_EVENTS_IN_HAND or self._throttle is not None
-        if was_busy and not self.busy and not self.closed:
-            self.transport.resume()
+        if was_busy and not self.busy:
+            self._read_on()
+            if self._unread is None and not self.closed:
+                self.transport.resume()
 
     def join_or_leave(self) -> None:
         """Let the join deadline run while the client is in no namespace, and only then."""
@@ -233,7 +258,7 @@ class Connection:
         for timer in (self._heartbeat, self._join, self._throttle):
             if timer is not None:
                 wheel.stop(timer)
-        self.incomplete = None
+        self.incomplete = self._unread = None
         self.held = {}
         self._engine.forget(self)
         if self._in_hand:

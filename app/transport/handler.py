@@ -9,7 +9,7 @@ import http
 import json
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from tornado.escape import parse_qs_bytes
@@ -18,7 +18,8 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from app.transport.connection import Connection, Reason
 from app.transport.http_exchange import Exchange
-from app.transport.polling import SEPARATOR, Polling
+from app.transport.payload import Payload
+from app.transport.polling import Polling
 from app.transport.server import SocketServer
 from app.transport.websocket import WebSocket
 
@@ -42,15 +43,6 @@ _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 # Kept out of the environ: they concern only the request that carried them.
 _HOP_BY_HOP = frozenset({"Connection", "Upgrade", "Content-Length", "Content-Type", "Cookie"})
-
-
-def _packets(body: str) -> Iterator[str]:
-    """Yield the packets of a payload one by one: a list of 300,000 tiny ones is 24 MB."""
-    start, separator = 0, SEPARATOR.decode()
-    while (end := body.find(separator, start)) >= 0:
-        yield body[start:end]
-        start = end + 1
-    yield body[start:]
 
 
 class ProtocolError(HTTPError):
@@ -142,7 +134,7 @@ class SocketHandler(RequestHandler):
         elif eio_sid is not None:
             self._find(eio_sid)  # again: it may have gone meanwhile
             if self.request.method == "POST":
-                self._begin_post()
+                await self._begin_post()
 
     def _limit_body(self) -> None:
         exchange = cast(Exchange, self.request.connection)
@@ -242,7 +234,10 @@ class SocketHandler(RequestHandler):
             connection.close(Reason.TRANSPORT_ERROR)
             raise ProtocolError(BAD_REQUEST)
         self._polling = True
-        payload = await polling.poll()
+        exchange = cast(Exchange, self.request.connection)
+        # or a POST that the client has pipelined would wait for ever
+        exchange.set_next_callback(polling.nudge)
+        payload = await polling.poll(wait=not exchange.followed)
         self._polling = False
         if payload is None:
             raise ProtocolError(BAD_REQUEST)
@@ -275,7 +270,8 @@ class SocketHandler(RequestHandler):
 
     # POST
 
-    def _begin_post(self) -> None:
+    async def _begin_post(self) -> None:
+        """Wait until the packets of the POST before are worked through, then let the body come."""
         connection = self.connection
         if connection is None:
             raise UnknownSid
@@ -288,6 +284,12 @@ class SocketHandler(RequestHandler):
             connection.close(Reason.TRANSPORT_ERROR)
             raise ProtocolError(BAD_REQUEST)
         polling.posting = self._posting = True
+        if connection.behind:
+            await polling.room()
+            if connection.closed:
+                raise UnknownSid
+            if connection.transport is not polling:
+                raise ProtocolError(BAD_REQUEST)
 
     def data_received(self, chunk: bytes) -> None:
         if self._posting and len(self._body) <= self.engine.settings.max_message_size:
@@ -304,14 +306,10 @@ class SocketHandler(RequestHandler):
         except UnicodeDecodeError:
             body = ""
         self._body.clear()
-        for packet in _packets(body):
-            if not isinstance(connection.transport, Polling):
-                raise ProtocolError(BAD_REQUEST)  # upgraded between two packets
-            connection.receive(packet)
-            if connection.closed:
-                break
-            if connection.busy:
-                await connection.transport.room()
+        if not isinstance(connection.transport, Polling):
+            raise ProtocolError(BAD_REQUEST)  # upgraded while the body came
+        # those that have to wait for their turn need no answer of their own
+        connection.receive_all(Payload(body))
         if connection.reason == Reason.PARSE_ERROR:
             raise ProtocolError(BAD_REQUEST)
         self.set_header("Content-Type", "text/html")

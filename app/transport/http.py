@@ -87,6 +87,11 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Whether the server stops, so that this response is the last one."""
         return self.server.draining
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether bytes of the next request are here, or of the body of this one."""
+        return bool(self._pending)
+
     # The transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -241,7 +246,9 @@ class HttpConnection(asyncio.BufferedProtocol):
         if exchange is None:
             pause = bool(self._pending) and not self._in_head  # it waits for its turn
         else:
-            pause = exchange.busy or (exchange.received and bool(self._pending))
+            pause = exchange.busy or exchange.followed
+            if exchange.followed:
+                exchange.tell_of_next()
         pause = (pause or self._congested) and not self._closing
         if pause is not self._paused and not self._transport.is_closing():
             self._paused = pause

@@ -61,6 +61,7 @@ class Exchange(httputil.HTTPConnection):
         )
         self._remaining: int | None = None  # bytes of the response's body; None: any number
         self._on_close: Callable[[], None] | None = None
+        self._on_next: Callable[[], None] | None = None
 
     # The request, driven by the connection
 
@@ -122,7 +123,7 @@ class Exchange(httputil.HTTPConnection):
     def release(self) -> None:
         """Let go of the handler, so that nothing has to wait for the garbage collector."""
         self.closed = True
-        self._delegate = self._on_close = None
+        self._delegate = self._on_close = self._on_next = None
 
     def _wait_for(self, awaitable: Awaitable[None] | None) -> None:
         if awaitable is None:
@@ -146,6 +147,21 @@ class Exchange(httputil.HTTPConnection):
         """Let `callback` be called if the client leaves before the response is finished."""
         if not self.closed:
             self._on_close = callback
+
+    @property
+    def followed(self) -> bool:
+        """Whether another request waits behind this one, which has been received."""
+        return self.received and self._connection.has_pending
+
+    def set_next_callback(self, callback: Callable[[], None]) -> None:
+        """Let `callback` be called once when another request comes and waits behind this one."""
+        self._on_next = callback
+
+    def tell_of_next(self) -> None:
+        """Call what `set_next_callback` was given."""
+        callback, self._on_next = self._on_next, None
+        if callback is not None:
+            callback()
 
     def set_max_body_size(self, max_body_size: int) -> None:
         """Change the limit for this request, in bytes."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from app.transport.connection import Connection, Reason
 from app.transport.packets import Message
+from app.transport.payload import SEPARATOR
 
 if TYPE_CHECKING:
     from app.transport.engine import Engine
     from app.transport.websocket import WebSocket
 
 CLOSE, NOOP = b"1", b"6"
-SEPARATOR = b"\x1e"
 #: Packets of one payload: python-socketio's client refuses more (`Payload.max_decode_packets`).
 MAX_PACKETS = 16
 #: Seconds that a poll waits for the outcome of an upgrade under way, as in Node's server.
@@ -75,13 +75,15 @@ class Polling:
         """Whether a poll is open."""
         return self._wake is not None
 
-    async def poll(self) -> bytes | None:
+    async def poll(self, *, wait: bool = True) -> bytes | None:
         """Wait for packets and return them as one payload; None when the transport changed.
+
+        Without `wait` it returns a NOOP if there are none.
 
         The payload is taken in the last moment, so that packets of one turn of the loop leave
         together and none is lost with a poll that is gone.
         """
-        if not self._outbox:
+        if wait and not self._outbox:
             self._wake = self._engine.loop.create_future()
             limit = UPGRADE_POLL if self.connection.upgrade is not None else None
             done, _ = await asyncio.wait({self._wake}, timeout=limit)
@@ -106,9 +108,9 @@ class Polling:
         self.resume()
 
     async def room(self) -> None:
-        """Wait until the connection may begin another event, or is no longer ours."""
+        """Wait until the packets of the last POST are worked through, or it is no longer ours."""
         connection = self.connection
-        while connection.busy and not connection.closed and connection.transport is self:
+        while connection.behind and not connection.closed and connection.transport is self:
             self._room = self._engine.loop.create_future()
             await self._room
 
@@ -136,7 +138,7 @@ class Polling:
             self._engine.leave_farewell(self.connection.sid, payloads, seconds)
 
     def _payload(self) -> bytes:
-        return SEPARATOR.join(self._take()) or NOOP
+        return SEPARATOR.encode().join(self._take()) or NOOP
 
     def _take(self) -> list[bytes]:
         """Take the packets of one payload, in order; the next poll takes the rest.
