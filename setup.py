@@ -113,11 +113,8 @@ if __name__ == "__main__":
             "static": ["*", "*/*"],
         },
         include_package_data=False,
-        # without a compiler plain.py and tasks.py do the same, only slower
-        ext_modules=[
-            Extension(f"app.transport.{name}", [f"app/transport/{name}.c"], optional=True)
-            for name in ("_plain", "_first_step")
-        ],
+        # without a compiler plain.py does the same, only slower
+        ext_modules=[Extension("app.transport._plain", ["app/transport/_plain.c"], optional=True)],
         install_requires=[
             "tornado>=6.6",
             "python-engineio>=4.15.1,<5",

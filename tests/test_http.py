@@ -473,6 +473,31 @@ async def test_a_pipelined_request_does_not_run_in_the_context_of_the_one_before
         assert answer.count(b"nobody") == 3
 
 
+@pytest.mark.parametrize("waits", [False, True])
+async def test_two_requests_never_share_a_task(waits: bool) -> None:
+    """What is kept per task of one is not there in another, and is released with it."""
+    import tornado.web
+
+    kept: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+    released: list[str] = []
+
+    class Handler(tornado.web.RequestHandler):
+        async def get(self, name: str) -> None:
+            task: Any = asyncio.current_task()
+            self.write(f"{kept.get(task)} {getattr(task, 'user', None)};")
+            kept[task] = task.user = name
+            task.add_done_callback(lambda _: released.append(name))
+            if waits:
+                await asyncio.sleep(0)
+                assert asyncio.current_task() is task
+
+    async with http_site() as site:
+        site.app.add_handlers(".*", [("/user/(.*)", Handler)])
+        for name in ("ann", "bob", "ann"):
+            assert b"None None;" in await site.talk(request(f"/user/{name}"))
+        assert released == ["ann", "bob", "ann"]
+
+
 async def test_pipelined_requests_take_turns_with_everybody_else() -> None:
     """Each in a turn of the loop of its own, also where none of them waits for anything."""
     import tornado.web

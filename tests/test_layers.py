@@ -20,7 +20,6 @@ LAYERS = (
         "app.user_agents",
         "app.histogram",
         "app.systemd",
-        "app.handoff",
         "app.unknown_fields",
         "app.clock",
     ),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.transport import frames, packets, plain, tasks
+from app.transport import frames, packets, plain
 from app.transport.frames import FrameError, FrameParser
 from tests.transport_kit import Server, frame, served
 
@@ -90,7 +90,6 @@ def test_it_is_compiled_wherever_there_is_a_compiler() -> None:
         assert plain.plain_event is not plain.event_in_python
         assert plain.text_frame is not plain.frame_in_python
         assert plain.ack_text is not plain.ack_in_python
-        assert tasks.first_step is not tasks.step_in_python
 
 
 @pytest.mark.parametrize("way", WAYS)

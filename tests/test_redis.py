@@ -433,7 +433,7 @@ async def test_what_is_asked_because_of_an_answer_leaves_with_that_of_the_others
 
 
 async def test_who_waited_on_a_connection_that_is_lost_finds_it_gone() -> None:
-    """He goes on at once, and what he asks then is not lost with that connection."""
+    """What they ask then is not lost with that connection."""
     async with processes(1) as (store,):
         await store.save(record())
         wire = store._link._wire

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import json
 import logging
+import weakref
 from typing import Any
 
 import pytest
@@ -336,6 +337,20 @@ async def test_a_handler_that_raises_disturbs_nobody(server: Server, caplog: Any
 # Handlers are tasks
 
 
+left_by: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+released: list[str] = []
+
+
+def look(name: str) -> list[Any]:
+    """Return what is found on the current task, then leave a name there in every way."""
+    task: Any = asyncio.current_task()
+    found = [left_by.get(task), getattr(task, "user", None), task.get_name().startswith("user")]
+    left_by[task] = task.user = name
+    task.set_name(f"user {name}")
+    task.add_done_callback(lambda _: released.append(name))
+    return found
+
+
 class Curious(Echo):
     """Looks around in the part that runs at once, and in the part after a wait."""
 
@@ -375,6 +390,16 @@ class Curious(Echo):
         assert task is not None
         task.cancel()
         return "went on"
+
+    async def on_give_up(self, sid: str) -> None:
+        async def give_up() -> None:
+            raise asyncio.CancelledError
+
+        await self.emit("question", to=sid, callback=give_up)
+        await give_up()
+
+    async def on_look(self, sid: str, name: str) -> Any:
+        return look(name)
 
     async def on_gather(self, sid: str) -> Any:
         async def child(n: int) -> int:
@@ -428,6 +453,31 @@ async def test_events_of_one_turn_of_the_loop_leave_each_other_no_trace(server: 
         "433" + fresh,
         "434[[true,true,true]]",
     }
+
+
+@served(namespaces=(Curious,))
+async def test_two_users_never_share_a_task(server: Server) -> None:
+    """What is kept per task of one event is not there in another's, and is released with it."""
+    released.clear()
+    ann, bob = await server.client(), await server.client()
+    for client, name in ((ann, "ann"), (bob, "bob"), (ann, "ann")):
+        await client.send(f'421["look","{name}"]')
+        assert await client.receive() == "431[[null,null,false]]"
+    await bob.send('422["task"]')
+    await bob.receive()
+    assert released == ["ann", "bob", "ann"]
+
+
+@served(namespaces=(Curious,))
+async def test_what_ends_as_cancelled_closes_no_connection(server: Server) -> None:
+    """Neither an event nor the callback of an ack, before their first wait."""
+    websocket = await server.client()
+    await websocket.send('421["give_up"]')
+    assert await websocket.receive() == '421["question"]'
+    assert await websocket.receive() == "431[]"
+    await websocket.send("431[]", '422["task"]')
+    assert await websocket.receive() == "432[[true,true,true]]"
+    assert not server.closed
 
 
 class Slow(Echo):

@@ -11,7 +11,6 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Protocol, TypeVar
 
-from app.handoff import Handoff, handoff
 from app.stores.base import StoreUnavailable
 
 T = TypeVar("T")
@@ -36,7 +35,7 @@ class Write(Protocol[T]):
         """Hear on the loop that the result is on disk; None where the write failed."""
 
 
-_Batch = list[tuple[Write[Any], Handoff[Any]]]  # the futures are the callers'
+_Batch = list[tuple[Write[Any], asyncio.Future[Any]]]  # the futures are the callers'
 _Outcomes = list[Any]  # for each write of a batch what it returned, or the Exception
 
 
@@ -75,7 +74,7 @@ class GroupCommit:
         """
         if not self._busy:
             self._loop = asyncio.get_running_loop()
-        future: Handoff[T] = handoff(self._loop)
+        future: asyncio.Future[T] = self._loop.create_future()
         if self._closed:
             self._settle([(write, future)], [StoreUnavailable(f"{self._name} is closed")])
             return future
@@ -124,17 +123,14 @@ class GroupCommit:
             self._next()
 
     def _settle(self, batch: _Batch, outcomes: _Outcomes) -> None:
-        settled = list(zip(batch, outcomes, strict=True))
-        # of all of them first, since those who wait go on at once
-        for (write, _), outcome in settled:
+        for (write, future), outcome in zip(batch, outcomes, strict=True):
             write.over(None if isinstance(outcome, Exception) else outcome)
-        for (_, future), outcome in settled:
             if future.done():
                 continue
             if isinstance(outcome, Exception):
-                future.fail(outcome)
+                future.set_exception(outcome)
             else:
-                future.give(outcome)
+                future.set_result(outcome)
 
     def _next(self) -> None:
         self._gathering = None

@@ -9,7 +9,6 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from app.handoff import Handoff, handoff
 from app.stores import redis_scripts as scripts
 from app.stores.base import StoreUnavailable
 from app.stores.redis_address import Address
@@ -44,12 +43,12 @@ class Link:
         #: whether there is a connection, and so what is published is heard
         self.up = False
         #: send one packed command; fails with ReplyError or ConnectionError
-        self.call: Callable[[bytes], Handoff[Any]] = self._call_early
+        self.call: Callable[[bytes], asyncio.Future[Any]] = self._call_early
         self._listeners: dict[bytes, Callable[[bytes, bytes], None]] = {}
         self._wire: Wire | None = None
         self._lost: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._early: list[tuple[bytes, Handoff[Any]]] = []
+        self._early: list[tuple[bytes, asyncio.Future[Any]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._give_up: asyncio.TimerHandle | None = None
         self._patient = True  # whether commands may wait for a connection
@@ -89,11 +88,11 @@ class Link:
         for script in scripts.ALL:
             self.send(script.load())
 
-    def _call_early(self, command: bytes) -> Handoff[Any]:
+    def _call_early(self, command: bytes) -> asyncio.Future[Any]:
         """Do what `call` does while there is no connection."""
-        future = handoff(asyncio.get_running_loop())
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._closed or not self._patient:
-            future.fail(ConnectionError("there is no connection"))
+            future.set_exception(ConnectionError("there is no connection"))
         else:
             self._early.append((command, future))
             self._begin()
@@ -237,7 +236,7 @@ class Link:
         early, self._early = self._early, []
         for _, future in early:
             if not future.done():
-                future.fail(ConnectionError("there is no connection"))
+                future.set_exception(ConnectionError("there is no connection"))
 
     def _watch(self) -> None:
         """Look whether replies come in time; give a connection up on which they do not."""

@@ -18,8 +18,6 @@ from typing import Any, cast
 import hiredis
 from hiredis import PushNotification
 
-from app.handoff import Handoff
-
 Word = str | bytes | int | float
 # its own type knows tuples of one word only
 pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
@@ -74,22 +72,21 @@ class Wire(asyncio.Protocol):
         self._between = True  # whether it certainly waits for the beginning of a reply
         self._out: list[bytes] = []
         self._gathering = False  # whether `_gather` is about to run
-        self._waiting: deque[Handoff[Any] | None] = deque()
+        self._waiting: deque[asyncio.Future[Any] | None] = deque()
         self._asked = self._answered = 0
         self._marks: deque[tuple[float, int]] = deque()  # when how many had been asked
         self._transport: asyncio.Transport | None = None
 
-    def call(self, command: bytes) -> Handoff[Any]:
+    def call(self, command: bytes) -> asyncio.Future[Any]:
         """Send a packed command; the future resolves with its reply."""
-        future: Handoff[Any] = Handoff(loop=self._loop)  # what `handoff` does, for every event
-        future.taker = None
+        future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(future)
         self._out.append(command)
         if not self._gathering:
             self._gather_soon()
         return future
 
-    def send(self, command: bytes, future: Handoff[Any] | None = None) -> None:
+    def send(self, command: bytes, future: asyncio.Future[Any] | None = None) -> None:
         """Send a packed command whose reply goes to `future`, or nowhere."""
         self._waiting.append(future)
         self.write(command)
@@ -137,14 +134,10 @@ class Wire(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        # spares each who asks next a look whether it may leave yet: with the last of these replies
-        gathering, self._gathering = self._gathering, True
         try:
             self._deliver(self._read(data))
         except (hiredis.ProtocolError, IndexError):
             self.abort()
-        finally:
-            self._gathering = gathering
         if self._out:
             self._gather_soon()
 
@@ -181,19 +174,15 @@ class Wire(asyncio.Protocol):
             if future is None or future.done():
                 continue
             if kind is ReplyError:
-                future.fail(reply)
-                continue
-            # what `give` does, for most of all replies
-            future.set_result(reply)
-            if (taker := future.taker) is not None:
-                taker(future)
+                future.set_exception(reply)
+            else:
+                future.set_result(reply)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         waiting, self._waiting = self._waiting, deque()
-        # first, since who waits goes on at once and is not to ask here again
         self._lost(self)
         gone = ConnectionError("the connection was lost")
         for future in waiting:
             if future is not None and not future.done():
-                future.fail(gone)
+                future.set_exception(gone)
