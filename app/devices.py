@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Protocol
@@ -13,15 +12,16 @@ import msgspec
 
 from app.session import Reason, Session
 from app.sessions import Sessions
-from app.stores import Record, StoreError
+from app.stores import PAGE, Record, StoreError, public_id
 from app.user_agents import describe
+
+__all__ = ["Device", "Devices", "Presence", "Rows", "Send", "public_id", "seen_by"]
 
 log = logging.getLogger("latchkey.devices")
 
 _COALESCE = 0.25  # seconds in which changes gather into one list
 _REFRESH = 5.0  # seconds after which a list is made anew though no change was heard of
-_MOST_ROWS = 100  # devices in one list: those that were seen last
-_MOST_ROUNDS = 10
+_MOST_ROWS = PAGE  # devices in one list: those that were seen last
 
 
 class Presence(Protocol):
@@ -52,14 +52,6 @@ class Rows(dict[str, Device]):
 
 #: Sends the list of one session to one of its sockets.
 Send = Callable[[str, list[Device]], Awaitable[None]]
-
-
-def public_id(session_id: str) -> str:
-    """Return the name of a session that its owner may see.
-
-    It is no credential: a session id is 256 random bits, of which a hash tells nothing.
-    """
-    return hashlib.sha256(b"latchkey public id " + session_id.encode()).hexdigest()[:32]
 
 
 def seen_by(rows: Rows, session_id: str) -> list[Device]:
@@ -101,14 +93,7 @@ class Devices:
 
     async def rows(self, user: str, asking: Collection[str]) -> Rows:
         """Return the living sessions of a user; those who ask are in it however many there are."""
-        records = [
-            record
-            for record in await self._sessions.store.of_user(user)
-            if self._lifetimes.over(record) is None
-        ]
-        records.sort(key=lambda record: (record.id in asking, self._lifetimes.seen(record)))
-        more = max(0, len(records) - _MOST_ROWS)
-        records = records[more:]
+        records, more = await self._latest(user, asking)
         records.sort(key=lambda record: (record.created, record.id), reverse=True)
         transports = await self.presence.transports([record.id for record in records])
         agents = await describe({record.user_agent for record in records})
@@ -126,6 +111,21 @@ class Devices:
             )
         return rows
 
+    async def _latest(self, user: str, asking: Collection[str]) -> tuple[list[Record], int]:
+        """Return the records of one list, and how many more there are."""
+        store = self._sessions.store
+        records = {record.id: record for record in await store.of_user(user, _MOST_ROWS)}
+        more = 0
+        if len(records) >= _MOST_ROWS:
+            more = await store.count(user) - _MOST_ROWS
+            missing = [id for id in asking if id not in records][:_MOST_ROWS]
+            found = (await store.load_many(missing)).values() if missing else ()
+            asked = {record.id: record for record in found if record.user == user}
+            # in place of those that were seen longest ago
+            records = dict([*records.items()][: _MOST_ROWS - len(asked)]) | asked
+        living = [record for record in records.values() if self._lifetimes.over(record) is None]
+        return living, max(0, more)
+
     # -- ending --
 
     async def revoke(self, user: str, id: str) -> str | None:
@@ -133,9 +133,9 @@ class Devices:
 
         None where the user has none of that name, whether somebody else has or not.
         """
-        for record in await self._sessions.store.of_user(user):
-            if public_id(record.id) == id and await self._sessions.end(record.id, "revoked"):
-                return record.id
+        record = await self._sessions.store.find(user, id)
+        if record is not None and await self._sessions.end(record.id, "revoked"):
+            return record.id
         return None
 
     async def revoke_others(self, user: str, keep: str = "") -> int:
@@ -144,14 +144,15 @@ class Devices:
         It looks again until nobody else is left: also whoever signs in meanwhile is out.
         """
         ended = 0
-        for _ in range(_MOST_ROUNDS):
+        while True:
             records = await self._sessions.store.of_user(user)
             others = [record.id for record in records if record.id != keep]
             if not others:
-                break
-            for session_id in others:
-                ended += await self._sessions.end(session_id, "revoked")
-        return ended
+                return ended
+            # together, so that the store can write them in one transaction
+            ended += sum(
+                await asyncio.gather(*(self._sessions.end(id, "revoked") for id in others))
+            )
 
     # -- watching --
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.stores import Lease, Record, SessionStore
+from app.stores import PAGE, Lease, Record, SessionStore
 from tests.leases import LeaseOver
 
 
@@ -53,9 +53,21 @@ class CountingStore:
         await self.note("lock")
         return CountingLease(self, await self.inner.lock(session_id))
 
-    async def of_user(self, user: str) -> list[Record]:
+    async def of_user(self, user: str, limit: int = PAGE) -> list[Record]:
         await self.note("of_user")
-        return await self.inner.of_user(user)
+        return await self.inner.of_user(user, limit)
+
+    async def count(self, user: str) -> int:
+        await self.note("count")
+        return await self.inner.count(user)
+
+    async def find(self, user: str, public_id: str) -> Record | None:
+        await self.note("find")
+        return await self.inner.find(user, public_id)
+
+    async def trim(self, user: str, most: int, keep: str, limit: int = PAGE) -> list[Record]:
+        await self.note("trim")
+        return await self.inner.trim(user, most, keep, limit)
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         await self.note("purge")

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from app.stores import Record, SessionStore
+from app.stores import PAGE, Record, SessionStore
 from tests.leases import LeaseOver
 
 T = TypeVar("T")
@@ -62,8 +62,17 @@ class SuspendingStore:
             raise
         return SuspendingLease(lease)
 
-    async def of_user(self, user: str) -> list[Record]:
-        return await _around(lambda: self.inner.of_user(user))
+    async def of_user(self, user: str, limit: int = PAGE) -> list[Record]:
+        return await _around(lambda: self.inner.of_user(user, limit))
+
+    async def count(self, user: str) -> int:
+        return await _around(lambda: self.inner.count(user))
+
+    async def find(self, user: str, public_id: str) -> Record | None:
+        return await _around(lambda: self.inner.find(user, public_id))
+
+    async def trim(self, user: str, most: int, keep: str, limit: int = PAGE) -> list[Record]:
+        return await _around(lambda: self.inner.trim(user, most, keep, limit))
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         return await _around(lambda: self.inner.purge(now, limit))

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextvars import Context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.sessions import Sessions
-from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable, redis_locks
+from app.stores import (
+    LeaseLost,
+    Record,
+    StoreBusy,
+    StoreUnavailable,
+    public_id,
+    redis_locks,
+    redis_scripts,
+)
 from app.stores.redis import RedisStore
 from app.stores.redis_address import Address, NoRedis
 from app.stores.redis_wire import ReplyError, Wire
@@ -256,6 +267,64 @@ async def test_an_index_drops_what_redis_has_forgotten() -> None:
             assert redis.zrange("latchkey:user:anna", 0, -1) == [b"b"]
             assert [found.id for found in await store.purge(2000.0, 10)] == ["b"]
             assert redis.zrange("latchkey:expiry", 0, -1) == []
+
+
+def counted(store: RedisStore) -> Counter[str]:
+    """Return the names of the scripts that this store runs from now on, counted."""
+    names = {id(script): name for name, script in vars(redis_scripts).items()}
+    calls: Counter[str] = Counter()
+    run = store._run
+
+    async def count(script: redis_scripts.Script, *words: Any) -> Any:
+        calls[names[id(script)]] += 1
+        return await run(script, *words)
+
+    store._run = count  # type: ignore[method-assign]
+    return calls
+
+
+async def test_sessions_of_an_older_release_are_found_by_public_id() -> None:
+    """It wrote no index of public ids; that is made when somebody asks, and only once."""
+    async with processes() as (one, _):
+        for number in range(7):
+            await one.save(record(str(number), seen=1000.0 + number, user="anna"))
+        with shared_server().client() as client:
+            for number in range(5):
+                client.hdel(f"latchkey:{{{number}}}", "public")
+                client.hdel("latchkey:public:anna", public_id(str(number)))
+            client.zadd("latchkey:user:anna", {"gone": 1.0})
+        calls = counted(one)
+        assert await one.find("anna", public_id("3")) == record("3", seen=1003.0, user="anna")
+        assert calls["UNINDEXED"] > 0
+        calls.clear()
+        for number in range(7):
+            assert await one.find("anna", public_id(str(number))) is not None
+        assert await one.find("anna", "unknown") is None
+        assert calls == {"FIND": 8}
+        assert await one.count("anna") == 7
+
+
+async def test_an_index_loses_what_an_older_release_ended() -> None:
+    """That leaves the public id behind, which then finds nothing, and is dropped."""
+    async with processes() as (one, _):
+        await one.save(record("a", user="anna"))
+        with shared_server().client() as client:
+            client.delete("latchkey:{a}")
+            assert await one.find("anna", public_id("a")) is None
+            assert client.hlen("latchkey:public:anna") == 0
+
+
+async def test_the_index_of_public_ids_lives_as_long_as_the_sessions() -> None:
+    """Redis forgets it with the list of the user, also after a touch."""
+    async with processes() as (one, _):
+        await one.save(record("a", user="anna"))
+        await one.touch({"a": (2000.0, 12_000.0)})
+        with shared_server().client() as client:
+            lists = client.pttl("latchkey:user:anna"), client.pttl("latchkey:public:anna")
+            assert lists[0] == pytest.approx(lists[1], abs=2000)
+        await one.save(record("b", user="anna", expires=math.inf))
+        with shared_server().client() as client:
+            assert client.pttl("latchkey:public:anna") == -1
 
 
 async def test_a_purge_of_two_processes_removes_each_once() -> None:

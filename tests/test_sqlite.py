@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from app.stores import Lease, LeaseLost, RecordGone, StoreUnavailable, group_commit
+from app.stores import (
+    Lease,
+    LeaseLost,
+    RecordGone,
+    StoreUnavailable,
+    group_commit,
+    public_id,
+    sqlite,
+)
 from app.stores.sqlite import SqliteStore
 from app.stores.sqlite_file import FileOwned
 from app.transport.tasks import Tasks
@@ -411,3 +423,74 @@ async def test_a_record_that_is_removed_by_hand_is_gone(tmp_path: Path) -> None:
         await store.purge(0.0, 10)  # as the periodic callback does
         assert await store.load("a") is None
         assert await store.load("b") == record("b")
+
+
+_OLD_SCHEMA = """
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY, data BLOB NOT NULL, created REAL NOT NULL, seen REAL NOT NULL,
+    expires REAL NOT NULL, user TEXT, remote_address TEXT NOT NULL, user_agent TEXT NOT NULL,
+    version INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX sessions_by_expiry ON sessions (expires);
+CREATE INDEX sessions_by_user ON sessions (user) WHERE user IS NOT NULL;
+"""
+_OLD_INSERT = (
+    "INSERT INTO sessions (id, data, created, seen, expires, user, remote_address, user_agent, "
+    "version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+async def test_a_file_of_an_older_release_is_taken_over(tmp_path: Path) -> None:
+    """All sessions are there, and found by public id; so are those that it writes after that."""
+    path = tmp_path / "sessions.sqlite3"
+    before = [record("a", user="anna"), record("b", user="bert"), record("c")]
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(_OLD_SCHEMA)
+        old.executemany(_OLD_INSERT, [msgspec.structs.astuple(found) for found in before[:2]])
+        old.commit()
+    await SqliteStore(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as old:  # somebody went back for a while
+        old.execute(_OLD_INSERT, msgspec.structs.astuple(before[2]))
+        old.execute(_OLD_INSERT, msgspec.structs.astuple(record("d", user="anna")))
+        old.commit()
+    store = SqliteStore(path)
+    for found in before:
+        assert await store.load(found.id) == found
+    for id, user in (("a", "anna"), ("b", "bert"), ("d", "anna")):
+        assert await store.find(user, public_id(id)) == record(id, user=user)
+    assert await store.count("anna") == 2
+    await store.close()
+
+
+@pytest.mark.parametrize("statement", [sqlite._FIND, sqlite._OF_USER, sqlite._OLDEST])
+async def test_questions_about_a_user_are_answered_by_an_index(
+    tmp_path: Path, statement: str
+) -> None:
+    """None reads all sessions, and none sorts those of the user."""
+    store = SqliteStore(tmp_path / "sessions.sqlite3")
+    marks = ("x",) * statement.count("?")
+    plan = [row[3] for row in store._read(f"EXPLAIN QUERY PLAN {statement}", marks)]
+    assert len(plan) == 1
+    assert plan[0].startswith("SEARCH sessions USING INDEX")
+    await store.close()
+
+
+async def test_reads_of_many_rows_leave_the_loop_alone(tmp_path: Path) -> None:
+    """They run on a thread of their own, whatever they take."""
+    store = SqliteStore(tmp_path / "sessions.sqlite3")
+    threads: set[int] = set()
+    ask = store._ask
+
+    def noted(*arguments: Any) -> Any:
+        threads.add(threading.get_ident())
+        return ask(*arguments)
+
+    store._ask = noted  # type: ignore[method-assign]
+    await store.save(record("a", user="anna"))
+    await asyncio.gather(
+        *(store.of_user("anna"), store.count("anna"), store.load_many(["a"])),
+        *(store.purge(0.0, 10), store.trim("anna", 0, "a")),
+    )
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+    await store.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.stores import LeaseLost, RecordGone, SessionStore
+from app.stores import LeaseLost, RecordGone, SessionStore, public_id
 from tests.stores import every_store, opened, record
 
 pytestmark = every_store
@@ -239,6 +239,63 @@ async def test_of_user_follows_every_change(kind: str, tmp_path: Path) -> None:
         ]
         assert await store.of_user("bert") == [record("c", user="bert")]
         assert await store.of_user("nobody") == []
+
+
+async def test_of_user_reads_a_page_of_those_seen_last(kind: str, tmp_path: Path) -> None:
+    """The latest first, also after a touch; the others are only counted."""
+    async with opened(kind, tmp_path) as store:
+        for number in range(7):
+            await store.save(record(str(number), seen=1000.0 + number, user="anna"))
+        await store.touch({"2": (1050.0, 1150.0)})
+        assert [found.id for found in await store.of_user("anna", 3)] == ["2", "6", "5"]
+        assert await store.count("anna") == 7
+        assert await store.count("nobody") == 0
+
+
+async def test_a_record_is_found_by_its_public_id(kind: str, tmp_path: Path) -> None:
+    """Among those of its user only, as it is now, and until it is gone."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record("a", user="anna"))
+        await store.save(record("b", user="bert"))
+        await store.save(record("c"))
+        await (await store.lock("a")).save(b"one")
+        assert await store.find("anna", public_id("a")) == record(
+            "a", user="anna", data=b"one", version=2
+        )
+        for user, id in (("anna", "b"), ("bert", "a"), ("anna", "c"), ("nobody", "a")):
+            assert await store.find(user, public_id(id)) is None
+        for odd in ("", "a", "x" * 100_000, "%", "\0"):
+            assert await store.find("anna", odd) is None
+        await store.destroy("a")
+        assert await store.find("anna", public_id("a")) is None
+
+
+async def test_trim_removes_the_least_recently_seen(kind: str, tmp_path: Path) -> None:
+    """Those beyond the number, in portions; not the one to keep, and nobody else's."""
+    async with opened(kind, tmp_path) as store:
+        for number in range(8):
+            await store.save(record(str(number), seen=1000.0 + number, user="anna"))
+        await store.save(record("other", seen=1.0, user="bert"))
+        assert await store.trim("anna", 8, "0") == []
+        first = await store.trim("anna", 3, "0", 3)
+        assert [gone.id for gone in first] == ["1", "2", "3"]
+        assert first[0] == record("1", seen=1001.0, user="anna")
+        assert [gone.id for gone in await store.trim("anna", 3, "0", 3)] == ["4", "5"]
+        assert await store.trim("anna", 3, "0", 3) == []
+        assert {found.id for found in await store.of_user("anna")} == {"0", "6", "7"}
+        assert await store.load("1") is None
+        assert await store.find("anna", public_id("1")) is None
+        assert await store.count("bert") == 1
+
+
+async def test_trims_at_once_remove_no_more_than_one_would(kind: str, tmp_path: Path) -> None:
+    """Each record is returned once."""
+    async with opened(kind, tmp_path) as store:
+        for number in range(20):
+            await store.save(record(str(number), seen=1000.0 + number, user="anna"))
+        removed = await asyncio.gather(*(store.trim("anna", 5, "19") for _ in range(4)))
+        ids = [gone.id for some in removed for gone in some]
+        assert sorted(ids, key=int) == [str(number) for number in range(15)]
 
 
 async def test_purge_removes_what_is_over_and_no_more_than_asked(kind: str, tmp_path: Path) -> None:

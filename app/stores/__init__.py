@@ -1,6 +1,7 @@
 """Where sessions live: the record that a store keeps and the protocol every store obeys."""
 
 from app.stores.base import (
+    PAGE,
     Lease,
     LeaseLost,
     Record,
@@ -9,9 +10,11 @@ from app.stores.base import (
     StoreBusy,
     StoreError,
     StoreUnavailable,
+    public_id,
 )
 
 __all__ = [
+    "PAGE",
     "Lease",
     "LeaseLost",
     "Record",
@@ -20,4 +23,5 @@ __all__ = [
     "StoreBusy",
     "StoreError",
     "StoreUnavailable",
+    "public_id",
 ]

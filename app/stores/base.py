@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
+
+PAGE = 100  # sessions that one question about a user reads
+
+
+def public_id(session_id: str) -> str:
+    """Return the name of a session that its owner may see.
+
+    It is no credential: a session id is 256 random bits, of which a hash tells nothing.
+    """
+    return hashlib.sha256(b"latchkey public id " + session_id.encode()).hexdigest()[:32]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,8 +122,21 @@ class SessionStore(Protocol):
     async def lock(self, session_id: str) -> Lease:
         """Wait for the one lock of this session and read its record; raises StoreBusy."""
 
-    async def of_user(self, user: str) -> list[Record]:
-        """Read every record of one user by an index."""
+    async def of_user(self, user: str, limit: int = PAGE) -> list[Record]:
+        """Read the records of one user that were seen last, the latest first, by an index."""
+
+    async def count(self, user: str) -> int:
+        """Count the records of one user."""
+
+    async def find(self, user: str, public_id: str) -> Record | None:
+        """Read the record of this user with this public id, by an index."""
+
+    async def trim(self, user: str, most: int, keep: str, limit: int = PAGE) -> list[Record]:
+        """Remove records of a user beyond `most`, and return them; the least recently seen first.
+
+        At most `limit` at a time, and never the one whose id is `keep`. Calls at once remove no
+        more than they have to.
+        """
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         """Remove at most `limit` records whose `expires` has passed, and return them."""

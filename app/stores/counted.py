@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TypeVar
 
 from app.histogram import Histogram
-from app.stores.base import Record, SessionStore, StoreError
+from app.stores.base import PAGE, Record, SessionStore, StoreError
 
 T = TypeVar("T")
 
@@ -61,8 +61,17 @@ class CountedStore:
     async def destroy(self, session_id: str) -> Record | None:
         return await self._count("destroy", self._store.destroy(session_id))
 
-    async def of_user(self, user: str) -> list[Record]:
-        return await self._count("of_user", self._store.of_user(user))
+    async def of_user(self, user: str, limit: int = PAGE) -> list[Record]:
+        return await self._count("of_user", self._store.of_user(user, limit))
+
+    async def count(self, user: str) -> int:
+        return await self._count("count", self._store.count(user))
+
+    async def find(self, user: str, public_id: str) -> Record | None:
+        return await self._count("find", self._store.find(user, public_id))
+
+    async def trim(self, user: str, most: int, keep: str, limit: int = PAGE) -> list[Record]:
+        return await self._count("trim", self._store.trim(user, most, keep, limit))
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         return await self._count("purge", self._store.purge(now, limit))

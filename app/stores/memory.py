@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from app.stores.base import LeaseLost, Record, RecordGone
+from app.stores.base import PAGE, LeaseLost, Record, RecordGone, public_id
 from app.stores.locks import Locks
 
 
@@ -17,7 +19,9 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
-        self._of_user: dict[str, set[str]] = {}
+        self._of_user: dict[str, dict[str, str]] = {}  # user -> public id -> id
+        #: a time at or before which each record expires, for all that expire at all
+        self._expiry: list[tuple[float, str]] = []
         self._locks = Locks()
 
     def known(self, session_id: str) -> Record | None:
@@ -53,14 +57,39 @@ class MemoryStore:
         await self._locks.acquire(session_id)
         return MemoryLease(self, session_id, self._records.get(session_id))
 
-    async def of_user(self, user: str) -> list[Record]:
-        return [self._records[id] for id in self._of_user.get(user, ())]
+    async def of_user(self, user: str, limit: int = PAGE) -> list[Record]:
+        return heapq.nlargest(limit, self._all_of(user), key=lambda record: record.seen)
+
+    async def count(self, user: str) -> int:
+        return len(self._of_user.get(user, ()))
+
+    async def find(self, user: str, public_id: str) -> Record | None:
+        session_id = self._of_user.get(user, {}).get(public_id)
+        return None if session_id is None else self._records[session_id]
+
+    async def trim(self, user: str, most: int, keep: str, limit: int = PAGE) -> list[Record]:
+        excess = min(await self.count(user) - most, limit)
+        others = [record for record in self._all_of(user) if record.id != keep]
+        removed = heapq.nsmallest(excess, others, key=lambda record: record.seen)
+        for record in removed:
+            self._remove(record.id)
+        return removed
+
+    def _all_of(self, user: str) -> list[Record]:
+        return [self._records[id] for id in self._of_user.get(user, {}).values()]
 
     async def purge(self, now: float, limit: int) -> list[Record]:
-        over = [record for record in self._records.values() if record.expires <= now][:limit]
-        for record in over:
-            self._remove(record.id)
-        return over
+        removed: list[Record] = []
+        while self._expiry and self._expiry[0][0] <= now and len(removed) < limit:
+            record = self._records.get(heapq.heappop(self._expiry)[1])
+            if record is None:
+                continue
+            if record.expires <= now:
+                self._remove(record.id)
+                removed.append(record)
+            else:  # it was touched
+                self._await_expiry(record)
+        return removed
 
     async def ping(self) -> None:
         return
@@ -68,17 +97,23 @@ class MemoryStore:
     async def close(self) -> None:
         self._records.clear()
         self._of_user.clear()
+        self._expiry.clear()
 
     def _put(self, record: Record) -> None:
         self._records[record.id] = record
+        self._await_expiry(record)
         if record.user is not None:
-            self._of_user.setdefault(record.user, set()).add(record.id)
+            self._of_user.setdefault(record.user, {})[public_id(record.id)] = record.id
+
+    def _await_expiry(self, record: Record) -> None:
+        if record.expires < math.inf:
+            heapq.heappush(self._expiry, (record.expires, record.id))
 
     def _remove(self, session_id: str) -> Record | None:
         record = self._records.pop(session_id, None)
         if record is not None and record.user is not None:
             ids = self._of_user[record.user]
-            ids.discard(session_id)
+            ids.pop(public_id(session_id), None)
             if not ids:
                 del self._of_user[record.user]
         return record

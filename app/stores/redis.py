@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from app.stores import redis_scripts as scripts
-from app.stores.base import Record
+from app.stores.base import PAGE, Record, public_id
 from app.stores.redis_known import KnownRecords
 from app.stores.redis_link import Link
 from app.stores.redis_locks import RedisLease, RedisLocks
@@ -79,7 +79,7 @@ class RedisStore:
             *(record.id, _left(record.seen, record.expires)),
             *(record.version, record.data, repr(record.seen), repr(record.expires)),
             msgspec.msgpack.encode(made),
-            *(() if record.user is None else (record.user,)),
+            *(() if record.user is None else (record.user, public_id(record.id))),
         )
         gone = self._known.gone
         await self._run_on(scripts.ADD, record.id, *words)
@@ -101,8 +101,32 @@ class RedisStore:
     def lock(self, session_id: str) -> Coroutine[Any, Any, RedisLease]:
         return self._locks.lock(session_id)
 
-    async def of_user(self, user: str) -> list[Record]:
-        return list(self._known.read_pairs(await self._run(scripts.OF_USER, user)))
+    async def of_user(self, user: str, limit: int = PAGE) -> list[Record]:
+        return list(self._known.read_pairs(await self._run(scripts.OF_USER, user, limit)))
+
+    async def count(self, user: str) -> int:
+        return int(await self._run(scripts.COUNT, user))
+
+    async def find(self, user: str, public_id: str) -> Record | None:
+        found = await self._run(scripts.FIND, user, public_id)
+        if found == 1:
+            await self._index(user)
+            found = await self._run(scripts.FIND, user, public_id)
+        return next(self._known.read_pairs(found), None) if isinstance(found, list) else None
+
+    async def _index(self, user: str) -> None:
+        """Index by public id what an older release stored, which did not do so."""
+        offset, stay = 0, 1
+        while stay:
+            stay, ids = await self._run(scripts.UNINDEXED, user, offset, _AT_ONCE)
+            offset += stay
+            if ids:
+                words = [word for id in ids for word in (id, public_id(id.decode()))]
+                await self._run(scripts.INDEX, user, *words)
+
+    async def trim(self, user: str, most: int, keep: str, limit: int = PAGE) -> list[Record]:
+        found = await self._run(scripts.TRIM, user, most, keep, limit)
+        return list(self._known.read_pairs(found))
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         return list(self._known.read_pairs(await self._run(scripts.PURGE, repr(now), limit)))

@@ -1,12 +1,13 @@
 """What Redis does in one step, in Lua. Every key of a session begins with `latchkey:{ID}`.
 
-    latchkey:{ID}         hash: version, data, seen, expires, user, made; Redis forgets it itself
+    latchkey:{ID}         hash: version, data, seen, expires, user, made, public; Redis forgets it
     latchkey:{ID}:lock    the lease: who edits, for how long
     latchkey:{ID}:turn    who has been waiting for the lock, so that he is next
     latchkey:expiry       sorted set: ids by when they are over
     latchkey:processes    set: the names of the processes
     latchkey:process:NAME hash: ids of sessions and the transports of their connections there
     latchkey:user:NAME    sorted set: the ids of a user by when they were seen
+    latchkey:public:NAME  hash: the same ids by public id
 
 The scripts find keys by themselves, which a single Redis allows and a Cluster does not. Those
 that may run out of memory write what needs memory first, so that they do all or nothing.
@@ -35,14 +36,25 @@ end
 """
 _REMOVE = """
 local function remove(id, key, record)
+  if record[5] then
+    redis.call('zrem', 'latchkey:user:' .. record[5], id)
+    local public = redis.call('hget', key, 'public')
+    if public then redis.call('hdel', 'latchkey:public:' .. record[5], public) end
+  end
   redis.call('del', key)
   redis.call('zrem', 'latchkey:expiry', id)
-  if record[5] then redis.call('zrem', 'latchkey:user:' .. record[5], id) end
   redis.call('publish', 'latchkey:gone', id)
 end
 """
-# how long Redis keeps a record and the index that it is in; '' is for ever
+# how long Redis keeps a record and the indexes that it is in; '' is for ever
 _KEEP = """
+local function lengthen(index, old, left)
+  if left == '' then
+    redis.call('persist', index)
+  elseif old == -2 or (old >= 0 and old < tonumber(left)) then
+    redis.call('pexpire', index, left)
+  end
+end
 local function keep(id, key, user, seen, expires, left)
   if left == '' then
     redis.call('zrem', 'latchkey:expiry', id)
@@ -53,11 +65,9 @@ local function keep(id, key, user, seen, expires, left)
     local index = 'latchkey:user:' .. user
     local old = redis.call('pttl', index)
     redis.call('zadd', index, seen, id)
-    if left == '' then
-      redis.call('persist', index)
-    elseif old == -2 or (old >= 0 and old < tonumber(left)) then
-      redis.call('pexpire', index, left)
-    end
+    lengthen(index, old, left)
+    local public = 'latchkey:public:' .. user
+    lengthen(public, redis.call('pttl', public), left)
   end
   if left == '' then redis.call('persist', key) else redis.call('pexpire', key, left) end
 end
@@ -148,12 +158,18 @@ unlock(KEYS[1], ARGV[1])
 if redis.call('get', KEYS[1] .. ':turn') == ARGV[1] then redis.call('del', KEYS[1] .. ':turn') end
 """)
 
-# ARGV: id, milliseconds to keep it, then the fields' values, of which user may lack
+# ARGV: id, milliseconds to keep it, then the fields' values, of which user and public may lack
 ADD = Script(f"""{_KEEP}
 local key = KEYS[1]
 redis.call('hset', key, 'version', ARGV[3], 'data', ARGV[4], 'seen', ARGV[5],
   'expires', ARGV[6], 'made', ARGV[7])
-if ARGV[8] then redis.call('hset', key, 'user', ARGV[8]) end
+if ARGV[8] then
+  redis.call('hset', key, 'user', ARGV[8], 'public', ARGV[9])
+  local public = 'latchkey:public:' .. ARGV[8]
+  local old = redis.call('pttl', public)
+  redis.call('hset', public, ARGV[9], ARGV[1])
+  lengthen(public, old, ARGV[2])
+end
 keep(ARGV[1], key, ARGV[8], ARGV[5], ARGV[6], ARGV[2])
 """)
 
@@ -188,17 +204,90 @@ end
 return records
 """)
 
-# ARGV: user. Ids and records by turns; ids without record leave the index.
+# ARGV: user, how many. Ids and records by turns, those seen last first; ids without record leave
+# the index.
 OF_USER = Script(f"""
 local index, found = 'latchkey:user:' .. ARGV[1], {{}}
-for _, id in ipairs(redis.call('zrange', index, 0, -1)) do
+repeat
+  local ids = redis.call('zrevrange', index, 0, ARGV[2] - 1)
+  for _, id in ipairs(ids) do
+    local key = 'latchkey:{{' .. id .. '}}'
+    local record = {_READ}
+    if record[1] then
+      found[#found + 1] = id
+      found[#found + 1] = record
+    else
+      redis.call('zrem', index, id)
+    end
+  end
+until #ids == 0 or #found > 0
+return found
+""")
+
+# ARGV: user
+COUNT = Script("return redis.call('zcard', 'latchkey:user:' .. ARGV[1])")
+
+# ARGV: user, public id. Id and record; 0: there is none; 1: there may be one that is not indexed.
+FIND = Script(f"""
+local public = 'latchkey:public:' .. ARGV[1]
+local id = redis.call('hget', public, ARGV[2])
+if id then
   local key = 'latchkey:{{' .. id .. '}}'
   local record = {_READ}
-  if record[1] then
-    found[#found + 1] = id
-    found[#found + 1] = record
+  if record[5] == ARGV[1] then return {{id, record}} end
+  redis.call('hdel', public, ARGV[2])
+end
+if redis.call('hlen', public) < redis.call('zcard', 'latchkey:user:' .. ARGV[1]) then return 1 end
+return 0
+""")
+
+# ARGV: user, how many to pass over, how many to look at. How many of those stay in the list of the
+# user, and the ids that have no public id, because an older release wrote them.
+UNINDEXED = Script("""
+local index, stay, found = 'latchkey:user:' .. ARGV[1], 0, {}
+for _, id in ipairs(redis.call('zrange', index, ARGV[2], ARGV[2] + ARGV[3] - 1)) do
+  local record = redis.pcall('hmget', 'latchkey:{' .. id .. '}', 'user', 'public')
+  if record[1] == ARGV[1] then
+    stay = stay + 1
+    if not record[2] then found[#found + 1] = id end
   else
     redis.call('zrem', index, id)
+  end
+end
+return {stay, found}
+""")
+
+# ARGV: user, then ids and public ids by turns
+INDEX = Script("""
+local public = 'latchkey:public:' .. ARGV[1]
+for i = 2, #ARGV, 2 do
+  local key = 'latchkey:{' .. ARGV[i] .. '}'
+  if redis.pcall('hget', key, 'user') == ARGV[1] then
+    redis.call('hset', key, 'public', ARGV[i + 1])
+    redis.call('hset', public, ARGV[i + 1], ARGV[i])
+  end
+end
+local left = redis.call('pttl', 'latchkey:user:' .. ARGV[1])
+if left >= 0 then redis.call('pexpire', public, left) end
+""")
+
+# ARGV: user, most, id to keep, how many at a time. Ids and records that were removed, by turns.
+TRIM = Script(f"""{_REMOVE}
+local index, found = 'latchkey:user:' .. ARGV[1], {{}}
+local excess = math.min(redis.call('zcard', index) - ARGV[2], ARGV[4])
+if excess <= 0 then return found end
+for _, id in ipairs(redis.call('zrange', index, 0, excess)) do
+  if id ~= ARGV[3] and excess > 0 then
+    excess = excess - 1
+    local key = 'latchkey:{{' .. id .. '}}'
+    local record = {_READ}
+    if record[1] then
+      remove(id, key, record)
+      found[#found + 1] = id
+      found[#found + 1] = record
+    else
+      redis.call('zrem', index, id)
+    end
   end
 end
 return found
@@ -235,4 +324,7 @@ end
 return found
 """)
 
-ALL = (LOCK, SAVE, RELEASE, ADD, TOUCH, DESTROY, LOAD_MANY, OF_USER, PURGE, PRESENT)
+ALL = (
+    *(LOCK, SAVE, RELEASE, ADD, TOUCH, DESTROY, LOAD_MANY, PURGE, PRESENT),
+    *(OF_USER, COUNT, FIND, UNINDEXED, INDEX, TRIM),
+)

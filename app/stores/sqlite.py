@@ -6,15 +6,17 @@ commit (https://www.sqlite.org/pragma.html#pragma_synchronous, FULL).
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from app.stores.base import LeaseLost, Record, RecordGone, StoreUnavailable
+from app.stores.base import PAGE, LeaseLost, Record, RecordGone, StoreUnavailable, public_id
 from app.stores.group_commit import GroupCommit
 from app.stores.locks import Locks
 from app.stores.sqlite_file import connect, own, remedy
@@ -23,7 +25,17 @@ T = TypeVar("T")
 
 _COLUMNS = ", ".join(Record.__struct_fields__)
 _LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE id = ?"  # noqa: S608 (constants only)
-_INSERT = f"INSERT INTO sessions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_INSERT = (
+    f"INSERT INTO sessions ({_COLUMNS}, public_id) "  # noqa: S608
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_FIND = f"SELECT {_COLUMNS} FROM sessions WHERE user = ? AND public_id = ?"  # noqa: S608
+_OF_USER = f"SELECT {_COLUMNS} FROM sessions WHERE user = ? ORDER BY seen DESC LIMIT ?"  # noqa: S608
+_OLDEST = (
+    f"SELECT {_COLUMNS} FROM sessions WHERE user = ? AND id != ? "  # noqa: S608
+    "ORDER BY seen LIMIT ?"
+)
+_COUNT_TO = "SELECT count(*) FROM (SELECT 1 FROM sessions WHERE user = ? LIMIT ?)"
 _UPDATE = "UPDATE sessions SET data = ?, version = version + 1 WHERE id = ? AND version = ?"
 _MOST_CACHED = 20_000  # records, of about half a kilobyte each
 _IDS_AT_ONCE = 500  # SQLite's oldest bound on parameters of one statement is 999
@@ -33,6 +45,11 @@ _Row = tuple[Any, ...]  # the columns in their order
 
 def _record(row: _Row) -> Record:
     return Record(**dict(zip(Record.__struct_fields__, row, strict=True)))
+
+
+def _delete(cursor: sqlite3.Cursor, session_id: str) -> bool:
+    """Delete one record; tell whether there was one."""
+    return bool(cursor.execute("DELETE FROM sessions WHERE id = ?", (session_id,)).rowcount)
 
 
 def _data_version(cursor: sqlite3.Cursor) -> int:
@@ -48,8 +65,9 @@ class SqliteStore:
     answer from memory where they can. What somebody removes by hand is noticed by `load_many`,
     which always asks the file, and by `purge`, which the periodic callback calls.
 
-    Reads run on the event loop's thread: one indexed row out of SQLite's page cache costs less
-    than handing the question to a thread.
+    Reads of one row run on the event loop's thread: one indexed row out of SQLite's page cache
+    costs less than handing the question to a thread. Reads of many rows have a thread and a
+    connection of their own.
     """
 
     shared = False
@@ -63,12 +81,15 @@ class SqliteStore:
             self._reader = connect(path)
             # a reader in WAL mode waits for nobody, so it need not wait on the loop
             self._reader.execute("PRAGMA busy_timeout = 0")
+            self._list_reader = connect(path)
+            self._list_reader.execute("PRAGMA busy_timeout = 0")
         except sqlite3.Error as error:
             os.close(self._owner)
             raise StoreUnavailable(
                 f"{path} could not be opened ({error}); {remedy(error)}"
             ) from error
         self._writes = GroupCommit(writer, path.name)
+        self._lists = ThreadPoolExecutor(1, thread_name_prefix=f"lists {path.name}")
         self._locks = Locks()
         self._cache: dict[str, Record] = {}
         self._data_version = 0
@@ -94,7 +115,7 @@ class SqliteStore:
         for start in range(0, len(session_ids), _IDS_AT_ONCE):
             ids = tuple(session_ids[start : start + _IDS_AT_ONCE])
             marks = ", ".join("?" * len(ids))
-            rows = self._read(
+            rows = await self._read_many(
                 f"SELECT {_COLUMNS} FROM sessions WHERE id IN ({marks})",  # noqa: S608
                 ids,
             )
@@ -105,7 +126,8 @@ class SqliteStore:
         return found
 
     async def save(self, record: Record) -> None:
-        values = msgspec.structs.astuple(record)
+        public = None if record.user is None else public_id(record.id)
+        values = (*msgspec.structs.astuple(record), public)
         await self._write(lambda cursor: cursor.execute(_INSERT, values))
 
     async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
@@ -140,12 +162,33 @@ class SqliteStore:
             raise
         return SqliteLease(self, session_id, record)
 
-    async def of_user(self, user: str) -> list[Record]:
-        rows = self._read(
-            f"SELECT {_COLUMNS} FROM sessions WHERE user = ?",  # noqa: S608
-            (user,),
-        )
-        return [_record(row) for row in rows]
+    async def of_user(self, user: str, limit: int = PAGE) -> list[Record]:
+        return [_record(row) for row in await self._read_many(_OF_USER, (user, limit))]
+
+    async def count(self, user: str) -> int:
+        rows = await self._read_many("SELECT count(*) FROM sessions WHERE user = ?", (user,))
+        return int(rows[0][0])
+
+    async def find(self, user: str, public_id: str) -> Record | None:
+        rows = self._read(_FIND, (user, public_id))
+        return _record(rows[0]) if rows else None
+
+    async def trim(self, user: str, most: int, keep: str, limit: int = PAGE) -> list[Record]:
+        excess = min(await self.count(user) - most, limit)
+        if excess <= 0:
+            return []
+        oldest = await self._read_many(_OLDEST, (user, keep, excess))
+
+        def work(cursor: sqlite3.Cursor) -> list[Record]:
+            # counted again inside of the transaction: another trim may have come in between
+            (count,) = cursor.execute(_COUNT_TO, (user, most + len(oldest))).fetchone()
+            removed: list[Record] = []
+            for row in oldest:
+                if len(removed) < count - most and _delete(cursor, row[0]):
+                    removed.append(_record(row))
+            return removed
+
+        return await self._write(work, forget=[row[0] for row in oldest])
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         version = await self._write(_data_version)
@@ -153,7 +196,7 @@ class SqliteStore:
             # another program wrote to the file
             self._data_version = version
             self._cache.clear()
-        due = self._read(
+        due = await self._read_many(
             f"SELECT {_COLUMNS} FROM sessions WHERE expires <= ? LIMIT ?",  # noqa: S608
             (now, limit),
         )
@@ -179,15 +222,32 @@ class SqliteStore:
 
     async def close(self) -> None:
         await self._writes.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._lists.shutdown)
         self._reader.close()
+        self._list_reader.close()
         # once only: the number may be another file's by the second time
         owner, self._owner = self._owner, -1
         if owner != -1:
             os.close(owner)
 
     def _read(self, statement: str, values: Sequence[object]) -> list[_Row]:
+        return self._ask(self._reader, statement, values)
+
+    async def _read_many(self, statement: str, values: Sequence[object]) -> list[_Row]:
+        """Read rows off the loop's thread, since many of them, or a cold disk, take a while."""
         try:
-            return self._reader.execute(statement, values).fetchall()
+            reading = asyncio.get_running_loop().run_in_executor(
+                self._lists, self._ask, self._list_reader, statement, values
+            )
+        except RuntimeError as error:
+            raise StoreUnavailable(f"{self._path.name} is closed") from error
+        return await reading
+
+    def _ask(
+        self, reader: sqlite3.Connection, statement: str, values: Sequence[object]
+    ) -> list[_Row]:
+        try:
+            return reader.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise StoreUnavailable(
                 f"{self._path.name} could not be read ({error}); try again"

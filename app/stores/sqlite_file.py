@@ -7,6 +7,8 @@ import os
 import sqlite3
 from pathlib import Path
 
+from app.stores.base import public_id
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     id TEXT PRIMARY KEY,
@@ -17,11 +19,19 @@ CREATE TABLE IF NOT EXISTS sessions (
     user TEXT,
     remote_address TEXT NOT NULL,
     user_agent TEXT NOT NULL,
-    version INTEGER NOT NULL
+    version INTEGER NOT NULL,
+    public_id TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires);
-CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (user) WHERE user IS NOT NULL;
 """
+_INDEXES = """
+CREATE INDEX IF NOT EXISTS sessions_by_user_and_seen ON sessions (user, seen)
+    WHERE user IS NOT NULL;
+CREATE INDEX IF NOT EXISTS sessions_by_public_id ON sessions (user, public_id)
+    WHERE user IS NOT NULL;
+DROP INDEX IF EXISTS sessions_by_user;
+"""
+_WITHOUT_PUBLIC_ID = "FROM sessions WHERE user IS NOT NULL AND public_id IS NULL"
 
 
 class FileOwned(Exception):
@@ -49,10 +59,25 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(_SCHEMA)
+        _migrate(connection)
     except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring a file up to date that an older release made, or wrote to in between."""
+    if not any(row[1] == "public_id" for row in connection.execute("PRAGMA table_info(sessions)")):
+        connection.execute("ALTER TABLE sessions ADD COLUMN public_id TEXT")
+    connection.executescript(_INDEXES)
+    ids = connection.execute(f"SELECT id {_WITHOUT_PUBLIC_ID}").fetchall()
+    if ids:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(
+            "UPDATE sessions SET public_id = ? WHERE id = ?", [(public_id(id), id) for (id,) in ids]
+        )
+        connection.execute("COMMIT")
 
 
 def remedy(error: sqlite3.Error) -> str:
