@@ -238,6 +238,10 @@ def make_app(
         cross_origin_protection=True,
         trusted_origins=settings.trusted_origins,
         log_function=_log_request,
+        # of plain WebSockets
+        websocket_max_message_size=settings.max_message_size,
+        websocket_ping_interval=settings.ping_interval,
+        websocket_ping_timeout=min(settings.ping_interval, settings.ping_timeout),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import logging
 import math
 from collections import Counter
@@ -16,8 +17,12 @@ from app.session import Reason
 from app.stores import Record
 from app.transport import Reason as CloseReason
 from app.transport import SocketServer
+from app.transport.frames import GOING_AWAY
 
 log = logging.getLogger("latchkey.connections")
+
+#: Close code of a plain WebSocket whose session has ended, of the range for applications.
+SESSION_ENDED = 4401
 
 _SHORTEST_PAUSE = 0.1  # seconds between two batches
 _SMALLEST_BATCH = 20  # connections; fewer than that are closed at once
@@ -38,6 +43,8 @@ class Connections:
         self._reconnect = on_session_end == "reconnect"
         self._session_ids: dict[str, str] = {}
         self._by_session: dict[str, set[str]] = {}
+        self._plain: dict[str, Callable[[int, str], None]] = {}  # how to close each
+        self._plain_ids = itertools.count(1)
         self._arriving: Counter[str] = Counter()
         self.closing = Histogram()  # from the end of a session to its last close
         #: Called with a session's id when a connection of it came, went or was upgraded.
@@ -75,13 +82,29 @@ class Connections:
         connections = self._server.eio.sockets
         return {
             id: [
-                connections[sid].transport.name
+                "websocket" if sid in self._plain else connections[sid].transport.name
                 for sid in self._by_session[id]
-                if sid in connections
+                if sid in connections or sid in self._plain
             ]
             for id in session_ids
             if id in self._by_session
         }
+
+    def attach(self, session_id: str, close: Callable[[int, str], None]) -> Callable[[], None]:
+        """Count a plain WebSocket of this session in; call what is returned once it is gone.
+
+        `close` is called with a close code and a reason when the session ends (4401), and when
+        the process stops (1001).
+        """
+        id = f"plain {next(self._plain_ids)}"
+        self._plain[id] = close
+        self._opened(id, {"latchkey.session_id": session_id})
+
+        def gone() -> None:
+            if self._plain.pop(id, None) is not None:
+                self._closed(id, "")
+
+        return gone
 
     def _changed(self, session_id: str) -> None:
         for listener in self.on_change:
@@ -117,6 +140,9 @@ class Connections:
         began, eio_sids = perf_counter(), list(self._by_session.get(session_id, ()))
         for eio_sid in eio_sids:
             try:
+                if eio_sid in self._plain:
+                    self._plain[eio_sid](SESSION_ENDED, f"session ended: {reason}")
+                    continue
                 await self._tell(eio_sid, reason, reconnect)
                 await self._server.close_connection(eio_sid, disconnect=not reconnect)
             except Exception:
@@ -138,6 +164,9 @@ class Connections:
                 await asyncio.sleep(pause)
             for eio_sid in eio_sids[start : start + size]:
                 try:
+                    if eio_sid in self._plain:
+                        self._plain[eio_sid](GOING_AWAY, "server shutdown")
+                        continue
                     await self._server.close_connection(eio_sid, reason=CloseReason.SHUTDOWN)
                 except Exception:
                     log.exception("a connection could not be closed cleanly")

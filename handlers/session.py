@@ -2,7 +2,7 @@
 
 import msgspec
 
-from app import base_handler, base_namespace
+from app import base_handler, base_namespace, base_websocket
 
 
 class SessionData(msgspec.Struct):
@@ -13,3 +13,4 @@ class SessionData(msgspec.Struct):
 
 BaseHandler = base_handler.BaseHandler[SessionData]
 BaseNamespace = base_namespace.BaseNamespace[SessionData]
+BaseWebSocket = base_websocket.BaseWebSocket[SessionData]

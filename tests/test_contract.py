@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import socket
 from typing import Any
 
 import engineio
 import pytest
 import socketio
 import tornado.httputil
+import tornado.iostream
 import tornado.web
+import tornado.websocket
 
 from app.security import SecurityHeaders
 from app.transport import Rooms, SocketServer
@@ -104,6 +107,15 @@ USED: dict[type, dict[str, list[str]]] = {
         "get_handler_delegate": [
             *("self", "request", "target_class", "target_kwargs", "path_args", "path_kwargs"),
         ],
+    },
+    tornado.websocket.WebSocketHandler: {
+        "on_message": ["self", "message"],
+        "close": ["self", "code", "reason"],
+        "check_origin": ["self", "origin"],
+    },
+    tornado.iostream.IOStream: {
+        "close_fd": ["self"],
+        "set_close_callback": ["self", "callback"],
     },
     tornado.httputil.HTTPMessageDelegate: {
         "headers_received": ["self", "start_line", "headers"],
@@ -218,3 +230,24 @@ def test_no_logging_handler_is_installed() -> None:
     SocketServer(Settings())
     after = [*logging.getLogger("engineio.server").handlers]
     assert after + logging.getLogger("socketio.server").handlers == before
+
+
+async def test_what_a_detached_stream_fills_is_still_what_tornado_reads() -> None:
+    """`DetachedStream` puts what the server had read into these two."""
+    left, right = socket.socketpair()
+    stream = tornado.iostream.IOStream(left)
+    stream._read_buffer += b"early"
+    stream._read_buffer_size = 5
+    right.send(b" late")
+    assert await stream.read_bytes(10) == b"early late"
+    stream.close()
+    right.close()
+
+
+def test_tornados_websocket_asks_its_handler_for_the_stream() -> None:
+    """By the public `detach`, which `BaseWebSocket` overrides and `Exchange` answers."""
+    source = inspect.getsource(tornado.websocket)
+    assert "return self.detach()" in inspect.getsource(
+        tornado.websocket.WebSocketHandler._detach_stream
+    )
+    assert "set_close_callback" not in source

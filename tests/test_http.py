@@ -846,7 +846,7 @@ async def _upgrade(site: HttpSite, client: Client) -> list[weakref.ref[Any]]:
             self.set_status(101)
             self.finish()
             remains.extend([weakref.ref(self), weakref.ref(self.request), weakref.ref(exchange)])
-            Upgraded(exchange.detach())
+            Upgraded(exchange.hand_over())
             done.append(True)
 
     site.app.add_handlers(".*", [("/up", Handler)])
@@ -901,5 +901,5 @@ async def test_only_a_101_hands_over() -> None:
         await client.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         await until(lambda: site.waiting)
         with pytest.raises(RuntimeError):
-            seen[0].detach()
+            seen[0].hand_over()
         await client.close()

@@ -37,7 +37,7 @@ LAYERS = (
     ("app.services", "app.connections", "app.metrics"),
     ("app.lookup", "app.expiry", "app.presence", "app.redis_rooms", "app.devices", "app.modules"),
     ("app.ends", "app.device_news"),
-    ("app.base_handler", "app.base_namespace", "app.handshake"),
+    ("app.base_handler", "app.base_namespace", "app.base_websocket", "app.handshake"),
     ("handlers",),
     ("app.shared",),
     ("app.application",),

@@ -24,7 +24,9 @@ from tornado.httputil import (
     ResponseStartLine,
     split_host_and_port,
 )
+from tornado.websocket import WebSocketHandler
 
+from app.transport.frames import GOING_AWAY
 from app.transport.http_cookies import cookie_jar
 from app.transport.tasks import Tasks
 
@@ -144,6 +146,11 @@ class _Handling(HTTPMessageDelegate):
     def on_connection_close(self) -> None:
         if self._handler is not None:
             self._handler.on_connection_close()
+
+    def close_soon(self) -> None:
+        """Send the close frame of a plain WebSocket: the server stops."""
+        if isinstance(self._handler, WebSocketHandler):
+            self._handler.close(GOING_AWAY, "server shutdown")
 
     def _begin(self, prepared: asyncio.Future[None] | None) -> None:
         """Run the handler until it waits or ends."""

@@ -258,7 +258,7 @@ class SocketHandler(RequestHandler):
         self.finish()
         websocket = WebSocket(self.engine)
         try:
-            websocket.take_over(cast(Exchange, self.request.connection).detach())
+            websocket.take_over(cast(Exchange, self.request.connection).hand_over())
         except StreamClosedError:  # the client did not wait for its 101
             return
         if self.connection is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.httputil import HTTPInputError
 from tornado.iostream import StreamClosedError
 
+from app.transport.detached import DetachedStream
 from app.transport.http_exchange import Exchange
 from app.transport.http_head import Refused, find_head, parse_head
 
@@ -289,6 +290,17 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
         pending, self._pending = self._pending, b""
         return self._transport, pending
+
+    def detach_stream(self) -> DetachedStream:
+        """Let go of the connection as a stream of its own; the server closes it when it stops."""
+        transport, received = self.detach()
+        try:
+            stream = DetachedStream(transport, received, on_closed=self.server.forget_stream)
+        except BaseException:
+            transport.abort()
+            raise
+        self.server.streams.add(stream)
+        return stream
 
     # The end
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tornado import gen, httputil
 from tornado.iostream import StreamClosedError
 
+from app.transport.detached import DetachedStream
 from app.transport.http_body import ChunkedBody, FixedBody
 from app.transport.http_head import Head, Refused
 
@@ -261,7 +262,7 @@ class Exchange(httputil.HTTPConnection):
         self._connection.abort()
         raise httputil.HTTPOutputError(why)
 
-    def detach(self) -> Handover:
+    def hand_over(self) -> Handover:
         """Let go of the connection, after a 101 (RFC 9110, 7.8).
 
         Raises StreamClosedError if the client has gone.
@@ -273,3 +274,21 @@ class Exchange(httputil.HTTPConnection):
         self.release()
         transport, received = self._connection.detach()
         return Handover(transport, received, self._switching)
+
+    def detach(self) -> DetachedStream:
+        """Let go of the connection and return it as an IOStream (`RequestHandler.detach`).
+
+        It is for a 101, which is written first, or for a response that has not begun. Raises
+        StreamClosedError if the client has gone.
+        """
+        if self.closed:
+            raise StreamClosedError
+        if self.started and not (self.status == 101 and self.finished):
+            self._connection.abort()  # Tornado takes the response for finished by now
+            raise RuntimeError("only a finished 101, or no response at all, can be detached")
+        close_soon = getattr(self._delegate, "close_soon", None)
+        self.release()
+        stream = self._connection.detach_stream()
+        stream.close_soon = close_soon
+        stream.write(self._switching)
+        return stream

@@ -15,6 +15,7 @@ from ssl import SSLContext
 from tornado.httputil import HTTPServerConnectionDelegate
 
 from app.complaints import Complaints
+from app.transport.detached import DetachedStream
 from app.transport.http import HttpConnection
 
 _BACKLOG = 1024  # connections that may wait to be accepted
@@ -66,6 +67,8 @@ class HttpServer:
         self._servers: list[asyncio.AbstractServer] = []
         self._sockets: list[socket.socket] = []
         self._connections: set[HttpConnection] = set()
+        #: What handlers have detached: plain WebSockets, and protocols of a fork.
+        self.streams: set[DetachedStream] = set()
         self._all_gone: asyncio.Future[None] | None = None
         self._interval = min(1.0, header_timeout / 4, body_timeout / 4, keep_alive_timeout / 4)
         self._sweeper: asyncio.TimerHandle | None = None
@@ -138,9 +141,14 @@ class HttpServer:
         self.closing = True
         for connection in list(self._connections):
             connection.close_soon()
+        for stream in list(self.streams):
+            if stream.close_soon is not None:
+                stream.close_soon()
         in_time = await self._wait(seconds)
         for connection in list(self._connections):
             connection.abort()
+        for stream in list(self.streams):
+            stream.close()
         await self._wait(1.0)
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -148,7 +156,7 @@ class HttpServer:
         return in_time
 
     async def _wait(self, seconds: float) -> bool:
-        if not self._connections:
+        if not self._connections and not self.streams:
             return True
         self._all_gone = self.loop.create_future()
         done, _ = await asyncio.wait({self._all_gone}, timeout=seconds)
@@ -166,8 +174,17 @@ class HttpServer:
     def forget(self, connection: HttpConnection) -> None:
         """Count a connection out, that was closed or became a WebSocket."""
         self._connections.discard(connection)
-        if not self._connections and self._all_gone is not None and not self._all_gone.done():
-            self._all_gone.set_result(None)
+        self._look_if_all_gone()
+
+    def forget_stream(self, stream: DetachedStream) -> None:
+        """Count a detached stream out, that was closed."""
+        self.streams.discard(stream)
+        self._look_if_all_gone()
+
+    def _look_if_all_gone(self) -> None:
+        waiting, anything = self._all_gone, self._connections or self.streams
+        if waiting is not None and not waiting.done() and not anything:
+            waiting.set_result(None)
 
     def _sweep(self) -> None:
         """Look at every connection's deadline: cheaper than a timer for each request."""
