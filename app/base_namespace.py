@@ -60,6 +60,9 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
     """
 
     login_required: ClassVar[bool] = False
+    #: If true, the events of one client run one after the other, in the order in which it sent
+    #: them, and then `on_disconnect`. Otherwise those that wait for something may overtake.
+    ordered: ClassVar[bool] = False
 
     def __init__(self, namespace: str, services: Services) -> None:
         super().__init__(namespace)

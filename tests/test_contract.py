@@ -52,6 +52,7 @@ REPLACED: dict[type, dict[str, list[str]]] = {
         "connect": ["self", "sid", "namespace"],
         "pre_disconnect": ["self", "sid", "namespace"],
         "basic_disconnect": ["self", "sid", "namespace", "kwargs"],
+        "can_disconnect": ["self", "sid", "namespace"],
         "is_pre_connected": ["self", "sid", "namespace"],
         "is_connected": ["self", "sid", "namespace"],
         "eio_sid_from_sid": ["self", "sid", "namespace"],
@@ -84,8 +85,6 @@ USED: dict[type, dict[str, list[str]]] = {
         "register_namespace": ["self", "namespace_handler"],
     },
     socketio.AsyncManager: {
-        "can_disconnect": ["self", "sid", "namespace"],
-        "disconnect": ["self", "sid", "namespace", "kwargs"],
         "enter_room": ["self", "sid", "namespace", "room", "eio_sid"],
         "leave_room": ["self", "sid", "namespace", "room"],
         "close_room": ["self", "room", "namespace"],

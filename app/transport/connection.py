@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.transport import packets
+from app.transport.in_order import InOrder
 from app.transport.packets import Message, Packet, PacketError
 from app.transport.payload import Payload
 from app.transport.timers import Timer
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 #: Events of one connection that may be under way before its reading pauses.
 MAX_EVENTS_IN_HAND = 64
+#: Packets that are ignored after a client has left a namespace: it may have sent them before it
+#: knew. More than that close the connection.
+MAX_LATE_PACKETS = 1000
+#: Namespaces of one connection for which late packets are counted.
+MAX_LEFT_NAMESPACES = 16
 
 
 class Reason:
@@ -53,6 +59,18 @@ class Transport(Protocol):
         """Send what is waiting, then the end; never wait for the client."""
 
 
+class Joining:
+    """A client whose connect handler runs; what it is sent meanwhile waits for the reply."""
+
+    __slots__ = ("disconnected", "left", "messages", "sid")
+
+    def __init__(self) -> None:
+        self.sid = ""
+        self.messages: list[Message] = []
+        self.left = False  # the client has sent a DISCONNECT
+        self.disconnected = False  # the server wants to disconnect it
+
+
 class Connection:
     """The state of one client: its transport, heartbeat, limits and joined namespaces."""
 
@@ -62,6 +80,7 @@ class Connection:
         "_heartbeat",
         "_in_hand",
         "_join",
+        "_left",
         "_mark",
         "_pinged",
         "_throttle",
@@ -69,9 +88,11 @@ class Connection:
         "busy",
         "clients",
         "closed",
-        "held",
         "incomplete",
+        "joining",
+        "lines",
         "reason",
+        "registered",
         "session",
         "sid",
         "transport",
@@ -87,8 +108,15 @@ class Connection:
         self.reason = ""  # why it closed
         #: namespace -> Socket.IO sid, for those that are joined
         self.clients: dict[str, str] = {}
-        #: namespace -> what its connect handler sends before the CONNECT reply may go out
-        self.held: dict[str, list[Message]] = {}
+        #: namespace -> the client whose connect handler runs
+        self.joining: dict[str, Joining] = {}
+        #: Clients of this connection whose handlers may still ask for its data: from before the
+        #: connect handler begins until the disconnect handler has returned.
+        self.registered = 0
+        #: namespace -> queue of its events, for namespaces that are ordered
+        self.lines: dict[str, InOrder] | None = None
+        #: namespace that was left -> packets for it that are still ignored
+        self._left: dict[str, int] | None = None
         self.incomplete: Packet | None = None  # waits for attachments
         self.session: dict[str, Any] | None = None  # python-socketio's per-connection data
         self._in_hand = 0  # events that wait for something
@@ -185,6 +213,22 @@ class Connection:
             self._join = Timer(self._not_joined)
             wheel.start(self._join, self._engine.settings.join_timeout)
 
+    def note_left(self, namespace: str) -> None:
+        """Ignore late packets for this namespace: the client has left it, or was refused."""
+        left = self._left or {}
+        left.pop(namespace, None)
+        left[namespace] = MAX_LATE_PACKETS
+        if len(left) > MAX_LEFT_NAMESPACES:
+            del left[next(iter(left))]
+        self._left = left
+
+    def is_late(self, namespace: str) -> bool:
+        """Count a packet for a namespace that the client is not in; tell whether to ignore it."""
+        count = self._left.get(namespace, 0) if self._left else 0
+        if self._left and count:
+            self._left[namespace] = count - 1
+        return count > 0
+
     def spend(self) -> None:
         """Take one token from the bucket; when it is empty, reading pauses until it fills.
 
@@ -241,12 +285,12 @@ class Connection:
         """Send to the client in `namespace`; it waits there if CONNECT is not yet answered."""
         if self.closed:
             return
-        held = self.held.get(namespace) if self.held else None
-        if held is None:
+        joining = self.joining.get(namespace) if self.joining else None
+        if joining is None:
             self.transport.send(message)
         else:
-            held.append(message)
-            if sum(map(len, held)) > self._engine.settings.send_buffer:
+            joining.messages.append(message)
+            if sum(map(len, joining.messages)) > self._engine.settings.send_buffer:
                 self.close(Reason.SLOW_CLIENT)
 
     def close(self, reason: str, code: int = 0) -> None:
@@ -259,7 +303,7 @@ class Connection:
             if timer is not None:
                 wheel.stop(timer)
         self.incomplete = self._unread = None
-        self.held = {}
+        self.joining = {}
         self._engine.forget(self)
         if self._in_hand:
             self._engine.finishing.add(self)

@@ -82,6 +82,8 @@ class Engine(engineio.AsyncServer):
         self.ending: set[WebSocket] = set()
         #: Connections that are closed while handlers of theirs still run.
         self.finishing: set[Connection] = set()
+        #: Closed connections that have clients whose disconnect handlers still run.
+        self.leaving: dict[str, Connection] = {}
         self._unflushed: list[WebSocket] = []
         self.tasks = Tasks()  # where event handlers are started
         #: What is awaited where there is nothing to wait for, from the first connection on.
@@ -125,15 +127,21 @@ class Engine(engineio.AsyncServer):
         )
 
     def forget(self, connection: Connection) -> None:
-        """Take a connection that closes out of the index."""
+        """Take a connection that closes out of the index; its handlers can still find it."""
         self.sockets.pop(connection.sid, None)
+        if connection.registered:
+            self.leaving[connection.sid] = connection
+
+    def find(self, sid: str) -> Connection:
+        """Return a connection that is open, or whose handlers still run; raises KeyError."""
+        return self.sockets.get(sid) or self.leaving[sid]
 
     def leave_farewell(self, sid: str, payloads: list[bytes], seconds: float) -> None:
         """Keep the answers to the last polls of a closed connection, each for so many seconds."""
 
         def drop() -> None:
             self._farewells.pop(sid, None)
-            self.server.environ.pop(sid, None)
+            self.server.forget_environ(sid)
 
         timer = Timer(drop)
         self._farewells[sid] = payloads, timer, seconds
@@ -152,7 +160,7 @@ class Engine(engineio.AsyncServer):
         else:
             del self._farewells[sid]
             self.wheel.stop(timer)
-            self.server.environ.pop(sid, None)
+            self.server.forget_environ(sid)
         return payload
 
     async def finish(self, seconds: float) -> None:
@@ -203,16 +211,16 @@ class Engine(engineio.AsyncServer):
 
     def transport(self, sid: str) -> str:
         """Return "polling" or "websocket"; KeyError for an unknown sid."""
-        return self.sockets[sid].transport.name
+        return self.find(sid).transport.name
 
     async def get_session(self, sid: str) -> dict[str, Any]:
-        connection = self.sockets[sid]
+        connection = self.find(sid)
         if connection.session is None:
             connection.session = {}
         return connection.session
 
     async def save_session(self, sid: str, session: dict[str, Any]) -> None:
-        self.sockets[sid].session = session
+        self.find(sid).session = session
 
     async def disconnect(self, sid: str | None = None) -> None:
         """Close one connection, or all; never waits for the client."""

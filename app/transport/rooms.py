@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 class Client:
     """One Socket.IO client: a connection in one namespace."""
 
-    __slots__ = ("connected", "eio_sid", "namespace", "rooms", "sid")
+    __slots__ = ("address", "connected", "eio_sid", "namespace", "rooms", "sid")
 
     def __init__(self, sid: str, eio_sid: str, namespace: str) -> None:
         self.sid = sid
         self.eio_sid = eio_sid
+        self.address = eio_sid  # where messages go; empty once it has left
         self.namespace = namespace
         self.rooms: set[Any] | None = None  # besides the one of its own sid
         self.connected = False  # neither before CONNECT is answered nor once it leaves
@@ -66,6 +67,17 @@ class Rooms(socketio.AsyncManager):
         client.connected = False
         return client.eio_sid
 
+    def mute(self, sid: str) -> None:
+        """Send nothing more to a client that has left, and stays in its rooms for its handler.
+
+        Its connection may come back to the namespace meanwhile, as another client.
+        """
+        client = self.clients[sid]
+        client.address = ""
+        rooms = self.rooms[client.namespace]
+        for room in (None, *(client.rooms or ())):
+            rooms[room][sid] = ""
+
     def basic_disconnect(self, sid: str, namespace: str, **options: Any) -> None:
         client = self.clients.pop(sid, None)
         if client is not None:
@@ -73,6 +85,10 @@ class Rooms(socketio.AsyncManager):
                 self._drop(namespace, room, sid)
             self._drop(namespace, None, sid)
         self.callbacks.pop(sid, None)
+
+    async def can_disconnect(self, sid: str, namespace: str) -> bool:
+        """Tell whether a client is here, or its connect handler runs."""
+        return self._client(sid, namespace) is not None
 
     def is_pre_connected(self, sid: str, namespace: str) -> bool:
         client = self._client(sid, namespace)
@@ -112,7 +128,7 @@ class Rooms(socketio.AsyncManager):
         if client.rooms is None:
             client.rooms = set()
         client.rooms.add(room)
-        self.rooms[namespace].setdefault(room, {})[sid] = client.eio_sid
+        self.rooms[namespace].setdefault(room, {})[sid] = client.address
 
     def basic_leave_room(self, sid: str, namespace: str, room: Any) -> None:
         client = self._client(sid, namespace)
@@ -148,7 +164,7 @@ class Rooms(socketio.AsyncManager):
         if isinstance(room, str):
             client = self._client(room, namespace)
             if client is not None:
-                return ((room, client.eio_sid),)
+                return ((room, client.address),)
         return self.rooms.get(namespace, {}).get(room, {}).items()
 
     # Emitting

@@ -30,8 +30,9 @@ import socketio
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from app.transport import packets
-from app.transport.connection import Connection, Reason
+from app.transport.connection import Connection, Joining, Reason
 from app.transport.engine import Engine, TransportSettings, log
+from app.transport.in_order import InOrder
 from app.transport.packets import PacketError
 from app.transport.rooms import Rooms
 
@@ -86,17 +87,16 @@ class SocketServer(socketio.AsyncServer):
 
     def connection_closed(self, connection: Connection, reason: str) -> None:
         self.eio.closed_by[reason] += 1
-        clients = list(connection.clients.items())
-        if not clients:
-            self._forget_environ(connection)
-        for namespace, sid in clients:
-            self._start(connection, self._leave(connection, namespace, sid, reason))
+        for namespace in list(connection.clients):
+            self._leave(connection, namespace, reason)
+        self.forget_environ(connection.sid)
         self.closed(connection.sid, reason)
 
-    def _forget_environ(self, connection: Connection) -> None:
-        left = connection.closed and not connection.clients
-        if left and not self.eio.has_farewell(connection.sid):
-            self.environ.pop(connection.sid, None)
+    def forget_environ(self, eio_sid: str) -> None:
+        """Drop the environ of a connection that is closed, unless it may still be asked for."""
+        eio = self.eio
+        if not (eio_sid in eio.sockets or eio_sid in eio.leaving or eio.has_farewell(eio_sid)):
+            self.environ.pop(eio_sid, None)
 
     async def close_connection(
         self, eio_sid: str, *, disconnect: bool = False, reason: str = Reason.SERVER
@@ -111,8 +111,8 @@ class SocketServer(socketio.AsyncServer):
         if connection is None:
             return
         if disconnect:
-            for namespace in connection.clients:
-                connection.send(namespace, packets.encode(packets.DISCONNECT, namespace))
+            for namespace in (*connection.clients, *connection.joining):
+                connection.transport.send(packets.encode(packets.DISCONNECT, namespace))
         connection.close(reason)
 
     def transport(self, sid: str, namespace: str | None = None) -> str:
@@ -143,9 +143,13 @@ class SocketServer(socketio.AsyncServer):
             raise PacketError("attachments are missing")
         sid = connection.clients.get("/")
         if sid is None:
-            raise PacketError("a packet for a namespace that was not joined")
-        # what `_start` does, on every event's way
+            self._act_outside(connection, packets.EVENT, "/")
+            return
         handling = self._handle(connection, "/", sid, id, data)
+        if connection.lines is not None:
+            self._start(connection, handling, connection.lines.get("/"))
+            return
+        # what `_start` does, on every event's way
         if self.eio.tasks.start(handling, connection.release):
             connection.hold()
 
@@ -164,33 +168,52 @@ class SocketServer(socketio.AsyncServer):
             return
         sid = connection.clients.get(namespace)
         if sid is None:
-            raise PacketError("a packet for a namespace that was not joined")
-        if kind == packets.EVENT:
+            self._act_outside(connection, kind, namespace)
+        elif kind == packets.EVENT:
             handling = self._handle(connection, namespace, sid, packet.id, packet.data)
+            line = connection.lines.get(namespace) if connection.lines else None
+            self._start(connection, handling, line)
         elif kind == packets.DISCONNECT:
-            handling = self._leave(connection, namespace, sid, Reason.CLIENT)
-        elif packet.id in self.manager.callbacks.get(sid, ()):
-            handling = self._acknowledged(sid, packet.id, packet.data)
-        else:
-            return  # an ack that nobody asked for
-        self._start(connection, handling)
+            self._leave(connection, namespace, Reason.CLIENT)
+        elif packet.id in self.manager.callbacks.get(sid, ()):  # or nobody asked for the ack
+            self._start(connection, self._acknowledged(sid, packet.id, packet.data))
 
-    def _start(self, connection: Connection, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a handler at once; only if it waits for something is there more to do."""
-        if self.eio.tasks.start(coroutine, connection.release):
+    def _act_outside(self, connection: Connection, kind: int, namespace: str) -> None:
+        """Act on a packet for a namespace that the client is not in, or not yet.
+
+        A client that was disconnected by the server, or that has left, may have sent it before.
+        """
+        joining = connection.joining.get(namespace)
+        if joining is not None and kind == packets.DISCONNECT:
+            joining.left = True
+            del connection.joining[namespace]
+            connection.note_left(namespace)
+            self.manager.mute(joining.sid)
+        elif not connection.is_late(namespace):
+            raise PacketError("a packet for a namespace that was not joined")
+
+    def _start(
+        self,
+        connection: Connection,
+        coroutine: Coroutine[Any, Any, None],
+        line: InOrder | None = None,
+    ) -> None:
+        """Run a handler, at once or after those of its line; count it while it waits."""
+        if line is not None:
+            line.add(coroutine)
+        elif self.eio.tasks.start(coroutine, connection.release):
             connection.hold()
 
     # Namespaces
 
     def _connect(self, connection: Connection, namespace: str, auth: Any) -> None:
-        if namespace in connection.clients or namespace in connection.held:
+        if namespace in connection.clients or namespace in connection.joining:
             raise PacketError("a second CONNECT")
         if not self._exists(namespace):
-            error = {"message": "Invalid namespace"}
-            connection.transport.send(packets.encode(packets.CONNECT_ERROR, namespace, None, error))
+            self._refuse(connection, namespace, {"message": "Invalid namespace"})
             return
-        connection.held[namespace] = []
-        self._start(connection, self._join(connection, namespace, auth))
+        joining = connection.joining[namespace] = Joining()
+        self._start(connection, self._join(connection, namespace, auth, joining))
 
     def _exists(self, namespace: str) -> bool:
         for registry in (self.handlers, self.namespace_handlers, self.namespaces):
@@ -198,28 +221,49 @@ class SocketServer(socketio.AsyncServer):
                 return True
         return False
 
-    async def _join(self, connection: Connection, namespace: str, auth: Any) -> None:
+    async def _join(
+        self, connection: Connection, namespace: str, auth: Any, joining: Joining
+    ) -> None:
         """Run the connect handler; its verdict is the reply, before anything that it emitted."""
-        sid = await self.manager.pre_connect(connection.sid, namespace)
+        sid = joining.sid = await self.manager.pre_connect(connection.sid, namespace)
+        connection.registered += 1
         environ = self.environ[connection.sid]
         refusal = await self._ask_to_join(namespace, sid, environ, auth)
-        held = connection.held.pop(namespace, [])
+        gone = connection.closed or joining.left
+        if not gone:
+            del connection.joining[namespace]
         if refusal is not None:
-            await self.manager.disconnect(sid, namespace, ignore_queue=True)
-            if not connection.closed:
-                connection.transport.send(
-                    packets.encode(packets.CONNECT_ERROR, namespace, None, refusal)
-                )
-            return
+            self._unregister(connection, namespace, sid)
+            if not gone:
+                self._refuse(connection, namespace, refusal)
+        elif gone:  # while the handler ran: what it set up has to be undone
+            await self._part(connection, namespace, sid, connection.reason or Reason.CLIENT)
+        else:
+            await self._welcome(connection, namespace, joining)
+
+    def _refuse(self, connection: Connection, namespace: str, error: Any) -> None:
+        connection.note_left(namespace)
+        connection.transport.send(packets.encode(packets.CONNECT_ERROR, namespace, None, error))
+
+    async def _welcome(self, connection: Connection, namespace: str, joining: Joining) -> None:
+        """Tell the client that it has joined, then send what its connect handler emitted."""
+        sid = joining.sid
         await self.manager.connect(sid, namespace)
         connection.clients[namespace] = sid
-        if connection.closed:  # while the handler ran: what it set up wants undoing
-            await self._leave(connection, namespace, sid, Reason.TRANSPORT_CLOSE)
-            return
         connection.join_or_leave()
+        if self._is_ordered(namespace):
+            connection.lines = connection.lines or {}
+            connection.lines[namespace] = InOrder(self.eio.tasks.start, connection)
         connection.transport.send(packets.encode(packets.CONNECT, namespace, None, {"sid": sid}))
-        for message in held:
+        for message in joining.messages:
             connection.transport.send(message)
+        if joining.disconnected:
+            self._disconnect(connection, namespace)
+
+    def _is_ordered(self, namespace: str) -> bool:
+        """Tell whether the events of each client in this namespace run one after the other."""
+        handler = self.namespace_handlers.get(namespace) or self.namespace_handlers.get("*")
+        return getattr(handler, "ordered", False)
 
     async def _ask_to_join(
         self, namespace: str, sid: str, environ: dict[str, Any], auth: Any
@@ -250,41 +294,61 @@ class SocketServer(socketio.AsyncServer):
             except TypeError:
                 raise first from None
 
-    async def _leave(self, connection: Connection, namespace: str, sid: str, reason: str) -> None:
-        """Run the disconnect handler, then take the client out of its rooms."""
-        if connection.clients.get(namespace) != sid:
-            return
-        if not connection.closed:
-            del connection.clients[namespace]
+    def _leave(self, connection: Connection, namespace: str, reason: str) -> None:
+        """Take a client out of its namespace, and start its disconnect handler."""
+        sid = connection.clients.pop(namespace)
+        line = connection.lines.pop(namespace, None) if connection.lines else None
         self.manager.pre_disconnect(sid, namespace)
+        if not connection.closed:
+            self.manager.mute(sid)
+            connection.note_left(namespace)
+        self._start(connection, self._part(connection, namespace, sid, reason), line)
+
+    async def _part(self, connection: Connection, namespace: str, sid: str, reason: str) -> None:
+        """Run the disconnect handler, then take the client out of its rooms."""
         try:
             await self._trigger_event("disconnect", namespace, sid, reason)
         except Exception:
             log.exception("the disconnect handler of %s failed", namespace)
         finally:
-            if connection.clients.get(namespace) == sid:  # it may have come back meanwhile
-                del connection.clients[namespace]
             connection.join_or_leave()
-            self.manager.basic_disconnect(sid, namespace)
-            self._forget_environ(connection)
+            self._unregister(connection, namespace, sid)
+
+    def _unregister(self, connection: Connection, namespace: str, sid: str) -> None:
+        """Forget a client; with the last one of a closed connection its data goes too."""
+        self.manager.basic_disconnect(sid, namespace)
+        connection.registered -= 1
+        if connection.closed and not connection.registered:
+            self.eio.leaving.pop(connection.sid, None)
+            self.forget_environ(connection.sid)
 
     async def disconnect(
         self, sid: str, namespace: str | None = None, ignore_queue: bool = False
     ) -> None:
-        """Disconnect a client; its transport closes with it unless other namespaces need it."""
+        """Disconnect a client; its transport closes with it unless other namespaces need it.
+
+        The disconnect handler is started before this returns, and not waited for. A client whose
+        connect handler still runs is disconnected as soon as that has accepted it: it gets the
+        reply to its CONNECT and what the handler emitted, then a DISCONNECT.
+        """
         namespace = namespace or "/"
-        if ignore_queue:
-            here = self.manager.is_connected(sid, namespace)
-        else:
-            here = await self.manager.can_disconnect(sid, namespace)
+        if not ignore_queue and not await self.manager.can_disconnect(sid, namespace):
+            return  # another process was asked, or the client is leaving
         connection = self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, namespace) or "")
-        if not here or connection is None or connection.clients.get(namespace) != sid:
+        if connection is None:
             return
-        connection.send(namespace, packets.encode(packets.DISCONNECT, namespace))
-        if len(connection.clients) == 1 and not connection.held:
+        joining = connection.joining.get(namespace)
+        if joining is not None and joining.sid == sid:
+            joining.disconnected = True
+        elif connection.clients.get(namespace) == sid:
+            self._disconnect(connection, namespace)
+
+    def _disconnect(self, connection: Connection, namespace: str) -> None:
+        connection.transport.send(packets.encode(packets.DISCONNECT, namespace))
+        if len(connection.clients) == 1 and not connection.joining:
             connection.close(Reason.SERVER)
         else:
-            await self._leave(connection, namespace, sid, Reason.SERVER)
+            self._leave(connection, namespace, Reason.SERVER)
 
     # Events
 
