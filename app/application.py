@@ -32,6 +32,7 @@ from app.known_device import KnownDevice
 from app.limits import Limits
 from app.metrics import Metrics
 from app.modules import add_module
+from app.readiness import Readiness
 from app.security import StaticHandler
 from app.services import Services
 from app.sessions import Sessions
@@ -193,11 +194,12 @@ def make_app(
     server = SocketServer(settings, client_manager=shared.rooms if shared else None)
     connections = Connections(server, on_session_end=settings.on_session_end)
     presence = shared.know_connections(connections) if shared else connections
+    accounts = Accounts(settings)
     services = Services(
         settings=settings,
         sessions=sessions,
         cookie=cookie,
-        accounts=Accounts(settings),
+        accounts=accounts,
         limits=Limits(settings),
         socket_server=server,
         connections=connections,
@@ -205,6 +207,7 @@ def make_app(
         complaints=Complaints(logging.getLogger("latchkey.clients")),
         outages=Complaints(logging.getLogger("latchkey.outages")),
         metrics=Metrics(counts, server, connections),
+        readiness=Readiness({"store": sessions.works, "database": accounts.answers}),
         devices=Devices(sessions, presence),
         known_device=KnownDevice(cookie, settings.cookie_name, keys),
         audit=Audit(),

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import secrets
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from app import sqlite_health as health
+from app.file_identity import FileIdentity
 from app.options import shown
 from app.settings import Settings
 
+_FILE = "accounts.sqlite3"
 _LOCKED_FOR = 2.0  # seconds that a statement waits for another program to unlock the file
 
 _metadata = sa.MetaData()
@@ -27,6 +34,10 @@ accounts = sa.Table(
 )
 
 
+class DatabaseUnusable(SQLAlchemyError):
+    """What is stored in the database now would be lost; the text says why."""
+
+
 def why(error: BaseException) -> str:
     """Return what a driver says of an error, in one line; that of SQLAlchemy is longer."""
     return " ".join(str(error.__cause__ or error).split())[:500]
@@ -38,7 +49,7 @@ def open_engine(settings: Settings, *, connections: int) -> sa.Engine:
     Raises OSError with a sentence that says what to do.
     """
     if settings.database == "sqlite":
-        path = settings.data_dir / "accounts.sqlite3"
+        path = settings.data_dir / _FILE
         where = str(path)
         remedy = "put back a copy of it, or move it away to begin with no accounts"
         engine = _sqlite(path, connections)
@@ -80,14 +91,86 @@ def _postgresql(url: str, where: str, connections: int) -> sa.Engine:
 def _sqlite(path: Path, connections: int) -> sa.Engine:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
+        # of a file that was deleted no new and empty one is made
+        sa.URL.create(
+            "sqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"}
+        ),
         connect_args={"timeout": _LOCKED_FOR},
         pool_size=connections,
     )
 
-    def configure(connection: sqlite3.Connection, _: Any) -> None:
+    def configure(connection: sqlite3.Connection, entry: Any) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("SELECT * FROM sqlite_master").fetchall()  # which opens the log
+        entry.info["identity"] = FileIdentity(path)
+
+    def refuse_lost(connection: sqlite3.Connection, entry: Any, _: Any) -> None:
+        """Have the pool open the file anew where this connection has another one."""
+        problem = entry.info["identity"].problem()
+        if problem:
+            raise sa.exc.DisconnectionError(problem)
 
     sa.event.listen(engine, "connect", configure)
+    sa.event.listen(engine, "checkout", refuse_lost)
     return engine
+
+
+@contextlib.contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Open a transaction, and commit it at the end.
+
+    With SQLite it is then in the database itself, not only in its write-ahead log. Raises
+    DatabaseUnusable if the file was deleted or replaced meanwhile.
+    """
+    with engine.connect() as connection:
+        with connection.begin():
+            yield connection
+        if engine.dialect.name == "sqlite":
+            problem = connection.connection.info["identity"].problem()
+            if problem:
+                raise DatabaseUnusable(problem)
+            with contextlib.suppress(SQLAlchemyError):
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+def check(engine: sa.Engine, settings: Settings) -> None:
+    """Write and read; raises SQLAlchemyError."""
+    if engine.dialect.name == "sqlite":
+        _check_sqlite(engine, settings.data_dir / _FILE)
+    else:
+        _check_row(engine)
+
+
+def _check_row(engine: sa.Engine) -> None:
+    """Add a row, read it and remove it; a standby and a full disk refuse that."""
+    # with a space in front, which no account's key has
+    key = f" check {secrets.token_hex(8)}"
+    row = {"key": key, "name": key, "password_hash": "", "created": 0.0}
+    mine = accounts.c.key == key
+    with engine.begin() as connection:
+        connection.execute(sa.insert(accounts), row)
+        connection.execute(sa.select(accounts.c.key).where(mine)).one()
+        connection.execute(sa.delete(accounts).where(mine))
+
+
+def _check_sqlite(engine: sa.Engine, path: Path) -> None:
+    said: object = ""
+    with engine.connect() as connection:
+        connection.execute(sa.select(accounts.c.key).limit(1)).first()
+        page_size = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+        connection.rollback()
+        for _ in range(health.ATTEMPTS):
+            mark = health.new_mark()
+            try:
+                connection.exec_driver_sql(health.write_mark(mark))
+            except OperationalError as error:
+                if "locked" in why(error):  # by another program, such as a backup, for a while
+                    return
+                raise
+            try:
+                if health.mark_after_crash(path, page_size) in (mark, None):
+                    return
+            except sqlite3.Error as error:
+                said = error
+    raise DatabaseUnusable(health.damage(path, said))

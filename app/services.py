@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from app.known_device import KnownDevice
     from app.limits import Limits
     from app.metrics import Metrics
+    from app.readiness import Readiness
     from app.session import Session
     from app.sessions import Sessions
     from app.transport import SocketServer
@@ -42,6 +43,7 @@ class Services:
     complaints: Complaints
     outages: Complaints
     metrics: Metrics
+    readiness: Readiness
     devices: Devices
     known_device: KnownDevice
     audit: Audit

@@ -43,6 +43,7 @@ class Sessions(Generic[D]):
         self.clock = clock
         self.lifetimes = Lifetimes(store, idle_timeout=idle_timeout, max_age=max_age, clock=clock)
         self.on_end: Listeners[[str, Reason, Record | None]] = Listeners("the end of a session")
+        self._failure = ""  # why the store did not work when it was last checked
         self._replaced: set[str] = set()  # ids whose end is about to be announced
 
     # -- finding --
@@ -134,6 +135,22 @@ class Sessions(Generic[D]):
                 except InvalidData as error:
                     await self.unreadable(session_id, error)
         raise SessionEnded(session_id)
+
+    async def works(self) -> bool:
+        """Whether the store can be written and read."""
+        try:
+            await self.store.ping()
+        except StoreError as error:
+            self._log_failure(str(error))
+            return False
+        self._failure = ""
+        return True
+
+    def _log_failure(self, sentence: str) -> None:
+        """Log why the store does not work, once for each reason."""
+        if sentence != self._failure:
+            log.error("the session store does not work: %s", sentence)
+        self._failure = sentence
 
     # -- living --
 

@@ -4,7 +4,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.lookup import SessionLookup
 from app.security import SecurityHeaders
-from app.stores import StoreError
 from handlers.session import SessionData
 
 
@@ -16,26 +15,16 @@ class AliveHandler(SecurityHeaders):
 
 
 class ReadyHandler(SecurityHeaders, SessionLookup[SessionData]):
-    """200 when the store and the database answer and the process is not stopping, else 503."""
+    """200 when store and database can be written and the process is not stopping, else 503."""
 
     async def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
-        failed = await self._failed()
+        failed = await self.services.readiness.failed()
+        if self.services.stopping:
+            failed = ["draining", *failed]
         if failed:
             self.set_status(503)
         self.write({"status": "unable" if failed else "ready", "failed": failed})
-
-    async def _failed(self) -> list[str]:
-        services, failed = self.services, []
-        if services.stopping:
-            failed.append("draining")
-        try:
-            await services.sessions.store.ping()
-        except StoreError:
-            failed.append("store")
-        if not await services.accounts.answers():
-            failed.append("database")
-        return failed
 
 
 class MetricsHandler(SecurityHeaders, SessionLookup[SessionData]):

@@ -65,7 +65,7 @@ class Accounts:
 
     def __init__(self, settings: Settings) -> None:
         threads = _WORKERS + _READERS + 1
-        self._table = AccountTable(database.open_engine(settings, connections=threads))
+        self._table = AccountTable(settings, connections=threads)
         self._hashes = Line("hash", threads=_WORKERS, longest=_LONGEST_LINE, share=_SHARE)
         self._reads = Line("read", threads=_READERS, longest=_LONGEST_LINE, share=_SHARE)
         self._readiness = Line("ready", threads=1, longest=1, share=1)
@@ -149,14 +149,14 @@ class Accounts:
         return await self._work(self._reads, lambda: self._table.delete(proof))
 
     async def answers(self) -> bool:
-        """Whether the database can be read; calls that come together share one answer."""
+        """Whether the database can be written and read; simultaneous calls share an answer."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.get_running_loop().create_task(self._ask())
         return await asyncio.shield(self._asking)
 
     async def _ask(self) -> bool:
         try:
-            await self._work(self._readiness, self._table.ask)
+            await self._work(self._readiness, self._table.check)
         except AccountsUnavailable:
             return False
         return True
@@ -195,7 +195,10 @@ class Accounts:
         except (SQLAlchemyError, TimeoutError) as error:
             if isinstance(error, OperationalError | PoolTimeout | TimeoutError):
                 self._failed = loop.time()
-            late = f"no answer within {_ANSWER_WITHIN:g} s"
-            said = late if isinstance(error, TimeoutError) else database.why(error)
-            self._failures.add("the database of accounts failed", said)
+            self._log_failure(error)
             raise AccountsUnavailable(_NO_ANSWER) from error
+
+    def _log_failure(self, error: SQLAlchemyError | TimeoutError) -> None:
+        late = f"no answer within {_ANSWER_WITHIN:g} s"
+        said = late if isinstance(error, TimeoutError) else database.why(error)
+        self._failures.add("the database of accounts failed", said)

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from app import database
 from app.database import accounts as _accounts
 from app.passwords import InvalidAccount, NameTaken, Passwords, account_key, clean_password
+from app.settings import Settings
 
 log = logging.getLogger("latchkey.accounts")
 
@@ -33,8 +34,10 @@ class AccountTable:
     A call takes as long as the database and the hash of a password; it may raise SQLAlchemyError.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+    def __init__(self, settings: Settings, *, connections: int) -> None:
+        """Open the database; raises OSError with a sentence that says what to do."""
+        self._settings = settings
+        self._engine = database.open_engine(settings, connections=connections)
         self._passwords = Passwords()
 
     def make(self, name: str, password: str) -> Proof:
@@ -46,7 +49,7 @@ class AccountTable:
             "created": time.time(),
         }
         try:
-            with self._engine.begin() as connection:
+            with database.writing(self._engine) as connection:
                 connection.execute(sa.insert(_accounts), row)
         except IntegrityError:
             raise NameTaken("This name is taken; choose another one.") from None
@@ -81,17 +84,16 @@ class AccountTable:
     def change_password(self, proof: Proof, password: str) -> Proof:
         new = self._passwords.hash(password)
         statement = sa.update(_accounts).where(self._same(proof)).values(password_hash=new)
-        with self._engine.begin() as connection:
+        with database.writing(self._engine) as connection:
             changed = connection.execute(statement).rowcount == 1
         return Proof(proof.name, new if changed else None)
 
     def delete(self, proof: Proof) -> bool:
-        with self._engine.begin() as connection:
+        with database.writing(self._engine) as connection:
             return connection.execute(sa.delete(_accounts).where(self._same(proof))).rowcount == 1
 
-    def ask(self) -> None:
-        with self._engine.connect() as connection:
-            connection.execute(sa.select(_accounts.c.key).limit(1))
+    def check(self) -> None:
+        database.check(self._engine, self._settings)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -112,7 +114,7 @@ class AccountTable:
         try:
             new = self._passwords.hash(password)
             same = self._same(Proof(name, old))
-            with self._engine.begin() as connection:
+            with database.writing(self._engine) as connection:
                 statement = sa.update(_accounts).where(same).values(password_hash=new)
                 return new if connection.execute(statement).rowcount else old
         except SQLAlchemyError as error:

@@ -142,7 +142,7 @@ class SessionStore(Protocol):
         """Remove at most `limit` records whose `expires` has passed, and return them."""
 
     async def ping(self) -> None:
-        """Return when the store answers; raises StoreUnavailable where it does not."""
+        """Write and read something small; raises StoreUnavailable where that fails."""
 
     async def close(self) -> None:
         """Finish what was begun and let go of files and connections."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from queue import SimpleQueue
 from threading import Thread
@@ -14,10 +15,13 @@ from typing import Any, Protocol, TypeVar
 from app.stores.base import StoreUnavailable
 
 T = TypeVar("T")
+log = logging.getLogger("latchkey.store")
+
 _LARGEST_BATCH = 256
 _COMPANY = 5  # writes in one batch that tell of many clients
 _GATHER = 0.003  # seconds that the next batch then has, at most, to grow as big
 _LOCKED_FOR = 2.0  # seconds that a write waits for another program to unlock the file
+_CHECKPOINT_DELAY = 2.0  # seconds from a write to the checkpoint that puts it into the database
 
 
 class Write(Protocol[T]):
@@ -47,8 +51,17 @@ class GroupCommit:
     next writes gather meanwhile. So the two threads meet twice per batch, not per write.
     """
 
-    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
-        """Take over `connection` (isolation_level None, usable from another thread)."""
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        name: str,
+        problem: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """Take over `connection` (isolation_level None, usable from another thread).
+
+        `problem` returns a sentence while what is written would be lost; nothing is acknowledged
+        then. It is called once per batch.
+        """
         self._connection = connection
         self._connection.execute("PRAGMA busy_timeout = 0")
         self._cursor = connection.cursor()
@@ -64,6 +77,10 @@ class GroupCommit:
         self._expected = 0  # writes that the batch which is gathering will have
         self._closed = False
         self._idle = asyncio.Event()
+        self._problem = problem
+        self._lost = False  # `problem` returned a sentence the last time
+        self._checkpoint_timer: asyncio.TimerHandle | None = None
+        self._checkpoint_due = False
 
     def submit(self, write: Write[T]) -> asyncio.Future[T]:
         """Queue a write; the future resolves with its result once it is on disk.
@@ -95,6 +112,8 @@ class GroupCommit:
         if self._closed:
             return
         self._closed = True
+        if self._checkpoint_timer is not None:
+            self._checkpoint_timer.cancel()
         if self._busy:
             await self._idle.wait()
         self._begun.put(None)
@@ -106,6 +125,10 @@ class GroupCommit:
     def _begin(self) -> None:
         batch = self._waiting[:_LARGEST_BATCH]
         del self._waiting[:_LARGEST_BATCH]
+        if self._lost and (lost := self._find_problem()):
+            self._settle(batch, [lost] * len(batch))
+            self._loop.call_soon(self._next)
+            return
         outcomes = None
         with contextlib.suppress(Exception):  # the writer thread tries again
             outcomes = self._run(batch)
@@ -115,6 +138,10 @@ class GroupCommit:
         # those who are answered are about to come again, some of them at once; they make one
         # batch with the rest, where otherwise two half ones would take turns
         expected = min(len(batch) + len(self._waiting), _LARGEST_BATCH)
+        if batch:
+            self._plan_checkpoint()
+            if lost := self._find_problem():
+                outcomes = [lost] * len(batch)
         self._settle(batch, outcomes)
         if len(batch) >= _COMPANY and len(self._waiting) < expected and not self._closed:
             self._expected = expected
@@ -136,9 +163,38 @@ class GroupCommit:
         self._gathering = None
         if self._waiting:
             self._begin()
+        elif self._checkpoint_due and not self._closed:
+            self._checkpoint_due = False
+            self._begun.put(([], None))
         else:
             self._busy = False
             self._idle.set()
+
+    def _plan_checkpoint(self) -> None:
+        if self._checkpoint_timer is None and not self._closed:
+            self._checkpoint_timer = self._loop.call_later(
+                _CHECKPOINT_DELAY, self._checkpoint_when_idle
+            )
+
+    def _checkpoint_when_idle(self) -> None:
+        """Make one as soon as no write waits; a busy database makes its own every 1000 pages."""
+        self._checkpoint_timer = None
+        self._checkpoint_due = True
+        if not self._busy:
+            self._busy = True
+            self._idle.clear()
+            self._next()
+
+    def _find_problem(self) -> StoreUnavailable | None:
+        """Return the error for writes that would be lost, and log when that begins and ends."""
+        sentence = self._problem()
+        if bool(sentence) != self._lost:
+            self._lost = bool(sentence)
+            if sentence:
+                log.error("%s", sentence)
+            else:
+                log.warning("%s is in its place again", self._name)
+        return StoreUnavailable(sentence) if sentence else None
 
     def _run(self, batch: _Batch) -> _Outcomes:
         cursor = self._cursor
@@ -159,7 +215,11 @@ class GroupCommit:
         while (begun := self._begun.get()) is not None:
             batch, outcomes = begun
             try:
-                outcomes = self._commit(batch, outcomes)
+                if batch:
+                    outcomes = self._commit(batch, outcomes)
+                else:
+                    self._checkpoint()
+                    outcomes = []
             except Exception as error:
                 # even the undoing failed: some may be stored, but nobody must count on it
                 outcomes = [self._explained(error)] * len(batch)
@@ -167,6 +227,14 @@ class GroupCommit:
                     self._roll_back()
             with contextlib.suppress(RuntimeError):  # a loop that is closed: nobody waits
                 self._loop.call_soon_threadsafe(self._done, batch, outcomes)
+
+    def _checkpoint(self) -> None:
+        """Move what is committed from the log into the database, which is then whole by itself."""
+        try:
+            self._cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            # all of it is in the log still; the next write plans another one
+            log.warning("the checkpoint of %s failed: %s", self._name, error)
 
     def _commit(self, batch: _Batch, outcomes: _Outcomes | None) -> _Outcomes:
         """Make the open transaction durable; where that fails, or there is none, start anew."""

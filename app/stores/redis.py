@@ -7,13 +7,14 @@ its own setting (`docs/redis.md`).
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from app.stores import redis_scripts as scripts
-from app.stores.base import PAGE, Record, public_id
+from app.stores.base import PAGE, Record, StoreUnavailable, public_id
 from app.stores.redis_known import KnownRecords
 from app.stores.redis_link import Link
 from app.stores.redis_locks import RedisLease, RedisLocks
@@ -24,6 +25,7 @@ from app.stores.redis_wire import Word, pack
 # clock, so it must survive that being set to another day for a moment.
 _SLACK = 30 * 86_400.0
 _AT_ONCE = 500
+_PING_KEPT = 60_000  # milliseconds
 
 
 def _left(seen: float, expires: float) -> str:
@@ -46,6 +48,7 @@ class RedisStore:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._mark = secrets.token_hex(8)  # of this process, for its own key of `ping`
         self._known = KnownRecords(link)
         self._locks = RedisLocks(link, self._known)
         self.known = self._known.get
@@ -132,8 +135,12 @@ class RedisStore:
         return list(self._known.read_pairs(await self._run(scripts.PURGE, repr(now), limit)))
 
     async def ping(self) -> None:
-        # a write, which a Redis that is full or a replica refuses
-        await self._link.run(pack(("SET", f"{scripts.PREFIX}ping", "", "PX", 1000)))
+        # a Redis that is full, cannot save, or is a replica refuses the write
+        key, value = f"{scripts.PREFIX}ping:{self._mark}", secrets.token_hex(8)
+        await self._link.run(pack(("SET", key, value, "PX", _PING_KEPT)))
+        found = await self._link.run(pack(("GET", key)))
+        if found != value.encode():
+            raise StoreUnavailable("the Redis does not keep what is written; see to its settings")
 
     async def close(self) -> None:
         self._locks.close()

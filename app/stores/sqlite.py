@@ -16,6 +16,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from app import sqlite_health as health
+from app.file_identity import FileIdentity
 from app.stores.base import PAGE, LeaseLost, Record, RecordGone, StoreUnavailable, public_id
 from app.stores.group_commit import GroupCommit
 from app.stores.locks import Locks
@@ -88,11 +90,13 @@ class SqliteStore:
             raise StoreUnavailable(
                 f"{path} could not be opened ({error}); {remedy(error)}"
             ) from error
-        self._writes = GroupCommit(writer, path.name)
+        self._page_size: int = writer.execute("PRAGMA page_size").fetchone()[0]
+        self._writes = GroupCommit(writer, path.name, FileIdentity(path).problem)
         self._lists = ThreadPoolExecutor(1, thread_name_prefix=f"lists {path.name}")
         self._locks = Locks()
         self._cache: dict[str, Record] = {}
         self._data_version = 0
+        self._pinging = asyncio.Lock()
 
     def known(self, session_id: str) -> Record | None:
         return self._cache.get(session_id)
@@ -216,9 +220,28 @@ class SqliteStore:
         return await self._write(work, forget=[row[0] for row in due])
 
     async def ping(self) -> None:
-        self._read("SELECT 1", ())
-        # an empty write finds a full disk only at times, but a locked file always
-        await self._write(lambda cursor: None)
+        async with self._pinging:  # or one would look for its number, and find another's
+            await self._ping()
+
+    async def _ping(self) -> None:
+        self._read("SELECT id FROM sessions LIMIT 1", ())
+        said: object = ""
+        for _ in range(health.ATTEMPTS):
+            mark = health.new_mark()
+            await self._write_mark(mark)
+            try:
+                found = await asyncio.to_thread(
+                    health.mark_after_crash, self._path, self._page_size
+                )
+            except sqlite3.Error as error:
+                said = error
+                continue
+            if found in (mark, None):
+                return
+        raise StoreUnavailable(health.damage(self._path, said))
+
+    async def _write_mark(self, mark: int) -> None:
+        await self._write(lambda cursor: cursor.execute(health.write_mark(mark)))
 
     async def close(self) -> None:
         await self._writes.close()
