@@ -133,16 +133,16 @@ async def test_readiness_is_asked_once_for_all_who_ask_together(
     """A flood of /readyz does not queue up either."""
     async with gated(tmp_path, monkeypatch) as (site, visitor, _):
         asked = 0
-        ask = site.services.accounts._table.ask
+        check = site.services.accounts._table.check
         held = threading.Event()
 
         def count() -> None:
             nonlocal asked
             asked += 1
             held.wait(20)
-            ask()
+            check()
 
-        monkeypatch.setattr(site.services.accounts._table, "ask", count)
+        monkeypatch.setattr(site.services.accounts._table, "check", count)
         answers = [asyncio.ensure_future(visitor.get("/readyz")) for _ in range(40)]
         await until(lambda: asked == 1)
         held.set()
