@@ -90,6 +90,26 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         sent: Awaitable[None] = rooms.emit(event, data, self.namespace, room=room, skip_sid=sid)
         return sent
 
+    async def drained(self, sid: str) -> bool:
+        """Wait until the client has taken most of what it was sent.
+
+        An emit never waits. A handler that sends much awaits this after each emit:
+
+            for row in rows:
+                await self.emit("row", row, to=sid)
+                if not await self.drained(sid):
+                    return  # the client has gone
+
+        It returns True as soon as no more than `--send-buffer` bytes wait for the client, which
+        is at once for most clients. It returns False if the client has gone, or is none of this
+        process. A client that takes nothing for `--send-timeout` seconds is closed ("client reads
+        too slowly"), which ends the wait as well. In `on_connect` nothing is sent before the
+        handler returns, so it does not wait there.
+        """
+        eio_sid = self.server.manager.eio_sid_from_sid(sid, self.namespace)
+        connection = self.server.eio.sockets.get(eio_sid)
+        return connection is not None and await connection.drained(self.namespace)
+
     def before_event(self, sid: str, event: str) -> Awaitable[None]:
         """Run before every event: the session must be alive, and this counts as activity.
 

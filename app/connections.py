@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from time import perf_counter
 from typing import Any
 
+from app.guard import logged
 from app.histogram import Histogram
 from app.session import Reason
 from app.stores import Record
@@ -108,7 +109,8 @@ class Connections:
 
     def _changed(self, session_id: str) -> None:
         for listener in self.on_change:
-            listener(session_id)
+            with logged(log, "a listener to changed connections failed"):
+                listener(session_id)
 
     def _opened(self, eio_sid: str, environ: dict[str, Any]) -> None:
         session_id = environ["latchkey.session_id"]
@@ -139,14 +141,13 @@ class Connections:
         reconnect = self._reconnect or reason == "regenerated"
         began, eio_sids = perf_counter(), list(self._by_session.get(session_id, ()))
         for eio_sid in eio_sids:
-            try:
-                if eio_sid in self._plain:
+            if eio_sid in self._plain:
+                with logged(log, "a plain WebSocket of an ended session could not be closed"):
                     self._plain[eio_sid](SESSION_ENDED, f"session ended: {reason}")
-                    continue
-                await self._tell(eio_sid, reason, reconnect)
+                continue
+            await self._tell(eio_sid, reason, reconnect)
+            with logged(log, "a connection of an ended session could not be closed"):
                 await self._server.close_connection(eio_sid, disconnect=not reconnect)
-            except Exception:
-                log.exception("a connection of an ended session could not be closed cleanly")
         if eio_sids:
             self.closing.observe(perf_counter() - began)
 
@@ -163,19 +164,19 @@ class Connections:
             if start and spread:
                 await asyncio.sleep(pause)
             for eio_sid in eio_sids[start : start + size]:
-                try:
+                with logged(log, "a connection could not be closed"):
                     if eio_sid in self._plain:
                         self._plain[eio_sid](GOING_AWAY, "server shutdown")
                         continue
                     await self._server.close_connection(eio_sid, reason=CloseReason.SHUTDOWN)
-                except Exception:
-                    log.exception("a connection could not be closed cleanly")
 
     async def _tell(self, eio_sid: str, reason: Reason, reconnect: bool) -> None:
         manager = self._server.manager
         for namespace in list(manager.get_namespaces()):
             sid = manager.sid_from_eio_sid(eio_sid, namespace)
-            if sid is not None:
+            if sid is None:
+                continue
+            with logged(log, "the end of a session could not be told in %s", namespace):
                 await self._server.emit(
                     "session ended",
                     {"reason": reason, "reconnect": reconnect},

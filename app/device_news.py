@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import msgspec
 
+from app.guard import logged
 from app.services import Services
 from app.session import Session
 from app.stores.redis_link import Link
 from app.stores.redis_wire import pack
+
+log = logging.getLogger("latchkey.devices")
 
 _CHANNEL = "latchkey:devices"
 _GATHER = 0.1  # seconds; longer than `SharedPresence` takes to write what is told here
@@ -57,6 +61,8 @@ class DeviceNews:
     def _hear(self, channel: bytes, message: bytes) -> None:
         session_ids, users = msgspec.json.decode(message, type=_Told)
         for session_id in session_ids:
-            self._devices.connections_changed(session_id)
+            with logged(log, "a change of another process failed"):
+                self._devices.connections_changed(session_id)
         for user in users:
-            self._devices.changed(user)
+            with logged(log, "a sign-in at another process failed"):
+                self._devices.changed(user)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from app.connections import Connections
+from app.guard import logged
 from app.sessions import Sessions
 from app.stores import StoreError
 
@@ -153,11 +154,25 @@ class Expiry:
             records = await self._sessions.store.load_many(batch)
             ends: list[Awaitable[object]] = []
             for session_id in batch:
-                record = records.get(session_id)
-                if record is None:
-                    ends.append(self._sessions.announce_gone(session_id))
-                elif (reason := lifetimes.over(record)) is not None and not self._held:
-                    ends.append(self._sessions.end(session_id, reason))
-                else:
-                    self.watch(session_id, lifetimes.deadline(record))
-            await asyncio.gather(*ends)
+                with logged(log, "the deadline of a session could not be checked"):
+                    record = records.get(session_id)
+                    if record is None:
+                        ends.append(self._sessions.announce_gone(session_id))
+                    elif (reason := lifetimes.over(record)) is not None and not self._held:
+                        ends.append(self._sessions.end(session_id, reason))
+                    else:
+                        self.watch(session_id, lifetimes.deadline(record))
+            await self._all(ends)
+
+    async def _all(self, ends: list[Awaitable[object]]) -> None:
+        """Wait for all; raise StoreError if the store is down, and log what else fails."""
+        down: StoreError | None = None
+        for result in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(result, StoreError):
+                down = result
+            elif isinstance(result, Exception):
+                log.error("a session could not be ended", exc_info=result)
+            elif isinstance(result, BaseException):
+                raise result
+        if down is not None:
+            raise down

@@ -90,8 +90,8 @@ class Metrics(Collector):
         due = loop.time() + _LAG_EVERY
 
         def look() -> None:
-            self._lag.observe(max(0.0, loop.time() - due))
             self.start()
+            self._lag.observe(max(0.0, loop.time() - due))
 
         self._timer = loop.call_at(due, look)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 from collections.abc import Sequence
 
 from app.connections import Connections
+from app.guard import logged
 from app.stores import StoreError
 from app.stores import redis_scripts as scripts
 from app.stores.redis_link import Link
 from app.stores.redis_wire import Word, pack
+
+log = logging.getLogger("latchkey.presence")
 
 _LIFE = 30  # seconds after which a process that is not heard of is taken for dead
 _BEAT = 10.0  # seconds
@@ -73,7 +77,10 @@ class SharedPresence:
         loop = asyncio.get_running_loop()
         next_beat = loop.time()
         while True:
-            with contextlib.suppress(StoreError):
+            with (
+                logged(log, "the connections of this process could not be written"),
+                contextlib.suppress(StoreError),
+            ):
                 if loop.time() >= next_beat:
                     next_beat = loop.time() + _BEAT
                     if await self._link.run(pack(("HGET", self._key, ""))) is None:

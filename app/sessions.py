@@ -11,6 +11,7 @@ from typing import Generic, NoReturn
 
 from app.codec import Codec, D, InvalidData
 from app.edit import Edit, SessionEnded
+from app.guard import logged
 from app.lifetimes import Lifetimes
 from app.listeners import Listeners
 from app.session import Reason, Session
@@ -256,7 +257,8 @@ class Sessions(Generic[D]):
         await self.lifetimes.flush(now=True)
         over = await self.store.purge(now, limit)
         for record in over:
-            await self.announce(record.id, self.lifetimes.reason(record), record)
+            with logged(log, "the end of an expired session could not be announced"):
+                await self.announce(record.id, self.lifetimes.reason(record), record)
         return over
 
     async def unreadable(self, session_id: str, error: InvalidData) -> None:

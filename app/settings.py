@@ -124,7 +124,17 @@ class Settings:
     send_buffer: int = _option(
         read.integer(1024, 2**31 - 1),
         "1000000",
-        "bytes that may wait for a client that does not read",
+        "bytes that may wait for a client that takes nothing for --send-timeout",
+    )
+    send_timeout: float = _option(
+        read.seconds(0.05, 3600),
+        "10",
+        "seconds in which a client must take something while more than --send-buffer waits",
+    )
+    max_send_backlog: int = _option(
+        read.integer(1024, 2**31 - 1),
+        "64000000",
+        "bytes that may wait for a client that reads, at least --send-buffer",
     )
     max_connections_per_session: int = _option(
         read.integer(0, 10**6), "50", "connections of one session at a time; 0: no limit"

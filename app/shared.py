@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 
 from app.connections import Connections
 from app.device_news import DeviceNews
 from app.ends import Ends
+from app.guard import logged
 from app.presence import SharedPresence
 from app.redis_rooms import RedisRooms
 from app.services import Services
 from app.stores import StoreError
 from app.stores.redis import RedisStore
 from app.stores.redis_link import Link
+
+log = logging.getLogger("latchkey.rooms")
 
 _LOOK_EVERY = 1.0  # seconds
 
@@ -50,7 +54,10 @@ class Shared:
     async def _look_around(self) -> None:
         """Notice when this process has become the only one."""
         while True:
-            with contextlib.suppress(StoreError):
+            with (
+                logged(log, "the other processes could not be counted"),
+                contextlib.suppress(StoreError),
+            ):
                 await self.rooms.count_others()
             await asyncio.sleep(_LOOK_EVERY)
 

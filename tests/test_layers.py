@@ -17,6 +17,7 @@ LAYERS = (
     (
         "app.options",
         "app.complaints",
+        "app.guard",
         "app.user_agents",
         "app.histogram",
         "app.systemd",

@@ -174,7 +174,10 @@ async def test_ends_are_counted_by_reason_and_timed_to_the_last_close(tmp_path: 
 
 async def test_a_client_that_does_not_read_is_counted_when_it_is_closed(tmp_path: Path) -> None:
     """By the reason that its disconnect handlers are told."""
-    async with serve(tmp_path, send_buffer=1024) as site, Visitor(site.url) as ann:
+    async with (
+        serve(tmp_path, send_buffer=1024, max_send_backlog=1024) as site,
+        Visitor(site.url) as ann,
+    ):
         await ann.socket("polling")
         server = site.services.socket_server
         for _ in range(200):

@@ -118,6 +118,8 @@ CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
     "drain_time": (5, "0", 0, "3600", ("-1", "3601", "nan")),
     "max_message_size": (1_000_000, "1024", 1024, str(MOST), ("0", "1023", str(MOST + 1), "1MB")),
     "send_buffer": (1_000_000, "1024", 1024, str(MOST), ("1023", str(MOST + 1))),
+    "send_timeout": (10, "0.05", 0.05, "3600", ("0", "-1", "nan", "3600.1", "10s")),
+    "max_send_backlog": (64_000_000, "1024", 1024, str(MOST), ("0", "1023", str(MOST + 1), "64M")),
     "max_connections_per_session": (50, "0", 0, "1000000", ("-1", "1000001", "1.5")),
     "events_per_second": (200, "0", 0, "1000000", ("-1", "1000001")),
     "handshakes_per_minute": (600, "0", 0, "1000000", ("-1", "1000001")),

@@ -57,7 +57,7 @@ def is_cut_off(plain: socket.socket) -> bool:
 # Outwards
 
 
-@served()
+@served(send_timeout=0.2)
 async def test_a_client_that_does_not_read_is_closed_and_counted(server: Server) -> None:
     """Hole 9: it cost 300 MB; others notice nothing."""
     healthy = await server.client()
@@ -70,6 +70,7 @@ async def test_a_client_that_does_not_read_is_closed_and_counted(server: Server)
             assert (await healthy.receive()).startswith('42["news"')
         if server.closed:
             break
+    await until(lambda: server.closed)
     assert [reason for _, reason in server.closed] == ["client reads too slowly"]
     assert server.sio.eio.closed_by["client reads too slowly"] == 1
     await until(lambda: is_cut_off(slow))
@@ -85,7 +86,7 @@ async def test_what_is_still_here_does_not_count_as_delivered(server: Server) ->
     for _ in range(200):
         await server.sio.emit("news", "x" * 50_000)
         await asyncio.sleep(0)
-    mark = connection.transport.mark()
+    mark = connection.transport._sent + connection.transport._waiting_size
     for _ in range(20):
         await server.sio.emit("more")
         await asyncio.sleep(0)
@@ -98,13 +99,15 @@ async def test_what_is_still_here_does_not_count_as_delivered(server: Server) ->
     slow.close()
 
 
-@served()
+@served(send_timeout=0.2)
 async def test_a_poller_that_does_not_poll_is_closed_too(server: Server) -> None:
-    """The same bound on what waits for its next poll."""
+    """The same rule for what waits for its next poll."""
     sid = await server.handshake()
     await server.post(sid, "40")
     for _ in range(5):
         await server.sio.emit("news", "x" * 50_000)
+    assert not server.closed
+    await until(lambda: server.closed)
     assert server.closed == [(sid, "client reads too slowly")]
 
 
@@ -122,7 +125,7 @@ async def test_one_message_may_be_bigger_than_the_send_buffer(server: Server) ->
     assert await websocket.receive() == '42["small"]'
 
 
-@served()
+@served(send_timeout=0.2)
 async def test_small_messages_that_pile_up_count_alike(server: Server) -> None:
     """Each comes in a turn of the loop of its own, and none of them is much."""
     slow = small_receive_buffer(server.port)
@@ -132,21 +135,29 @@ async def test_small_messages_that_pile_up_count_alike(server: Server) -> None:
         await asyncio.sleep(0)
         if server.closed:
             break
+    await until(lambda: server.closed)
     slow.close()
     assert [reason for _, reason in server.closed] == ["client reads too slowly"]
 
 
-@served()
-async def test_the_bound_holds_within_one_turn_of_the_loop(server: Server) -> None:
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+@served(max_send_backlog=5_000_000)
+async def test_the_bound_holds_within_one_turn_of_the_loop(server: Server, transport: str) -> None:
     """An emit never waits, so a loop of them leaves nobody the time to read."""
-    websocket = await server.client()
+    if transport == "websocket":
+        sid = (await server.client()).sid
+    else:
+        sid = await server.handshake()
+        await server.post(sid, "40")
     for _ in range(20_000):
         await server.sio.emit("news", "x" * 1_000)
-    assert server.closed == [(websocket.sid, "client reads too slowly")]
+        assert server.sio.eio.sockets[sid].transport.waiting() < 5_500_000
+    await until(lambda: server.closed)
+    assert server.closed == [(sid, "client reads too slowly")]
 
 
 @pytest.mark.parametrize("news", ["x" * 50_000, b"x" * 50_000])
-@served(namespaces=(Echo,))
+@served(namespaces=(Echo,), max_send_backlog=300_000)
 async def test_what_a_connect_handler_emits_is_bounded_too(
     server: Server, news: str | bytes
 ) -> None:
@@ -516,7 +527,7 @@ async def test_heartbeats_of_many_share_their_wakeups(server: Server) -> None:
         await server.handshake()
     wheel = server.sio.eio.wheel
     scheduled = [handle for handle in loop._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
-    ours = [handle for handle in scheduled if handle._callback == wheel._wake]
+    ours = [handle for handle in scheduled if handle._callback == wheel._alarm._ring]
     assert len(ours) == 1
     await until(lambda: len(server.closed) == 40)
     assert {reason for _, reason in server.closed} == {"ping timeout"}

@@ -15,16 +15,20 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
+import pytest
 import socketio
 import tornado.web
+import uvloop
 
 from app.transport import SocketHandler, SocketServer
 from app.transport.dispatch import Dispatcher
 from app.transport.frames import encode_close
 from app.transport.http_server import HttpServer
 
+LOOPS = MappingProxyType({"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop})
 HANDSHAKE = "/socket.io/?EIO=4&transport="
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -38,6 +42,8 @@ class Settings:
     join_timeout: float = 10.0
     max_message_size: int = 100_000
     send_buffer: int = 200_000
+    send_timeout: float = 10.0
+    max_send_backlog: int = 64_000_000
     events_per_second: int = 0
     process_number: int = 7
 
@@ -108,27 +114,33 @@ def served(
     namespaces: tuple[type[socketio.AsyncNamespace], ...] = (Echo,),
     tls: bool = False,
     hosted_by: type[tornado.web.Application] = Dispatcher,
+    both_loops: bool = False,
     **settings: Any,
 ) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
-    """Run a coroutine test in a loop of its own with a server of its own, for 20 s at most."""
+    """Run a coroutine test in a loop of its own with a server of its own, for 20 s at most.
+
+    With `both_loops` it runs once on asyncio's loop and once on uvloop.
+    """
 
     def decorate(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-        def wrapped(**arguments: Any) -> None:
+        def wrapped(loop: str = "asyncio", **arguments: Any) -> None:
             async def body() -> None:
                 async with serve(handler, namespaces, tls, hosted_by, **settings) as server:
                     await test(server, **arguments)
 
-            run(body())
+            run(body(), loop=loop)
 
         wrapped.__name__, wrapped.__doc__ = test.__name__, test.__doc__
         parameters = list(inspect.signature(test).parameters.values())[1:]
+        if both_loops:
+            parameters.append(inspect.Parameter("loop", inspect.Parameter.KEYWORD_ONLY))
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        return wrapped
+        return pytest.mark.parametrize("loop", LOOPS)(wrapped) if both_loops else wrapped
 
     return decorate
 
 
-def run(coroutine: Awaitable[None], timeout: float = 20) -> None:
+def run(coroutine: Awaitable[None], timeout: float = 20, *, loop: str = "asyncio") -> None:
     """Run a test; what a loop complains about fails it as an exception does."""
     complaints: list[dict[str, Any]] = []
 
@@ -137,7 +149,8 @@ def run(coroutine: Awaitable[None], timeout: float = 20) -> None:
         loop.set_exception_handler(lambda _, context: complaints.append(context))
         await asyncio.wait_for(coroutine, timeout)
 
-    asyncio.run(body())
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(body())
     gc.collect()
     assert not complaints, complaints
 

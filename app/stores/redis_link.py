@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from app.guard import logged
 from app.stores import redis_scripts as scripts
 from app.stores.base import StoreUnavailable
 from app.stores.redis_address import Address
@@ -207,7 +208,8 @@ class Link:
         if self._give_up is not None:
             self._give_up.cancel()
         for listener in self.on_up:
-            listener()
+            with logged(log, "a listener to a new connection failed"):
+                listener()
         early, self._early = self._early, []
         for command, future in early:
             if not future.done():
@@ -222,7 +224,8 @@ class Link:
                 self._complain(self._why or "the connection was lost")
                 self._wait_no_longer_than(_GRACE)
             for listener in self.on_down:
-                listener()
+                with logged(log, "a listener to a lost connection failed"):
+                    listener()
         if not lost.done():
             lost.set_result(None)
 

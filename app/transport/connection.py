@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
+from app.guard import logged
 from app.transport import packets
+from app.transport.backlog import OVERHEAD
 from app.transport.in_order import InOrder
 from app.transport.packets import Message, Packet, PacketError
 from app.transport.payload import Payload
@@ -12,6 +16,8 @@ from app.transport.timers import Timer
 
 if TYPE_CHECKING:
     from app.transport.engine import Engine
+
+log = logging.getLogger("app.transport")
 
 #: Events of one connection that may be under way before its reading pauses.
 MAX_EVENTS_IN_HAND = 64
@@ -42,15 +48,25 @@ class Transport(Protocol):
 
     name: str
     connection: Connection
+    congested: bool  # nothing is read until the client has taken more of what it was sent
 
     def send(self, packet: bytes | Message) -> None:
         """Send one Engine.IO packet; only a Message can have attachments."""
 
-    def mark(self) -> int:
-        """Return how far everything that was sent so far reaches."""
+    def ping(self) -> int:
+        """Send a ping before what waits; return how far it reaches, in bytes sent in all."""
 
     def delivered(self, mark: int) -> bool:
         """Tell whether everything up to `mark` has left this process."""
+
+    def waiting(self) -> int:
+        """Return how many bytes wait in this process."""
+
+    def taken(self) -> int:
+        """Return how much the client has taken, on the same scale."""
+
+    def unread(self) -> bool:
+        """Whether something that the client has sent is still to be read."""
 
     def resume(self) -> None:
         """Go on with what the client sent: the connection is no longer busy."""
@@ -62,11 +78,12 @@ class Transport(Protocol):
 class Joining:
     """A client whose connect handler runs; what it is sent meanwhile waits for the reply."""
 
-    __slots__ = ("disconnected", "left", "messages", "sid")
+    __slots__ = ("disconnected", "left", "messages", "sid", "size")
 
     def __init__(self) -> None:
         self.sid = ""
         self.messages: list[Message] = []
+        self.size = 0  # bytes of the messages
         self.left = False  # the client has sent a DISCONNECT
         self.disconnected = False  # the server wants to disconnect it
 
@@ -75,6 +92,7 @@ class Connection:
     """The state of one client: its transport, heartbeat, limits and joined namespaces."""
 
     __slots__ = (
+        "_drained",
         "_engine",
         "_full",
         "_heartbeat",
@@ -83,7 +101,11 @@ class Connection:
         "_left",
         "_mark",
         "_pinged",
+        "_pinged_at",
+        "_silent_since",
+        "_taken",
         "_throttle",
+        "_time_left",
         "_unread",
         "busy",
         "clients",
@@ -124,7 +146,11 @@ class Connection:
         self._full = 0.0  # when its bucket of tokens for events will be full again
         self._throttle: Timer | None = None
         self._unread: Payload | None = None  # packets of a POST that wait
+        self._drained: asyncio.Event | None = None  # set when the client has taken more
         self._pinged = False
+        #: loop time since which the server has not read, so that no pong can come; 0: it reads
+        self._silent_since = 0.0
+        self._time_left = 0.0  # seconds of the ping deadline that were left then; 0: not known yet
         self._heartbeat = Timer(self._beat)
         engine.wheel.start(self._heartbeat, engine.settings.ping_interval)
         self._join: Timer | None = None
@@ -151,6 +177,9 @@ class Connection:
                 return
         except PacketError as error:
             self.refuse(error)
+            return
+        except Exception:
+            self.fail()
             return
         self.spend()
 
@@ -179,6 +208,11 @@ class Connection:
         self._engine.complain(self, str(error))
         self.close(Reason.PROTOCOL)
 
+    def fail(self) -> None:
+        """Log the exception that is being handled and close the connection, nobody else's."""
+        log.exception("a connection failed and is closed sid=%s", self.sid)
+        self.close(Reason.TRANSPORT_ERROR)
+
     def hold(self) -> None:
         """Count an event that waits for something; too many of them pause reading."""
         self._in_hand += 1
@@ -196,9 +230,12 @@ class Connection:
             self._look_busy()
 
     def _look_busy(self) -> None:
-        was_busy = self.busy
-        self.busy = self._in_hand >= MAX_EVENTS_IN_HAND or self._throttle is not None
-        if was_busy and not self.busy:
+        was_busy, full = self.busy, self._in_hand >= MAX_EVENTS_IN_HAND
+        self.busy = full or self._throttle is not None
+        if full and not self._silent_since:
+            self._silent_since = self._engine.loop.time()
+        if was_busy and not self.busy and not self.closed:
+            self._go_on_waiting()
             self._read_on()
             if self._unread is None and not self.closed:
                 self.transport.resume()
@@ -229,10 +266,11 @@ class Connection:
             self._left[namespace] = count - 1
         return count > 0
 
-    def spend(self) -> None:
+    def spend(self, *, control: bool = False) -> None:
         """Take one token from the bucket; when it is empty, reading pauses until it fills.
 
-        Its state is one time (GCRA), since this is done for every event.
+        Its state is one time (GCRA), since this is done for every event. `control` is for a frame
+        that carries no packet: the ping deadline runs on while a flood of those waits.
         """
         engine = self._engine
         if not engine.limited:
@@ -242,6 +280,8 @@ class Connection:
         if full > now + engine.most_owed and not self.closed and self._throttle is None:
             engine.throttled += 1
             self._throttle = Timer(self._unthrottle)
+            if not self.busy and not control:
+                self._silent_since = now
             self.busy = True
             engine.wheel.start(self._throttle, full - now - engine.most_owed)
 
@@ -253,13 +293,63 @@ class Connection:
 
     def _beat(self) -> None:
         if self._pinged:
-            self.close(Reason.PING_TIMEOUT)
+            self._judge()
             return
         self._pinged = True
         self._engine.wheel.extend(self._heartbeat, self._engine.settings.ping_timeout)
-        self.transport.send(b"2")
         #: the transport that the ping went to, and how far it reaches there
-        self._mark = self.transport, self.transport.mark()
+        self._mark = self.transport, self.transport.ping()
+        self._taken, self._pinged_at = self.transport.taken(), self._engine.loop.time()
+
+    def _judge(self) -> None:
+        """Close a client whose time for a pong is over, unless the pong may be on its way.
+
+        As long as the client takes what it is sent, it gets the time to come to the ping. While
+        the server does not read, the time does not run. What has arrived is read first.
+        """
+        wheel, transport = self._engine.wheel, self.transport
+        pinged, mark = self._mark
+        before, self._taken = self._taken, transport.taken()
+        if transport.congested or (transport is pinged and self._taken < mark):
+            if self._taken != before:
+                wheel.start(self._heartbeat, self._engine.settings.ping_timeout)
+                return
+        elif self.busy and self._silent_since:
+            self._stay_in_touch()
+            return
+        elif not self.busy and transport.unread():
+            wheel.start(self._heartbeat, 0)
+            return
+        if transport.congested:
+            self.complain_of_slowness(transport.waiting())
+            self.close(Reason.SLOW_CLIENT)
+            return
+        if self.busy:
+            self._engine.complain(self, "closed: it sends without end and answers no ping")
+        self.close(Reason.PING_TIMEOUT)
+
+    def _stay_in_touch(self) -> None:
+        """Ping again while the server does not read: the client has a deadline for pings too."""
+        if not self._time_left:
+            self._time_left = self._heartbeat.due - self._silent_since
+        self._ping_again()
+        self._engine.wheel.start(self._heartbeat, self._engine.settings.ping_interval)
+
+    def _ping_again(self) -> None:
+        self.transport.ping()
+        self._pinged_at = self._engine.loop.time()
+
+    def _go_on_waiting(self) -> None:
+        """Let the ping deadline run on with what was left when the server stopped to read."""
+        since, left = self._silent_since, self._time_left
+        self._silent_since = self._time_left = 0.0
+        if not self._pinged or not since:
+            return
+        settings = self._engine.settings
+        left = left or min(self._heartbeat.due - since, settings.ping_timeout)
+        self._engine.wheel.start(self._heartbeat, max(left, 0.0))
+        if self._engine.loop.time() - self._pinged_at >= settings.ping_interval:
+            self._ping_again()
 
     def _pong(self) -> None:
         # A pong that nobody asked for, or to a ping still here, does not prove that the client
@@ -268,16 +358,20 @@ class Connection:
             return
         transport, mark = self._mark
         if transport is not self.transport or transport.delivered(mark):
-            self._pinged = False
+            self._pinged, self._time_left = False, 0.0
             self._engine.wheel.start(self._heartbeat, self._engine.settings.ping_interval)
 
     def check_heartbeat(self) -> None:
         """Close now if a deadline has passed that the shared timer has yet to come to."""
-        if self._pinged and self._heartbeat.due <= self._engine.loop.time():
-            self.close(Reason.PING_TIMEOUT)
+        wheel = self._engine.wheel
+        if self._pinged and self._heartbeat.due <= self._engine.loop.time() and not wheel.late:
+            self._judge()
 
     def _not_joined(self) -> None:
-        self.close(Reason.JOIN_TIMEOUT)
+        if self._join is not None and self.joining:  # a connect handler has not finished
+            self._engine.wheel.start(self._join, self._engine.settings.join_timeout)
+        else:
+            self.close(Reason.JOIN_TIMEOUT)
 
     # What goes to the client
 
@@ -286,12 +380,47 @@ class Connection:
         if self.closed:
             return
         joining = self.joining.get(namespace) if self.joining else None
-        if joining is None:
-            self.transport.send(message)
-        else:
+        try:
+            if joining is None:
+                self.transport.send(message)
+            else:
+                self._hold_back(joining, message)
+        except Exception:  # the other recipients of an emit get it
+            self._engine.loop.call_soon(self.close, Reason.TRANSPORT_ERROR)
+            log.exception("a client could not be sent to and is closed sid=%s", self.sid)
+
+    def _hold_back(self, joining: Joining, message: Message) -> None:
+        """Keep a message until CONNECT is answered."""
+        if joining.size <= self._engine.max_backlog:
             joining.messages.append(message)
-            if sum(map(len, joining.messages)) > self._engine.settings.send_buffer:
-                self.close(Reason.SLOW_CLIENT)
+            joining.size += len(message) + OVERHEAD
+        elif joining.messages:
+            joining.messages.clear()
+            self.complain_of_slowness(joining.size)
+            self._engine.loop.call_soon(self.close, Reason.SLOW_CLIENT)
+
+    def complain_of_slowness(self, waiting: int) -> None:
+        """Log that the client is closed, and how many bytes waited for it."""
+        self._engine.complain(self, f"closed: {Reason.SLOW_CLIENT} waiting={waiting} bytes")
+
+    async def drained(self, namespace: str) -> bool:
+        """Wait until no more than `--send-buffer` bytes wait for the client.
+
+        Returns whether the client is still in this namespace.
+        """
+        if namespace in self.joining:
+            return True
+        while not self.closed and self.transport.waiting() > self._engine.settings.send_buffer:
+            if self._drained is None:
+                self._drained = asyncio.Event()
+            await self._drained.wait()
+        return namespace in self.clients and not self.closed
+
+    def look_drained(self) -> None:
+        """Let those go on who wait in `drained`, if the client has taken enough."""
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None
 
     def close(self, reason: str, code: int = 0) -> None:
         """End it now: flush, tell the client, run the disconnect handlers. Only once."""
@@ -307,8 +436,11 @@ class Connection:
         self._engine.forget(self)
         if self._in_hand:
             self._engine.finishing.add(self)
-        if self.upgrade is not None:
-            self.upgrade.close(reason, code)
-            self.upgrade = None
-        self.transport.close(reason, code)
-        self._engine.server.connection_closed(self, reason)
+        self.look_drained()
+        upgrade, self.upgrade = self.upgrade, None
+        for transport in (upgrade, self.transport):
+            if transport is not None:
+                with logged(log, "a transport could not be closed sid=%s", self.sid):
+                    transport.close(reason, code)
+        with logged(log, "the end of a connection could not be told sid=%s", self.sid):
+            self._engine.server.connection_closed(self, reason)

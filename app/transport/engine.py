@@ -14,6 +14,7 @@ import engineio
 import msgspec
 
 from app.complaints import Complaints
+from app.guard import logged
 from app.transport.connection import Connection, Reason, Transport
 from app.transport.packets import Message
 from app.transport.tasks import Tasks
@@ -41,6 +42,10 @@ class TransportSettings(Protocol):
     def max_message_size(self) -> int: ...
     @property
     def send_buffer(self) -> int: ...
+    @property
+    def send_timeout(self) -> float: ...
+    @property
+    def max_send_backlog(self) -> int: ...
     @property
     def events_per_second(self) -> int: ...
     @property
@@ -70,6 +75,8 @@ class Engine(engineio.AsyncServer):
         #: be that still has one; a full one holds the tokens of two seconds
         self.refill = 1 / settings.events_per_second if self.limited else 0.0
         self.most_owed = 2.0 - self.refill
+        #: bytes beyond which no more may wait for one client
+        self.max_backlog = max(settings.max_send_backlog, settings.send_buffer)
         self.sockets: dict[str, Connection] = {}
         self.wheel = Wheel(min(settings.ping_interval, settings.ping_timeout, 12.5) / 50)
         self.closed_by: Counter[str] = Counter()
@@ -170,13 +177,15 @@ class Engine(engineio.AsyncServer):
         while (self.ending or self.finishing) and self.loop.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         for websocket in list(self.ending):
-            websocket.abort()
+            with logged(log, "a closing WebSocket could not be cut"):
+                websocket.abort()
         await asyncio.sleep(0)
 
     async def shutdown(self) -> None:
         """Close every connection and stop the shared timer."""
         for connection in list(self.sockets.values()):
-            connection.close(Reason.SHUTDOWN)
+            with logged(log, "a connection could not be closed sid=%s", connection.sid):
+                connection.close(Reason.SHUTDOWN)
         self._farewells.clear()
         self.wheel.close()
 
@@ -191,7 +200,10 @@ class Engine(engineio.AsyncServer):
     def _flush(self) -> None:
         unflushed, self._unflushed = self._unflushed, []
         for websocket in unflushed:
-            websocket.flush()
+            try:
+                websocket.flush()
+            except Exception:
+                websocket.fail()
 
     async def send(self, sid: str, data: str | bytes) -> None:
         """Send one Engine.IO message, for what python-socketio still sends by itself."""
@@ -226,7 +238,8 @@ class Engine(engineio.AsyncServer):
         """Close one connection, or all; never waits for the client."""
         for connection in [self.sockets.get(sid)] if sid else list(self.sockets.values()):
             if connection is not None:
-                connection.close(Reason.SERVER)
+                with logged(log, "a connection could not be closed sid=%s", connection.sid):
+                    connection.close(Reason.SERVER)
 
     async def handle_request(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError("requests come in through app.transport.SocketHandler")

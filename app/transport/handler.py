@@ -235,6 +235,7 @@ class SocketHandler(RequestHandler):
             raise ProtocolError(BAD_REQUEST)
         self._polling = True
         exchange = cast(Exchange, self.request.connection)
+        polling.carried_by(exchange)
         # or a POST that the client has pipelined would wait for ever
         exchange.set_next_callback(polling.nudge)
         payload = await polling.poll(wait=not exchange.followed)

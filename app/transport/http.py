@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.httputil import HTTPInputError
 from tornado.iostream import StreamClosedError
 
+from app.transport.backlog import unacknowledged, unread
 from app.transport.detached import DetachedStream
 from app.transport.http_exchange import Exchange
 from app.transport.http_head import Refused, find_head, parse_head
@@ -50,7 +51,6 @@ class HttpConnection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_backlog",
         "_closing",
         "_congested",
         "_drained",
@@ -58,11 +58,14 @@ class HttpConnection(asyncio.BufferedProtocol):
         "_exchange",
         "_in_head",
         "_paused",
+        "_paused_at",
         "_pending",
         "_stuck_due",
+        "_taken",
         "_transport",
         "_waiters",
         "_working",
+        "_written",
         "context",
         "server",
     )
@@ -75,12 +78,14 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._in_head = False  # the beginning of a request is here
         self._working = False
         self._paused = False  # reading
+        self._paused_at = 0.0  # loop time
         self._congested = False  # writing
         self._closing = False
         self._drained = 0  # bytes dropped since the last response
         self._due = math.inf  # loop time at which the client has been waited for enough
         self._stuck_due = math.inf  # the same for its reading of what we write
-        self._backlog = 0  # bytes unwritten when _stuck_due was set
+        self._written = 0  # bytes of responses
+        self._taken = 0  # how many had reached the client when _stuck_due was set
         self._waiters: list[asyncio.Future[None]] = []
 
     @property
@@ -215,7 +220,8 @@ class HttpConnection(asyncio.BufferedProtocol):
             return
         if exchange.head.expects_continue and not exchange.started:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._due = self.server.loop.time() + exchange.body_timeout
+        self._paused_at = self.server.loop.time()
+        self._due = self._paused_at + exchange.body_timeout
 
     def _end(self, exchange: Exchange) -> bool:
         """Finish with a request whose response is written; the next one waits for its turn."""
@@ -254,17 +260,27 @@ class HttpConnection(asyncio.BufferedProtocol):
         if pause is not self._paused and not self._transport.is_closing():
             self._paused = pause
             if pause:
+                self._paused_at = self.server.loop.time()
                 self._transport.pause_reading()
             else:
+                # no deadline of the client runs while the server does not read
+                self._due += self.server.loop.time() - self._paused_at
                 self._transport.resume_reading()
 
     # Responses
 
     def write(self, data: bytes) -> asyncio.Future[None]:
         """Write; the future is done once the client reads fast enough for more."""
-        if self._transport.is_closing():
+        try:
+            # uvloop's write() raises if connection_lost() is about to come
+            if self._transport.is_closing():
+                return self.gone()
+            self._written += len(data)
+            self._transport.write(data)
+        except Exception:
+            log.exception("a write failed, the connection is cut")
+            self._transport.abort()
             return self.gone()
-        self._transport.write(data)
         if not self._congested:
             return self.server.done
         waiter: asyncio.Future[None] = self.server.loop.create_future()
@@ -336,8 +352,11 @@ class HttpConnection(asyncio.BufferedProtocol):
         if not unread:
             self._transport.close()
             return
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        try:
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+        except (OSError, RuntimeError):  # the client's reset came first
+            self._transport.abort()
         self._due = self.server.loop.time() + LINGER
         self._read_or_pause()
 
@@ -351,22 +370,31 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._close(unread=False)
 
     def _watch_backlog(self) -> None:
-        """Give the client a while to read some of what is written."""
-        self._backlog = self._transport.get_write_buffer_size()
-        patience = self.server.body_timeout if self._backlog else math.inf
+        """Give the client a while to take some of what is written."""
+        untaken = self.untaken()
+        self._taken = self._written - untaken
+        patience = self.server.body_timeout if untaken else math.inf
         self._stuck_due = self.server.loop.time() + patience
+
+    def untaken(self) -> int:
+        """Return how many bytes of responses have not reached the client's machine."""
+        return self._transport.get_write_buffer_size() + unacknowledged(self._transport)
+
+    def _server_is_behind(self) -> bool:
+        """Whether what the client has sent may still be unread, so that it cannot be judged."""
+        return not self._closing and (self._paused or unread(self._transport) > 0)
 
     def check(self, now: float) -> None:
         """Act on deadlines, every second or so."""
         if now >= self._stuck_due:
-            if self._transport.get_write_buffer_size() >= self._backlog:
+            if self._written - self.untaken() == self._taken:
                 self._transport.abort()
             else:
                 self._watch_backlog()
-        if now < self._due:
+        if now < self._due or self._server_is_behind():
             return
         self._due = math.inf
-        if self._closing and self._transport.get_write_buffer_size():
+        if self._closing and self.untaken():
             self._due = now + LINGER
         elif self._closing:
             self._transport.abort()

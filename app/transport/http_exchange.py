@@ -142,6 +142,10 @@ class Exchange(httputil.HTTPConnection):
         elif not future.cancelled():
             future.exception()  # nobody is there to be told
 
+    def untaken(self) -> int:
+        """Return how many bytes of responses have not reached the client's machine."""
+        return self._connection.untaken()
+
     # The response: Tornado's interface
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:

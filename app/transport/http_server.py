@@ -15,8 +15,12 @@ from ssl import SSLContext
 from tornado.httputil import HTTPServerConnectionDelegate
 
 from app.complaints import Complaints
+from app.guard import logged
 from app.transport.detached import DetachedStream
 from app.transport.http import HttpConnection
+from app.transport.timers import Alarm
+
+log = logging.getLogger("app.transport.http")
 
 _BACKLOG = 1024  # connections that may wait to be accepted
 _LAST_REQUESTS = 0.05  # seconds for what was sent before the end was to be seen
@@ -58,7 +62,7 @@ class HttpServer:
         self.keep_alive_timeout = keep_alive_timeout
         self.draining = False  # every response is the last one on its connection
         self.closing = False  # connections that have no request in hand are closed
-        self.complaints = Complaints(logging.getLogger("app.transport.http"))
+        self.complaints = Complaints(log)
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
         self.read_buffer = memoryview(bytearray(65536))
         self._dated, self._date = 0, ""
@@ -71,7 +75,8 @@ class HttpServer:
         self.streams: set[DetachedStream] = set()
         self._all_gone: asyncio.Future[None] | None = None
         self._interval = min(1.0, header_timeout / 4, body_timeout / 4, keep_alive_timeout / 4)
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._sweeper = Alarm(self._sweep)
+        self._sweeping = False
 
     @functools.cached_property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -140,19 +145,22 @@ class HttpServer:
             await asyncio.sleep(_LAST_REQUESTS)
         self.closing = True
         for connection in list(self._connections):
-            connection.close_soon()
+            with logged(log, "a connection could not be closed"):
+                connection.close_soon()
         for stream in list(self.streams):
-            if stream.close_soon is not None:
-                stream.close_soon()
+            with logged(log, "a detached stream could not be closed"):
+                if stream.close_soon is not None:
+                    stream.close_soon()
         in_time = await self._wait(seconds)
         for connection in list(self._connections):
-            connection.abort()
+            with logged(log, "a connection could not be cut"):
+                connection.abort()
         for stream in list(self.streams):
-            stream.close()
+            with logged(log, "a detached stream could not be cut"):
+                stream.close()
         await self._wait(1.0)
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
+        self._sweeper.cancel()
+        self._sweeping = False
         return in_time
 
     async def _wait(self, seconds: float) -> bool:
@@ -168,8 +176,8 @@ class HttpServer:
     def opened(self, connection: HttpConnection) -> None:
         """Count a connection in."""
         self._connections.add(connection)
-        if self._sweeper is None:
-            self._sweeper = self.loop.call_later(self._interval, self._sweep)
+        if not self._sweeping:
+            self._sweep_later()
 
     def forget(self, connection: HttpConnection) -> None:
         """Count a connection out, that was closed or became a WebSocket."""
@@ -186,11 +194,19 @@ class HttpServer:
         if waiting is not None and not waiting.done() and not anything:
             waiting.set_result(None)
 
+    def _sweep_later(self) -> None:
+        self._sweeping = True
+        self._sweeper.set(self.loop.time() + self._interval)
+
     def _sweep(self) -> None:
         """Look at every connection's deadline: cheaper than a timer for each request."""
-        self._sweeper = None
+        self._sweeping = False
         now = self.loop.time()
         for connection in list(self._connections):
-            connection.check(now)
+            try:
+                connection.check(now)
+            except Exception:
+                log.exception("a connection failed and is cut")
+                connection.abort()
         if self._connections:
-            self._sweeper = self.loop.call_later(self._interval, self._sweep)
+            self._sweep_later()

@@ -6,12 +6,14 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from app.transport.backlog import OVERHEAD, Backlog
 from app.transport.connection import Connection, Reason
 from app.transport.packets import Message
 from app.transport.payload import SEPARATOR
 
 if TYPE_CHECKING:
     from app.transport.engine import Engine
+    from app.transport.http_exchange import Exchange
     from app.transport.websocket import WebSocket
 
 CLOSE, NOOP = b"1", b"6"
@@ -32,13 +34,17 @@ class Polling:
 
     name = "polling"
     connection: Connection  # set by Engine.open
+    congested = False  # a POST is read though no poll comes
     __slots__ = (
+        "_backlog",
+        "_carrier",
         "_engine",
         "_final",
         "_outbox",
         "_put_ever",
         "_room",
         "_size",
+        "_stalled",
         "_wake",
         "connection",
         "posting",
@@ -49,26 +55,65 @@ class Polling:
         self.posting = False  # a POST is under way
         self._final = b""  # what the open poll of a closed connection returns
         self._outbox: deque[bytes | Message] = deque()
-        self._size = 0
-        self._put_ever = 0  # packets, those that were fetched included
+        self._size = 0  # bytes in the outbox, with the overhead of each packet
+        self._put_ever = 0  # the same, with those that were fetched
+        self._carrier: Exchange | None = None  # of the last poll
+        self._backlog = Backlog(engine, self)
+        self._stalled = False  # it is about to be closed as slow
         self._wake: asyncio.Future[None] | None = None  # of the open poll
         self._room: asyncio.Future[None] | None = None  # of a POST that waits
 
     def send(self, packet: bytes | Message) -> None:
+        if self.connection.closed or self._stalled:
+            return
         backlog = self._size
+        size = len(packet) + OVERHEAD
         self._outbox.append(packet)
-        self._size += len(packet)
-        self._put_ever += 1
-        if backlog > self._engine.settings.send_buffer:  # one message may be as big as it likes
-            self._clear()
-            self.connection.close(Reason.SLOW_CLIENT)
+        self._size += size
+        self._put_ever += size
+        settings = self._engine.settings
+        if backlog > self._engine.max_backlog:  # one message may be as big as it likes
+            self.stalled()
+        elif self._size > settings.send_buffer:
+            self._backlog.watch()
         self.nudge()
 
-    def mark(self) -> int:
-        return self._put_ever
+    def ping(self) -> int:
+        size = 1 + OVERHEAD
+        self._outbox.appendleft(b"2")
+        self._size += size
+        self._put_ever += size
+        self.nudge()
+        return self._put_ever - self._size + size
 
     def delivered(self, mark: int) -> bool:
-        return self._put_ever - len(self._outbox) >= mark
+        return self._put_ever - self._size >= mark
+
+    def waiting(self) -> int:
+        """Return how many bytes wait for the next poll."""
+        return self._size
+
+    def taken(self) -> int:
+        """Return how much was fetched, without what its poll still has to send."""
+        untaken = self._carrier.untaken() if self._carrier is not None else 0
+        return self._put_ever - self._size - untaken
+
+    def unread(self) -> bool:
+        """Whether a POST is under way."""
+        return self.posting
+
+    def stalled(self) -> None:
+        """Close the client, which takes too little for what it is sent."""
+        self._stalled = True
+        self.connection.complain_of_slowness(self._size)
+        self._outbox.clear()
+        self._size = 0
+        # the caller may be in the middle of an emit to many clients
+        self._engine.loop.call_soon(self.connection.close, Reason.SLOW_CLIENT)
+
+    def carried_by(self, exchange: Exchange) -> None:
+        """Note the request that asks for the next payload."""
+        self._carrier = exchange
 
     @property
     def polled(self) -> bool:
@@ -104,6 +149,7 @@ class Polling:
         for packet in self._outbox:
             websocket.send(packet)
         self._clear()
+        self._backlog.stop()
         self.nudge()
         self.resume()
 
@@ -119,6 +165,7 @@ class Polling:
             self._room.set_result(None)
 
     def close(self, reason: str, code: int) -> None:
+        self._backlog.stop()
         self.resume()
         end = NOOP if reason == Reason.CLIENT else CLOSE
         if self._wake is not None and not self._outbox:
@@ -151,20 +198,22 @@ class Polling:
         while self._outbox and len(packets) < MAX_PACKETS and size < self._engine.longest:
             size += len(self._outbox[0])
             packets += self._take_first(MAX_PACKETS - len(packets))
+        self.connection.look_drained()
         return packets
 
     def _take_first(self, count: int) -> list[bytes]:
         """Take up to `count` packets of the first message that waits."""
         first = self._outbox.popleft()
-        self._size -= len(first)
+        self._size -= len(first) + OVERHEAD
         if isinstance(first, bytes):
             return [first]
         message, rest = first.split(count)
         if rest is not None:
             self._outbox.appendleft(rest)
-            self._size += len(rest)
+            self._size += len(rest) + OVERHEAD
         return message.polled
 
     def _clear(self) -> None:
         self._outbox.clear()
         self._size = 0
+        self.connection.look_drained()

@@ -29,6 +29,7 @@ from typing import Any
 import socketio
 from socketio.exceptions import ConnectionRefusedError as Refused
 
+from app.guard import logged
 from app.transport import packets
 from app.transport.connection import Connection, Joining, Reason
 from app.transport.engine import Engine, TransportSettings, log
@@ -88,7 +89,8 @@ class SocketServer(socketio.AsyncServer):
     def connection_closed(self, connection: Connection, reason: str) -> None:
         self.eio.closed_by[reason] += 1
         for namespace in list(connection.clients):
-            self._leave(connection, namespace, reason)
+            with logged(log, "a client of %s could not leave", namespace):
+                self._leave(connection, namespace, reason)
         self.forget_environ(connection.sid)
         self.closed(connection.sid, reason)
 

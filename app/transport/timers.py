@@ -6,6 +6,65 @@ import asyncio
 import functools
 from collections.abc import Callable
 
+#: Seconds by which a loop is late that was blocked, by a handler that does not await.
+_BLOCKED = 0.1
+#: Seconds, at most, for such a loop to work through what has arrived meanwhile.
+_LONGEST_GRACE = 1.0
+
+
+class Alarm:
+    """Calls a function at a time, once the loop has read what had arrived by then.
+
+    uvloop runs timers before it reads, and a handler may have blocked either loop for seconds. No
+    client may be judged by a deadline while its bytes lie unread in the kernel.
+    """
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self._run = run
+        self._when = 0.0  # loop time, seconds
+        self._handle: asyncio.Handle | None = None
+        self._rung = False  # the time has come, and the loop reads first
+
+    @functools.cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that it runs in; asking for the running one is a system call."""
+        return asyncio.get_running_loop()
+
+    @property
+    def late(self) -> bool:
+        """Whether bytes that have arrived in time may still be unread."""
+        blocked = self._handle is not None and self._loop.time() > self._when + _BLOCKED
+        return self._rung or blocked
+
+    def set(self, when: float) -> None:
+        """Call the function at this loop time, and not when it was due before."""
+        self.cancel()
+        self._when = when
+        self._handle = self._loop.call_at(when, self._ring)
+
+    def cancel(self) -> None:
+        """Do not call the function."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._rung = False
+
+    def _ring(self) -> None:
+        late = self._loop.time() - self._when
+        grace_given, self._rung = self._rung, True
+        if late > _BLOCKED and not grace_given:
+            self._handle = self._loop.call_later(min(late, _LONGEST_GRACE), self._ring)
+        else:
+            self._handle = self._loop.call_soon(self._read_first)
+
+    def _read_first(self) -> None:
+        # uvloop runs this before it reads, and the next call after it has
+        self._handle = self._loop.call_soon(self._finish)
+
+    def _finish(self) -> None:
+        self._handle, self._rung = None, False
+        self._run()
+
 
 class Timer:
     """Something that is due once; `Wheel.start` arms it, again and again if need be."""
@@ -23,19 +82,25 @@ class Wheel:
 
     Timers that are due at about the same time share a slot and one wake-up of the loop. A timer
     that is started anew for a later time stays in its slot and moves when that slot comes up,
-    so a heartbeat that goes on costs two assignments.
+    so a heartbeat that goes on costs two assignments. After the loop was blocked, timers are
+    later still: see `Alarm`.
     """
 
     def __init__(self, resolution: float) -> None:
         self._resolution = resolution
         self._slots: dict[int, set[Timer]] = {}
-        self._handle: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._wake)
         self._next = -1
 
     @functools.cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
         """The loop that the timers run in; asking for the running one is a system call."""
         return asyncio.get_running_loop()
+
+    @property
+    def late(self) -> bool:
+        """Whether timers that are due wait until the loop has read what has arrived."""
+        return self._alarm.late
 
     def start(self, timer: Timer, delay: float) -> None:
         """Let `timer` run `delay` seconds from now, and not when it was due before."""
@@ -62,9 +127,7 @@ class Wheel:
     def close(self) -> None:
         """Forget every timer."""
         self._slots.clear()
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        self._alarm.cancel()
         self._next = -1
 
     def _file(self, timer: Timer, tick: int) -> None:
@@ -74,14 +137,12 @@ class Wheel:
             self._wake_at(tick)
 
     def _wake_at(self, tick: int) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
         self._next = tick
-        self._handle = self._loop.call_at(tick * self._resolution, self._wake)
+        self._alarm.set(tick * self._resolution)
 
     def _wake(self) -> None:
         now = self._loop.time()
-        self._handle, self._next = None, -1
+        self._next = -1
         for tick in sorted(tick for tick in self._slots if tick * self._resolution <= now):
             # run() may stop timers of this very slot, so they leave it one by one.
             slot = self._slots[tick]

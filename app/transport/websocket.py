@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import enum
+import logging
 import types
+from collections import deque
 from typing import TYPE_CHECKING
 
 from app.transport import frames
+from app.transport.backlog import Backlog, unacknowledged, unread
 from app.transport.connection import Connection, Reason
 from app.transport.frames import Control, FrameError, FrameParser
 from app.transport.packets import RESERVED_EVENTS, Message, PacketError, loads
@@ -14,14 +18,18 @@ from app.transport.plain import plain_event, text_frame
 from app.transport.polling import Polling
 from app.transport.timers import Timer
 
+log = logging.getLogger("app.transport")
+
 if TYPE_CHECKING:
     from app.transport.engine import Engine
     from app.transport.http_exchange import Handover
 
 #: Seconds for an upgrade to finish, as in Node's server.
 UPGRADE_TIMEOUT = 10.0
-#: Seconds in which a client has to close its side after ours.
+#: Seconds in which a client has to close its side after it has taken our close frame.
 LINGER = 2.0
+#: Seconds that it has at most to take what was sent before the close frame.
+LONGEST_LINGER = 60.0
 #: Bytes that it may still send then: what was on its way, but no flood.
 DRAIN = 8_000_000
 _FLUSH_AT = 65536  # bytes; collecting more than this would only hold memory
@@ -35,24 +43,44 @@ _CODES = types.MappingProxyType(
 )
 
 
+class State(enum.IntEnum):
+    """How far a WebSocket is; it only moves forward."""
+
+    PROBING = 0  # it belongs to a connection on polling and has to send its probe
+    PROBED = 1  # the probe is answered; the client may upgrade
+    OPEN = 2  # it carries its connection's packets
+    CLOSING = 3  # the close frame is sent; nothing is sent after it, what comes is dropped
+    CLOSED = 4  # the socket is lost or about to be
+
+
 class WebSocket(asyncio.BufferedProtocol):
-    """Frames in, packets to the connection; packets out, one write for each turn of the loop."""
+    """Frames in, packets to the connection; packets out, one write for each turn of the loop.
+
+    Frames of one turn gather in `_out`. While the socket takes no more, they go to `_waiting`, so
+    that a small frame costs its own bytes and no more. More than `--max-send-backlog` bytes there
+    close the client.
+    """
 
     name = "websocket"
     __slots__ = (
-        "_congested",
+        "_backlog",
+        "_closed_at",
         "_corked",
         "_dropped",
-        "_ended",
         "_engine",
         "_out",
         "_parser",
         "_paused",
-        "_probed",
         "_sent",
         "_size",
+        "_state",
+        "_taken",
+        "_taken_at",
         "_timer",
         "_transport",
+        "_waiting",
+        "_waiting_size",
+        "congested",
         "connection",
     )
 
@@ -61,15 +89,19 @@ class WebSocket(asyncio.BufferedProtocol):
         self._parser = FrameParser(engine.settings.max_message_size)
         self.connection: Connection = None  # type: ignore[assignment]  # by Engine.open or probe()
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
+        self._state = State.OPEN
         self._out: list[bytes] = []
         self._size = 0  # bytes in _out
+        self._waiting: deque[bytearray] = deque()  # whole frames that the transport gets later
+        self._waiting_size = 0  # bytes
         self._sent = 0  # bytes given to the transport
         self._corked = True  # until start(), and while a read is worked through
-        self._congested = False  # the socket takes no more for now
+        self.congested = False  # the socket takes no more for now, so nothing is read either
         self._paused = False
-        self._ended = False  # our close frame is out
-        self._dropped = 0  # bytes that came after it
-        self._probed = False
+        self._backlog = Backlog(engine, self)
+        self._dropped = 0  # bytes that came after our close frame
+        self._closed_at = 0.0  # loop time of our close frame
+        self._taken, self._taken_at = 0, 0.0  # the progress after it, and its loop time
         self._timer: Timer | None = None
 
     # The socket changes hands
@@ -83,6 +115,8 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
+        if self._engine.settings.send_buffer < _FLUSH_AT:
+            self._transport.set_write_buffer_limits(self._engine.settings.send_buffer)
 
     def start(self) -> None:
         """Begin to work for the connection, with what has come in since the 101."""
@@ -95,7 +129,7 @@ class WebSocket(asyncio.BufferedProtocol):
         return self._engine.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self._ended:
+        if self._state >= State.CLOSING:
             self._drop(nbytes)
             return
         if self._parser.idle and not self._corked and self._receive_event(nbytes):
@@ -125,17 +159,27 @@ class WebSocket(asyncio.BufferedProtocol):
                 connection.spend()
         except PacketError as error:
             connection.refuse(error)
+        except Exception:
+            connection.fail()
         finally:
             self._corked = False
         self._settle(connection)
         return True
 
     def eof_received(self) -> bool:
+        """Treat a client that has shut its side as gone; what it was sent still goes out."""
+        if self._state < State.CLOSING:
+            self._close()
+            self._lost(Reason.TRANSPORT_CLOSE)
         return False
 
     def resume(self) -> None:
-        if not self._corked and not self._ended:
+        if not self._corked and self._state < State.CLOSING:
             self._work()
+
+    def unread(self) -> bool:
+        """Whether bytes of the client have arrived that were not read."""
+        return unread(self._transport) > 0
 
     def _work(self) -> None:
         """Hand what was read to the connection, until it has enough in hand."""
@@ -143,7 +187,9 @@ class WebSocket(asyncio.BufferedProtocol):
         parser = self._parser
         self._corked = True
         try:
-            while not self._ended and not (connection.busy and connection.transport is self):
+            while self._state < State.CLOSING and not (
+                connection.busy and connection.transport is self
+            ):
                 message = parser.next()
                 if message is None:
                     break
@@ -157,6 +203,8 @@ class WebSocket(asyncio.BufferedProtocol):
             self._engine.complain(connection, str(error))
             self._end(error.code)
             self._lost(Reason.TRANSPORT_ERROR)
+        except Exception:
+            self.fail()
         finally:
             self._corked = False
         self._settle(connection)
@@ -165,11 +213,11 @@ class WebSocket(asyncio.BufferedProtocol):
         """After a read: write what came of it, and read on only if that is bearable."""
         if self._out:
             self.flush()
-        if connection.busy or self._congested or self._paused:
+        if connection.busy or self.congested or self._paused:
             self._read_or_pause(connection)
 
     def _control(self, control: Control) -> None:
-        self.connection.spend()
+        self.connection.spend(control=True)
         if control.opcode == frames.PING:
             self._write(frames.encode(frames.PONG, control.payload))
         elif control.opcode == frames.CLOSE:
@@ -180,7 +228,7 @@ class WebSocket(asyncio.BufferedProtocol):
     def _read_or_pause(self, connection: Connection) -> None:
         # A probe reads on: the connection tells its transport, not its probe, when to resume.
         busy = connection.busy and connection.transport is self
-        pause = not self._ended and (self._congested or busy)
+        pause = self._state < State.CLOSING and (self.congested or busy)
         if pause is not self._paused and not self._transport.is_closing():
             self._paused = pause
             if pause:
@@ -197,82 +245,182 @@ class WebSocket(asyncio.BufferedProtocol):
             self._write(packet.framed)
 
     def _write(self, frame: bytes) -> None:
-        if self._ended:
+        if self._state >= State.CLOSING:
             return
         out = self._out
         if not out and not self._corked:
             self._engine.flush_soon(self)
         out.append(frame)
         self._size += len(frame)
-        if self._size > _FLUSH_AT or self._congested:
-            self._check_backlog(len(frame))
-
-    def _check_backlog(self, newest: int) -> None:
-        """Close a client that reads too slowly; one message may be as big as it likes."""
-        self.flush()
-        backlog = self._transport.get_write_buffer_size()
-        if backlog - newest > self._engine.settings.send_buffer:
-            self._ended = True
-            self._transport.abort()
-            self._lost(Reason.SLOW_CLIENT)
+        if self._size > _FLUSH_AT:
+            self.flush()
 
     def flush(self) -> None:
-        """Write everything collected so far, in one call."""
+        """Write everything collected so far, in one call, if the socket takes it."""
         out = self._out
-        if out:
-            self._sent += self._size
-            self._transport.write(b"".join(out))
-            out.clear()
-            self._size = 0
+        if not out:
+            return
+        data = b"".join(out)
+        out.clear()
+        self._size = 0
+        if self.congested:
+            self._keep(data)
+        else:
+            self._give(data)
 
-    def mark(self) -> int:
-        return self._sent + self._size
+    def ping(self) -> int:
+        frame = frames.encode(frames.TEXT, b"2")
+        if not self._waiting:
+            self._write(frame)
+            return self._sent + self._size
+        self._waiting.appendleft(bytearray(frame))
+        self._waiting_size += len(frame)
+        return self._sent + len(frame)
+
+    def _give(self, data: bytes | bytearray) -> None:
+        """Write to the transport; a client to which that fails is lost, and nobody else."""
+        self._sent += len(data)
+        try:
+            # uvloop's write() raises if connection_lost() is about to come
+            if not self._transport.is_closing():
+                self._transport.write(data)
+                return
+        except Exception:
+            self.fail()
+        self._cut(Reason.TRANSPORT_ERROR)
+
+    def _keep(self, data: bytes) -> None:
+        """Let data wait until the socket takes more; one message may be as big as it likes."""
+        waiting = self.waiting()
+        if not self._waiting or len(self._waiting[-1]) > _FLUSH_AT:
+            self._waiting.append(bytearray())
+        self._waiting[-1] += data
+        self._waiting_size += len(data)
+        settings = self._engine.settings
+        if waiting > self._engine.max_backlog:
+            self.stalled()
+        elif waiting > settings.send_buffer:
+            self._backlog.watch()
+
+    def waiting(self) -> int:
+        """Return how many bytes the kernel has not taken."""
+        return self._size + self._waiting_size + self._transport.get_write_buffer_size()
+
+    def taken(self) -> int:
+        """Return how many bytes have reached the client's machine."""
+        untaken = self._transport.get_write_buffer_size() + unacknowledged(self._transport)
+        return self._sent - untaken
+
+    def stalled(self) -> None:
+        """Close the client, which takes too little for what it is sent."""
+        self.connection.complain_of_slowness(self.waiting())
+        self._cut(Reason.SLOW_CLIENT)
 
     def delivered(self, mark: int) -> bool:
         return self._sent - self._transport.get_write_buffer_size() >= mark
 
     def pause_writing(self) -> None:
-        self._congested = True
+        self.congested = True
+        if self.waiting() > self._engine.settings.send_buffer:
+            self._backlog.watch()
         self._read_or_pause(self.connection)
 
     def resume_writing(self) -> None:
-        self._congested = False
+        self.congested = False
+        while self._waiting and not self.congested and self._state < State.CLOSED:
+            chunk = self._waiting.popleft()
+            self._waiting_size -= len(chunk)
+            self._give(chunk)
+        if self._state == State.CLOSING and not self._waiting:
+            self._shut()
+        self.connection.look_drained()
         self._read_or_pause(self.connection)
 
     # The end
 
     def close(self, reason: str, code: int) -> None:
-        if reason == Reason.SLOW_CLIENT and not self._ended:
-            self._ended = True
-            self._transport.abort()
+        if reason == Reason.SLOW_CLIENT:
+            self._cut(reason)
         self._end(code or _CODES.get(reason, frames.NORMAL))
 
     def _end(self, code: int) -> None:
-        """Send the close frame and our FIN; the client has LINGER seconds for its own."""
-        if self._ended:
+        """Send the close frame behind what waits, and then our FIN."""
+        if self._state >= State.CLOSING:
             return
-        self._ended = True
-        self._engine.ending.add(self)
         self._out.append(frames.encode_close(code))
         self.flush()
-        if self._paused:
+        if self._state < State.CLOSED:
+            self._close()
+            if not self._waiting:
+                self._shut()
+
+    def _close(self) -> None:
+        """Take nothing more from the connection or the client; wait for the client's close."""
+        self._state = State.CLOSING
+        self._backlog.stop()
+        self._engine.ending.add(self)
+        if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
+        self._closed_at = self._taken_at = self._engine.loop.time()
+        # what the kernel has counts as taken, so that a client that is not slow gets one LINGER
+        self._taken = self._sent - self._transport.get_write_buffer_size()
+        self._start_timer(self._linger, LINGER)
+
+    def _shut(self) -> None:
+        """Send our FIN once everything is with the transport."""
         try:
             if self._transport.can_write_eof():
                 self._transport.write_eof()
             else:
                 self._transport.close()
-        except OSError:  # the client's reset came first
+        except (OSError, RuntimeError):  # the client's reset came first
             self._transport.abort()
-        self._start_timer(self._transport.abort, LINGER)
+
+    def _linger(self) -> None:
+        """Cut the socket unless the client still takes what was sent before the end."""
+        now, taken = self._engine.loop.time(), self.taken()
+        left = self._sent + self._waiting_size - taken
+        if taken != self._taken:
+            self._taken, self._taken_at = taken, now
+        elif not left or now - self._taken_at >= self._engine.settings.send_timeout:
+            self._transport.abort()
+            return
+        if now - self._closed_at >= LONGEST_LINGER:
+            self._transport.abort()
+        else:
+            self._start_timer(self._linger, LINGER)
 
     def abort(self) -> None:
         """Cut the connection at once."""
         self._transport.abort()
 
+    def fail(self) -> None:
+        """Log the exception that is being handled and cut the connection, nobody else's."""
+        log.exception("a WebSocket failed and is cut sid=%s", self.connection.sid)
+        self._cut(Reason.TRANSPORT_ERROR)
+
+    def _cut(self, reason: str) -> None:
+        """Cut the socket now, and tell the connection in the next turn of the loop.
+
+        The caller may be in the middle of an emit to many clients.
+        """
+        if self._state >= State.CLOSED:
+            return
+        self._forget_output()
+        self._engine.loop.call_soon(self._lost, reason)
+        self._transport.abort()
+
+    def _forget_output(self) -> None:
+        self._state = State.CLOSED
+        self._backlog.stop()
+        self._out.clear()
+        self._size = 0
+        self._waiting.clear()
+        self._waiting_size = 0
+
     def connection_lost(self, exc: Exception | None) -> None:
-        self._ended = True
+        self._forget_output()
         self._engine.ending.discard(self)
         self._stop_timer()
         self._lost(Reason.TRANSPORT_ERROR if exc else Reason.TRANSPORT_CLOSE)
@@ -294,6 +442,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self._end(0)
             return
         connection.upgrade = self
+        self._state = State.PROBING
         self._start_timer(self._probe_failed, UPGRADE_TIMEOUT)
         self.start()
 
@@ -308,11 +457,12 @@ class WebSocket(asyncio.BufferedProtocol):
         if not isinstance(polling, Polling):
             self._probe_failed()
         elif packet == "2probe":
-            self._probed = True
+            self._state = State.PROBED
             self.send(b"3probe")
             polling.nudge()  # the client upgrades once no poll is open
-        elif packet[:1] == "5" and self._probed:
+        elif packet[:1] == "5" and self._state == State.PROBED:
             self._stop_timer()
+            self._state = State.OPEN
             connection.upgrade, connection.transport = None, self
             polling.move_to(self)
             self._engine.server.upgraded(connection.sid)
