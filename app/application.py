@@ -23,11 +23,12 @@ from app.base_handler import BaseHandler
 from app.clock import Clock
 from app.complaints import Complaints
 from app.connections import Connections
-from app.cookie import SessionCookie, signing_keys
+from app.cookie import SessionCookie
 from app.devices import Devices
 from app.expiry import Expiry
 from app.forwarded import apply_forwarded
 from app.handshake import HandshakeHandler
+from app.keys import check_last_key, signing_keys
 from app.known_device import KnownDevice
 from app.limits import Limits
 from app.metrics import Metrics
@@ -179,6 +180,7 @@ def make_app(
     """
     settings.make_data_dir()
     keys = signing_keys(settings)
+    check_last_key(settings, keys)
     cookie = SessionCookie(settings, keys)
     shared = _share(settings) if settings.shared else None
     counts = StoreCounts()
@@ -193,7 +195,7 @@ def make_app(
     )
     server = SocketServer(settings, client_manager=shared.rooms if shared else None)
     connections = Connections(server, on_session_end=settings.on_session_end)
-    presence = shared.know_connections(connections) if shared else connections
+    presence = shared.know_connections(connections, keys) if shared else connections
     accounts = Accounts(settings)
     services = Services(
         settings=settings,

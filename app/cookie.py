@@ -10,10 +10,7 @@ import functools
 import hashlib
 import itertools
 import math
-import os
-import secrets
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from itsdangerous import BadSignature, Signer
@@ -133,30 +130,3 @@ class SessionCookie:
         if settings.cookie_partitioned and secure:
             flags.append("Partitioned")
         return flags
-
-
-def signing_keys(settings: Settings) -> tuple[str, ...]:
-    """Return the configured keys, or the one kept in the data folder, made on first use."""
-    if settings.secret_keys:
-        return settings.secret_keys
-    path = Path(settings.data_dir) / "secret_key"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return (_kept_key(path),)
-    key = secrets.token_urlsafe(32)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return (key,)
-
-
-def _kept_key(path: Path) -> str:
-    key = path.read_text().strip()
-    if len(key) < 32:
-        raise ValueError(
-            f"{path} holds no signing key; restore it, or delete it to make a new one "
-            "(which signs everybody out)"
-        )
-    return key

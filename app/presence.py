@@ -30,9 +30,11 @@ class SharedPresence:
     process was last heard of. Only changes are written, so idle connections cost nothing.
     """
 
-    def __init__(self, link: Link, connections: Connections) -> None:
+    def __init__(self, link: Link, connections: Connections, about: str = "") -> None:
+        """`about` is what other processes may read of this one by `others`."""
         self._link = link
         self._connections = connections
+        self._about = about
         self._me = secrets.token_hex(8)
         self._key = scripts.PROCESS + self._me
         self._changed: set[str] = set()
@@ -56,6 +58,16 @@ class SharedPresence:
                         if transports:
                             found.setdefault(id, []).extend(transports.decode().split())
         return found
+
+    async def others(self) -> list[str]:
+        """Return what each other process that runs says of itself; raises StoreError."""
+        names = await self._link.run(pack(("SMEMBERS", scripts.PROCESSES)))
+        found = [
+            await self._link.run(pack(("HGET", scripts.PROCESS + name.decode(), "")))
+            for name in names
+            if name.decode() != self._me
+        ]
+        return [about.decode() for about in found if about is not None]
 
     def start(self) -> None:
         """Begin to write, on the running loop."""
@@ -94,7 +106,7 @@ class SharedPresence:
     def _write_anew(self) -> None:
         """Begin the list again; what a Redis that was away still has of it may be wrong."""
         self._link.send(pack(("DEL", self._key)))
-        self._link.send(pack(("HSET", self._key, "", "")))
+        self._link.send(pack(("HSET", self._key, "", self._about)))
         self._link.send(pack(("EXPIRE", self._key, _LIFE)))
         self._link.send(pack(("SADD", scripts.PROCESSES, self._me)))
         self._changed.update(self._connections.session_ids())

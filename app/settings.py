@@ -66,7 +66,7 @@ class Settings:
     secret_keys: tuple[str, ...] = _option(
         read.secret_keys,
         "",
-        "keys that sign the cookie, comma-separated, oldest first; "
+        "keys whose signatures on cookies are accepted, comma-separated; the last one signs; "
         "empty: one is made and kept in the data folder",
         secret=True,
     )

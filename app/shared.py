@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 
 from app.connections import Connections
 from app.device_news import DeviceNews
 from app.ends import Ends
 from app.guard import logged
+from app.keys import description, warn_of_conflict
 from app.presence import SharedPresence
 from app.redis_rooms import RedisRooms
 from app.services import Services
@@ -33,9 +35,13 @@ class Shared:
         self._presence: SharedPresence | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def know_connections(self, connections: Connections) -> SharedPresence:
-        """Tell other processes of these connections; return who knows those of all."""
-        self._presence = SharedPresence(self._link, connections)
+    def know_connections(self, connections: Connections, keys: Sequence[str]) -> SharedPresence:
+        """Tell other processes of these connections; return who knows those of all.
+
+        `keys` are those that sign cookies; `start` compares them with those of other processes.
+        """
+        self._keys = description(keys)
+        self._presence = SharedPresence(self._link, connections, self._keys)
         return self._presence
 
     def join(self, services: Services) -> None:
@@ -49,6 +55,8 @@ class Shared:
         await self._link.open()
         if self._presence is not None:
             self._presence.start()
+            with contextlib.suppress(StoreError):
+                warn_of_conflict(self._keys, await self._presence.others())
         self._task = asyncio.get_running_loop().create_task(self._look_around())
 
     async def _look_around(self) -> None:

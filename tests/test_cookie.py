@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.cookie import CookieId, SessionCookie, signing_keys
+from app.cookie import CookieId, SessionCookie
+from app.keys import signing_keys
 from app.settings import Settings
 from handlers.session import BaseHandler
 from tests.forks import fork

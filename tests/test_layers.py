@@ -32,7 +32,7 @@ LAYERS = (
     ("app.postgresql",),
     ("app.database",),
     ("app.stores", "app.forwarded", "app.limits", "app.accounts", "app.transport"),
-    ("app.cookie",),
+    ("app.cookie", "app.keys"),
     ("app.known_device", "app.security"),
     ("app.edit",),
     ("app.session",),

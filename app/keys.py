@@ -1,0 +1,116 @@
+"""The keys that sign cookies: those of --secret-keys, and those kept in the data folder."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from app.settings import Settings
+
+log = logging.getLogger("latchkey.keys")
+
+_KEPT = "secret_key"  # one key a line; the last one signs unless --secret-keys is set
+_USED = "secret_key.used"  # the fingerprint of the key that signed last
+_MIN_LENGTH = 32  # characters of a key that was kept; a shorter one was cut
+
+
+def signing_keys(settings: Settings) -> tuple[str, ...]:
+    """Return the keys whose signatures are accepted; the last one signs.
+
+    They are those of --secret-keys. Keys in the data folder are accepted as well, until somebody
+    deletes the file. Without --secret-keys they are the only ones, and one is made on first use.
+    Raises ValueError for a file that holds no key.
+    """
+    path = settings.data_dir / _KEPT
+    if not settings.secret_keys:
+        return _kept_keys(path) or (_make_key(path),)
+    try:
+        kept = [key for key in _kept_keys(path) if key not in settings.secret_keys]
+    except ValueError as error:
+        log.warning("%s", error)
+        kept = []
+    if kept:
+        log.info(
+            "%s is accepted besides --secret-keys; delete it when the sessions that it signed "
+            "are over",
+            path,
+        )
+    return (*kept, *settings.secret_keys)
+
+
+def _kept_keys(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return ()
+    keys = tuple(line.strip() for line in lines if line.strip())
+    if not keys or any(len(key) < _MIN_LENGTH for key in keys):
+        raise ValueError(
+            f"{path} holds no signing key; restore it, or delete it to make a new one "
+            "(which signs everybody out)"
+        )
+    return keys
+
+
+def _make_key(path: Path) -> str:
+    key = secrets.token_urlsafe(32)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:  # another process was faster
+        return _kept_keys(path)[-1]
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return key
+
+
+def fingerprint(key: str) -> str:
+    """Return a short name of a key that does not give it away."""
+    return hashlib.sha256(b"latchkey.fingerprint " + key.encode()).hexdigest()[:16]
+
+
+def check_last_key(settings: Settings, keys: Sequence[str]) -> None:
+    """Warn if the key that signed until now is not accepted, and remember the one that signs."""
+    path = settings.data_dir / _USED
+    last = path.read_text().strip() if path.exists() else ""
+    if last and settings.store != "memory" and last not in map(fingerprint, keys):
+        log.warning(
+            "the key that signed cookies until now is not accepted, so everybody who is signed in "
+            "is signed out; to keep them, put the old key in front of the new one in "
+            "--secret-keys and start again key=%s",
+            last,
+        )
+    if last != fingerprint(keys[-1]):
+        new = path.with_suffix(".new")
+        new.write_text(fingerprint(keys[-1]) + "\n")
+        new.chmod(0o600)
+        new.replace(path)
+
+
+def description(keys: Sequence[str]) -> str:
+    """Return the fingerprints of the accepted keys, for other processes to compare."""
+    return ",".join(map(fingerprint, keys))
+
+
+def warn_of_conflict(mine: str, others: Iterable[str]) -> None:
+    """Warn if this process or another one that runs does not accept what the other one signs.
+
+    All are described as `description` does.
+    """
+    accepted = mine.split(",")
+    for other in others:
+        theirs = other.split(",")
+        if other and (accepted[-1] not in theirs or theirs[-1] not in accepted):
+            log.warning(
+                "this process and another one that runs do not accept each other's cookies, so "
+                "their visitors are signed out in turn; a new key goes to the front of "
+                "--secret-keys in every process first, and to the end only when all have it "
+                "keys=%s other=%s",
+                mine,
+                other,
+            )
