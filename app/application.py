@@ -24,15 +24,19 @@ from app.clock import Clock
 from app.complaints import Complaints
 from app.connections import Connections
 from app.cookie import SessionCookie
+from app.cross_site import cookie_warning
 from app.devices import Devices
 from app.expiry import Expiry
 from app.forwarded import apply_forwarded
+from app.gate import answer_early
 from app.handshake import HandshakeHandler
+from app.hosts import Hosts
 from app.keys import check_last_key, signing_keys
 from app.known_device import KnownDevice
 from app.limits import Limits
 from app.metrics import Metrics
 from app.modules import add_module
+from app.origin import Origins
 from app.readiness import Readiness
 from app.security import StaticHandler
 from app.services import Services
@@ -82,11 +86,15 @@ class Application(Dispatcher):
         super().__init__(list(routes), services=services, **options)
         self.services = services
         self._shared = shared
+        self._hosts = Hosts(services.settings.allowed_hosts)
         self._server: HttpServer | None = None
 
     def find_handler(self, request: HTTPServerRequest, **options: Any) -> Any:
         """Find the handler of a request whose address and scheme are those of the client."""
         apply_forwarded(request, self.services.settings.trusted_proxies)
+        early = answer_early(request, self._hosts, self.settings["trusted_origins"])
+        if early is not None:
+            return self.get_handler_delegate(request, early)
         return super().find_handler(request, **options)
 
     async def start(self) -> str:
@@ -95,6 +103,9 @@ class Application(Dispatcher):
         Raises OSError, and StoreUnavailable where a store on a network cannot be used.
         """
         settings = self.services.settings
+        warning = cookie_warning(settings)
+        if warning is not None:
+            log.warning("%s", warning)
         if self._shared is not None:
             await self._shared.start()
         try:
@@ -241,7 +252,8 @@ def make_app(
         template_path=str(ROOT / "handlers" / "templates"),
         login_url="/login",
         cross_origin_protection=True,
-        trusted_origins=settings.trusted_origins,
+        trusted_origins=Origins(settings.trusted_origins),
+        frame_ancestors=settings.frame_ancestors,
         log_function=_log_request,
         # of plain WebSockets
         websocket_max_message_size=settings.max_message_size,

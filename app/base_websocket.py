@@ -12,7 +12,6 @@ from tornado.websocket import WebSocketHandler
 from app.codec import D
 from app.connections import SESSION_ENDED
 from app.lookup import SessionLookup, TooMany
-from app.origin import origin_error
 from app.security import SecurityHeaders
 from app.session import Session, SessionEnded, SessionFor
 from app.stores import StoreError
@@ -43,6 +42,8 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
 
     async def prepare(self) -> None:
         """Find the session, or make one, and set its cookie on the 101."""
+        if self.request.method != "GET":  # RFC 6455, 4.1
+            raise HTTPError(405)
         try:
             found = await self._session_of_handshake()
         except StoreError as error:
@@ -78,7 +79,7 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
 
     def check_origin(self, origin: str) -> bool:
         """Apply the rule of pages and of Socket.IO."""
-        return origin_error(self.request, self.services.settings.trusted_origins) is None
+        return self.origin_error(self.check_trusted_origin) is None
 
     def detach(self) -> IOStream:
         """Take the connection over, and let it end with its session."""

@@ -152,31 +152,26 @@ class Expiry:
         for start in range(0, len(session_ids), _BATCH):
             batch = session_ids[start : start + _BATCH]
             records = await self._sessions.store.load_many(batch)
-            ends: dict[str, Awaitable[object]] = {}
+            ends: list[Awaitable[object]] = []
             for session_id in batch:
                 with logged(log, "the deadline of a session could not be checked"):
                     record = records.get(session_id)
                     if record is None:
-                        ends[session_id] = self._sessions.announce_gone(session_id)
+                        ends.append(self._sessions.announce_gone(session_id))
                     elif (reason := lifetimes.over(record)) is not None and not self._held:
-                        ends[session_id] = self._sessions.end(session_id, reason)
+                        ends.append(self._sessions.end(session_id, reason))
                     else:
                         self.watch(session_id, lifetimes.deadline(record))
-            await self._finish(ends)
+            await self._all(ends)
 
-    async def _finish(self, ends: dict[str, Awaitable[object]]) -> None:
-        """Wait for all ends; one that fails is logged, and tried again in the next round.
-
-        Raises StoreError if the store failed for one of them.
-        """
+    async def _all(self, ends: list[Awaitable[object]]) -> None:
+        """Wait for all; raise StoreError if the store is down, and log what else fails."""
         down: StoreError | None = None
-        results = await asyncio.gather(*ends.values(), return_exceptions=True)
-        for session_id, result in zip(ends, results, strict=True):
+        for result in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(result, StoreError):
                 down = result
             elif isinstance(result, Exception):
                 log.error("a session could not be ended", exc_info=result)
-                self.watch(session_id, self._sessions.clock())
             elif isinstance(result, BaseException):
                 raise result
         if down is not None:

@@ -7,7 +7,6 @@ from typing import Any
 from tornado.web import HTTPError
 
 from app.lookup import SessionLookup
-from app.origin import origin_error, trusted_origin
 from app.security import SecurityHeaders
 from app.session import Session, SessionEnded
 from app.stores import StoreError
@@ -26,20 +25,9 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
 
     def check_request(self) -> None:
         """Refuse what may not come from where it comes from (403)."""
-        trusted = self.services.settings.trusted_origins
-        error = origin_error(self.request, trusted)
+        error = self.origin_error(self.check_trusted_origin)
         if error is not None:
             raise HTTPError(403, error)
-        origin = trusted_origin(self.request, trusted) if trusted else None
-        if origin is not None:
-            self.set_header("Access-Control-Allow-Origin", origin)
-            self.set_header("Access-Control-Allow-Credentials", "true")
-            self.set_header("Vary", "Origin")
-            if self.request.method == "OPTIONS":
-                self.set_header("Access-Control-Allow-Methods", "GET, POST")
-                self.set_header("Access-Control-Allow-Headers", "Content-Type")
-                self.set_status(204)
-                self.finish()
 
     async def authorize(self, eio_sid: str | None) -> None:
         """Find the session of a handshake, or make sure that a request may use this connection."""

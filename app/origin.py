@@ -1,48 +1,79 @@
 """Which origins may call: the request's own, and those in --trusted-origins.
 
-Tornado's cross-origin protection looks after pages; this is the same rule for the Socket.IO
-endpoint, where a GET changes things too (OWASP ASVS 5.0, 4.4.2 and 3.5.1).
+Pages and the Socket.IO endpoint apply the same rule: pages to requests that change something, the
+endpoint to every request, because its GETs change things too (OWASP ASVS 5.0, 4.4.2 and 3.5.1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from urllib.parse import urlsplit
+import re
+from collections.abc import Callable, Iterable
 
 from tornado.httputil import HTTPServerRequest
 
+_ORIGIN = re.compile(r"(https?)://([^/?#@\\\s]+)")
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?")
 
-def origin_error(request: HTTPServerRequest, trusted: Collection[str]) -> str | None:
-    """Return why this request may not come from where it comes from, or None where it may."""
+
+class Origins:
+    """The origins of a setting, `https://*.example.com` among them; falsy if there are none."""
+
+    def __init__(self, origins: Iterable[str]) -> None:
+        """`origins` are as `app.options.origins` returns them."""
+        origins = tuple(origins)
+        self._exact = frozenset(origin for origin in origins if "*" not in origin)
+        patterns = [re.escape(origin) for origin in origins if "*" in origin]
+        label = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*"
+        self._below = re.compile("|".join(patterns).replace(r"\*", label)) if patterns else None
+
+    def __bool__(self) -> bool:
+        return bool(self._exact or self._below)
+
+    def __contains__(self, origin: object) -> bool:
+        """Return whether the value of an Origin header is one of them."""
+        if not isinstance(origin, str):
+            return False
+        origin = origin.lower()
+        return origin in self._exact or bool(self._below and self._below.fullmatch(origin))
+
+
+def origin_error(request: HTTPServerRequest, trusted: Callable[[str], bool]) -> str | None:
+    """Return why this request may not come from where it comes from, or None where it may.
+
+    `trusted` tells whether another site's origin may call. A browser that says `same-origin` is
+    believed: scripts cannot set Sec-Fetch-Site, and behind a proxy the Host header may lack the
+    port that the browser sees.
+    """
     origins = request.headers.get_list("Origin")
     site = request.headers.get("Sec-Fetch-Site")
     if len(origins) > 1:
         return "more than one Origin"
     origin = origins[0] if origins else None
-    if origin is not None and origin.lower() in trusted:
+    if site == "same-origin" or (origin is not None and trusted(origin)):
         return None
-    if site not in (None, "same-origin", "none"):
+    if site not in (None, "none"):
         return f"Sec-Fetch-Site is {site[:40]!r} and the Origin is not in --trusted-origins"
     if origin is not None and not _own(origin, request):
         return f"Origin {origin[:200]!r} is neither this host nor in --trusted-origins"
     return None
 
 
-def trusted_origin(request: HTTPServerRequest, trusted: Collection[str]) -> str | None:
+def trusted_origin(request: HTTPServerRequest, trusted: Origins) -> str | None:
     """Return the Origin of this request if it is another's whom we trust (for CORS headers)."""
-    origin = request.headers.get("Origin")
-    return origin if origin is not None and origin.lower() in trusted else None
+    origin: str | None = request.headers.get("Origin")
+    return origin if origin in trusted else None
 
 
 def _own(origin: str, request: HTTPServerRequest) -> bool:
-    try:
-        parts = urlsplit(origin.lower())
-    except ValueError:
-        return False
+    """Return whether an Origin names the host of its request; the scheme's own port is optional."""
+    match = _ORIGIN.fullmatch(origin.lower())
     # a scheme of http may be that of a proxy which is not declared as trusted
-    schemes = ("https",) if request.protocol == "https" else ("http", "https")
-    return (
-        parts.scheme in schemes
-        and bool(parts.netloc)
-        and parts.netloc == (request.headers.get("Host") or "").lower()
-    )
+    if match is None or (request.protocol == "https" and match[1] != "https"):
+        return False
+    host = _authority(request.headers.get("Host", "").lower(), match[1])
+    return host is not None and host == _authority(match[2], match[1])
+
+
+def _authority(text: str, scheme: str) -> tuple[str, str] | None:
+    match = _AUTHORITY.fullmatch(text)
+    return None if match is None else (match[1], match[2] or ("443" if scheme == "https" else "80"))

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import socketio
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from app.stores.redis_link import Link
 from app.stores.redis_wire import pack
-from app.transport import Rooms, packet_json
+from app.transport import Rooms
 
 log = logging.getLogger("latchkey.rooms")
 
@@ -86,9 +87,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
             await Rooms.emit(self, event, data, namespace, room, skip_sid, callback)
             return
         values = list(data) if isinstance(data, tuple) else [data]
-        # first, so that an event which cannot be encoded reaches nobody
-        _, attachments = packet_json.encode([event, *values])
-        if callback is not None or attachments:
+        if callback is not None or socketio.packet.Packet.data_is_binary(values):
             await super().emit(event, data, namespace, room, skip_sid, callback)
             return
         await Rooms.emit(self, event, data, namespace, room, skip_sid)
@@ -107,19 +106,15 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         )
 
     async def _publish(self, data: dict[str, Any]) -> None:
-        if data["method"] == "callback":  # a client's ack, which may hold bytes
-            message = msgspec.json.encode(data)
-        else:
-            message, _ = packet_json.encode(data)
-        self._link.send(pack(("PUBLISH", self.channel, message)))
+        self._link.send(pack(("PUBLISH", self.channel, msgspec.json.encode(data))))
 
     def _hear(self, channel: bytes, message: bytes) -> None:
         if message.startswith(b'{"method":"emit"') and self._me in message:
             return  # one's own, which is most of what a process hears
         try:
-            told = packet_json.decode(message.decode())
+            told = msgspec.json.decode(message)
             method, act = told["method"], self._acts[told["method"]]
-        except (ValueError, KeyError, TypeError):
+        except (msgspec.DecodeError, KeyError, TypeError):
             log.warning("what was published on %s is no message of Socket.IO", _CHANNEL)
             return
         if method == "callback" or told.get("host_id") != self.host_id:

@@ -9,40 +9,50 @@ from typing import Any
 
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
+from app.origin import Origins, origin_error, trusted_origin
 from app.transport.http_headers import Headers
 
 _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 
 
 @functools.lru_cache(256)
-def content_security_policy(host: str, secure: bool, scripts: tuple[str, ...]) -> str:
+def content_security_policy(
+    host: str, secure: bool, scripts: tuple[str, ...], ancestors: tuple[str, ...] = ()
+) -> str:
     """Return the policy: own scripts and styles, `scripts`, and sockets to `host`.
+
+    `ancestors` are the sources whose pages may frame this site.
 
     The host is named because `'self'` does not cover WebSockets in older browsers.
     """
     socket = f" {'wss' if secure else 'ws'}://{host}" if _HOST.fullmatch(host) else ""
     sources = " ".join(["'self'", *scripts])
+    frames = " ".join(ancestors) or "'none'"
     return (
         f"default-src 'none'; object-src 'none'; script-src {sources}; "
         f"style-src 'self'; img-src 'self' data:; connect-src 'self'{socket}; "
-        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        f"form-action 'self'; frame-ancestors {frames}; base-uri 'none'"
     )
 
 
 @functools.lru_cache(256)
-def _security_headers(host: str, secure: bool, scripts: tuple[str, ...]) -> Headers:
+def _security_headers(
+    host: str, secure: bool, scripts: tuple[str, ...], ancestors: tuple[str, ...]
+) -> Headers:
     """Return what every response begins with, to be copied."""
     headers = Headers(
         (
             ("Content-Type", "text/html; charset=UTF-8"),
-            ("Content-Security-Policy", content_security_policy(host, secure, scripts)),
+            ("Content-Security-Policy", content_security_policy(host, secure, scripts, ancestors)),
             ("X-Content-Type-Options", "nosniff"),
-            ("X-Frame-Options", "DENY"),
             ("Referrer-Policy", "same-origin"),
             ("Cross-Origin-Opener-Policy", "same-origin"),
             ("Cross-Origin-Resource-Policy", "same-origin"),
         )
     )
+    # it knows no list of origins, and browsers ignore it beside frame-ancestors
+    if ancestors in ((), ("'self'",)):
+        headers["X-Frame-Options"] = "SAMEORIGIN" if ancestors else "DENY"
     if secure:
         headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
     return headers
@@ -53,12 +63,31 @@ class SecurityHeaders(RequestHandler):
 
     def clear(self) -> None:
         """Begin the response anew (`HttpServer` adds the date)."""
-        request, scripts = self.request, self.settings.get("script_sources", ())
-        secure = request.protocol == "https"
-        self._headers = _security_headers(request.host, secure, scripts).copy()
+        request, settings = self.request, self.settings
+        self._headers = _security_headers(
+            request.host,
+            request.protocol == "https",
+            settings.get("script_sources", ()),
+            settings.get("frame_ancestors", ()),
+        ).copy()
+        if settings.get("trusted_origins"):
+            self._share_with_trusted_origin(settings["trusted_origins"])
         self._write_buffer = []
         self.set_status(200)
         self.set_default_headers()
+
+    def _share_with_trusted_origin(self, trusted: Origins) -> None:
+        """Let a page of a trusted origin read this response, an error too (Fetch, 3.3)."""
+        self._headers["Vary"] = "Origin"
+        origin = trusted_origin(self.request, trusted)
+        if origin is not None:
+            self._headers["Access-Control-Allow-Origin"] = origin
+            self._headers["Access-Control-Allow-Credentials"] = "true"
+            self._headers["Access-Control-Expose-Headers"] = "Retry-After"
+
+    def origin_error(self, trusted: Callable[[str], bool]) -> str | None:
+        """Return why this request may not change anything here, None where it may."""
+        return origin_error(self.request, trusted)
 
     def head(self, *arguments: Any, **named: Any) -> Any:
         """Answer as GET does; the body is left out on the way (RFC 9110, 9.3.2)."""
@@ -76,12 +105,9 @@ class SecurityHeaders(RequestHandler):
         else:
             super().log_exception(kind, error, traceback)
 
-    def _origin_matches_host(self, origin: str) -> bool:
-        """Tornado's own, which raises for an Origin that is no URL."""
-        try:
-            return super()._origin_matches_host(origin)
-        except ValueError:
-            return False
+    def _check_cross_origin(self, check: Callable[[str], bool]) -> str | None:
+        """Judge a page's request as the socket endpoint does, in the place of Tornado's rule."""
+        return self.origin_error(check)
 
 
 class StaticHandler(SecurityHeaders, StaticFileHandler):

@@ -95,8 +95,23 @@ class Settings:
     )
     cookie_domain: str = _option(read.cookie_domain, "", "Domain attribute; empty: this host only")
     cookie_partitioned: bool = _option(read.yes_no, "no", "Partitioned attribute: yes or no")
+    allowed_hosts: tuple[str, ...] = _option(
+        read.hosts,
+        "",
+        "host names that are served beside IP addresses, localhost and *.localhost, "
+        "comma-separated, *.example.com for all below, * for any; ports do not matter",
+    )
     trusted_origins: tuple[str, ...] = _option(
-        read.origins, "", "other origins that may call, comma-separated; empty: none"
+        read.origins,
+        "",
+        "other origins whose pages may call and read with cookies, comma-separated, such as "
+        "https://app.example.com, https://*.example.com, capacitor://localhost; empty: none",
+    )
+    frame_ancestors: tuple[str, ...] = _option(
+        read.frame_ancestors,
+        "",
+        "origins whose pages may frame this site, comma-separated, written as trusted origins, "
+        "or self; empty: none",
     )
     trusted_proxies: tuple[Network, ...] = _option(
         read.networks, "", "addresses or networks whose X-Forwarded-* count; empty: none"
@@ -119,12 +134,7 @@ class Settings:
         "seconds over which SIGTERM spreads the closing of many connections; 0: all at once",
     )
     max_message_size: int = _option(
-        read.integer(1024, 2**31 - 1),
-        "1000000",
-        "bytes of the largest message, all its attachments included, or request body",
-    )
-    max_attachments: int = _option(
-        read.integer(0, 99), "10", "binary values of one message from a client; 0: none"
+        read.integer(1024, 2**31 - 1), "1000000", "bytes of the largest message or request body"
     )
     send_buffer: int = _option(
         read.integer(1024, 2**31 - 1),
@@ -145,10 +155,7 @@ class Settings:
         read.integer(0, 10**6), "50", "connections of one session at a time; 0: no limit"
     )
     events_per_second: int = _option(
-        read.integer(0, 10**6),
-        "200",
-        "events of one connection, bursts of twice that; each 10 kB of a message are one more; "
-        "0: no limit",
+        read.integer(0, 10**6), "200", "events of one connection, bursts of twice that; 0: no limit"
     )
     handshakes_per_minute: int = _option(
         read.integer(0, 10**6),

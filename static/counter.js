@@ -15,6 +15,16 @@
   const shownUser = find("counter").dataset.user ?? null;
   let socket = null;
 
+  // Browsers that block third-party cookies deny storage to a page in a frame of another site.
+  const openStorage = () => {
+    try {
+      return window.sessionStorage;
+    } catch {
+      return null;
+    }
+  };
+  const storage = openStorage();
+
   const say = (text, again = false) => {
     find("notice-text").textContent = text;
     find("sign-in-again").hidden = !again;
@@ -33,12 +43,12 @@
   // The server knows better than this page who is here: show the page anew, but never in a loop.
   const reload = (reason) => {
     if (page.leaving) return;
-    const [lastReason, last] = JSON.parse(sessionStorage.getItem(RELOADED) ?? "[null, 0]");
-    if (reason === lastReason && Date.now() - last < LOOP) {
+    const [lastReason, last] = JSON.parse(storage?.getItem(RELOADED) ?? "[null, 0]");
+    if (!storage || (reason === lastReason && Date.now() - last < LOOP)) {
       say("This page shows an older session; please reload it.");
       return;
     }
-    sessionStorage.setItem(RELOADED, JSON.stringify([reason, Date.now()]));
+    storage.setItem(RELOADED, JSON.stringify([reason, Date.now()]));
     page.leaving = true;
     location.reload();
   };
@@ -88,7 +98,7 @@
       if (user !== shownUser && (user === null || typeof user === "string")) {
         return reload(`user ${user}`);
       }
-      sessionStorage.removeItem(NOTICE);
+      storage?.removeItem(NOTICE);
       showCount(await ask("count"));
     } catch {
       // the connection went meanwhile; the next one asks again
@@ -105,7 +115,7 @@
       const why = sessionEnded(reason, shownUser !== null);
       if (page.leaving || !why) return;
       say(why, shownUser !== null);
-      if (reconnect) sessionStorage.setItem(NOTICE, JSON.stringify([why, shownUser !== null]));
+      if (reconnect) storage?.setItem(NOTICE, JSON.stringify([why, shownUser !== null]));
     });
     socket.on("disconnect", () => {
       if (away) show("bad", "Disconnected. Reload this page to begin a new session.");
@@ -142,8 +152,8 @@
   };
 
   show("wait", "Connecting…");
-  say(...JSON.parse(sessionStorage.getItem(NOTICE) ?? '[""]'));
-  sessionStorage.removeItem(NOTICE);
+  say(...JSON.parse(storage?.getItem(NOTICE) ?? '[""]'));
+  storage?.removeItem(NOTICE);
   if (window.io) {
     connect();
   } else {

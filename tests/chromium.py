@@ -72,7 +72,7 @@ async def person(
             yield someone
         finally:
             await browser.close()
-    assert someone.complaints == []
+    assert someone.complaints == [], someone.complaints
 
 
 async def shows(page: Any, *, count: int | None = None, user: str = "", state: str = "") -> None:

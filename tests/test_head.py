@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tornado.web import authenticated
 
-from handlers.session import BaseHandler
+from handlers.session import BaseHandler, BaseWebSocket
 from tests.forks import WatchedStore, fork
 from tests.kit import Visitor, serve
 from tests.raw import POLLING, UPGRADE, WEBSOCKET, Raw
@@ -120,6 +120,22 @@ class PostHandler(BaseHandler):
 
     def post(self) -> None:
         self.write("done")
+
+
+class Silent(BaseWebSocket):
+    """A fork's plain WebSocket."""
+
+
+async def test_a_plain_websocket_has_no_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """405: it neither opens a connection nor makes a session."""
+    store = WatchedStore()
+    modules = fork(monkeypatch, routes=[("/ws", Silent)])
+    async with serve(tmp_path, modules=modules, store=store) as site, Raw(site.url) as raw:
+        assert (await bodyless(raw, "/ws", *UPGRADE.items()))[0] == 405
+        assert not store.made
+        assert (await raw.websocket(path="/ws")).status == 101
 
 
 async def test_a_forks_pages_have_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -496,7 +496,7 @@ async def test_a_plain_websocket_holds_one_descriptor(
                 loop = asyncio.get_running_loop()
                 head = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
                 await loop.sock_sendall(
-                    plain, f"GET /echo HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode()
+                    plain, f"GET /echo HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode()
                 )
                 assert (await loop.sock_recv(plain, 1000)).startswith(b"HTTP/1.1 101")
                 await until(lambda: descriptors() == before + 2)

@@ -44,10 +44,6 @@ class Control(NamedTuple):
     payload: bytes
 
 
-#: A frame that is not the last one of its message.
-FRAGMENT = Control(CONTINUATION, b"")
-
-
 class FrameParser:
     """Turns what a client sends into messages: `str` for text, `bytes` for binary, `Control`.
 
@@ -55,17 +51,7 @@ class FrameParser:
     be complete, so a message that comes one byte at a time costs no more than one read at once.
     """
 
-    __slots__ = (
-        "_at",
-        "_buffer",
-        "_fragments",
-        "_limit",
-        "_needed",
-        "_opcode",
-        "_short",
-        "idle",
-        "size",
-    )
+    __slots__ = ("_at", "_buffer", "_fragments", "_limit", "_needed", "_opcode", "_short", "idle")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit  # bytes in one message, all its fragments together
@@ -76,7 +62,6 @@ class FrameParser:
         self._opcode = 0  # of the fragmented message under way
         self._fragments: bytearray | None = None
         self.idle = True  # between messages, with nothing of the next one
-        self.size = 0  # bytes of the frame that was taken last
 
     def feed(self, data: bytes) -> None:
         """Add what was read from the socket."""
@@ -89,17 +74,8 @@ class FrameParser:
             self._buffer = bytearray(self._buffer)[self._at :] + data
             self._at = 0
 
-    @property
-    def ready(self) -> int:
-        """How many bytes can be worked on: 0 while the next frame is not complete."""
-        available = len(self._buffer) - self._at
-        return available if available >= self._needed else 0
-
     def next(self) -> str | bytes | Control | None:
-        """Return the next message, or None until more is fed; raise FrameError.
-
-        A frame that does not complete its message gives FRAGMENT, so that it can be charged for.
-        """
+        """Return the next message, or None until more is fed; raise FrameError."""
         while True:
             buffer, at = self._buffer, self._at
             available = len(buffer) - at
@@ -107,9 +83,7 @@ class FrameParser:
                 # Nearly every frame: short, whole and text. The rest of the method would do.
                 end = at + (buffer[at + 1] ^ _MASKED) + 6
                 if end - at <= self._short and len(buffer) >= end:
-                    self.size = end - at
                     self._at = end
-                    self._needed = 2
                     data = buffer[at + 2 : end]
                     if type(data) is not bytes:
                         data = bytes(data)
@@ -144,11 +118,12 @@ class FrameParser:
                 self._needed = end - at
                 continue
             payload = unmask(bytes(buffer[start : start + 4]), bytes(buffer[start + 4 : end]))
-            self.size = end - at
             self._at = end
             self._needed = 2
             self._check(first, second)
-            return self._assemble(first, payload)
+            message = self._assemble(first, payload)
+            if message is not None:
+                return message
 
     def _keep(self) -> None:
         """Let go of what was parsed; keep only the bytes of the frame that is not complete."""
@@ -171,7 +146,7 @@ class FrameParser:
         elif (opcode == CONTINUATION) != (self._fragments is not None):
             raise FrameError(PROTOCOL_ERROR, "fragments out of order")
 
-    def _assemble(self, first: int, payload: bytes) -> str | bytes | Control:
+    def _assemble(self, first: int, payload: bytes) -> str | bytes | Control | None:
         opcode = first & 0x0F
         if opcode >= CLOSE:
             return Control(opcode, payload)
@@ -182,7 +157,7 @@ class FrameParser:
             self._fragments = bytearray()
         self._fragments += payload
         if not first & _FIN:
-            return FRAGMENT
+            return None
         whole = bytes(self._fragments)
         self._fragments = None
         return _text(whole) if self._opcode == TEXT else whole

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import socketio
 
-from app.transport import packet_json, packets
+from app.transport import packets
 
 if TYPE_CHECKING:
     from app.transport.server import SocketServer
@@ -180,26 +180,23 @@ class Rooms(socketio.AsyncManager):
         to: Any = None,
         **options: Any,
     ) -> None:
-        """Send an event to a client, a room or all; it is encoded once and never waits.
-
-        Raise TypeError or ValueError for data that JSON cannot hold.
-        """
+        """Send an event to a client, a room or all; it is encoded once and never waits."""
         audience = to or room
         if self.nobody_here(namespace, audience, skip_sid):
             return
         arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
         skipped = skip_sid if isinstance(skip_sid, list) else [skip_sid]
         connections = self.server.eio.sockets
-        # first, so that an event which cannot be encoded leaves no callback behind
-        encoded = packet_json.encode([event, *arguments])
-        message = packets.assemble(packets.EVENT, namespace, None, *encoded)
+        message = None
         for sid, eio_sid in self.get_participants(namespace, audience):
             connection = connections.get(eio_sid)
             if connection is None or sid in skipped:
                 continue
             if callback is not None:
                 id = self._generate_ack_id(sid, callback)
-                message = packets.assemble(packets.EVENT, namespace, id, *encoded)
+                message = packets.encode(packets.EVENT, namespace, id, [event, *arguments])
+            elif message is None:
+                message = packets.encode(packets.EVENT, namespace, None, [event, *arguments])
             connection.send(namespace, message)
 
     def nobody_else(self, namespace: str, room: str, sid: str) -> bool:

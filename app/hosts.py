@@ -1,0 +1,49 @@
+"""Which hosts this server answers for.
+
+A site that an attacker owns can let its name point to an address of the visitor's own machine or
+network (DNS rebinding). Its pages are then of the same origin as this server, and only the Host
+header tells. An IP address is safe, because no DNS answer is behind it, and so is `localhost`,
+which browsers resolve themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
+
+# RFC 9110, 7.2 and RFC 3986, 3.2.2: a name or an address, and a port that does not matter
+_HOST = re.compile(r"(?:([a-z0-9_-]+(?:\.[a-z0-9_-]+)*)\.?|\[([0-9a-f:.]+)\])(?::[0-9]{0,5})?")
+
+
+class Hosts:
+    """The names in --allowed-hosts, all IP addresses, `localhost` and `*.localhost`."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """`names` are in lower case; `*.example.com` is any name below, `*` any at all."""
+        names = set(names)
+        self._any = "*" in names
+        self._names = {name for name in names if not name.startswith("*")} | {"localhost"}
+        below = [name[1:] for name in names if name.startswith("*.")]
+        self._endings = (*below, ".localhost")
+
+    def __contains__(self, host: object) -> bool:
+        """Return whether the value of a Host header is one of them; a malformed one never is."""
+        match = _HOST.fullmatch(host.lower()) if isinstance(host, str) else None
+        if match is None:
+            return False
+        name, ipv6 = match.groups()
+        return _is(IPv6Address, ipv6) if name is None else self._is_served(name)
+
+    def _is_served(self, name: str) -> bool:
+        if self._any or name in self._names or name.endswith(self._endings):
+            return True
+        return _is(IPv4Address, name)
+
+
+def _is(kind: type[IPv4Address] | type[IPv6Address], text: str) -> bool:
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True
