@@ -100,7 +100,8 @@ class Application(Dispatcher):
     async def start(self) -> str:
         """Listen and begin the periodic callback; return the URL.
 
-        Raises OSError, and StoreUnavailable where a store on a network cannot be used.
+        Raises OSError, StoreUnavailable where a store on a network cannot be used, and
+        ValueError where another process has the same number.
         """
         settings = self.services.settings
         warning = cookie_warning(settings)
@@ -269,7 +270,7 @@ def _share(settings: Settings) -> Shared:
         raise ValueError(
             f"--store redis needs the package {error.name}; run pip install -e '.[redis]'"
         ) from None
-    shared: Shared = module.Shared(settings.store)
+    shared: Shared = module.Shared(settings.store, settings.process_number)
     return shared
 
 

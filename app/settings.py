@@ -49,7 +49,10 @@ class Settings:
         read.folder, "data", "folder for databases and keys, made with mode 0700"
     )
     process_number: int = _option(
-        read.integer(0, 9999), "0", "number of this process, carried by its Engine.IO ids"
+        read.integer(0, 9999),
+        "0",
+        "number of this process, carried by its Engine.IO ids; "
+        "each process on one Redis needs its own",
     )
     store: str = _option(
         read.store,

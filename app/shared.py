@@ -13,6 +13,7 @@ from app.ends import Ends
 from app.guard import logged
 from app.keys import description, warn_of_conflict
 from app.presence import SharedPresence
+from app.process_number import ProcessNumber
 from app.redis_rooms import RedisRooms
 from app.services import Services
 from app.stores import StoreError
@@ -27,9 +28,10 @@ _LOOK_EVERY = 1.0  # seconds
 class Shared:
     """The link to the Redis, and the store, rooms, ends and presence that use it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, process_number: int) -> None:
         """Raises NoRedis, a ValueError, for a URL that cannot be used."""
         self._link = Link(url)
+        self._number = ProcessNumber(self._link, process_number)
         self.store = RedisStore(self._link)
         self.rooms = RedisRooms(self._link)
         self._presence: SharedPresence | None = None
@@ -51,8 +53,9 @@ class Shared:
         DeviceNews(self._link, services)
 
     async def start(self) -> None:
-        """Connect; raises StoreUnavailable with what is wrong."""
+        """Connect and take the number; raises StoreUnavailable or NumberTaken."""
         await self._link.open()
+        await self._number.claim()
         if self._presence is not None:
             self._presence.start()
             with contextlib.suppress(StoreError):
@@ -70,7 +73,8 @@ class Shared:
             await asyncio.sleep(_LOOK_EVERY)
 
     def stop(self) -> None:
-        """Tell that the connections of this process are gone; the store closes the link."""
+        """Give the number back, tell that the connections are gone; the store closes the link."""
+        self._number.release()
         if self._task is not None:
             self._task.cancel()
         if self._presence is not None:

@@ -26,7 +26,12 @@ async def sites(
         url = url or empty_redis()
         yield [
             await stack.enter_async_context(
-                serve(tmp_path / str(number), store=url, secret_keys=KEYS, **options)
+                serve(
+                    tmp_path / str(number),
+                    store=url,
+                    secret_keys=KEYS,
+                    **{"process_number": number, **options},
+                )
             )
             for number in range(how_many)
         ]

@@ -39,7 +39,7 @@ async def test_processes_of_one_data_folder_share_its_accounts(tmp_path: Path) -
     flags = (f"--store={empty_redis()}", f"--secret-keys={KEYS[0]}")
     async with (
         process(tmp_path, *flags) as one,
-        process(tmp_path, *flags) as two,
+        process(tmp_path, *flags, "--process-number=1") as two,
         PythonVisitor(one.url) as ann,
         PythonVisitor(two.url) as there,
     ):
@@ -53,7 +53,9 @@ async def test_400_increments_of_four_processes_are_all_kept(tmp_path: Path) -> 
     flags = (f"--store={empty_redis()}", f"--secret-keys={KEYS[0]}")
     async with contextlib.AsyncExitStack() as stack:
         running = [
-            await stack.enter_async_context(process(tmp_path / str(number), *flags))
+            await stack.enter_async_context(
+                process(tmp_path / str(number), *flags, f"--process-number={number}")
+            )
             for number in range(4)
         ]
         visitor = await stack.enter_async_context(PythonVisitor(running[0].url))
@@ -324,7 +326,7 @@ async def test_who_is_alone_publishes_nothing_until_somebody_joins(tmp_path: Pat
             redis.config_resetstat()
             await visitor.incr()
             assert "cmdstat_publish" not in redis.info("commandstats")
-            async with sites(tmp_path / "b", 1, url=url) as (two,):
+            async with sites(tmp_path / "b", 1, url=url, process_number=1) as (two,):
                 (tab,) = await tabs_at(visitor, two)
                 visitor.url = one.url
                 await visitor.incr()

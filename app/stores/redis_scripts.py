@@ -6,6 +6,7 @@
     latchkey:expiry       sorted set: ids by when they are over
     latchkey:processes    set: the names of the processes
     latchkey:process:NAME hash: ids of sessions and the transports of their connections there
+    latchkey:number:N     the process that has this --process-number, for 10 s at a time
     latchkey:user:NAME    sorted set: the ids of a user by when they were seen
     latchkey:public:NAME  hash: the same ids by public id
 
@@ -156,6 +157,19 @@ return result
 RELEASE = Script(f"""{_NEXT}
 unlock(KEYS[1], ARGV[1])
 if redis.call('get', KEYS[1] .. ':turn') == ARGV[1] then redis.call('del', KEYS[1] .. ':turn') end
+""")
+
+# ARGV: who, milliseconds of the lease. Whether the key is theirs now; it is taken where it is free.
+HOLD = Script("""
+local holder = redis.call('get', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
+return 1
+""")
+
+# ARGV: who
+LET_GO = Script("""
+if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('del', KEYS[1]) end
 """)
 
 # ARGV: id, milliseconds to keep it, then the fields' values, of which user and public may lack
@@ -326,5 +340,5 @@ return found
 
 ALL = (
     *(LOCK, SAVE, RELEASE, ADD, TOUCH, DESTROY, LOAD_MANY, PURGE, PRESENT),
-    *(OF_USER, COUNT, FIND, UNINDEXED, INDEX, TRIM),
+    *(OF_USER, COUNT, FIND, UNINDEXED, INDEX, TRIM, HOLD, LET_GO),
 )
