@@ -11,6 +11,7 @@ import msgspec
 import socketio
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
+from app.complaints import Complaints
 from app.stores.redis_link import Link
 from app.stores.redis_wire import pack
 from app.transport import Rooms
@@ -18,7 +19,18 @@ from app.transport import Rooms
 log = logging.getLogger("latchkey.rooms")
 
 _CHANNEL = "socketio"
+_PICKLE = b"\x80"  # how pickled data begins, from protocol 2 on
 _ACK_LIFE = 60.0  # seconds that a client of another process has to acknowledge
+
+
+def _unreadable(message: bytes) -> str:
+    """Say what is wrong with a message; it is not unpickled, which would run code in it."""
+    if message.startswith(_PICKLE):
+        return (
+            "a program with python-socketio older than 5.14 publishes pickled messages, which "
+            "are dropped; upgrade it to 5.14 or newer"
+        )
+    return "a message that is not one of python-socketio was dropped"
 
 
 class RedisRooms(AsyncPubSubManager, Rooms):
@@ -36,6 +48,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         self._link = link
         self._me = self.host_id.encode()
         self._alone = False
+        self._complaints = Complaints(log)
         self._joined = 0  # how often somebody did
         self._acts: dict[str, Callable[[Any], Any]] = {
             "emit": self._handle_emit,
@@ -115,7 +128,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
             told = msgspec.json.decode(message)
             method, act = told["method"], self._acts[told["method"]]
         except (msgspec.DecodeError, KeyError, TypeError):
-            log.warning("what was published on %s is no message of Socket.IO", _CHANNEL)
+            self._complaints.add(_CHANNEL, _unreadable(message))
             return
         if method == "callback" or told.get("host_id") != self.host_id:
             # at once, so that emits stay in their order

@@ -44,6 +44,10 @@ REPLACED: dict[type, dict[str, list[str]]] = {
         "transport": ["self", "sid", "namespace"],
         "disconnect": ["self", "sid", "namespace", "ignore_queue"],
         "shutdown": ["self"],
+        "instrument": [
+            *("self", "auth", "mode", "read_only", "server_id", "namespace"),
+            "server_stats_interval",
+        ],
         "_send_packet": ["self", "eio_sid", "pkt"],
         "_send_eio_packet": ["self", "eio_sid", "eio_pkt"],
     },

@@ -45,11 +45,22 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 _HOP_BY_HOP = frozenset({"Connection", "Upgrade", "Content-Length", "Content-Type", "Cookie"})
 
 
+def _old_client(revision: str | None) -> str:
+    """Say which client speaks this revision of Engine.IO, and which one is needed."""
+    if revision == "3":
+        return (
+            "client speaks Engine.IO 3 (socket.io-client 2.x); version 3 or newer is needed, "
+            "see docs/clients.md"
+        )
+    return f"client speaks Engine.IO {(revision or 'of no revision')[:20]!r}, 4 is needed"
+
+
 class ProtocolError(HTTPError):
     """A request that Engine.IO does not allow: 400 and a JSON body with one of its codes."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(403 if code == FORBIDDEN else 400)
+    def __init__(self, code: int, why: str = "") -> None:
+        """`why` is for the log; the client gets the words that belong to the code."""
+        super().__init__(403 if code == FORBIDDEN else 400, why or _MESSAGES[code])
         self.code = code
 
 
@@ -171,7 +182,7 @@ class SocketHandler(RequestHandler):
         ):
             raise ProtocolError(BAD_REQUEST)
         if eio_sid is None and self._query("EIO") != "4":
-            raise ProtocolError(BAD_VERSION)
+            raise ProtocolError(BAD_VERSION, _old_client(self._query("EIO")))
         if self._upgrades:
             self._check_websocket()
         return eio_sid

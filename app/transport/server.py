@@ -11,6 +11,7 @@ methods are replaced, and `tests/test_contract.py` notices when a release moves 
     forged names, a second CONNECT and stray attachments, and make a task for every event.
     `disconnect`: also closes a transport that is left without a namespace.
     `transport`: takes the sid of a connection too. `shutdown`: closes connections.
+    `instrument`: is refused.
 `engineio.AsyncServer`
     `send`, `send_packet`, `transport`, `get_session`, `save_session`, `disconnect`, `shutdown`,
     `generate_id`, `handle_request` (see `Engine`). `_get_socket`, `_service_task`, the Tornado
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 import socketio
 from socketio.exceptions import ConnectionRefusedError as Refused
@@ -126,6 +127,13 @@ class SocketServer(socketio.AsyncServer):
     async def shutdown(self) -> None:
         """Close every connection and stop the timers."""
         await self.eio.shutdown()
+
+    def instrument(self, *args: Any, **options: Any) -> NoReturn:
+        """Refuse: the Admin UI replaces methods of python-engineio's own sockets."""
+        raise NotImplementedError(
+            "the Socket.IO Admin UI needs python-engineio's own sockets, which are not used "
+            "here; /metrics tells Prometheus about connections, events and their durations"
+        )
 
     # What clients send
 
