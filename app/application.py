@@ -154,6 +154,7 @@ class Application(Dispatcher):
         if self._server is not None:
             await self._server.stop_listening()
         services.expiry.stop()
+        await services.expiry.finish(_LETTING_GO)
         services.metrics.stop()
         await services.connections.close_all()
         services.devices.close()
@@ -202,8 +203,10 @@ def make_app(
         data_type,
         idle_timeout=settings.session_idle_timeout,
         max_age=settings.session_max_age,
+        new_timeout=settings.new_session_timeout,
         clock=clock or Clock(),
         counts=counts,
+        connected=lambda session_id: connections.count(session_id) > 0,
     )
     server = SocketServer(settings, client_manager=shared.rooms if shared else None)
     connections = Connections(server, on_session_end=settings.on_session_end)

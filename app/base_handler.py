@@ -81,8 +81,19 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         await self._renew(user)
         confirmed = await self._confirmed(confirm)
         if confirmed:
+            await self._end_oldest(user)
             await self.services.on_login.tell(self.session)
         return confirmed
+
+    async def _end_oldest(self, user: str) -> None:
+        """End the least recently seen sessions of this user if there are too many by now."""
+        most = self.services.settings.max_sessions_per_user
+        if not most:
+            return
+        try:
+            await self.services.sessions.end_oldest(user, most, keep=self.session.id)
+        except StoreError as error:  # the sign-in holds, and the next one ends them
+            self.services.outages.add(self.remote_address, error)
 
     async def regenerate(self, *, confirm: Callable[[], Awaitable[bool]] | None = None) -> bool:
         """Give this browser a new session id for the same user, and return whether it has one.

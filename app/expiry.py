@@ -13,13 +13,16 @@ from typing import Any
 from app.connections import Connections
 from app.guard import logged
 from app.sessions import Sessions
-from app.stores import StoreError
+from app.stores import Record, StoreError
 
 log = logging.getLogger("latchkey.expiry")
 
 _RECONCILE_EVERY = 30.0  # seconds
 _BATCH = 500
 _PURGE_AT_ONCE = 200
+_MOST_AT_ONCE, _FEWEST_AT_ONCE = 500, 20  # records in one batch of a long sweep
+_BATCH_TIME = 0.02  # seconds that a batch should take; others wait for no more than that
+_PAUSE = 2.0  # pause after a batch, in times of what it took
 _MOST_IDLE = 1000  # deadlines of sessions without connections that may lie in the queue
 _OTHERS_FIRST = 3.0  # seconds after an outage in which nothing is over
 _PURGE_EVERY = 10.0  # seconds, so that an idle server leaves its disk alone
@@ -46,6 +49,7 @@ class Expiry:
         self._interval = interval
         self._stopped = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._sweep: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to look, on the running loop."""
@@ -54,6 +58,12 @@ class Expiry:
     def stop(self) -> None:
         """Look no more; a round that has begun is finished."""
         self._stopped.set()
+
+    async def finish(self, seconds: float) -> None:
+        """After `stop`: wait for what was begun, so that all who are told of an end hear of it."""
+        begun = [task for task in (self._task, self._sweep) if task is not None]
+        if begun:
+            await asyncio.wait(begun, timeout=seconds)
 
     async def _run_periodically(self) -> None:
         """Do one round per interval.
@@ -72,6 +82,10 @@ class Expiry:
         if session_id not in self._watched:
             self._watched.add(session_id)
             heapq.heappush(self._queue, (deadline, session_id))
+
+    def watch_connected(self, record: Record) -> None:
+        """Look at a session that has a connection here when that is due."""
+        self.watch(record.id, self._sessions.lifetimes.next_look(record))
 
     async def resume(self) -> None:
         """After an outage: write what clients did meanwhile, and look for ends that were missed.
@@ -115,10 +129,33 @@ class Expiry:
         if not 0 <= now - self._reconciled < _RECONCILE_EVERY:
             await self.reconcile()
             self._reconciled = now
-        if not self._held and not 0 <= now - self._purged < _PURGE_EVERY:
-            gone = await self._sessions.purge(_PURGE_AT_ONCE)
+        due = not 0 <= now - self._purged < _PURGE_EVERY
+        if due and not self._held and (self._sweep is None or self._sweep.done()):
+            as_of = await self._sessions.before_purge()
+            gone = await self._sessions.purge(_PURGE_AT_ONCE, as_of)
             if len(gone) < _PURGE_AT_ONCE:
                 self._purged = now
+            else:
+                self._sweep = asyncio.get_running_loop().create_task(self._sweep_on(as_of))
+
+    async def _sweep_on(self, as_of: float) -> None:
+        """Remove what is over in small batches with pauses, beside everything else."""
+        loop, size = asyncio.get_running_loop(), _FEWEST_AT_ONCE
+        try:
+            while not self._stopped.is_set() and not self._held:
+                began = loop.time()
+                gone = await self._sessions.purge(size, as_of)
+                took = loop.time() - began
+                if len(gone) < size:
+                    self._purged = as_of
+                    return
+                wanted = int(size * _BATCH_TIME / took) if took else _MOST_AT_ONCE
+                size = max(_FEWEST_AT_ONCE, min(wanted, 2 * size, _MOST_AT_ONCE))
+                await asyncio.sleep(took * _PAUSE)
+        except StoreError as error:
+            log.info("a sweep of expired sessions was interrupted: %s", error)
+        except Exception:
+            log.exception("a sweep of expired sessions failed; the next one follows")
 
     async def _end_due(self, now: float) -> None:
         due: list[str] = []
@@ -153,6 +190,7 @@ class Expiry:
             batch = session_ids[start : start + _BATCH]
             records = await self._sessions.store.load_many(batch)
             ends: list[Awaitable[object]] = []
+            extended: list[Record] = []
             for session_id in batch:
                 with logged(log, "the deadline of a session could not be checked"):
                     record = records.get(session_id)
@@ -160,9 +198,14 @@ class Expiry:
                         ends.append(self._sessions.announce_gone(session_id))
                     elif (reason := lifetimes.over(record)) is not None and not self._held:
                         ends.append(self._sessions.end(session_id, reason))
+                    elif lifetimes.must_extend(record):
+                        extended.append(record)
                     else:
-                        self.watch(session_id, lifetimes.deadline(record))
+                        self.watch_connected(record)
             await self._all(ends)
+            if extended:
+                for record in await lifetimes.extend(extended):
+                    self.watch_connected(record)
 
     async def _all(self, ends: list[Awaitable[object]]) -> None:
         """Wait for all; raise StoreError if the store is down, and log what else fails."""

@@ -35,7 +35,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
             if eio_sid is None:
                 await self._begin()
             else:
-                self._go_on(eio_sid)
+                await self._go_on(eio_sid)
         except StoreError as error:
             self._retry_after = 1
             raise HTTPError(503, str(error)) from error
@@ -67,10 +67,12 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         self.session = session or await services.sessions.create(
             remote_address=self.remote_address, user_agent=self.user_agent
         )
-        if not self._shown:
+        if found:
+            services.sessions.touch(self.session)
+        else:
             self.send_cookie(self.session)
-        services.sessions.touch(self.session)
-        services.expiry.watch(self.session.id, self.session.expires)
+        if self.session.record is not None:
+            services.expiry.watch_connected(self.session.record)
 
     async def _ask_hooks(self, found: Session[Any] | None) -> Session[Any]:
         """Let the fork refuse the handshake; return its session, which a hook may have stored."""
@@ -81,7 +83,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
                 await verdict
         return self.session
 
-    def _go_on(self, eio_sid: str) -> None:
+    async def _go_on(self, eio_sid: str) -> None:
         """Only the session that an Engine.IO id was made for may use it.
 
         The id stands in URLs and logs, so it is no secret. A client that has ever shown the
@@ -95,7 +97,9 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         dead_ids = environ["latchkey.dead_ids"]
         shown = [id for id in self.shown_session_ids() if id not in dead_ids]
         if environ["latchkey.session_id"] in shown:
-            environ["latchkey.shown"] = True
+            if not environ["latchkey.shown"]:
+                environ["latchkey.shown"] = True
+                await self.services.sessions.shown(environ["latchkey.session_id"])
         elif shown or environ["latchkey.shown"]:
             raise UnknownSid
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import msgspec
 
 from app.session import Reason
 from app.stores import Record, SessionStore, StoreError
@@ -28,19 +30,28 @@ class Lifetimes:
         *,
         idle_timeout: float,
         max_age: float,
+        new_timeout: float,
         clock: Callable[[], float],
+        connected: Callable[[str], bool],
     ) -> None:
-        """`idle_timeout` and `max_age` are seconds, 0 for none."""
+        """`idle_timeout`, `max_age` and `new_timeout` are seconds, 0 for none.
+
+        `connected` tells whether a session has a live connection in this process.
+        """
         self._store = store
         self._clock = clock
+        self._connected = connected
         self._idle_timeout = idle_timeout or math.inf
         self._max_age = max_age or math.inf
+        self._new_timeout = new_timeout or math.inf
         # written at most this often, yet always before the old deadline
-        self.coalescing = min(_LONGEST_COALESCING, idle_timeout / 10 or _LONGEST_COALESCING)
-        # seconds before its end in which a session's touch is written at once
-        self._urgent = self._idle_timeout / 5 if store.shared else -math.inf
+        shortest = min(self._idle_timeout, self._new_timeout)
+        self.coalescing = min(_LONGEST_COALESCING, shortest / 10)
+        self._shared = store.shared
         self._hurry: asyncio.Task[None] | None = None
-        self._touched: dict[str, tuple[float, float]] = {}  # id -> seen, created
+        # id -> seen, and the record as it was known then
+        self._touched: dict[str, tuple[float, Record]] = {}
+        self._shown: set[str] = set()  # those of them whose cookie has come back
         self._flushed = 0.0
 
     # -- limits --
@@ -50,7 +61,11 @@ class Lifetimes:
         clock = self._clock
         now = clock()
         # without a look at what was touched since, which only ever makes it later
-        if now < record.seen + self._idle_timeout and now < record.created + self._max_age:
+        if (
+            now < record.expires
+            and now < record.seen + self._idle_timeout
+            and now < record.created + self._max_age
+        ):
             return None
         return self.reason(record) if now >= self.deadline(record) else None
 
@@ -64,56 +79,126 @@ class Lifetimes:
 
     def deadline(self, record: Record) -> float:
         """When this session is over unless it is touched; infinity: never."""
-        return self.expiry(record.created, self.seen(record))
+        seen = self.seen(record)
+        if self.is_new(record) and self._connected(record.id):
+            return self.expiry(record.created, seen)
+        return self._expires(record, seen)
 
     def expiry(self, created: float, seen: float) -> float:
         """When a session made and last seen at these times is over; infinity: never."""
         return min(seen + self._idle_timeout, created + self._max_age)
 
+    # -- new sessions --
+
+    def first_expiry(self, now: float) -> float:
+        """When a session that is made now is over unless its cookie comes back."""
+        return min(now + self._new_timeout, self.expiry(now, now))
+
+    def is_new(self, record: Record) -> bool:
+        """Whether no client has shown this session's cookie, as far as the record tells.
+
+        Such a session is stored with an earlier end than others.
+        """
+        return record.user is None and record.expires < self.expiry(record.created, record.seen)
+
+    def next_look(self, record: Record) -> float:
+        """When the process that has a connection of this session has to look at it."""
+        seen = self.seen(record)
+        if not self.is_new(record):
+            return self._expires(record, seen)
+        early = self._expires(record, seen) - self._new_timeout / 2
+        return min(early, self.expiry(record.created, seen))
+
+    def must_extend(self, record: Record) -> bool:
+        """Whether this is a new session in the second half of its time."""
+        return self.is_new(record) and self.next_look(record) <= self._clock()
+
+    async def extend(self, records: Sequence[Record]) -> list[Record]:
+        """Keep new sessions that have a live connection; return their records as they are then.
+
+        A client that keeps no cookies cannot show one. Its session lives as others do while its
+        connection lives, and `new_timeout` longer.
+        """
+        now, extended = self._clock(), []
+        for record in records:
+            full = self.expiry(record.created, record.seen)
+            expires = min(now + self._new_timeout, full)
+            extended.append(msgspec.structs.replace(record, expires=expires))
+        await self._store.touch({record.id: (record.seen, record.expires) for record in extended})
+        return extended
+
+    def _expires(self, record: Record, seen: float) -> float:
+        """When a session is over that was seen then."""
+        full = self.expiry(record.created, seen)
+        if record.user is not None or record.id in self._shown or not self.is_new(record):
+            # stored with an earlier end: under a shorter --session-idle-timeout
+            return full if seen > record.seen else min(record.expires, full)
+        return min(max(record.expires, seen + self._new_timeout), full)
+
     # -- touches --
 
     def seen(self, record: Record) -> float:
         """When the client last did something, counting what the store has not heard yet."""
-        return max(record.seen, self._touched.get(record.id, (0.0, 0.0))[0])
+        touched = self._touched.get(record.id)
+        return record.seen if touched is None else max(record.seen, touched[0])
 
-    def touch(self, record: Record) -> bool:
+    def touch(self, record: Record, *, shown: bool = False) -> bool:
         """Note that the client did something; False where its session is over by now.
 
-        The store hears of it within `coalescing` seconds.
+        `shown`: it sent the session's cookie. The store hears of it within `coalescing` seconds.
         """
         clock = self._clock
         now = clock()
         if now >= record.expires and self.over(record) is not None:
             return False
-        self._touched[record.id] = (now, record.created)
-        if record.expires < now + self._urgent and (
-            record.expires < self.expiry(record.created, now)
+        self._touched[record.id] = (now, record)
+        if shown and self.is_new(record):
+            self._shown.add(record.id)
+            self._write_soon()
+        elif (
+            # in the last fifth of its time: before another process, which cannot know, ends it
+            self._shared
+            and 5 * (record.expires - now) < record.expires - record.seen
+            and record.expires < self._expires(record, now)
         ):
-            # before another process, which cannot know of this, ends the session
-            self._hurry = self._hurry or asyncio.create_task(self._flush_now())
+            self._write_soon()
         return True
+
+    def _write_soon(self) -> None:
+        if self._shared and self._hurry is None:
+            self._hurry = asyncio.create_task(self._flush_now())
 
     def forget(self, session_id: str) -> None:
         """Write nothing more of a session that has ended."""
         self._touched.pop(session_id, None)
+        self._shown.discard(session_id)
 
     async def flush(self, *, now: bool = False) -> None:
         """Write the touches that have gathered, when that is due or `now` is set."""
         if not self._touched or (not now and 0 <= self._clock() - self._flushed < self.coalescing):
             return
         self._flushed = self._clock()
-        ids = list(self._touched)
+        await self._write(list(self._touched))
+
+    async def flush_user(self, user: str) -> None:
+        """Write what has gathered of one user's sessions."""
+        await self._write([id for id, (_, record) in self._touched.items() if record.user == user])
+
+    async def _write(self, ids: Sequence[str]) -> None:
         for start in range(0, len(ids), _BATCH):
             # without those that ended while the batch before was written
             batch = {
                 id: self._touched[id] for id in ids[start : start + _BATCH] if id in self._touched
             }
+            if not batch:
+                continue
             await self._store.touch(
-                {id: (seen, self.expiry(created, seen)) for id, (seen, created) in batch.items()}
+                {id: (seen, self._expires(record, seen)) for id, (seen, record) in batch.items()}
             )
             for id, touched in batch.items():
-                if self._touched.get(id) == touched:
-                    del self._touched[id]
+                # one that was touched meanwhile may know an older record: it is still `_shown`
+                if self._touched.get(id) is touched:
+                    self.forget(id)
 
     async def _flush_now(self) -> None:
         try:

@@ -33,16 +33,28 @@ class Sessions(Generic[D]):
         *,
         idle_timeout: float,
         max_age: float,
+        new_timeout: float = 0,
         clock: Callable[[], float],
         counts: StoreCounts | None = None,
+        connected: Callable[[str], bool] = lambda session_id: False,
     ) -> None:
-        """`idle_timeout` and `max_age` are seconds, 0 for none."""
+        """`connected` tells whether a session has a live connection in this process.
+
+        `idle_timeout`, `max_age` and `new_timeout` are seconds, 0 for none.
+        """
         self.store = store
         self.counts = counts or StoreCounts()
         self.codec = Codec(data_type)
         self.blank = self.codec.encode(data_type())
         self.clock = clock
-        self.lifetimes = Lifetimes(store, idle_timeout=idle_timeout, max_age=max_age, clock=clock)
+        self.lifetimes = Lifetimes(
+            store,
+            idle_timeout=idle_timeout,
+            max_age=max_age,
+            new_timeout=new_timeout,
+            clock=clock,
+            connected=connected,
+        )
         self.on_end: Listeners[[str, Reason, Record | None]] = Listeners("the end of a session")
         self._failure = ""  # why the store did not work when it was last checked
         self._replaced: set[str] = set()  # ids whose end is about to be announced
@@ -73,7 +85,7 @@ class Sessions(Generic[D]):
             return None
 
     async def active(self, session_id: str) -> None:
-        """Note that the client of this session did something; raises SessionEnded."""
+        """Note that a client of this session did something; raises SessionEnded."""
         if not self.note(session_id):
             record = await self._living(session_id)
             if record is None:
@@ -85,6 +97,12 @@ class Sessions(Generic[D]):
         known = self.store.known
         record = known(session_id)
         return record is not None and self.lifetimes.touch(record)
+
+    async def shown(self, session_id: str) -> None:
+        """Note that a client sent the cookie of this session; do nothing if it has ended."""
+        record = await self._living(session_id)
+        if record is not None:
+            self.lifetimes.touch(record, shown=True)
 
     async def _living(self, session_id: str) -> Record | None:
         """Return the record of this id; one that is over is ended, and None."""
@@ -163,13 +181,13 @@ class Sessions(Generic[D]):
         self, encoded: bytes, remote_address: str, user_agent: str, user: str | None = None
     ) -> Record:
         """Store a new record with an id that nobody has had (OWASP ASVS 5.0, 7.2.4)."""
-        now = self.clock()
+        now, lifetimes = self.clock(), self.lifetimes
         record = Record(
             id=secrets.token_urlsafe(_ID_BYTES),
             data=encoded,
             created=now,
             seen=now,
-            expires=self.lifetimes.expiry(now, now),
+            expires=lifetimes.first_expiry(now) if user is None else lifetimes.expiry(now, now),
             user=user,
             remote_address=remote_address,
             user_agent=user_agent[:512],
@@ -225,9 +243,9 @@ class Sessions(Generic[D]):
         return Session(self, record)
 
     def touch(self, session: Session[D]) -> None:
-        """Note that the client did something; the store hears of it a little later."""
+        """Note that the client sent this session's cookie; the store hears of it a little later."""
         if session.record is not None:
-            self.lifetimes.touch(session.record)
+            self.lifetimes.touch(session.record, shown=True)
 
     # -- ending --
 
@@ -250,16 +268,49 @@ class Sessions(Generic[D]):
         reason: Reason = "regenerated" if session_id in self._replaced else "revoked"
         await self.announce(session_id, reason, None)
 
-    async def purge(self, limit: int) -> Sequence[Record]:
-        """Remove up to `limit` records that expired while nobody looked at them."""
-        # as of before the touches are written: who comes meanwhile is not over
+    async def end_oldest(self, user: str, most: int, *, keep: str) -> int:
+        """End the least recently seen sessions of a user beyond `most`; return how many.
+
+        Never the one whose id is `keep`. Of what clients of other processes did within
+        `lifetimes.coalescing` seconds this process does not know yet.
+        """
+        if await self.store.count(user) <= most:
+            return 0
+        await self.lifetimes.flush_user(user)
+        ended = 0
+        while removed := await self.store.trim(user, most, keep):
+            ended += len(removed)
+            await self._announce_all([(record, "revoked") for record in removed])
+        return ended
+
+    async def before_purge(self) -> float:
+        """Write what clients did, and return the time as of which `purge` may remove records."""
+        # of before the touches are written: who comes meanwhile is not over
         now = self.clock()
         await self.lifetimes.flush(now=True)
-        over = await self.store.purge(now, limit)
-        for record in over:
-            with logged(log, "the end of an expired session could not be announced"):
-                await self.announce(record.id, self.lifetimes.reason(record), record)
+        return now
+
+    async def purge(self, limit: int, as_of: float | None = None) -> Sequence[Record]:
+        """Remove up to `limit` records that expired while nobody looked at them.
+
+        `as_of` is what `before_purge` returned, for one of several calls.
+        """
+        if as_of is None:
+            as_of = await self.before_purge()
+        over = await self.store.purge(as_of, limit)
+        await self._announce_all([(record, self.lifetimes.reason(record)) for record in over])
         return over
+
+    async def _announce_all(self, ends: Sequence[tuple[Record, Reason]]) -> None:
+        """Announce the ends of records that are removed, side by side."""
+
+        async def announce(record: Record, reason: Reason) -> None:
+            with logged(log, "the end of an expired session could not be announced"):
+                await self.announce(record.id, reason, record)
+
+        for record, _ in ends:
+            self.lifetimes.forget(record.id)
+        await asyncio.gather(*(announce(record, reason) for record, reason in ends))
 
     async def unreadable(self, session_id: str, error: InvalidData) -> None:
         """End a session whose stored data fits its record no more."""

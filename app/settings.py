@@ -79,6 +79,17 @@ class Settings:
     session_max_age: float = _option(
         read.seconds(0, _CENTURY), "2592000", "seconds after which a session ends anyway; 0: never"
     )
+    new_session_timeout: float = _option(
+        read.seconds(0, _CENTURY),
+        "600",
+        "seconds without activity that end a visitor's session whose cookie never came back; "
+        "0: as any other",
+    )
+    max_sessions_per_user: int = _option(
+        read.integer(0, 10**6),
+        "100",
+        "sessions of one user; a sign-in beyond it ends the least recently seen; 0: no limit",
+    )
     expiry_interval: float = _option(
         read.seconds(0.05, 3600), "1", "seconds between two looks for expired sessions"
     )

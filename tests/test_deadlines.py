@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from app.stores import Record, StoreUnavailable
 from app.stores.memory import MemoryStore
 from tests.counting import CountingStore
-from tests.kit import Clock, Site, Socket, Visitor, serve
+from tests.kit import Clock, Site, Socket, Visitor, serve, until
 
 
 class Asked(CountingStore):
@@ -76,6 +77,7 @@ async def crowd(tmp_path: Path, **settings: Any) -> AsyncIterator[Crowd]:
     """Serve with a callback that does not come by itself."""
     store, clock = Asked(), Clock()
     settings = {"session_idle_timeout": 1000.0, "expiry_interval": 3600.0, **settings}
+    settings.setdefault("new_session_timeout", 0)
     async with (
         serve(tmp_path, store=store, clock=clock, **settings) as site,
         contextlib.AsyncExitStack() as stack,
@@ -192,17 +194,67 @@ async def test_a_clock_that_is_set_back_does_not_stop_the_rounds(tmp_path: Path)
         assert many.here() == set()
 
 
-async def test_expired_records_without_sockets_are_purged_in_portions(tmp_path: Path) -> None:
-    """A round removes at most 200, the next ones the rest, and then the disk has peace."""
+async def swept(many: Crowd) -> None:
+    """Wait until the sweep that has begun is over."""
+    sweep = many.expiry._sweep
+    assert sweep is not None
+    await sweep
+
+
+async def test_expired_records_without_sockets_are_swept_in_batches(tmp_path: Path) -> None:
+    """None is larger than 500, the rounds go on meanwhile, and then the disk has peace."""
     async with crowd(tmp_path) as many:
-        made = [await many.sessions.create(remote_address="", user_agent="") for _ in range(450)]
+        made = [await many.sessions.create(remote_address="", user_agent="") for _ in range(3000)]
+        heard: list[str] = []
+        many.sessions.on_end.append(lambda id, reason, record: heard.append(id))
         many.store.calls.clear()
-        left = []
-        for _ in range(4):
-            await many.look(1000 if not left else 1)
-            left.append(len(await many.store.inner.load_many([one.id for one in made])))
-        assert left == [250, 50, 0, 0]
-        assert many.store.calls.count("purge") == 3
+        await many.look(1000)
+        assert 0 < len(heard) < 3000
+        await many.look(1)
+        await until(lambda: len(heard) == 3000)
+        assert set(heard) == {one.id for one in made}
+        assert many.store.calls.count("purge") >= 7
+        await swept(many)
+        many.store.calls.clear()
+        await many.look(1)
+        assert "purge" not in many.store.calls
+
+
+async def test_a_sweep_spares_those_who_come_meanwhile(tmp_path: Path) -> None:
+    """Whoever is active while a sweep goes on was not over when it began."""
+    async with crowd(tmp_path) as many:
+        for _ in range(600):
+            await many.sessions.create(remote_address="", user_agent="")
+        many.clock.now += 999
+        late = [await many.sessions.create(remote_address="", user_agent="") for _ in range(3)]
+        await many.look(1)
+        many.clock.now += 998
+        many.sessions.touch(late[0])
+        many.clock.now += 10
+        await swept(many)
+        assert set(await many.store.inner.load_many([one.id for one in late])) == {
+            one.id for one in late
+        }
+
+
+async def test_a_stop_lets_a_batch_of_a_sweep_be_told(tmp_path: Path) -> None:
+    """Whatever was removed is announced, and nothing more is removed."""
+    async with crowd(tmp_path) as many:
+        made = [await many.sessions.create(remote_address="", user_agent="") for _ in range(1000)]
+        heard: list[str] = []
+
+        async def slow_hook(session_id: str, reason: str, record: Any) -> None:
+            await asyncio.sleep(0.001)
+            heard.append(session_id)
+
+        many.sessions.on_end.append(slow_hook)
+        await many.look(1000)
+        await until(lambda: len(heard) > 200)
+        many.expiry.stop()
+        await many.expiry.finish(5)
+        left = await many.store.inner.load_many([one.id for one in made])
+        assert len(left) + len(heard) == 1000
+        assert left
 
 
 async def test_sessions_that_never_end_do_not_fill_the_queue(tmp_path: Path) -> None:

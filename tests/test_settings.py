@@ -64,6 +64,8 @@ CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
     "secret_keys": ((), f"{KEY}, {OTHER}", (KEY, OTHER), OTHER, (",", "short", f"{KEY},short")),
     "session_idle_timeout": (86400, "0", 0, "2.5", ("-1", "nan", "inf", "1e999", "", "1h")),
     "session_max_age": (2592000, "0", 0, "2", ("-0.1", "nan", str(CENTURY + 1), "30d")),
+    "new_session_timeout": (600, "0", 0, "2.5", ("-1", "nan", "inf", "", "10m")),
+    "max_sessions_per_user": (100, "0", 0, "1", ("-1", "1.5", "", "1000001", "many")),
     "expiry_interval": (1, "0.05", 0.05, "3600", ("0", "0.04", "3601", "nan")),
     "on_session_end": ("reconnect", "disconnect", "disconnect", "reconnect", ("", "close")),
     "cookie_name": (

@@ -110,7 +110,8 @@ class SessionStore(Protocol):
     async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
         """Set (seen, expires) of many records in one go; missing ones are passed over.
 
-        Where other processes write too, a record keeps its `seen` if that is later.
+        A record that was seen later keeps its times. In a shared store it also keeps a later
+        `expires`, which another process may have set.
         """
 
     async def destroy(self, session_id: str) -> Record | None:

@@ -40,7 +40,7 @@ class MemoryStore:
     async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
         for session_id, (last, expires) in seen.items():
             record = self._records.get(session_id)
-            if record is not None:
+            if record is not None and record.seen <= last:
                 self._records[session_id] = msgspec.structs.replace(
                     record, seen=last, expires=expires
                 )

@@ -43,7 +43,8 @@ class KnownRecords:
 
     def touch(self, session_id: str, seen: float, expires: float) -> None:
         known = self._records.get(session_id)
-        if known is not None and known.seen < seen:
+        if known is not None and known.seen <= seen:
+            expires = max(expires, known.expires)
             self._records[session_id] = msgspec.structs.replace(known, seen=seen, expires=expires)
 
     def drop(self, session_id: str) -> None:
@@ -84,6 +85,7 @@ class KnownRecords:
             and known.data == data
             and known.version == int(version)
             and known.seen == float(seen)
+            and known.expires == float(expires)
         ):
             return known
         if data is None:

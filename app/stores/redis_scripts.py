@@ -187,15 +187,20 @@ end
 keep(ARGV[1], key, ARGV[8], ARGV[5], ARGV[6], ARGV[2])
 """)
 
-# ARGV: id, seen, expires, milliseconds to keep it, and so on; never to an earlier time
+# ARGV: id, seen, expires, milliseconds to keep it, and so on; never to an earlier time of either
 TOUCH = Script(f"""{_KEEP}
 for i = 1, #ARGV, 4 do
   local id = ARGV[i]
   local key = 'latchkey:{{' .. id .. '}}'
-  local old = redis.call('hmget', key, 'seen', 'user')
-  if old[1] and tonumber(ARGV[i + 1]) > tonumber(old[1]) then
-    redis.call('hset', key, 'seen', ARGV[i + 1], 'expires', ARGV[i + 2])
-    keep(id, key, old[2], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
+  local old = redis.call('hmget', key, 'seen', 'user', 'expires')
+  if old[1] and tonumber(ARGV[i + 1]) >= tonumber(old[1]) then
+    if tonumber(ARGV[i + 2]) >= tonumber(old[3]) then
+      redis.call('hset', key, 'seen', ARGV[i + 1], 'expires', ARGV[i + 2])
+      keep(id, key, old[2], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
+    else
+      redis.call('hset', key, 'seen', ARGV[i + 1])
+      if old[2] then redis.call('zadd', 'latchkey:user:' .. old[2], ARGV[i + 1], id) end
+    end
   end
 end
 """)
