@@ -449,6 +449,9 @@ def watched(store: RedisStore) -> Iterator[list[bytes]]:
             writes.append(data)
             transport.write(data)
 
+        def is_closing(self) -> bool:
+            return transport.is_closing()
+
     wire._transport = Watched()  # type: ignore[assignment]
     try:
         yield writes
