@@ -1,4 +1,7 @@
-"""`python -m app`: read the settings, serve until told to stop, leave nothing behind."""
+"""`python -m app`: read the settings, serve until told to stop, leave nothing behind.
+
+`python -m app backup FOLDER` and `restore FOLDER` are in backup.py.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from app.application import make_app
+from app.backup import COMMANDS
+from app.backup import main as run_command
+from app.data_folder import FolderBusy
 from app.options import shown
 from app.settings import Settings, SettingsError, parse_settings
 from app.stores import StoreError
@@ -71,6 +77,9 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        os.umask(0o077)
+        return run_command(sys.argv[1:], os.environ)
     try:
         settings = parse_settings(sys.argv[1:], os.environ)
     except SettingsError as error:
@@ -79,7 +88,7 @@ def main() -> int:
     os.umask(0o077)  # what SQLite makes in the data folder is its owner's only
     try:
         _run(serve(settings))
-    except (FileOwned, StoreError, ValueError, OSError) as error:
+    except (FileOwned, FolderBusy, StoreError, ValueError, OSError) as error:
         print(f"latchkey: {error}", file=sys.stderr)
         return 1
     return 0

@@ -16,6 +16,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
 
 import handlers
+from app import data_folder
 from app.accounts import Accounts
 from app.assets import client_script
 from app.audit import Audit
@@ -176,6 +177,7 @@ class Application(Dispatcher):
                 self._shared.stop()
             await services.sessions.store.close()
             await services.accounts.close()
+            services.let_go_of_folder()
 
 
 def make_app(
@@ -192,6 +194,7 @@ def make_app(
     FileOwned, StoreUnavailable, ValueError or OSError with a sentence that says what to do.
     """
     settings.make_data_dir()
+    folder = data_folder.use(settings.data_dir)
     keys = signing_keys(settings)
     check_last_key(settings, keys)
     cookie = SessionCookie(settings, keys)
@@ -217,6 +220,7 @@ def make_app(
         sessions=sessions,
         cookie=cookie,
         accounts=accounts,
+        data_folder=folder,
         limits=Limits(settings),
         socket_server=server,
         connections=connections,

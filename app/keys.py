@@ -27,9 +27,9 @@ def signing_keys(settings: Settings) -> tuple[str, ...]:
     """
     path = settings.data_dir / _KEPT
     if not settings.secret_keys:
-        return _kept_keys(path) or (_make_key(path),)
+        return kept_keys(path) or (_make_key(path),)
     try:
-        kept = [key for key in _kept_keys(path) if key not in settings.secret_keys]
+        kept = [key for key in kept_keys(path) if key not in settings.secret_keys]
     except ValueError as error:
         log.warning("%s", error)
         kept = []
@@ -42,7 +42,8 @@ def signing_keys(settings: Settings) -> tuple[str, ...]:
     return (*kept, *settings.secret_keys)
 
 
-def _kept_keys(path: Path) -> tuple[str, ...]:
+def kept_keys(path: Path) -> tuple[str, ...]:
+    """Return the keys of this file; none if there is no file. Raises ValueError."""
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
@@ -61,7 +62,7 @@ def _make_key(path: Path) -> str:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:  # another process was faster
-        return _kept_keys(path)[-1]
+        return kept_keys(path)[-1]
     with os.fdopen(descriptor, "w") as file:
         file.write(key + "\n")
         file.flush()

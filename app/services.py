@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ class Services:
     outages: Complaints
     metrics: Metrics
     readiness: Readiness
+    data_folder: int  # keeps restores away while it is open
     devices: Devices
     known_device: KnownDevice
     audit: Audit
@@ -53,6 +55,13 @@ class Services:
     on_login: Listeners[[Session[Any]]] = field(default_factory=lambda: Listeners("a login"))
     stopping: bool = False
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def let_go_of_folder(self) -> None:
+        """Let others restore the data folder, once its files are closed."""
+        # once only: the number may be another file's by the second time
+        folder, self.data_folder = self.data_folder, -1
+        if folder != -1:
+            os.close(folder)
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run this beside the request that asked for it, and keep it from being collected."""

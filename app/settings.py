@@ -222,7 +222,8 @@ def _parser(fields: Sequence[dataclasses.Field[Any]]) -> Parser:
     parser = Parser(
         prog="python -m app",
         description="Serve Latchkey: one login session for web pages and sockets.",
-        epilog=f"Each setting is also an environment variable, such as {PREFIX}PORT; flags win.",
+        epilog=f"Each setting is also an environment variable, such as {PREFIX}PORT; flags win. "
+        "Other commands: python -m app backup FOLDER, python -m app restore FOLDER.",
         allow_abbrev=False,
     )
     for field in fields:

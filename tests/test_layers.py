@@ -23,6 +23,7 @@ LAYERS = (
         "app.systemd",
         "app.unknown_fields",
         "app.clock",
+        "app.data_folder",
         "app.file_identity",
         "app.sqlite_health",
         "app.readiness",
@@ -54,6 +55,7 @@ LAYERS = (
     ("handlers",),
     ("app.shared",),
     ("app.application",),
+    ("app.backup",),
     ("app.__main__",),
 )
 WEB = ("tornado", "socketio", "engineio")

@@ -9,7 +9,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from app import data_folder
 from app.accounts import Accounts, AccountsUnavailable, InvalidAccount
+from app.data_folder import FolderBusy
 from app.options import Parser, shown
 from app.settings import Settings, SettingsError, parse_settings
 
@@ -28,11 +30,15 @@ def _read_password(from_stdin: bool) -> str:
 
 async def _add(settings: Settings, name: str, password: str) -> str:
     settings.make_data_dir()
-    accounts = Accounts(settings)
+    folder = data_folder.use(settings.data_dir)
     try:
-        return await accounts.register(name, password)
+        accounts = Accounts(settings)
+        try:
+            return await accounts.register(name, password)
+        finally:
+            await accounts.close()
     finally:
-        await accounts.close()
+        os.close(folder)
 
 
 def _read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -65,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     except SettingsError as error:
         print(f"latchkey: {error}", file=sys.stderr)
         return 2
-    except (InvalidAccount, AccountsUnavailable, OSError, UnicodeError) as error:
+    except (InvalidAccount, AccountsUnavailable, FolderBusy, OSError, UnicodeError) as error:
         print(f"latchkey: {error}", file=sys.stderr)
         return 1
     except (EOFError, KeyboardInterrupt):

@@ -1,0 +1,112 @@
+"""The data folder: who uses it, and a restore that was interrupted.
+
+A restore puts the new files into `restoring` inside of the folder, complete and checked, and moves
+them to their places then. If it is interrupted before that, nothing has changed; after that, the
+next process that uses the folder moves the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+RESTORING = "restoring"
+PARTIAL = "restoring.partial"
+_NAMES = "names.json"  # what the folder holds after the restore
+
+
+class FolderBusy(Exception):
+    """Another process uses the data folder in a way that excludes this one."""
+
+
+def use(folder: Path) -> int:
+    """Keep restores away as long as the returned descriptor is open; raises FolderBusy.
+
+    Any number of processes may use a folder. Finishes a restore that was interrupted.
+    """
+    if (folder / RESTORING).is_dir():
+        with alone(folder):
+            finish_restore(folder)
+    return _lock(folder, fcntl.LOCK_SH, f"a restore of {folder} is running; start again after it")
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep all other processes away from the folder; raises FolderBusy."""
+    why = f"{folder} is in use by another process; stop that one first"
+    descriptor = _lock(folder, fcntl.LOCK_EX, why)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(folder: Path, kind: int, why: str) -> int:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise FolderBusy(why) from None
+    return descriptor
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what a data folder holds, without locks and what belongs to a restore."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix != ".lock" and path.name not in (RESTORING, PARTIAL)
+    )
+
+
+def commit_restore(folder: Path, complete: Path) -> None:
+    """Replace what the folder holds by what `complete`, a folder inside of it, holds."""
+    names = [path.name for path in complete.iterdir()]
+    (complete / _NAMES).write_text(json.dumps(names))
+    sync(complete / _NAMES)
+    sync(complete)
+    complete.rename(folder / RESTORING)
+    sync(folder)
+    finish_restore(folder)
+
+
+def finish_restore(folder: Path) -> None:
+    """Move the restored files to their places; may be repeated after any interruption."""
+    restoring = folder / RESTORING
+    names_file = restoring / _NAMES
+    if names_file.exists():
+        names = json.loads(names_file.read_text())
+        # first of all the logs of databases, which would be applied to the restored ones
+        for path in entries(folder):
+            if path.name not in names:
+                _remove(path)
+        for name in names:
+            if (restoring / name).exists():
+                if (folder / name).is_dir():
+                    _remove(folder / name)
+                (restoring / name).replace(folder / name)
+        sync(folder)
+        names_file.unlink()
+    restoring.rmdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a folder is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
