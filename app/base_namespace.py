@@ -7,13 +7,13 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any, ClassVar, Generic, NoReturn
+from typing import Any, ClassVar, Generic
 
 import socketio
 from socketio.exceptions import ConnectionRefusedError as ConnectionRefused
 
+from app.clients import Client, Clients, begin_event
 from app.codec import D
-from app.connections import session_room
 from app.histogram import Histogram
 from app.services import Services
 from app.session import Session, SessionEnded, SessionFor
@@ -45,13 +45,6 @@ class _Handler:
         return arguments[: self.most]
 
 
-class _SessionIds(dict[str, str]):
-    """The session of each client here, by sid; one that is gone has none any more."""
-
-    def __missing__(self, sid: str) -> NoReturn:
-        raise SessionEnded("")
-
-
 class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
     """A Socket.IO namespace whose events share the session with the pages.
 
@@ -67,13 +60,17 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
     def __init__(self, namespace: str, services: Services) -> None:
         super().__init__(namespace)
         self.services = services
-        self._session_ids = _SessionIds()
+        self._clients = Clients()
         self._handlers: dict[str, _Handler] = {}
         self._asks_first = type(self).before_event is not BaseNamespace.before_event
 
     def session_for(self, sid: str) -> SessionFor[D]:
-        """`await` it to read the session as it is now; `async with` it to edit."""
-        return SessionFor(self.services.sessions, self._session_ids[sid])
+        """`await` it to read the session as it is now; `async with` it to edit.
+
+        It works until `on_disconnect` returns, and after that, while the session lives, in tasks
+        that were started by this client's events. Raises `UnknownSocket` for any other sid.
+        """
+        return SessionFor(self.services.sessions, self._clients[sid].session_id)
 
     async def user_for(self, sid: str) -> str | None:
         """Name of the user who signed in, or None."""
@@ -82,7 +79,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
 
     def emit_to_session(self, sid: str, event: str, data: Any = None) -> Awaitable[None]:
         """Send an event to the other sockets of the same session in this namespace."""
-        room, rooms = session_room(self._session_ids[sid]), self.server.manager
+        room, rooms = self._clients[sid].room, self.server.manager
         if rooms.nobody_else(self.namespace, room, sid):
             done: Awaitable[None] = self.server.eio.done
             return done
@@ -115,7 +112,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
 
         A fork may override it; raising SessionEnded closes the connection.
         """
-        return self.services.sessions.active(self._session_ids[sid])
+        return self.services.sessions.active(self._clients[sid].session_id)
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
         """Dispatch one event (python-socketio calls this)."""
@@ -135,19 +132,17 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
                 why = f"event {event[:100]!r} came with {count} arguments"
                 self.services.complaints.add(self.namespace, why)
                 return {"error": f"{event} does not take {count} arguments"}
+            client = self._clients[sid]
+            begin_event(client)
             # what this class's `before_event` does, and nearly always without a wait
-            if self._asks_first or not self.services.sessions.note(self._session_ids[sid]):
+            if self._asks_first or not self.services.sessions.note(client.session_id):
                 await self.before_event(sid, event)
             result = handler.method(*args)
             result = await result if handler.waits else result
             # python-socketio acks None with no argument at all; a client expects null
             return (None,) if result is None else result
-        except SessionEnded:
-            self._count("ended")
-            session_id = self._session_ids.get(sid)
-            if session_id is not None:
-                await self.services.sessions.announce_gone(session_id)
-            return {"error": "the session has ended"}
+        except SessionEnded as error:
+            return await self._ended(sid, event, error)
         except StoreError as error:
             self._count("store")
             self.services.outages.add(self.namespace, f"event {event[:100]!r}: {error}")
@@ -159,6 +154,18 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         finally:
             if handler is not None:
                 handler.seconds.observe(perf_counter() - began)
+
+    async def _ended(self, sid: str, event: str, error: SessionEnded) -> dict[str, str]:
+        """Close the sockets of the session that has ended, which may be another client's."""
+        session_id = self._clients[sid].session_id
+        ended = error.session_id or session_id
+        await self.services.sessions.announce_gone(ended)
+        if ended == session_id:
+            self._count("ended")
+            return {"error": "the session has ended"}
+        self._count("internal")
+        log.error("event %r failed: the session of another client has ended", event[:100])
+        return {"error": "internal error"}
 
     def _count(self, error: str) -> None:
         self.services.metrics.event_errors[error] += 1
@@ -179,23 +186,25 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             raise ConnectionRefused("session ended")
         if self.login_required and session.user is None:
             raise ConnectionRefused("unauthorized")
-        self._session_ids[sid] = session_id
+        client = self._clients[sid] = Client(sid, session_id)
+        begin_event(client)
         # past AsyncServer.enter_room, which logs each one
-        self.server.manager.basic_enter_room(sid, self.namespace, session_room(session_id))
+        self.server.manager.basic_enter_room(sid, self.namespace, client.room)
         handler = self._handler("connect")
         try:
             accepted = handler and handler.method(*handler.fitting(sid, environ, auth))
             if inspect.isawaitable(accepted):
                 accepted = await accepted
         except BaseException:
-            del self._session_ids[sid]
+            del self._clients[sid]
             raise
         if accepted is False:
-            del self._session_ids[sid]
+            del self._clients[sid]
         return accepted
 
     async def _disconnect(self, sid: str, reason: str = "") -> None:
         handler = self._handler("disconnect")
+        begin_event(self._clients.get(sid))
         try:
             if handler is not None:
                 result = handler.method(*handler.fitting(sid, reason))
@@ -206,4 +215,4 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         except Exception:
             log.exception("on_disconnect of namespace %s failed", self.namespace)
         finally:
-            self._session_ids.pop(sid, None)
+            self._clients.pop(sid, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import itertools
 import logging
 import math
@@ -29,10 +30,14 @@ _SHORTEST_PAUSE = 0.1  # seconds between two batches
 _SMALLEST_BATCH = 20  # connections; fewer than that are closed at once
 
 
-@functools.lru_cache(20_000)  # the same string each time, which is hashed only once
+@functools.lru_cache(20_000)  # so that all sockets of a session share one string
 def session_room(session_id: str) -> str:
-    """Name the room that all sockets of a session are in, in each namespace."""
-    return "session " + session_id
+    """Name the room that all sockets of a session are in, in each namespace.
+
+    Events may show it, since a hash of 256 random bits tells nothing of them. It is not the
+    session's public id either, which the user can read.
+    """
+    return "session " + hashlib.sha256(b"latchkey room " + session_id.encode()).hexdigest()[:32]
 
 
 class Connections:

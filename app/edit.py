@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic
 import msgspec
 
 from app.codec import D
-from app.stores import Lease, Record, RecordGone, StoreError
+from app.stores import HidesSessionId, Lease, Record, RecordGone, StoreError
 from app.unknown_fields import UnknownFields
 
 if TYPE_CHECKING:
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
 _open_edits: ContextVar[tuple[Edit[msgspec.Struct], ...]] = ContextVar("_open_edits", default=())
 
 
-class SessionEnded(Exception):
+class SessionEnded(HidesSessionId, Exception):
     """The session is over; nothing was written. `args[0]` is its id."""
+
+    sentence = "the session has ended"
+
+    @property
+    def session_id(self) -> str:
+        """Its id; empty if that is the session of the client or page whose code raised it."""
+        return self.args[0] if self.args else ""
 
 
 def _refuse_nested(session_id: str) -> None:

@@ -15,6 +15,7 @@ from app.complaints import Complaints
 from app.stores.redis_link import Link
 from app.stores.redis_wire import pack
 from app.transport import Rooms
+from app.transport.rooms import several
 
 log = logging.getLogger("latchkey.rooms")
 
@@ -89,13 +90,15 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         data: Any,
         namespace: str | None = None,
         room: Any = None,
-        skip_sid: str | list[str] | None = None,
+        skip_sid: Any = None,
         callback: Callable[..., Any] | None = None,
         to: Any = None,
         **options: Any,
     ) -> None:
         """Send an event to a client, a room or all, wherever they are; it never waits."""
-        namespace, room = namespace or "/", to or room
+        namespace, room = namespace or "/", room if to is None else to
+        if callback is not None:
+            self.check_callback(namespace, room)
         if self._alone or options.get("ignore_queue") or self.is_sid_room(namespace, room):
             await Rooms.emit(self, event, data, namespace, room, skip_sid, callback)
             return
@@ -111,8 +114,8 @@ class RedisRooms(AsyncPubSubManager, Rooms):
                 "data": values,
                 "binary": False,
                 "namespace": namespace,
-                "room": room,
-                "skip_sid": skip_sid,
+                "room": list(room) if several(room) else room,
+                "skip_sid": list(skip_sid) if several(skip_sid) else skip_sid,
                 "callback": None,
                 "host_id": self.host_id,
             }

@@ -43,6 +43,13 @@ REPLACED: dict[type, dict[str, list[str]]] = {
         "_engineio_server_class": ["self"],
         "transport": ["self", "sid", "namespace"],
         "disconnect": ["self", "sid", "namespace", "ignore_queue"],
+        "emit": [
+            *("self", "event", "data", "to", "room", "skip_sid", "namespace", "callback"),
+            "ignore_queue",
+        ],
+        "call": [
+            *("self", "event", "data", "to", "sid", "namespace", "timeout", "ignore_queue"),
+        ],
         "shutdown": ["self"],
         "instrument": [
             *("self", "auth", "mode", "read_only", "server_id", "namespace"),
@@ -66,6 +73,7 @@ REPLACED: dict[type, dict[str, list[str]]] = {
         "basic_leave_room": ["self", "sid", "namespace", "room"],
         "get_rooms": ["self", "sid", "namespace"],
         "get_participants": ["self", "namespace", "room"],
+        "basic_close_room": ["self", "room", "namespace"],
         "emit": [
             *("self", "event", "data", "namespace", "room", "skip_sid", "callback", "to"),
             "kwargs",
@@ -92,7 +100,6 @@ USED: dict[type, dict[str, list[str]]] = {
         "enter_room": ["self", "sid", "namespace", "room", "eio_sid"],
         "leave_room": ["self", "sid", "namespace", "room"],
         "close_room": ["self", "room", "namespace"],
-        "basic_close_room": ["self", "room", "namespace"],
     },
     socketio.AsyncNamespace: {"trigger_event": ["self", "event", "args"]},
     tornado.web.RequestHandler: {

@@ -42,6 +42,7 @@ LAYERS = (
     ("app.sessions",),
     ("app.services", "app.connections", "app.metrics"),
     (
+        "app.clients",
         "app.lookup",
         "app.expiry",
         "app.presence",

@@ -2,6 +2,7 @@
 
 from app.stores.base import (
     PAGE,
+    HidesSessionId,
     Lease,
     LeaseLost,
     Record,
@@ -15,6 +16,7 @@ from app.stores.base import (
 
 __all__ = [
     "PAGE",
+    "HidesSessionId",
     "Lease",
     "LeaseLost",
     "Record",

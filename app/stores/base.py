@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
 
@@ -36,9 +36,25 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     user_agent: str = ""
     version: int = 1
 
+    def __repr__(self) -> str:
+        """Show what a log may show."""
+        return f"<Record of session {public_id(self.id)}>"
+
     def with_data(self, data: bytes) -> Record:
         """Return the next version of this record, which holds other data."""
         return msgspec.structs.replace(self, data=data, version=self.version + 1)
+
+
+class HidesSessionId(BaseException):
+    """An exception with a session id as `args[0]`, which no message, log or traceback shows."""
+
+    sentence: ClassVar[str]
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.sentence!r})"
 
 
 class StoreError(Exception):
@@ -56,12 +72,16 @@ class StoreBusy(StoreError):
     """The lock of a session was not to be had in time; nothing was changed."""
 
 
-class RecordGone(StoreError):
+class RecordGone(HidesSessionId, StoreError):
     """The record was removed while its lock was held; nothing was written."""
 
+    sentence = "the record of the session was removed while it was edited"
 
-class LeaseLost(StoreError):
+
+class LeaseLost(HidesSessionId, StoreError):
     """The lock ran out before the save and somebody else wrote; nothing was written."""
+
+    sentence = "the lock of the session ran out before the save, and another process wrote"
 
 
 class Lease(Protocol):

@@ -126,6 +126,8 @@ class MemoryLease(msgspec.Struct, eq=False):  # made faster than other objects
     _id: str
     record: Record | None
 
+    __repr__ = object.__repr__  # a log must not show the id
+
     async def save(self, data: bytes) -> Record:
         try:
             current = self._store._records.get(self._id)

@@ -184,6 +184,8 @@ class RedisLease(msgspec.Struct, eq=False):  # made faster than other objects
     _version: bytes  # of the record, packed
     record: Record | None
 
+    __repr__ = object.__repr__  # a log must not show the id
+
     async def save(self, data: bytes) -> Record:
         locks, read = self._locks, self.record
         call = locks._link.call

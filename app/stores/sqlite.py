@@ -313,6 +313,8 @@ class SqliteLease(msgspec.Struct, eq=False):  # made faster than other objects
     record: Record | None
     _saved: Record = None  # type: ignore[assignment]  # by `save`
 
+    __repr__ = object.__repr__  # a log must not show the id
+
     async def save(self, data: bytes) -> Record:
         if self.record is None:
             self._store._locks.release(self._id)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import TYPE_CHECKING, Any
 
 import socketio
@@ -13,6 +14,14 @@ from app.transport import packets
 
 if TYPE_CHECKING:
     from app.transport.server import SocketServer
+
+
+_SID = re.compile(r"[A-Za-z0-9_-]{20}")  # what `Engine.generate_id` makes
+
+
+def several(room: Any) -> bool:
+    """Tell whether this is a collection of rooms, rather than the name of one."""
+    return isinstance(room, (list, tuple, Set))
 
 
 class Client:
@@ -146,16 +155,28 @@ class Rooms(socketio.AsyncManager):
             if not rooms:
                 del self.rooms[namespace]
 
+    def basic_close_room(self, room: Any, namespace: str) -> None:
+        """Take all clients out of a room, or of several."""
+        for one in room if several(room) else (room,):
+            if self.is_sid_room(namespace, one):
+                raise ValueError("cannot close a sid room")
+            for sid, _ in list(self._members(namespace, one)):
+                self.basic_leave_room(sid, namespace, one)
+
     def get_rooms(self, sid: str, namespace: str) -> list[Any]:
         client = self._client(sid, namespace)
         return [] if client is None else [sid, *(client.rooms or ())]
 
     def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
-        """Yield (sid, eio_sid) of a room, or of several, each client once."""
-        if isinstance(room, (list, tuple, set)):
+        """Yield (sid, address) of a room, or of several, each client once; None is everybody.
+
+        None among several rooms is nobody, since it stands for a name that somebody has not got.
+        """
+        if several(room):
             members: dict[str, str] = {}
             for one in room:
-                members.update(self._members(namespace, one))
+                if one is not None:
+                    members.update(self._members(namespace, one))
         else:
             members = dict(self._members(namespace, room))
         yield from members.items()
@@ -175,17 +196,24 @@ class Rooms(socketio.AsyncManager):
         data: Any,
         namespace: str,
         room: Any = None,
-        skip_sid: str | list[str] | None = None,
+        skip_sid: Any = None,
         callback: Callable[..., Any] | None = None,
         to: Any = None,
         **options: Any,
     ) -> None:
-        """Send an event to a client, a room or all; it is encoded once and never waits."""
-        audience = to or room
+        """Send an event to a client, a room or all; it is encoded once and never waits.
+
+        `to` goes before `room`. None for both is everybody; an empty list is nobody, and any
+        other value the room of that name. A `callback` needs the sid of one client: raises
+        ValueError for a room.
+        """
+        audience = room if to is None else to
+        if callback is not None:
+            self.check_callback(namespace, audience)
         if self.nobody_here(namespace, audience, skip_sid):
             return
         arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
-        skipped = skip_sid if isinstance(skip_sid, list) else [skip_sid]
+        skipped = skip_sid if several(skip_sid) else (skip_sid,)
         connections = self.server.eio.sockets
         message = None
         for sid, eio_sid in self.get_participants(namespace, audience):
@@ -219,6 +247,15 @@ class Rooms(socketio.AsyncManager):
         if members is None:
             return not self.is_sid_room(namespace, room)
         return len(members) == 1 and type(sid) is str and sid in members
+
+    def check_callback(self, namespace: str, room: Any) -> None:
+        """Raise ValueError unless this can be the sid of one client, here or elsewhere."""
+        a_sid = isinstance(room, str) and _SID.fullmatch(room)
+        if not a_sid or room in self.rooms.get(namespace, ()):
+            raise ValueError(
+                "callback needs the sid of one client as `to`: of a room each client would "
+                "acknowledge by itself; emit to each of them, or without a callback"
+            )
 
     def _generate_ack_id(self, sid: str, callback: Callable[..., Any]) -> int:
         id = next(self._ack_ids)

@@ -4,6 +4,7 @@ It keeps python-socketio's API for those who write namespaces, and takes over th
 methods are replaced, and `tests/test_contract.py` notices when a release moves one of them:
 
 `socketio.AsyncServer`
+    `emit`, `call`: an empty list of recipients is nobody, and a room has no callback.
     `_engineio_server_class`: our `Engine`. `_send_packet`, `_send_eio_packet`: no queues.
     `_handle_connect`, `_handle_event`, `_handle_ack`, `_handle_disconnect`, `_handle_eio_connect`,
     `_handle_eio_message`, `_handle_eio_disconnect`: not used; `receive`, `receive_attachment`,
@@ -17,8 +18,8 @@ methods are replaced, and `tests/test_contract.py` notices when a release moves 
     `generate_id`, `handle_request` (see `Engine`). `_get_socket`, `_service_task`, the Tornado
     driver, `AsyncSocket`, `Packet` and `Payload` are never reached.
 `socketio.AsyncManager`
-    all that reads or writes `rooms` (see `Rooms`), `emit`, `trigger_callback`, and
-    `_generate_ack_id`, whose counter a client could take away.
+    all that reads or writes `rooms` (see `Rooms`), `can_disconnect`, `emit`,
+    `trigger_callback`, and `_generate_ack_id`, whose counter a client could take away.
 """
 
 from __future__ import annotations
@@ -361,6 +362,59 @@ class SocketServer(socketio.AsyncServer):
             self._leave(connection, namespace, Reason.SERVER)
 
     # Events
+
+    async def emit(
+        self,
+        event: str,
+        data: Any = None,
+        to: Any = None,
+        room: Any = None,
+        skip_sid: Any = None,
+        namespace: str | None = None,
+        callback: Callable[..., Any] | None = None,
+        ignore_queue: bool = False,
+    ) -> None:
+        """Send an event to a client, a room, several rooms, or everybody in the namespace.
+
+        `to` or `room` is a sid, the name of a room, or a collection of both. Everybody gets it if
+        both are None, and nobody if it is an empty collection or a room without clients. Raises
+        ValueError for a `callback` and anything but one sid.
+        """
+        await self.manager.emit(
+            event,
+            data,
+            namespace or "/",
+            room=room if to is None else to,
+            skip_sid=skip_sid,
+            callback=callback,
+            ignore_queue=ignore_queue,
+        )
+
+    async def call(
+        self,
+        event: str,
+        data: Any = None,
+        to: Any = None,
+        sid: Any = None,
+        namespace: str | None = None,
+        timeout: float = 60,  # noqa: ASYNC109  # of python-socketio's API
+        ignore_queue: bool = False,
+    ) -> Any:
+        """Send an event to one client and return its acknowledgement.
+
+        Raises ValueError for anything but a sid, and `socketio.exceptions.TimeoutError` after
+        `timeout` seconds.
+        """
+        client = sid if to is None else to
+        self.manager.check_callback(namespace or "/", client)
+        return await super().call(
+            event,
+            data,
+            to=client,
+            namespace=namespace,
+            timeout=timeout,
+            ignore_queue=ignore_queue,
+        )
 
     async def _handle(
         self, connection: Connection, namespace: str, sid: str, id: int | None, data: list[Any]
