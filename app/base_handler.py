@@ -206,7 +206,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
                 self._become_visitor()
             self._send_to_login("your session has ended; sign in again")
             return
-        if self.current_user is None and _raised_by_authenticated(error):
+        if _raised_by_authenticated(error):
             self._send_to_login("sign in first")
             return
         sentence = self._reason

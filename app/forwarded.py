@@ -65,8 +65,10 @@ def apply_forwarded(request: HTTPServerRequest, proxies: tuple[Network, ...]) ->
     request.remote_ip = _client(peer, ",".join(headers.get_list("X-Forwarded-For")), proxies)
     # the last proxy in the chain is ours; with several, each overwrites or they all agree
     protocol = headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip(" \t").lower()
-    if protocol in ("http", "https"):
-        request.protocol = protocol
+    if protocol in ("http", "ws"):  # Traefik writes ws and wss for WebSockets
+        request.protocol = "http"
+    elif protocol in ("https", "wss"):
+        request.protocol = "https"
     host = headers.get("X-Forwarded-Host", "").rpartition(",")[2].strip(" \t")
     if host:
         request.host = headers["Host"] = host

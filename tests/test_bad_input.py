@@ -131,6 +131,23 @@ async def test_a_form_that_is_not_utf_8(tmp_path: Path) -> None:
         assert answer.status in (400, 422)
 
 
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("application/json", 204),
+        ("application/json\t; charset=utf-8", 204),
+        ("application/json\xa0", 422),
+        ("\x85application/json", 422),
+    ],
+)
+async def test_a_body_is_json_by_its_exact_type(tmp_path: Path, kind: str, status: int) -> None:
+    """Only spaces and tabs are removed around it; another type is read as a form."""
+    body = json.dumps({"username": "ada", "password": "correct horse battery"}).encode()
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        answer = await raw.ask("/register", ("Content-Type", kind), method="POST", body=body)
+        assert answer.status == status
+
+
 async def test_a_page_does_not_read_2_mb(tmp_path: Path) -> None:
     """A body over --max-message-size is refused before it is read."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:

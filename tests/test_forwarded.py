@@ -140,6 +140,8 @@ def test_a_zone_does_not_make_a_stranger_trusted() -> None:
         ("HTTPS", "https"),
         ("http, https", "https"),
         ("https, http", "http"),
+        ("wss", "https"),
+        ("https, ws", "http"),
         ("ftp", "http"),
         ("", "http"),
         ("https;", "http"),
@@ -149,7 +151,7 @@ def test_a_zone_does_not_make_a_stranger_trusted() -> None:
     ],
 )
 def test_only_http_and_https_are_schemes(protocol: str, expected: str) -> None:
-    """The nearest proxy's word is the last; anything else leaves the connection's own."""
+    """Of the nearest proxy, by the names that Traefik uses too; others leave the connection's."""
     assert forwarded(("X-Forwarded-Proto", protocol)).protocol == expected
 
 
