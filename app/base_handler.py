@@ -18,6 +18,7 @@ from app.lookup import SessionLookup, TooMany
 from app.security import SecurityHeaders
 from app.session import Session, SessionEnded
 from app.stores import Record, StoreError
+from app.surrogates import repair_text
 
 log = logging.getLogger("latchkey.pages")
 
@@ -185,7 +186,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         except (ValueError, RecursionError):
             raise HTTPError(400, "the body is not JSON") from None
         values = [body.get(name, "") for name in names] if isinstance(body, dict) else []
-        texts = [value for value in values if isinstance(value, str)]
+        texts = [repair_text(value) for value in values if isinstance(value, str)]
         if len(texts) != len(names):
             raise HTTPError(422, f"want a JSON object with texts: {', '.join(names)}")
         return texts

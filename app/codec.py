@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import types
+from datetime import datetime
 from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
 
+from app.surrogates import repair
 from app.unknown_fields import UnknownFields
 
 D = TypeVar("D", bound=msgspec.Struct)
@@ -79,9 +81,12 @@ class Codec(Generic[D]):
             raise InvalidData(self._misfit(error)) from None
 
     def encode(self, data: D) -> bytes:
-        """Encode without checking the types of the values; raises InvalidData."""
+        """Encode without checking the types of the values; raises InvalidData.
+
+        A lone surrogate is stored as U+FFFD.
+        """
         try:
-            return self._encoder.encode(data)
+            return self._encode(data)
         except Exception as error:
             raise InvalidData(f"{self._culprit(data)}{error}; nothing was stored") from None
 
@@ -90,7 +95,7 @@ class Codec(Generic[D]):
         try:
             encoded = self._encoder.encode(data)
         except Exception:
-            return self.encode(data)  # which says what is wrong
+            encoded = self.encode(data)  # repairs it, or says what is wrong
         try:
             self._reader.decode(encoded)
         except Exception as error:
@@ -114,6 +119,13 @@ class Codec(Generic[D]):
         unknown.add_to(data, raw)
         return self._encoder.encode(raw)
 
+    def _encode(self, data: object) -> bytes:
+        try:
+            return self._encoder.encode(data)
+        except UnicodeEncodeError:
+            kept = (bytes, bytearray, datetime)  # types that MessagePack has
+            return self._encoder.encode(repair(msgspec.to_builtins(data, builtin_types=kept)))
+
     def _misfit(self, error: Exception) -> str:
         """Say what does not fit; a `__post_init__` may raise anything."""
         return f"{self.new.__name__}: {error}"
@@ -122,7 +134,7 @@ class Codec(Generic[D]):
         """Name the field that does not encode."""
         for name in data.__struct_fields__:
             try:
-                self._encoder.encode(getattr(data, name))
+                self._encode(getattr(data, name))
             except Exception:
                 return f"{self.new.__name__}.{name}: "
         return f"{self.new.__name__}: "

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from app.guard import logged
 from app.session import Reason, Session
 from app.sessions import Sessions
 from app.stores import PAGE, Record, StoreError, public_id
@@ -230,7 +231,8 @@ class Devices:
             if session_id not in rows or sid not in watch.sockets or watch.sent.get(sid) == rows:
                 continue
             watch.sent[sid] = rows
-            await send(sid, seen_by(rows, session_id))
+            with logged(log, "a list of devices could not be sent to a socket"):
+                await send(sid, seen_by(rows, session_id))
             # thousands of sockets of one user must not keep everybody else waiting
             await asyncio.sleep(0)
 

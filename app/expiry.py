@@ -189,32 +189,37 @@ class Expiry:
         for start in range(0, len(session_ids), _BATCH):
             batch = session_ids[start : start + _BATCH]
             records = await self._sessions.store.load_many(batch)
-            ends: list[Awaitable[object]] = []
+            ends: dict[str, Awaitable[object]] = {}
             extended: list[Record] = []
             for session_id in batch:
                 with logged(log, "the deadline of a session could not be checked"):
                     record = records.get(session_id)
                     if record is None:
-                        ends.append(self._sessions.announce_gone(session_id))
+                        ends[session_id] = self._sessions.announce_gone(session_id)
                     elif (reason := lifetimes.over(record)) is not None and not self._held:
-                        ends.append(self._sessions.end(session_id, reason))
+                        ends[session_id] = self._sessions.end(session_id, reason)
                     elif lifetimes.must_extend(record):
                         extended.append(record)
                     else:
                         self.watch_connected(record)
-            await self._all(ends)
+            await self._finish(ends)
             if extended:
                 for record in await lifetimes.extend(extended):
                     self.watch_connected(record)
 
-    async def _all(self, ends: list[Awaitable[object]]) -> None:
-        """Wait for all; raise StoreError if the store is down, and log what else fails."""
+    async def _finish(self, ends: dict[str, Awaitable[object]]) -> None:
+        """Wait for all ends; one that fails is logged, and tried again in the next round.
+
+        Raises StoreError if the store failed for one of them.
+        """
         down: StoreError | None = None
-        for result in await asyncio.gather(*ends, return_exceptions=True):
+        results = await asyncio.gather(*ends.values(), return_exceptions=True)
+        for session_id, result in zip(ends, results, strict=True):
             if isinstance(result, StoreError):
                 down = result
             elif isinstance(result, Exception):
                 log.error("a session could not be ended", exc_info=result)
+                self.watch(session_id, self._sessions.clock())
             elif isinstance(result, BaseException):
                 raise result
         if down is not None:

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import socketio
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from app.complaints import Complaints
 from app.stores.redis_link import Link
 from app.stores.redis_wire import pack
-from app.transport import Rooms
+from app.transport import Rooms, packet_json
 from app.transport.rooms import several
 
 log = logging.getLogger("latchkey.rooms")
@@ -103,7 +102,9 @@ class RedisRooms(AsyncPubSubManager, Rooms):
             await Rooms.emit(self, event, data, namespace, room, skip_sid, callback)
             return
         values = list(data) if isinstance(data, tuple) else [data]
-        if callback is not None or socketio.packet.Packet.data_is_binary(values):
+        # first, so that an event which cannot be encoded reaches nobody
+        _, attachments = packet_json.encode([event, *values])
+        if callback is not None or attachments:
             await super().emit(event, data, namespace, room, skip_sid, callback)
             return
         await Rooms.emit(self, event, data, namespace, room, skip_sid)
@@ -122,15 +123,19 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         )
 
     async def _publish(self, data: dict[str, Any]) -> None:
-        self._link.send(pack(("PUBLISH", self.channel, msgspec.json.encode(data))))
+        if data["method"] == "callback":  # a client's ack, which may hold bytes
+            message = msgspec.json.encode(data)
+        else:
+            message, _ = packet_json.encode(data)
+        self._link.send(pack(("PUBLISH", self.channel, message)))
 
     def _hear(self, channel: bytes, message: bytes) -> None:
         if message.startswith(b'{"method":"emit"') and self._me in message:
             return  # one's own, which is most of what a process hears
         try:
-            told = msgspec.json.decode(message)
+            told = packet_json.decode(message.decode())
             method, act = told["method"], self._acts[told["method"]]
-        except (msgspec.DecodeError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             self._complaints.add(_CHANNEL, _unreadable(message))
             return
         if method == "callback" or told.get("host_id") != self.host_id:

@@ -148,7 +148,12 @@ class Settings:
         "seconds over which SIGTERM spreads the closing of many connections; 0: all at once",
     )
     max_message_size: int = _option(
-        read.integer(1024, 2**31 - 1), "1000000", "bytes of the largest message or request body"
+        read.integer(1024, 2**31 - 1),
+        "1000000",
+        "bytes of the largest message, all its attachments included, or request body",
+    )
+    max_attachments: int = _option(
+        read.integer(0, 99), "10", "binary values of one message from a client; 0: none"
     )
     send_buffer: int = _option(
         read.integer(1024, 2**31 - 1),
@@ -169,7 +174,10 @@ class Settings:
         read.integer(0, 10**6), "50", "connections of one session at a time; 0: no limit"
     )
     events_per_second: int = _option(
-        read.integer(0, 10**6), "200", "events of one connection, bursts of twice that; 0: no limit"
+        read.integer(0, 10**6),
+        "200",
+        "events of one connection, bursts of twice that; each 10 kB of a message are one more; "
+        "0: no limit",
     )
     handshakes_per_minute: int = _option(
         read.integer(0, 10**6),

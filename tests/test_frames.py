@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.transport.frames import Control, FrameError, FrameParser, close_code, encode, encode_close
+from app.transport.frames import (
+    FRAGMENT,
+    Control,
+    FrameError,
+    FrameParser,
+    close_code,
+    encode,
+    encode_close,
+)
 from tests.transport_kit import frame
 
 LIMIT = 70_000
@@ -34,7 +42,8 @@ def parse(data: bytes, limit: int = LIMIT, step: int = 0) -> list[Any]:
         for piece in pieces:
             parser.feed(piece)
             while (message := parser.next()) is not None:
-                messages.append(message)
+                if message is not FRAGMENT:
+                    messages.append(message)
     except FrameError as error:
         messages.append(error.code)
     return messages

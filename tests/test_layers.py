@@ -19,6 +19,7 @@ LAYERS = (
         "app.complaints",
         "app.guard",
         "app.user_agents",
+        "app.surrogates",
         "app.histogram",
         "app.systemd",
         "app.unknown_fields",

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.transport import frames, packets, plain
+from app.transport import frames, packet_json, packets, plain
 from app.transport.frames import FrameError, FrameParser
 from tests.transport_kit import Server, frame, served
 
@@ -67,7 +67,7 @@ OTHERS = [
 def ask(way: Any, read: bytes, longest: int = LIMIT) -> Any:
     """What a way makes of a read, in a buffer where the leavings of an older one follow."""
     buffer = memoryview(bytearray(read + b'"]' * 100))
-    return way(buffer, len(read), longest, packets.loads, packets.RESERVED_EVENTS)
+    return way(buffer, len(read), longest, packet_json.loads, packets.RESERVED_EVENTS)
 
 
 def the_long_way(read: bytes) -> Any:

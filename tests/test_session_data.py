@@ -80,7 +80,6 @@ async def test_a_session_with_sets_is_unchanged_when_loaded_and_after_a_block() 
         ({"count": None}, "count"),
         ({"tags": {1}}, "tags"),
         ({"items": [object()]}, "items"),
-        ({"profile": Profile("\ud800")}, "profile"),
         ({"profile": Profile(1)}, "profile.name"),  # type: ignore[arg-type]
     ],
 )

@@ -164,6 +164,7 @@ CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
     "join_timeout": (10, "0.05", 0.05, "3600", ("0", "soon")),
     "drain_time": (5, "0", 0, "3600", ("-1", "3601", "nan")),
     "max_message_size": (1_000_000, "1024", 1024, str(MOST), ("0", "1023", str(MOST + 1), "1MB")),
+    "max_attachments": (10, "0", 0, "99", ("-1", "100", "ten")),
     "send_buffer": (1_000_000, "1024", 1024, str(MOST), ("1023", str(MOST + 1))),
     "send_timeout": (10, "0.05", 0.05, "3600", ("0", "-1", "nan", "3600.1", "10s")),
     "max_send_backlog": (64_000_000, "1024", 1024, str(MOST), ("0", "1023", str(MOST + 1), "64M")),

@@ -13,7 +13,7 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from app.transport import packets
+from app.transport import packet_json
 from tests.transport_kit import Closed, Echo, Server, WebSocket, run, serve, served
 
 seen: contextvars.ContextVar[str] = contextvars.ContextVar("seen", default="nothing")
@@ -277,8 +277,8 @@ async def test_an_emit_is_encoded_once_however_many_get_it(
 ) -> None:
     clients = [await server.client() for _ in range(3)]
     encoded: list[Any] = []
-    encode = packets.encode
-    monkeypatch.setattr(packets, "encode", lambda *call: encoded.append(call) or encode(*call))
+    encode = packet_json.encode
+    monkeypatch.setattr(packet_json, "encode", lambda *call: encoded.append(call) or encode(*call))
     await server.sio.emit("news", 1)
     assert len(encoded) == 1
     for client in clients:
@@ -319,9 +319,10 @@ async def test_functions_can_handle_events_too(server: Server) -> None:
 
 @served()
 async def test_a_handler_that_raises_disturbs_nobody(server: Server, caplog: Any) -> None:
-    """One line with its traceback; no ack; the connection lives."""
+    """The log has one line with its traceback, the client an ack; the connection lives."""
     websocket = await server.client()
     await websocket.send('421["fail"]', '422["ack"]')
+    assert await websocket.receive() == '431[{"error":"internal error"}]'
     assert await websocket.receive() == "432[]"
     (line,) = [record for record in caplog.records if record.name == "app.transport"]
     assert line.levelno == logging.ERROR

@@ -41,6 +41,7 @@ class Settings:
     ping_timeout: float = 20.0
     join_timeout: float = 10.0
     max_message_size: int = 100_000
+    max_attachments: int = 10
     send_buffer: int = 200_000
     send_timeout: float = 10.0
     max_send_backlog: int = 64_000_000

@@ -12,8 +12,11 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Protocol, TypeVar
 
+from app.guard import logged
+from app.stores.answer import answer
 from app.stores.base import StoreUnavailable
 
+log = logging.getLogger("latchkey.stores")
 T = TypeVar("T")
 log = logging.getLogger("latchkey.store")
 
@@ -151,13 +154,9 @@ class GroupCommit:
 
     def _settle(self, batch: _Batch, outcomes: _Outcomes) -> None:
         for (write, future), outcome in zip(batch, outcomes, strict=True):
-            write.over(None if isinstance(outcome, Exception) else outcome)
-            if future.done():
-                continue
-            if isinstance(outcome, Exception):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
+            with logged(log, "what follows a write to %s failed", self._name):
+                write.over(None if isinstance(outcome, Exception) else outcome)
+            answer(future, outcome)
 
     def _next(self) -> None:
         self._gathering = None

@@ -11,6 +11,7 @@ from typing import Any
 
 from app.guard import logged
 from app.stores import redis_scripts as scripts
+from app.stores.answer import answer
 from app.stores.base import StoreUnavailable
 from app.stores.redis_address import Address
 from app.stores.redis_greeting import greet
@@ -93,7 +94,7 @@ class Link:
         """Do what `call` does while there is no connection."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._closed or not self._patient:
-            future.set_exception(ConnectionError("there is no connection"))
+            answer(future, ConnectionError("there is no connection"))
         else:
             self._early.append((command, future))
             self._begin()
@@ -238,8 +239,7 @@ class Link:
         self._patient = False
         early, self._early = self._early, []
         for _, future in early:
-            if not future.done():
-                future.set_exception(ConnectionError("there is no connection"))
+            answer(future, ConnectionError("there is no connection"))
 
     def _watch(self) -> None:
         """Look whether replies come in time; give a connection up on which they do not."""

@@ -26,6 +26,10 @@ MAX_EVENTS_IN_HAND = 64
 MAX_LATE_PACKETS = 1000
 #: Namespaces of one connection for which late packets are counted.
 MAX_LEFT_NAMESPACES = 16
+#: Bytes of a message that cost one token of --events-per-second more.
+BYTES_PER_TOKEN = 10_000
+#: Seconds that the attachments of a message have to arrive.
+ATTACHMENTS_TIMEOUT = 30.0
 
 
 class Reason:
@@ -92,6 +96,7 @@ class Connection:
     """The state of one client: its transport, heartbeat, limits and joined namespaces."""
 
     __slots__ = (
+        "_attachments",
         "_drained",
         "_engine",
         "_full",
@@ -140,6 +145,7 @@ class Connection:
         #: namespace that was left -> packets for it that are still ignored
         self._left: dict[str, int] | None = None
         self.incomplete: Packet | None = None  # waits for attachments
+        self._attachments: Timer | None = None  # how long it may wait
         self.session: dict[str, Any] | None = None  # python-socketio's per-connection data
         self._in_hand = 0  # events that wait for something
         self.busy = False  # reading has to pause: too much in hand, or faster than allowed
@@ -159,7 +165,10 @@ class Connection:
     # What comes from the client
 
     def receive(self, packet: str | bytes) -> None:
-        """Act on one Engine.IO packet; whatever is wrong with it closes the connection."""
+        """Act on one Engine.IO packet; whatever is wrong with it closes the connection.
+
+        The transport charges for it, see `spend`.
+        """
         try:
             if isinstance(packet, bytes):
                 self._engine.server.receive_attachment(self, packet)
@@ -174,14 +183,32 @@ class Connection:
             elif packet[:1] not in ("0", "5", "6"):  # Node ignores these three
                 self._engine.complain(self, "invalid Engine.IO packet")
                 self.close(Reason.PARSE_ERROR)
-                return
         except PacketError as error:
             self.refuse(error)
-            return
         except Exception:
             self.fail()
-            return
-        self.spend()
+
+    def wait_for_attachments(self, packet: Packet) -> None:
+        """Keep a packet until its attachments are here, but not for ever."""
+        self.incomplete = packet
+        self._attachments = Timer(self._attachments_late)
+        self._engine.wheel.start(self._attachments, ATTACHMENTS_TIMEOUT)
+
+    def attachments_complete(self) -> None:
+        """Let go of the packet that waited."""
+        self.incomplete = None
+        if self._attachments is not None:
+            self._engine.wheel.stop(self._attachments)
+            self._attachments = None
+
+    def _attachments_late(self) -> None:
+        wheel, late = self._engine.wheel, self._attachments
+        if late is not None and (self.busy or self.transport.congested):
+            wheel.start(late, ATTACHMENTS_TIMEOUT)  # the server does not read
+        elif late is not None and self.transport.unread():
+            wheel.start(late, 0)
+        else:
+            self.refuse(PacketError("attachments did not arrive in time"))
 
     def receive_all(self, payload: Payload) -> None:
         """Act on the packets of a POST; those that come too fast wait while `busy` is true.
@@ -202,6 +229,7 @@ class Connection:
             if self._unread.empty:
                 self._unread = None
             self.receive(packet)
+            self.spend(len(packet))
 
     def refuse(self, error: PacketError) -> None:
         """Close it, since what the client sent is against the protocol."""
@@ -266,17 +294,20 @@ class Connection:
             self._left[namespace] = count - 1
         return count > 0
 
-    def spend(self, *, control: bool = False) -> None:
-        """Take one token from the bucket; when it is empty, reading pauses until it fills.
+    def spend(self, size: int = 0, *, control: bool = False) -> None:
+        """Charge for a frame or packet of this many bytes: one token, and one for each 10 kB.
 
-        Its state is one time (GCRA), since this is done for every event. `control` is for a frame
-        that carries no packet: the ping deadline runs on while a flood of those waits.
+        When the bucket is empty, reading pauses until it fills: a large message is never delayed
+        itself, but what follows it. The bucket's state is one time (GCRA), since this is done for
+        every event. `control` is for a frame that carries no packet: the ping deadline runs on
+        while a flood of those waits.
         """
         engine = self._engine
         if not engine.limited:
             return
         now, full = engine.loop.time(), self._full
-        self._full = full = (full if full > now else now) + engine.refill
+        cost = engine.refill * (1 + size // BYTES_PER_TOKEN)
+        self._full = full = (full if full > now else now) + cost
         if full > now + engine.most_owed and not self.closed and self._throttle is None:
             engine.throttled += 1
             self._throttle = Timer(self._unthrottle)
@@ -428,7 +459,7 @@ class Connection:
             return
         self.closed, self.reason = True, reason
         wheel = self._engine.wheel
-        for timer in (self._heartbeat, self._join, self._throttle):
+        for timer in (self._heartbeat, self._join, self._throttle, self._attachments):
             if timer is not None:
                 wheel.stop(timer)
         self.incomplete = self._unread = None

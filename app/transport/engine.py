@@ -19,6 +19,7 @@ from app.transport.connection import Connection, Reason, Transport
 from app.transport.packets import Message
 from app.transport.tasks import Tasks
 from app.transport.timers import Timer, Wheel
+from app.transport.turns import Turns
 
 if TYPE_CHECKING:
     from app.transport.server import SocketServer
@@ -40,6 +41,8 @@ class TransportSettings(Protocol):
     def join_timeout(self) -> float: ...
     @property
     def max_message_size(self) -> int: ...
+    @property
+    def max_attachments(self) -> int: ...
     @property
     def send_buffer(self) -> int: ...
     @property
@@ -101,6 +104,11 @@ class Engine(engineio.AsyncServer):
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop that the server runs in, from the first connection on."""
         return asyncio.get_running_loop()
+
+    @functools.cached_property
+    def turns(self) -> Turns:
+        """What lets large messages of many clients begin one after the other."""
+        return Turns(self.loop)
 
     # Connections come and go
 

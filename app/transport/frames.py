@@ -44,6 +44,10 @@ class Control(NamedTuple):
     payload: bytes
 
 
+#: A frame that is not the last one of its message.
+FRAGMENT = Control(CONTINUATION, b"")
+
+
 class FrameParser:
     """Turns what a client sends into messages: `str` for text, `bytes` for binary, `Control`.
 
@@ -51,7 +55,17 @@ class FrameParser:
     be complete, so a message that comes one byte at a time costs no more than one read at once.
     """
 
-    __slots__ = ("_at", "_buffer", "_fragments", "_limit", "_needed", "_opcode", "_short", "idle")
+    __slots__ = (
+        "_at",
+        "_buffer",
+        "_fragments",
+        "_limit",
+        "_needed",
+        "_opcode",
+        "_short",
+        "idle",
+        "size",
+    )
 
     def __init__(self, limit: int) -> None:
         self._limit = limit  # bytes in one message, all its fragments together
@@ -62,6 +76,7 @@ class FrameParser:
         self._opcode = 0  # of the fragmented message under way
         self._fragments: bytearray | None = None
         self.idle = True  # between messages, with nothing of the next one
+        self.size = 0  # bytes of the frame that was taken last
 
     def feed(self, data: bytes) -> None:
         """Add what was read from the socket."""
@@ -74,8 +89,17 @@ class FrameParser:
             self._buffer = bytearray(self._buffer)[self._at :] + data
             self._at = 0
 
+    @property
+    def ready(self) -> int:
+        """How many bytes can be worked on: 0 while the next frame is not complete."""
+        available = len(self._buffer) - self._at
+        return available if available >= self._needed else 0
+
     def next(self) -> str | bytes | Control | None:
-        """Return the next message, or None until more is fed; raise FrameError."""
+        """Return the next message, or None until more is fed; raise FrameError.
+
+        A frame that does not complete its message gives FRAGMENT, so that it can be charged for.
+        """
         while True:
             buffer, at = self._buffer, self._at
             available = len(buffer) - at
@@ -83,7 +107,9 @@ class FrameParser:
                 # Nearly every frame: short, whole and text. The rest of the method would do.
                 end = at + (buffer[at + 1] ^ _MASKED) + 6
                 if end - at <= self._short and len(buffer) >= end:
+                    self.size = end - at
                     self._at = end
+                    self._needed = 2
                     data = buffer[at + 2 : end]
                     if type(data) is not bytes:
                         data = bytes(data)
@@ -118,12 +144,11 @@ class FrameParser:
                 self._needed = end - at
                 continue
             payload = unmask(bytes(buffer[start : start + 4]), bytes(buffer[start + 4 : end]))
+            self.size = end - at
             self._at = end
             self._needed = 2
             self._check(first, second)
-            message = self._assemble(first, payload)
-            if message is not None:
-                return message
+            return self._assemble(first, payload)
 
     def _keep(self) -> None:
         """Let go of what was parsed; keep only the bytes of the frame that is not complete."""
@@ -146,7 +171,7 @@ class FrameParser:
         elif (opcode == CONTINUATION) != (self._fragments is not None):
             raise FrameError(PROTOCOL_ERROR, "fragments out of order")
 
-    def _assemble(self, first: int, payload: bytes) -> str | bytes | Control | None:
+    def _assemble(self, first: int, payload: bytes) -> str | bytes | Control:
         opcode = first & 0x0F
         if opcode >= CLOSE:
             return Control(opcode, payload)
@@ -157,7 +182,7 @@ class FrameParser:
             self._fragments = bytearray()
         self._fragments += payload
         if not first & _FIN:
-            return None
+            return FRAGMENT
         whole = bytes(self._fragments)
         self._fragments = None
         return _text(whole) if self._opcode == TEXT else whole

@@ -309,6 +309,8 @@ class SocketHandler(RequestHandler):
 
     async def post(self) -> None:
         connection = self.connection
+        if connection is not None and connection.incomplete is not None:
+            await self.engine.turns.wait(connection.incomplete.size)
         if connection is None or connection.reason:  # it may have ended while the body came
             raise UnknownSid
         if len(self._body) > self.engine.settings.max_message_size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import logging
 import math
 from http import HTTPStatus
@@ -60,6 +61,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         "_paused",
         "_paused_at",
         "_pending",
+        "_searched",
         "_stuck_due",
         "_taken",
         "_transport",
@@ -74,7 +76,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self.server = server
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._exchange: Exchange | None = None
-        self._pending = b""
+        self._pending: bytes | bytearray = b""
+        self._searched = 0  # bytes of it in which the end of the head is not
         self._in_head = False  # the beginning of a request is here
         self._working = False
         self._paused = False  # reading
@@ -118,7 +121,12 @@ class HttpConnection(asyncio.BufferedProtocol):
                 self._transport.abort()
             return
         data = bytes(self.server.read_buffer[:nbytes])
-        self._pending = self._pending + data if self._pending else data
+        if not self._pending:
+            self._pending = data
+        else:  # a bytearray grows in place, so that many small reads are not copied each time
+            if isinstance(self._pending, bytes):
+                self._pending = bytearray(self._pending)
+            self._pending += data
         self.work()
 
     def eof_received(self) -> bool:
@@ -188,25 +196,37 @@ class HttpConnection(asyncio.BufferedProtocol):
             if not self._pending:
                 return False
             before = len(self._pending)
-            self._pending = exchange.take(self._pending)
+            self._pending = exchange.take(bytes(self._pending))
             return exchange.body.done or len(self._pending) < before
         self._due = math.inf
-        exchange.receive()
-        return True
+        if exchange.turn is None:
+            admit = functools.partial(self._admit, exchange)
+            exchange.turn = self.server.turns.enter(exchange.body_size, admit)
+        if exchange.turn:
+            exchange.receive()
+        return exchange.turn
+
+    def _admit(self, exchange: Exchange) -> None:
+        """Hand a large body to its handler, now that its turn has come."""
+        exchange.turn = True
+        if self._exchange is exchange:
+            self.work()
 
     def _begin(self) -> bool:
         """Start with the next request if its head is here."""
         if not self._pending or self._congested:
             return False
         server = self.server
-        end = find_head(self._pending, server.max_header_size)
+        end = find_head(self._pending, server.max_header_size, self._searched)
         if not end:
+            self._searched = len(self._pending)
             if not self._in_head:
                 self._in_head = True
                 self._due = server.loop.time() + server.header_timeout
             return False
-        head = parse_head(self._pending[:end])
-        self._pending = self._pending[end:]
+        head = parse_head(bytes(self._pending[:end]))
+        self._pending = bytes(self._pending[end:])
+        self._searched = 0
         self._in_head = False
         self._due = math.inf
         self._exchange = Exchange(self, head, server.max_body_size, server.body_timeout)
@@ -253,7 +273,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         if exchange is None:
             pause = bool(self._pending) and not self._in_head  # it waits for its turn
         else:
-            pause = exchange.busy or exchange.followed
+            waits = exchange.turn is False and bool(self._pending)
+            pause = exchange.busy or exchange.followed or waits
             if exchange.followed:
                 exchange.tell_of_next()
         pause = (pause or self._congested) and not self._closing
@@ -305,7 +326,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._paused = False
             self._transport.resume_reading()
         pending, self._pending = self._pending, b""
-        return self._transport, pending
+        return self._transport, bytes(pending)
 
     def detach_stream(self) -> DetachedStream:
         """Let go of the connection as a stream of its own; the server closes it when it stops."""

@@ -55,7 +55,8 @@ class Exchange(httputil.HTTPConnection):
         self._delegate: httputil.HTTPMessageDelegate | None = None
         self._waiting: asyncio.Future[None] | None = None
         self._largest_body = largest_body  # bytes
-        self._body_size = 0
+        self.body_size = 0  # bytes of it that are here
+        self.turn: bool | None = None  # whether its handler may begin; None: not asked yet
         self._chunked = False
         self._switching = (
             b""  # the head of a 101, which goes out with the new protocol's first word
@@ -92,8 +93,8 @@ class Exchange(httputil.HTTPConnection):
     def take(self, data: bytes) -> bytes:
         """Deliver what of `data` is this request's body; return what is left over."""
         content, rest = self.body.take(data)
-        self._body_size += len(content)
-        if self._body_size > self._largest_body:
+        self.body_size += len(content)
+        if self.body_size > self._largest_body:
             raise Refused(413, "body too large")
         if content and not self.finished and self._delegate is not None:
             self._wait_for(self._delegate.data_received(content))

@@ -24,6 +24,7 @@ _HEAD = re.compile(
 _NEVER_IN_A_HEAD = re.compile(
     rb"\A(?!(?:\r\n?)?(?:[A-Z]|\Z))|(?<!\r)\n|\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 )
+_LONGEST_MARK = 3  # bytes of an end of the head, or of what is never in one, that may be cut off
 _ABSOLUTE = re.compile(r"https?://([^/?]+)(/.*)?", re.IGNORECASE)
 _LENGTH = re.compile(r"[0-9]{1,15}")
 # RFC 9110, 7.2 and RFC 3986, 3.2.2; brackets and colons wherever they are
@@ -49,15 +50,17 @@ class Head(NamedTuple):
     expects_continue: bool
 
 
-def find_head(data: bytes, limit: int) -> int:
+def find_head(data: bytes | bytearray, limit: int, searched: int = 0) -> int:
     """Return where the head at the beginning of `data` ends, 0 if its end has not come yet.
 
-    Raises Refused for what can become none within `limit` bytes, however little is there yet.
+    The first `searched` bytes were searched before, in vain. Raises Refused for what can become
+    no head within `limit` bytes, however little is there yet.
     """
-    end = data.find(b"\r\n\r\n", 0, limit) + 4
+    start = max(searched - _LONGEST_MARK, 0)
+    end = data.find(b"\r\n\r\n", start, limit) + 4
     if end > 3:
         return end
-    if _NEVER_IN_A_HEAD.search(data[:limit]):
+    if _NEVER_IN_A_HEAD.search(data, start, limit):
         raise Refused(400, "no HTTP request")
     if len(data) >= limit:
         if data.find(b"\r\n", 0, limit) < 0:

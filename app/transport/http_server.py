@@ -19,6 +19,7 @@ from app.guard import logged
 from app.transport.detached import DetachedStream
 from app.transport.http import HttpConnection
 from app.transport.timers import Alarm
+from app.transport.turns import Turns
 
 log = logging.getLogger("app.transport.http")
 
@@ -82,6 +83,11 @@ class HttpServer:
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop that the server runs in, from the first socket on."""
         return asyncio.get_running_loop()
+
+    @functools.cached_property
+    def turns(self) -> Turns:
+        """What lets large bodies of many clients be handled one after the other."""
+        return Turns(self.loop)
 
     @functools.cached_property
     def done(self) -> asyncio.Future[None]:

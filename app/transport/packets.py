@@ -7,20 +7,15 @@ they come out of a WebSocket frame and go back into one.
 from __future__ import annotations
 
 import base64
-import math
 from typing import Any
 
-import msgspec
-
-from app.transport import frames
+from app.transport import frames, packet_json
 from app.transport.plain import ack_text
 
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range(7)
 
-#: Node's socket.io-parser allows as many.
-MAX_ATTACHMENTS = 10
-MAX_DEPTH = 128
 MAX_NAMESPACE = 256
+_DECODED_AT_ONCE = 4096  # characters of a packet with attachments
 _MAX_ID_DIGITS = 15  # below 2**53, so that a browser can have counted to it
 
 #: Names that the client and server libraries emit themselves; `*` is python-socketio's catch-all.
@@ -36,10 +31,6 @@ RESERVED_EVENTS = frozenset(
     }
 )
 
-loads = msgspec.json.Decoder().decode
-_dumps = msgspec.json.Encoder().encode
-_PLAIN = frozenset({str, int, bool, type(None)})
-
 
 class PacketError(ValueError):
     """A packet that the protocol does not allow; its text never holds what the client sent."""
@@ -48,31 +39,54 @@ class PacketError(ValueError):
 class Packet:
     """One packet from a client, with the attachments that it still waits for."""
 
-    __slots__ = ("announced", "attachments", "data", "id", "namespace", "type")
+    __slots__ = ("_room", "_text", "announced", "attachments", "data", "id", "namespace", "type")
 
-    def __init__(
-        self, type: int, namespace: str, id: int | None, data: Any, announced: int = 0
-    ) -> None:
+    def __init__(self, type: int, namespace: str, id: int | None, data: Any) -> None:
         self.type = type
         self.namespace = namespace
         self.id = id
         self.data = data
-        self.announced = announced
+        self.announced = 0
         self.attachments: list[bytes] = []
+        self._text = ""
+        self._room = 0
+
+    def announce(self, count: int, text: str, room: int) -> None:
+        """Wait for `count` attachments of `room` bytes together; `text` is the JSON until then.
+
+        Decoded, a large text can take twenty times its size.
+        """
+        self.announced, self._text, self._room = count, text, room
+
+    @property
+    def size(self) -> int:
+        """Characters that are decoded with the last attachment."""
+        return len(self._text)
 
     def add(self, attachment: bytes) -> bool:
         """Take one attachment; True when it was the last and `data` is whole."""
+        self._room -= len(attachment)
+        if self._room < 0:
+            raise PacketError("message with its attachments too big")
         self.attachments.append(attachment)
         if len(self.attachments) < self.announced:
             return False
-        self.data = _fill(self.data, self.attachments)
+        if self._text:
+            self.data = _read_data(self.type, self._text)
+        try:
+            self.data = packet_json.fill(self.data, self.attachments)
+        except ValueError as error:
+            raise PacketError(str(error)) from None
         return True
 
 
-def decode(text: str) -> Packet:
+def decode(
+    text: str, *, limit: int = 1_000_000, max_attachments: int = packet_json.MAX_ATTACHMENTS
+) -> Packet:
     """Decode an Engine.IO message that holds a Socket.IO packet; raise PacketError.
 
-    Of binary packets it returns those without attachments as plain ones.
+    `limit` is how many bytes the packet may have with all its attachments. Of binary packets it
+    returns those without attachments as plain ones.
     """
     start = text.find("[", 2, _MAX_ID_DIGITS + 3)
     digits = text[2:start]
@@ -84,7 +98,7 @@ def decode(text: str) -> Packet:
         raise PacketError("unknown packet type")
     at, announced, namespace, id = 2, 0, "/", None
     if kind >= BINARY_EVENT:
-        at, announced = _read_announced(text)
+        at, announced = _read_announced(text, max_attachments)
         kind -= 3
     if text[at : at + 1] == "/":
         end = text.find(",", at)
@@ -100,9 +114,17 @@ def decode(text: str) -> Packet:
             raise PacketError("id too long")
     if at > start:
         id = int(text[start:at])
-    data = _read_json(text[at:]) if at < len(text) else None
-    _check(kind, data, at < len(text))
-    return Packet(kind, namespace, id, data, announced)
+    later = announced > 0 and len(text) > _DECODED_AT_ONCE
+    packet = Packet(kind, namespace, id, None if later else _read_data(kind, text[at:]))
+    if announced:
+        packet.announce(announced, text[at:] if later else "", limit - len(text.encode()))
+    return packet
+
+
+def _read_data(kind: int, text: str) -> Any:
+    data = _read_json(text) if text else None
+    _check(kind, data, bool(text))
+    return data
 
 
 def read_event(text: str) -> list[Any]:
@@ -121,47 +143,22 @@ def decode_attachment(packet: str) -> bytes | None:
         return None
 
 
-def _read_announced(text: str) -> tuple[int, int]:
+def _read_announced(text: str, most: int) -> tuple[int, int]:
     """Return where the packet goes on, and how many attachments follow it."""
     end = text.find("-", 2, 5)
     digits = text[2:end]
     if end < 0 or not (digits.isascii() and digits.isdigit()):
         raise PacketError("invalid number of attachments")
-    if int(digits) > MAX_ATTACHMENTS:
+    if int(digits) > most:
         raise PacketError("too many attachments")
     return end + 1, int(digits)
 
 
 def _read_json(text: str) -> Any:
-    # Counting brackets is far cheaper than measuring the depth, and nearly always enough.
-    if (
-        len(text) > MAX_DEPTH
-        and text.count("[") + text.count("{") > MAX_DEPTH
-        and _depth(text) > MAX_DEPTH
-    ):
-        raise PacketError("nested too deeply")
     try:
-        return loads(text)
-    # msgspec's own errors are no ValueErrors before 0.21; the message would quote the client
-    except (ValueError, msgspec.DecodeError, RecursionError):
-        raise PacketError("invalid JSON") from None
-
-
-def _depth(text: str) -> int:
-    deepest = depth = 0
-    in_string = escaped = False
-    for character in text:
-        if in_string:
-            in_string = escaped or character != '"'
-            escaped = character == "\\" and not escaped
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
-            depth += 1
-            deepest = max(depth, deepest)
-        elif character in "]}":
-            depth -= 1
-    return deepest
+        return packet_json.decode(text)
+    except ValueError as error:
+        raise PacketError(str(error)) from None
 
 
 def _check(kind: int, data: Any, present: bool) -> None:
@@ -178,39 +175,6 @@ def _check(kind: int, data: Any, present: bool) -> None:
         valid = kind == DISCONNECT and not present
     if not valid:
         raise PacketError("invalid payload")
-
-
-def _fill(value: Any, attachments: list[bytes]) -> Any:
-    """Put the attachments in the place of their placeholders."""
-    if type(value) is list:
-        return [_fill(item, attachments) for item in value]
-    if type(value) is not dict:
-        return value
-    if value.get("_placeholder") is not True:
-        return {key: _fill(item, attachments) for key, item in value.items()}
-    number = value.get("num")
-    if type(number) is not int or not 0 <= number < len(attachments):
-        raise PacketError("invalid placeholder")
-    return attachments[number]
-
-
-def _extract(value: Any, attachments: list[bytes]) -> Any:
-    """Put placeholders in the place of binary values; refuse what JSON cannot say."""
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
-    if kind is float:
-        if not math.isfinite(value):
-            raise ValueError("NaN and Infinity cannot be sent: JSON has no word for them")
-        return value
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        attachments.append(bytes(value))
-        return {"_placeholder": True, "num": len(attachments) - 1}
-    if isinstance(value, dict):
-        return {key: _extract(item, attachments) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_extract(item, attachments) for item in value]
-    return value
 
 
 class Message:
@@ -261,11 +225,18 @@ class Message:
 
 
 def encode(kind: int, namespace: str, id: int | None = None, data: Any = None) -> Message:
-    """Encode a packet; `data` None means no payload. Raise for what JSON cannot hold."""
-    attachments: list[bytes] = []
-    if data is not None and not (type(data) is list and _PLAIN.issuperset(map(type, data))):
-        data = _extract(data, attachments)
-    payload = b"" if data is None else _dumps(data)
+    """Encode a packet; `data` None means no payload.
+
+    Raise TypeError or ValueError, see `packet_json.encode`.
+    """
+    encoded, attachments = (b"", []) if data is None else packet_json.encode(data)
+    return assemble(kind, namespace, id, encoded, attachments)
+
+
+def assemble(
+    kind: int, namespace: str, id: int | None, encoded: bytes, attachments: list[bytes]
+) -> Message:
+    """Make a packet of its head and of what `packet_json.encode` returned."""
     head = f"4{kind}"
     if attachments:
         head = f"4{kind + 3}{len(attachments)}-"
@@ -273,12 +244,15 @@ def encode(kind: int, namespace: str, id: int | None = None, data: Any = None) -
         head += namespace + ","
     if id is not None:
         head += str(id)
-    return Message(head.encode() + payload, attachments)
+    return Message(head.encode() + encoded, attachments)
 
 
 def encode_ack(namespace: str, id: int, answer: list[Any] | tuple[Any, ...]) -> bytes | Message:
-    """Encode an ack, as bytes if it has no attachments; raise for what JSON cannot hold."""
-    if namespace == "/" and len(answer) == 1 and type(answer[0]) in _PLAIN:
+    """Encode an ack, as bytes if it has no attachments; raise as `encode` does."""
+    if namespace == "/" and len(answer) == 1 and type(answer[0]) in packet_json.SIMPLE:
         # Nearly every ack. The rest of the function would do.
-        return ack_text(id, _dumps(answer))
-    return encode(ACK, namespace, id, answer)
+        try:
+            return ack_text(id, packet_json.dumps(answer))
+        except UnicodeEncodeError:
+            pass
+    return encode(ACK, namespace, id, list(answer))

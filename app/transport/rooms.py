@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import socketio
 
-from app.transport import packets
+from app.transport import packet_json, packets
 
 if TYPE_CHECKING:
     from app.transport.server import SocketServer
@@ -205,7 +205,7 @@ class Rooms(socketio.AsyncManager):
 
         `to` goes before `room`. None for both is everybody; an empty list is nobody, and any
         other value the room of that name. A `callback` needs the sid of one client: raises
-        ValueError for a room.
+        ValueError for a room. Raises TypeError or ValueError for data that JSON cannot hold.
         """
         audience = room if to is None else to
         if callback is not None:
@@ -215,16 +215,16 @@ class Rooms(socketio.AsyncManager):
         arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
         skipped = skip_sid if several(skip_sid) else (skip_sid,)
         connections = self.server.eio.sockets
-        message = None
+        # first, so that an event which cannot be encoded leaves no callback behind
+        encoded = packet_json.encode([event, *arguments])
+        message = packets.assemble(packets.EVENT, namespace, None, *encoded)
         for sid, eio_sid in self.get_participants(namespace, audience):
             connection = connections.get(eio_sid)
             if connection is None or sid in skipped:
                 continue
             if callback is not None:
                 id = self._generate_ack_id(sid, callback)
-                message = packets.encode(packets.EVENT, namespace, id, [event, *arguments])
-            elif message is None:
-                message = packets.encode(packets.EVENT, namespace, None, [event, *arguments])
+                message = packets.assemble(packets.EVENT, namespace, id, *encoded)
             connection.send(namespace, message)
 
     def nobody_else(self, namespace: str, room: str, sid: str) -> bool:

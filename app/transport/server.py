@@ -44,6 +44,11 @@ def _nothing(*args: Any) -> None:
     pass
 
 
+def _internal_error() -> dict[str, str]:
+    """Return the ack of an event that failed."""
+    return {"error": "internal error"}
+
+
 class SocketServer(socketio.AsyncServer):
     """Socket.IO (protocol revision 5) for Tornado; requests come in through `SocketHandler`.
 
@@ -142,9 +147,12 @@ class SocketServer(socketio.AsyncServer):
         """Act on one Engine.IO message; raise PacketError for what closes the connection."""
         if connection.incomplete is not None:
             raise PacketError("attachments are missing")
-        packet = packets.decode(text)
+        settings = self.eio.settings
+        packet = packets.decode(
+            text, limit=settings.max_message_size, max_attachments=settings.max_attachments
+        )
         if packet.announced:
-            connection.incomplete = packet
+            connection.wait_for_attachments(packet)
         else:
             self._act(connection, packet)
 
@@ -169,7 +177,7 @@ class SocketServer(socketio.AsyncServer):
         if packet is None:
             raise PacketError("an attachment that was not announced")
         if packet.add(data):
-            connection.incomplete = None
+            connection.attachments_complete()
             self._act(connection, packet)
 
     def _act(self, connection: Connection, packet: packets.Packet) -> None:
@@ -254,7 +262,7 @@ class SocketServer(socketio.AsyncServer):
 
     def _refuse(self, connection: Connection, namespace: str, error: Any) -> None:
         connection.note_left(namespace)
-        connection.transport.send(packets.encode(packets.CONNECT_ERROR, namespace, None, error))
+        connection.transport.send(self._refusal(namespace, error))
 
     async def _welcome(self, connection: Connection, namespace: str, joining: Joining) -> None:
         """Tell the client that it has joined, then send what its connect handler emitted."""
@@ -275,6 +283,14 @@ class SocketServer(socketio.AsyncServer):
         """Tell whether the events of each client in this namespace run one after the other."""
         handler = self.namespace_handlers.get(namespace) or self.namespace_handlers.get("*")
         return getattr(handler, "ordered", False)
+
+    def _refusal(self, namespace: str, refusal: Any) -> packets.Message:
+        """Encode a CONNECT_ERROR; data that JSON cannot hold is logged and left out."""
+        try:
+            return packets.encode(packets.CONNECT_ERROR, namespace, None, refusal)
+        except (TypeError, ValueError) as error:
+            log.error("connect error of %s cannot be sent: %s", namespace, error)
+            return packets.encode(packets.CONNECT_ERROR, namespace, None, Refused().error_args)
 
     async def _ask_to_join(
         self, namespace: str, sid: str, environ: dict[str, Any], auth: Any
@@ -420,18 +436,26 @@ class SocketServer(socketio.AsyncServer):
         self, connection: Connection, namespace: str, sid: str, id: int | None, data: list[Any]
     ) -> None:
         """Run the handler of one event, then send what it returns as the ack."""
+        event = data[0]
         try:
             handler = self.namespace_handlers.get(namespace)
             if handler is not None and not self.handlers:
                 data.insert(1, sid)
                 result = await handler.trigger_event(*data)
             else:
-                result = await self._trigger_event(data[0], namespace, sid, *data[1:])
-            if id is not None and result is not self.not_handled and not connection.closed:
-                answer = [] if result is None else result if type(result) is tuple else [result]
-                connection.transport.send(packets.encode_ack(namespace, id, answer))
+                result = await self._trigger_event(event, namespace, sid, *data[1:])
         except Exception:
             log.exception("the handler of an event in %s failed", namespace)
+            result = _internal_error()
+        if id is None or result is self.not_handled or connection.closed:
+            return
+        answer = [] if result is None else result if type(result) is tuple else [result]
+        try:
+            packet = packets.encode_ack(namespace, id, answer)
+        except Exception as error:
+            log.error("the ack of event %r in %s cannot be sent: %s", event[:100], namespace, error)
+            packet = packets.encode_ack(namespace, id, [_internal_error()])
+        connection.transport.send(packet)
 
     async def _acknowledged(self, sid: str, id: int | None, data: list[Any]) -> None:
         try:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from app.transport import frames
 from app.transport.backlog import Backlog, unacknowledged, unread
 from app.transport.connection import Connection, Reason
-from app.transport.frames import Control, FrameError, FrameParser
-from app.transport.packets import RESERVED_EVENTS, Message, PacketError, loads
+from app.transport.frames import FRAGMENT, Control, FrameError, FrameParser
+from app.transport.packet_json import loads
+from app.transport.packets import RESERVED_EVENTS, Message, PacketError
 from app.transport.plain import plain_event, text_frame
 from app.transport.polling import Polling
 from app.transport.timers import Timer
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Seconds for an upgrade to finish, as in Node's server.
 UPGRADE_TIMEOUT = 10.0
+#: Control frames and fragments of an upgrade, which an honest one has none of.
+MAX_PROBE_FRAMES = 16
 #: Seconds in which a client has to close its side after it has taken our close frame.
 LINGER = 2.0
 #: Seconds that it has at most to take what was sent before the close frame.
@@ -71,6 +74,7 @@ class WebSocket(asyncio.BufferedProtocol):
         "_out",
         "_parser",
         "_paused",
+        "_probe_frames",
         "_sent",
         "_size",
         "_state",
@@ -80,6 +84,7 @@ class WebSocket(asyncio.BufferedProtocol):
         "_transport",
         "_waiting",
         "_waiting_size",
+        "_waits",
         "congested",
         "connection",
     )
@@ -102,6 +107,8 @@ class WebSocket(asyncio.BufferedProtocol):
         self._dropped = 0  # bytes that came after our close frame
         self._closed_at = 0.0  # loop time of our close frame
         self._taken, self._taken_at = 0, 0.0  # the progress after it, and its loop time
+        self._waits = False  # for a turn of the loop in which to work through what was read
+        self._probe_frames = 0
         self._timer: Timer | None = None
 
     # The socket changes hands
@@ -178,10 +185,28 @@ class WebSocket(asyncio.BufferedProtocol):
             self._work()
 
     def unread(self) -> bool:
-        """Whether bytes of the client have arrived that were not read."""
-        return unread(self._transport) > 0
+        """Whether bytes of the client have arrived that were not read or worked through."""
+        return self._waits or unread(self._transport) > 0
 
     def _work(self) -> None:
+        """Work through what was read, now or, if that is much, in a later turn of the loop."""
+        if self._waits:
+            return
+        size = self._parser.ready
+        if size and self.connection.incomplete is not None:
+            size += self.connection.incomplete.size
+        if self._engine.turns.enter(size, self._begin_turn):
+            self._receive()
+        else:
+            self._waits = True
+            self._read_or_pause(self.connection)
+
+    def _begin_turn(self) -> None:
+        self._waits = False
+        if self._state < State.CLOSING:
+            self._receive()
+
+    def _receive(self) -> None:
         """Hand what was read to the connection, until it has enough in hand."""
         connection = self.connection
         parser = self._parser
@@ -193,6 +218,8 @@ class WebSocket(asyncio.BufferedProtocol):
                 message = parser.next()
                 if message is None:
                     break
+                control = isinstance(message, Control)
+                connection.spend(parser.size, control=control and message is not FRAGMENT)
                 if isinstance(message, Control):
                     self._control(message)
                 elif connection.transport is self:
@@ -217,7 +244,12 @@ class WebSocket(asyncio.BufferedProtocol):
             self._read_or_pause(connection)
 
     def _control(self, control: Control) -> None:
-        self.connection.spend(control=True)
+        if self.connection.transport is not self:
+            # the bucket of tokens does not stop a probe, which reads on
+            self._probe_frames += 1
+            if self._probe_frames > MAX_PROBE_FRAMES:
+                self._probe_failed()
+                return
         if control.opcode == frames.PING:
             self._write(frames.encode(frames.PONG, control.payload))
         elif control.opcode == frames.CLOSE:
@@ -228,7 +260,7 @@ class WebSocket(asyncio.BufferedProtocol):
     def _read_or_pause(self, connection: Connection) -> None:
         # A probe reads on: the connection tells its transport, not its probe, when to resume.
         busy = connection.busy and connection.transport is self
-        pause = self._state < State.CLOSING and (self.congested or busy)
+        pause = self._state < State.CLOSING and (self.congested or busy or self._waits)
         if pause is not self._paused and not self._transport.is_closing():
             self._paused = pause
             if pause:
@@ -391,6 +423,13 @@ class WebSocket(asyncio.BufferedProtocol):
         else:
             self._start_timer(self._linger, LINGER)
 
+    def _end_at_once(self) -> None:
+        """Send the close frame and do not wait for the client's."""
+        self._out.append(frames.encode_close(0))
+        self.flush()
+        self._forget_output()
+        self._transport.close()
+
     def abort(self) -> None:
         """Cut the connection at once."""
         self._transport.abort()
@@ -436,10 +475,10 @@ class WebSocket(asyncio.BufferedProtocol):
     # The upgrade from polling
 
     def probe(self, connection: Connection) -> None:
-        """Begin to upgrade `connection`; one that upgrades already, or has, refuses this socket."""
+        """Begin to upgrade `connection`; one that upgrades already, or has, ends this socket."""
         self.connection = connection
         if connection.closed or connection.upgrade or connection.transport.name == self.name:
-            self._end(0)
+            self._end_at_once()
             return
         connection.upgrade = self
         self._state = State.PROBING

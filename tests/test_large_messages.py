@@ -1,0 +1,338 @@
+"""Large messages delay nobody but who sends them, and take no more memory than the settings say."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.transport import connection, packet_json
+from app.transport.packets import PacketError, decode
+from app.transport.turns import BUDGET, SMALL, Turns
+from tests.kit import serve, until
+from tests.raw import Raw
+from tests.transport_kit import HANDSHAKE, Closed, Echo, Server, frame, read_response, served
+
+PLACEHOLDER = '{"_placeholder":true,"num":0}'
+
+
+class Noting(Echo):
+    """Notes in which order events come."""
+
+    async def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
+        self.server.noted = []
+        await self.emit("auth", {}, to=sid)
+
+    async def on_note(self, sid: str, size: int, *data: Any) -> None:
+        self.server.noted.append(size)
+
+
+def large(size: int) -> bytes:
+    """Return a frame with an event that is noted."""
+    return frame(0x81, f'42["note",{size},"{"x" * size}"]'.encode())
+
+
+# Depth
+
+
+def nested(value: Any) -> int:
+    """Measure depth in the simple way."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(nested, value), default=0) if isinstance(value, list) else 0
+
+
+_values = st.recursive(
+    st.text('[]{}"\\a', max_size=4) | st.just(1),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text('[{"\\'), inner, max_size=2)
+    ),
+    max_leaves=30,
+)
+
+
+@given(_values, st.integers(0, 9))
+def test_depth_is_that_of_the_decoded_value(value: Any, more: int) -> None:
+    """Brackets in strings do not count, whatever is escaped there."""
+    for _ in range(more):
+        value = [value, []]
+    assert packet_json._depth(json.dumps([value])) == 1 + nested(value)
+    assert packet_json._depth(json.dumps([value], ensure_ascii=False)) == 1 + nested(value)
+
+
+# Rates charge bytes
+
+
+@served(events_per_second=10)
+async def test_a_large_message_costs_more_than_one_event(server: Server) -> None:
+    """One more for each 10 kB: two of 90 kB empty a bucket of 20, and are both answered at once."""
+    websocket = await server.client()
+    for number in range(2):
+        assert not server.sio.eio.throttled
+        await websocket.send(f'42{number}["ack","{"x" * 90_000}"]')
+        assert (await websocket.receive()).startswith(f"43{number}")
+    assert server.sio.eio.throttled == 1
+
+
+@served(events_per_second=4)
+async def test_a_large_message_in_a_post_costs_more_too(server: Server) -> None:
+    """As by WebSocket."""
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    assert not server.sio.eio.throttled
+    post = asyncio.create_task(server.post(sid, f'42["ack","{"x" * 90_000}"]'))
+    await until(lambda: server.sio.eio.throttled)
+    assert (await post).status == 200
+
+
+@pytest.mark.parametrize("piece", [frame(0x00, b""), frame(0x00, b"x")])
+@served(events_per_second=10)
+async def test_frames_of_a_fragmented_message_are_charged(server: Server, piece: bytes) -> None:
+    """Empty ones too, though none of them is a message."""
+    websocket = await server.client()
+    await websocket.send_raw(frame(0x01, b"42") + piece * 1000)
+    await until(lambda: server.sio.eio.throttled)
+    (conn,) = server.sio.eio.sockets.values()
+    assert conn.busy
+    assert conn.transport._parser.ready > 900 * len(piece)
+
+
+@served(events_per_second=200)
+async def test_a_message_in_a_few_fragments_is_not_delayed(server: Server) -> None:
+    """As browsers and proxies send it."""
+    websocket = await server.client()
+    text = '421["ack","' + "x" * 80_000 + '"]'
+    pieces = [text[at : at + 10_000].encode() for at in range(0, len(text), 10_000)]
+    await websocket.send_raw(
+        frame(0x01, pieces[0]) + b"".join(frame(0x00, p) for p in pieces[1:]) + frame(0x80, b"")
+    )
+    assert (await websocket.receive()).startswith("431")
+    assert not server.sio.eio.throttled
+
+
+# Turns
+
+
+async def test_turns_are_bounded_and_the_smallest_goes_first() -> None:
+    """In one turn of the loop begins what fits into its budget, and nothing small waits."""
+    turns = Turns(asyncio.get_running_loop())
+    begun: list[int] = []
+    sizes = [BUDGET, BUDGET * 2, SMALL + 1, BUDGET // 2, BUDGET // 2]
+    for size in sizes:
+        if turns.enter(size, lambda size=size: begun.append(size)):  # type: ignore[misc]
+            begun.append(size)
+    assert begun == [BUDGET]
+    assert turns.enter(SMALL, pytest.fail)
+    rounds = []
+    for _ in range(4):
+        await asyncio.sleep(0)
+        rounds.append(begun[1:])
+        del begun[1:]
+    assert rounds == [[SMALL + 1, BUDGET // 2, BUDGET // 2], [BUDGET * 2], [], []]
+    assert turns.enter(BUDGET, pytest.fail)
+
+
+async def test_one_that_fails_does_not_stop_those_behind_it() -> None:
+    """The loop hears of it, and the others have their turn."""
+    loop = asyncio.get_running_loop()
+    errors: list[Any] = []
+    loop.set_exception_handler(lambda _, context: errors.append(context["exception"]))
+    turns = Turns(loop)
+    begun: list[int] = []
+    assert turns.enter(BUDGET, pytest.fail)
+
+    def fail() -> None:
+        raise RuntimeError
+
+    assert not turns.enter(BUDGET, fail)
+    assert not turns.enter(BUDGET + 1, lambda: begun.append(1))
+    await until(lambda: begun)
+    assert len(errors) == 1
+
+
+@served(namespaces=(Noting,), max_message_size=1_000_000)
+async def test_large_messages_of_many_clients_let_a_small_one_pass(server: Server) -> None:
+    """Twenty messages are complete in one moment, and an event behind them is handled first."""
+    crowd = [await server.client() for _ in range(20)]
+    other = await server.client()
+    message = large(BUDGET)
+    for client in crowd:
+        await client.send_raw(message[:-1])
+    await server.request("GET", "/none")
+    for client in crowd:
+        client.writer.write(message[-1:])
+    other.writer.write(frame(0x81, b'42["note",1]'))
+    noted: list[int] = server.sio.noted
+    await until(lambda: len(noted) == 21)
+    assert noted.index(1) < 10
+
+
+@served(namespaces=(Noting,), max_message_size=1_000_000)
+async def test_large_posts_of_many_clients_let_a_small_one_pass(server: Server) -> None:
+    """As by WebSocket."""
+    sids = [await server.handshake() for _ in range(20)]
+    for sid in sids:
+        await server.post(sid, "40")
+    other = await server.client()
+    body = f'42["note",{BUDGET},"{"x" * BUDGET}"]'.encode()
+    streams = []
+    for sid in sids:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = f"POST {HANDSHAKE}polling&sid={sid} HTTP/1.1\r\nHost: a\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:-1])
+        await writer.drain()
+        streams.append((reader, writer))
+    await server.request("GET", "/none")
+    for _, writer in streams:
+        writer.write(body[-1:])
+    other.writer.write(frame(0x81, b'42["note",1]'))
+    noted: list[int] = server.sio.noted
+    await until(lambda: len(noted) == 21)
+    assert noted.index(1) < 10
+    for reader, writer in streams:
+        assert (await read_response(reader)).body == b"ok"
+        writer.close()
+
+
+@served(namespaces=(Noting,), max_message_size=1_000_000)
+async def test_large_messages_with_small_last_attachments_wait_too(server: Server) -> None:
+    """What is decoded with the attachment counts, not what comes last."""
+    crowd = [await server.client() for _ in range(20)]
+    other = await server.client()
+    for client in crowd:
+        await client.send(f'451-["note",{BUDGET},"{"x" * BUDGET}",{PLACEHOLDER}]')
+    await until(
+        lambda: all(c.incomplete for c in server.sio.eio.sockets.values() if c.sid != other.sid)
+    )
+    for client in crowd:
+        client.writer.write(frame(0x82, b"x"))
+    other.writer.write(frame(0x81, b'42["note",1]'))
+    noted: list[int] = server.sio.noted
+    await until(lambda: len(noted) == 21)
+    assert noted.index(1) < 10
+
+
+@served(namespaces=(Noting,))
+async def test_a_client_that_waits_for_its_turn_is_not_read_from(
+    server: Server, monkeypatch: Any
+) -> None:
+    """What it sends meanwhile stays in its kernel, and is handled in order afterwards."""
+    waiting: list[Any] = []
+
+    def enter(turns: Turns, size: int, begin: Any) -> bool:
+        if size > SMALL:
+            waiting.append(begin)
+        return size <= SMALL
+
+    monkeypatch.setattr(Turns, "enter", enter)
+    client = await server.client()
+    (transport,) = [c.transport for c in server.sio.eio.sockets.values()]
+    await client.send_raw(large(50_000))
+    await until(lambda: waiting)
+    assert transport._paused
+    await client.send('42["note",2]')
+    await server.request("GET", "/none")
+    assert server.sio.noted == []
+    waiting.pop()()
+    assert not transport._paused
+    await until(lambda: server.sio.noted == [50_000, 2])
+    assert not waiting
+
+
+async def test_large_forms_wait_for_their_turn(tmp_path: Path, monkeypatch: Any) -> None:
+    """A page's body is no different, and a client that leaves meanwhile is forgotten."""
+    waiting: list[Any] = []
+    monkeypatch.setattr(Turns, "enter", lambda turns, size, begin: waiting.append(begin))
+    async with serve(tmp_path) as site, Raw(site.url) as raw, Raw(site.url) as leaver:
+        body = b'{"username":"' + b"x" * 100_000 + b'"}'
+        for client in (raw, leaver):
+            client.write("/login", ("Content-Type", "application/json"), method="POST", body=body)
+        await until(lambda: len(waiting) == 2)
+        leaver.writer.close()
+        await until(lambda: len(site.app._server._connections) == 1)
+        for begin in waiting:
+            begin()
+        assert (await raw.answer()).status == 422
+
+
+# Attachments
+
+
+@served()
+async def test_attachments_count_as_part_of_their_message(server: Server) -> None:
+    """Together they may not be larger than --max-message-size, which is 100 kB here."""
+    for sizes, fits in (((49_000, 50_000), True), ((50_000, 50_000), False)):
+        websocket = await server.client()
+        await websocket.send(f'452-1["ack",{PLACEHOLDER},{PLACEHOLDER}]')
+        await websocket.send(*(b"x" * size for size in sizes))
+        answer = await websocket.receive()
+        assert answer.startswith("46") if fits else isinstance(answer, Closed)
+    assert [reason for _, reason in server.closed] == ["protocol violation"]
+
+
+@served()
+async def test_attachments_must_arrive_in_time(server: Server, monkeypatch: Any) -> None:
+    """Pongs do not help; a message that is complete leaves nothing running."""
+    monkeypatch.setattr(connection, "ATTACHMENTS_TIMEOUT", 0.2)
+    patient, late = await server.client(), await server.client()
+    await patient.send(f'451-1["ack",{PLACEHOLDER}]', b"x")
+    assert (await patient.receive()).startswith("461-1")
+    await late.send(f'452-1["ack",{PLACEHOLDER}]', b"x")
+    await late.closed()
+    assert server.closed == [(late.sid, "protocol violation")]
+    assert await patient.receive() == b"x"
+    await patient.send('422["ack"]')
+    assert await patient.receive() == "432[]"
+
+
+@served(events_per_second=1)
+async def test_the_deadline_of_attachments_waits_while_the_server_does_not_read(
+    server: Server, monkeypatch: Any
+) -> None:
+    """A client that is throttled cannot be late."""
+    monkeypatch.setattr(connection, "ATTACHMENTS_TIMEOUT", 0.2)
+    websocket = await server.client()
+    await websocket.send(f'451-1["ack",{PLACEHOLDER}]', b"x")
+    assert (await websocket.receive()).startswith("461-1")
+    assert server.sio.eio.throttled
+    assert not server.closed
+
+
+def test_a_large_text_is_decoded_with_its_last_attachment() -> None:
+    """Until then it takes its own size, not twenty times as much."""
+    many = "{}," * 10_000
+    packet = decode(f'452-["a",{many}{PLACEHOLDER}]')
+    assert packet.data is None
+    assert packet.size > 30_000
+    assert not packet.add(b"x")
+    assert packet.add(b"y")
+    assert packet.data == ["a", *[{}] * 10_000, b"x"]
+    for wrong in (f'451-["a",{many}', f"451-[1,{many}1]", f'451-["connect",{many}1]'):
+        with pytest.raises(PacketError):
+            decode(wrong).add(b"x")
+
+
+def test_placeholders_are_found_wherever_they_are() -> None:
+    """In lists and objects of any depth, the same one twice too."""
+    shapes = itertools.product(("[%s]", '{"a":%s}', '{"a":[],"b":{"c":[1,%s]}}'), repeat=3)
+    for outer, middle, inner in shapes:
+        text = outer % (middle % (inner % PLACEHOLDER))
+        packet = decode(f'451-["a",{text},{PLACEHOLDER}]')
+        assert packet.add(b"x")
+        wanted = text.replace(PLACEHOLDER, '"x"')
+        assert packet.data == ["a", as_bytes(json.loads(wanted)), b"x"]
+
+
+def as_bytes(value: Any) -> Any:
+    """Replace strings by bytes."""
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, list):
+        return [as_bytes(item) for item in value]
+    return {k: as_bytes(v) for k, v in value.items()} if isinstance(value, dict) else value
