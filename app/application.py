@@ -193,6 +193,7 @@ def make_app(
     `clock`, `store`, `modules` and `data_type` are for tests and unusual forks. Raises
     FileOwned, StoreUnavailable, ValueError or OSError with a sentence that says what to do.
     """
+    clock = clock or Clock()
     settings.make_data_dir()
     folder = data_folder.use(settings.data_dir)
     keys = signing_keys(settings)
@@ -207,7 +208,7 @@ def make_app(
         idle_timeout=settings.session_idle_timeout,
         max_age=settings.session_max_age,
         new_timeout=settings.new_session_timeout,
-        clock=clock or Clock(),
+        clock=clock,
         counts=counts,
         connected=lambda session_id: connections.count(session_id) > 0,
     )
@@ -233,6 +234,8 @@ def make_app(
         known_device=KnownDevice(cookie, settings.cookie_name, keys),
         audit=Audit(),
     )
+    if isinstance(clock, Clock):
+        clock.on_step += [sessions.lifetimes.follow_step, lambda _: services.expiry.hold()]
     sessions.on_end += [
         connections.close_session,
         services.metrics.ended,

@@ -44,6 +44,13 @@ class Clock:
         self._step = 0.0  # by how much the system's clock is ahead of this one
         self._step_began = now
         self._next_log = now
+        #: called with the seconds of a step just before it is followed
+        self.on_step: list[Callable[[float], None]] = []
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the system's clock was set and this one does not follow yet."""
+        return self._step != 0
 
     def __call__(self) -> float:
         """Return the time now."""
@@ -63,6 +70,8 @@ class Clock:
             self._step, self._step_began = step, now
             self._log_step(now)
         elif now - self._step_began >= _CONFIRMATION:
+            for listener in self.on_step:
+                listener(step)
             self._offset += step
             self._step = 0.0
             log.warning("sessions follow the new time of the system's clock step=%+.0fs", step)

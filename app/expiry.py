@@ -93,11 +93,15 @@ class Expiry:
         What is over by what the store knows has to wait a little: other processes may have
         something to write first.
         """
-        self._held_until = asyncio.get_running_loop().time() + _OTHERS_FIRST
+        self.hold()
         self._reconciled = -math.inf
         with contextlib.suppress(StoreError):
             await self._sessions.lifetimes.flush(now=True)
         await self._run()
+
+    def hold(self) -> None:
+        """End nothing for a few seconds, in which other processes write what their clients did."""
+        self._held_until = asyncio.get_running_loop().time() + _OTHERS_FIRST
 
     @property
     def _held(self) -> bool:

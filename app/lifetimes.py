@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from app.clock import Clock
 from app.session import Reason
 from app.stores import Record, SessionStore, StoreError
 
@@ -52,6 +53,8 @@ class Lifetimes:
         # id -> seen, and the record as it was known then
         self._touched: dict[str, tuple[float, Record]] = {}
         self._shown: set[str] = set()  # those of them whose cookie has come back
+        # the same of what was written while the system's clock was in doubt
+        self._in_doubt: dict[str, tuple[float, Record]] = {}
         self._flushed = 0.0
 
     # -- limits --
@@ -170,8 +173,22 @@ class Lifetimes:
 
     def forget(self, session_id: str) -> None:
         """Write nothing more of a session that has ended."""
+        self._forget_touch(session_id)
+        self._in_doubt.pop(session_id, None)
+
+    def _forget_touch(self, session_id: str) -> None:
         self._touched.pop(session_id, None)
         self._shown.discard(session_id)
+
+    def follow_step(self, step: float) -> None:
+        """Move what clients did while the clock was in doubt to the time that it has from now on.
+
+        After a step forward they would otherwise be signed out as idle, although they are active.
+        """
+        moved = {**self._in_doubt, **self._touched}
+        self._touched = {id: (seen + step, record) for id, (seen, record) in moved.items()}
+        self._in_doubt.clear()
+        self._flushed = -math.inf  # written with the next round
 
     async def flush(self, *, now: bool = False) -> None:
         """Write the touches that have gathered, when that is due or `now` is set."""
@@ -198,7 +215,11 @@ class Lifetimes:
             for id, touched in batch.items():
                 # one that was touched meanwhile may know an older record: it is still `_shown`
                 if self._touched.get(id) is touched:
-                    self.forget(id)
+                    self._forget_touch(id)
+            if isinstance(self._clock, Clock) and self._clock.in_doubt:
+                self._in_doubt.update(batch)
+            else:
+                self._in_doubt.clear()
 
     async def _flush_now(self) -> None:
         try:

@@ -183,6 +183,36 @@ async def test_an_event_during_a_jump_does_not_prolong_its_session(tmp_path: Pat
         await until(lambda: bool(ended(socket)))
 
 
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+async def test_a_step_that_is_followed_signs_out_only_who_was_not_active(
+    tmp_path: Path, store: str
+) -> None:
+    """Clients that were active while the clock was in doubt stay, with pages and with sockets."""
+    system = Running()
+    async with (
+        serve(tmp_path, store=store, clock=system.clock(), expiry_interval=0.05) as site,
+        PythonVisitor(site.url) as ann,
+        Visitor(site.url) as bob,
+        Visitor(site.url) as eve,
+    ):
+        for visitor, name in ((ann, "ann"), (bob, "bob"), (eve, "eve")):
+            await visitor.sign_up(name)
+        socket = await joined(ann, "websocket")
+        await step(system, 2 * DAY)
+        for _ in range(2):
+            system.passed += 100  # so that what came before is written
+            assert await socket.call("whoami") == "ann"
+            assert (await bob.get("/account"))[0] == 200
+            await asyncio.sleep(0.15)
+        system.passed += 400
+        await asyncio.sleep(0.15)
+        assert site.services.sessions.clock() == pytest.approx(system.wall(), abs=2)
+        assert ended(socket) == []
+        assert await socket.call("whoami") == "ann"
+        assert (await bob.get("/account"))[0] == 200
+        assert (await eve.get("/account"))[0] == 302
+
+
 async def test_the_rounds_go_on_after_a_jump_is_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
