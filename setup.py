@@ -125,6 +125,7 @@ if __name__ == "__main__":
             "SQLAlchemy>=2.0.31",
             "prometheus-client>=0.20",
             "ua-parser>=1.0",
+            "confusable-homoglyphs>=3.3.1",
             # a loop that needs half the CPU; without it asyncio's own does the same
             "uvloop>=0.21; sys_platform != 'win32' and implementation_name == 'cpython'",
         ],

@@ -10,6 +10,8 @@ import unicodedata
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
+from app.lookalikes import mixes_scripts
+
 log = logging.getLogger("latchkey.accounts")
 
 _LONGEST_NAME = 64  # characters (code points), as all lengths here
@@ -54,6 +56,8 @@ def clean_name(name: str) -> str:
         raise InvalidAccount("A name neither begins nor ends with a space.")
     if _BLANK.search(clean) or any(unicodedata.category(letter) in _UNSEEN for letter in clean):
         raise InvalidAccount("A name has no control characters and no invisible ones.")
+    if mixes_scripts(clean):
+        raise InvalidAccount("A name is written in one alphabet, not in letters of several.")
     return clean
 
 

@@ -20,6 +20,7 @@ LAYERS = (
         "app.guard",
         "app.user_agents",
         "app.surrogates",
+        "app.lookalikes",
         "app.histogram",
         "app.systemd",
         "app.unknown_fields",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -11,10 +12,16 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from app import database
 from app.database import accounts as _accounts
+from app.lookalikes import lookalikes
 from app.passwords import InvalidAccount, NameTaken, Passwords, account_key, clean_password
 from app.settings import Settings
 
 log = logging.getLogger("latchkey.accounts")
+
+
+def _of(keys: Collection[str]) -> sa.Select[tuple[str]]:
+    """Return the query for the accounts with one of these keys."""
+    return sa.select(_accounts.c.name).where(_accounts.c.key.in_(keys))
 
 
 @dataclass(frozen=True)
@@ -42,14 +49,17 @@ class AccountTable:
 
     def make(self, name: str, password: str) -> Proof:
         stamp = self._passwords.hash(password)
+        key = account_key(name)
         row = {
-            "key": account_key(name),
+            "key": key,
             "name": name,
             "password_hash": stamp,
             "created": time.time(),
         }
         try:
             with database.writing(self._engine) as connection:
+                if connection.execute(_of(lookalikes(key)).limit(1)).first():
+                    raise NameTaken("This name looks like one that is taken; choose another one.")
                 connection.execute(sa.insert(_accounts), row)
         except IntegrityError:
             raise NameTaken("This name is taken; choose another one.") from None
