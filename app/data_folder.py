@@ -50,9 +50,14 @@ def _lock(folder: Path, kind: int, why: str) -> int:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         os.close(descriptor)
         raise FolderBusy(why) from None
+    except OSError:
+        if kind == fcntl.LOCK_EX:
+            os.close(descriptor)
+            raise
+        # a file system without such locks, on which only restores are not possible
     return descriptor
 
 

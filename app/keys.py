@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -87,10 +88,11 @@ def check_last_key(settings: Settings, keys: Sequence[str]) -> None:
             last,
         )
     if last != fingerprint(keys[-1]):
-        new = path.with_suffix(".new")
-        new.write_text(fingerprint(keys[-1]) + "\n")
-        new.chmod(0o600)
-        new.replace(path)
+        with contextlib.suppress(OSError):  # a full disk is no reason not to start
+            new = path.with_suffix(".new")
+            new.touch(mode=0o600)
+            new.write_text(fingerprint(keys[-1]) + "\n")
+            new.replace(path)
 
 
 def description(keys: Sequence[str]) -> str:
