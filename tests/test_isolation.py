@@ -16,7 +16,7 @@ from app.stores.redis_wire import pack
 from tests.kit import Site, Visitor, serve, until
 from tests.redis_server import empty_redis
 from tests.several import sites
-from tests.transport_kit import HANDSHAKE, LOOPS, Closed, Echo, Server, frame, run, served
+from tests.transport_kit import LOOPS, Closed, Echo, Server, frame, plain_client, run, served
 
 
 class Told(Echo):
@@ -42,18 +42,6 @@ class Broken:
 
     def __getattr__(self, name: str) -> Any:
         return failing if name == self._method else getattr(self._inner, name)
-
-
-def plain_client(port: int) -> socket.socket:
-    """Join with a blocking socket, which sends and closes without a turn of the loop."""
-    plain = socket.create_connection(("127.0.0.1", port))
-    plain.sendall(
-        f"GET {HANDSHAKE}websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        "Sec-WebSocket-Version: 13\r\n\r\n".encode()
-        + frame(0x81, b"40")
-    )
-    return plain
 
 
 def reset(plain: socket.socket) -> None:

@@ -15,7 +15,7 @@ from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from app.transport import Rooms
 from app.transport.connection import MAX_EVENTS_IN_HAND, Connection
-from tests.transport_kit import HANDSHAKE, Closed, Echo, Server, frame, served
+from tests.transport_kit import HANDSHAKE, Closed, Echo, Server, frame, plain_client, served
 
 
 async def until(condition: Any, seconds: float = 3) -> None:
@@ -28,15 +28,7 @@ async def until(condition: Any, seconds: float = 3) -> None:
 
 def small_receive_buffer(port: int) -> socket.socket:
     """Connect a socket whose kernel takes little, so that the server's buffer fills."""
-    plain = socket.socket()
-    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    plain.connect(("127.0.0.1", port))
-    plain.sendall(
-        f"GET {HANDSHAKE}websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        "Sec-WebSocket-Version: 13\r\n\r\n".encode()
-        + frame(0x81, b"40")
-    )
+    plain = plain_client(port, receive_buffer=4096)
     plain.setblocking(False)
     return plain
 

@@ -10,6 +10,7 @@ import inspect
 import json
 import logging
 import os
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -188,6 +189,8 @@ async def serve(
         await http.stop_listening()
         await sio.shutdown()
         await http.close(0.5)
+        # uvloop's close() waits for sockets that still have something to send
+        await sio.eio.finish(0)
         await asyncio.sleep(0.01)
 
 
@@ -376,6 +379,24 @@ class WebSocket:
         """Close as a browser does."""
         await self.send_raw(mask(encode_close(1000)))
         self.writer.close()
+
+
+def plain_client(port: int, *, receive_buffer: int = 0) -> socket.socket:
+    """Join "/" with a blocking socket, which sends and closes without a turn of the loop.
+
+    `receive_buffer` is how many bytes its kernel takes before the server's buffers fill.
+    """
+    plain = socket.socket()
+    if receive_buffer:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    plain.connect(("127.0.0.1", port))
+    plain.sendall(
+        f"GET {HANDSHAKE}websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\n"
+        "Sec-WebSocket-Version: 13\r\n\r\n".encode()
+        + frame(0x81, b"40")
+    )
+    return plain
 
 
 def frame(first: int, payload: bytes, key: bytes = b"\0\0\0\0") -> bytes:

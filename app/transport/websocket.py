@@ -323,15 +323,14 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def _keep(self, data: bytes) -> None:
         """Let data wait until the socket takes more; one message may be as big as it likes."""
-        waiting = self.waiting()
+        before = self.waiting()
         if not self._waiting or len(self._waiting[-1]) > _FLUSH_AT:
             self._waiting.append(bytearray())
         self._waiting[-1] += data
         self._waiting_size += len(data)
-        settings = self._engine.settings
-        if waiting > self._engine.max_backlog:
+        if before > self._engine.max_backlog:
             self.stalled()
-        elif waiting > settings.send_buffer:
+        elif before + len(data) > self._engine.settings.send_buffer:
             self._backlog.watch()
 
     def waiting(self) -> int:
