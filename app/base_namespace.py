@@ -77,6 +77,17 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         session: Session[D] = await self.session_for(sid)
         return session.user
 
+    def charge(self, sid: str, events: int) -> None:
+        """Count the event under way as so many, for a handler that costs more than others.
+
+        Call it before the first `await`. The client's next event waits until these are paid for
+        at --events-per-second; of 200 a second, an event that counts as 10 comes 20 times.
+        """
+        eio_sid = self.server.manager.eio_sid_from_sid(sid, self.namespace)
+        connection = self.server.eio.sockets.get(eio_sid)
+        if connection is not None:
+            connection.charge(events - 1)
+
     def emit_to_session(self, sid: str, event: str, data: Any = None) -> Awaitable[None]:
         """Send an event to the other sockets of the same session in this namespace."""
         room, rooms = self._clients[sid].room, self.server.manager

@@ -21,6 +21,7 @@ __all__ = ["Device", "Devices", "Presence", "Rows", "Send", "public_id", "seen_b
 log = logging.getLogger("latchkey.devices")
 
 _COALESCE = 0.25  # seconds in which changes gather into one list
+_PAUSE = 4.0  # pause after a list, in times of what it took to make and send
 _REFRESH = 5.0  # seconds after which a list is made anew though no change was heard of
 _MOST_ROWS = PAGE  # devices in one list: those that were seen last
 
@@ -206,18 +207,25 @@ class Devices:
             self.changed(user)
 
     async def _follow(self, user: str, watch: _Watch) -> None:
-        """Make and send the lists of one user, one after the other, while somebody watches."""
+        """Make and send the lists of one user, one after the other, while somebody watches.
+
+        However many sockets and sessions the user has, others have most of the loop: after a
+        list that took long to send there is a longer pause.
+        """
+        loop, pause = asyncio.get_running_loop(), _COALESCE
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(watch.changed.wait(), _REFRESH)
-            await asyncio.sleep(_COALESCE)
+            await asyncio.sleep(pause)
             watch.changed.clear()
+            began = loop.time()
             try:
                 await self._send(user, watch)
             except StoreError as error:
                 log.info("a list of devices has to wait: %s", error)
             except Exception:
                 log.exception("a list of devices could not be sent")
+            pause = max(_COALESCE, _PAUSE * (loop.time() - began))
 
     async def _send(self, user: str, watch: _Watch) -> None:
         asking = {session_id for session_id, _ in watch.sockets.values()}

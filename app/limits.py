@@ -11,6 +11,7 @@ from ipaddress import IPv6Address, ip_address
 from app.settings import Settings
 
 _WINDOW = 60.0  # seconds
+_ACCOUNT_PAGES = 120  # a minute of one user; a page of a hundred sessions takes ten times others
 
 
 @lru_cache(4096)  # each handshake asks, and reading an address takes longer than counting it
@@ -126,10 +127,18 @@ class Limits:
         self._handshakes = Rate(settings.handshakes_per_minute)
         self._new_sessions = Rate(settings.handshakes_per_minute)
         self._failures = ExactRate(settings.failed_logins_per_minute)
+        self._account_pages = Rate(_ACCOUNT_PAGES)
 
     def handshake(self, address: str) -> int:
         """Count a handshake; return 0, or for how many seconds this address has to wait."""
         return self._handshakes.take(subscriber(address))
+
+    def account_page(self, user: str) -> int:
+        """Count a request of this user for the account page or one of its forms.
+
+        Returns 0, or for how many seconds the user has to wait.
+        """
+        return self._account_pages.take(user)
 
     def new_session(self, address: str) -> int:
         """Count a session that a page makes; return 0, or for how many seconds to wait."""

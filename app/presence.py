@@ -118,9 +118,9 @@ class SharedPresence:
             return
         ids = list(self._changed)
         self._changed.clear()
-        present = await self._connections.transports(ids)
         for start in range(0, len(ids), _AT_ONCE):
             batch = ids[start : start + _AT_ONCE]
+            present = await self._connections.transports(batch)
             here: list[Word] = []
             for id in batch:
                 if id in present:
@@ -131,3 +131,4 @@ class SharedPresence:
                 self._link.send(pack(("EXPIRE", self._key, _LIFE)))
             if gone:
                 self._link.send(pack(("HDEL", self._key, *gone)))
+            await asyncio.sleep(0)  # after an outage these are all sessions of this process

@@ -15,6 +15,7 @@ from app.stores import StoreError
 from handlers.account_page import AccountPage
 from handlers.session import BaseNamespace
 
+_REVOKE = 10  # events that a `revoke` counts as
 _DONE = {
     "device": "That device is signed out.",
     "others": "You are signed out everywhere else.",
@@ -204,6 +205,7 @@ class AccountNamespace(BaseNamespace):
         user = self._users.get(sid)
         if user is None:  # it left while its event was on the way
             raise SessionEnded("")
+        self.charge(sid, _REVOKE)
         if await self.services.devices.revoke(user, str(id)):
             return True
         return {"error": "unknown session"}

@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from app.devices import Device, seen_by
+from app.lookup import TooMany
 from app.session import SessionEnded
 from handlers.session import BaseHandler
 
@@ -41,6 +42,12 @@ class AccountPage(BaseHandler):
         if self.session.user is None:
             raise SessionEnded(self.session.id)
         return self.session.user
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        user = self.session.user
+        if user is not None and (wait := self.services.limits.account_page(user)):
+            raise TooMany(wait, "too many requests for your account page")
 
     async def show(self, *, notice: str = "", form: str = "", wrong: str = "") -> None:
         """Write the page; `wrong` is what was wrong with `form`."""

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from app.user_agents import describe
+from app.user_agents import _parse, describe
 from tests.kit import ROOT
 
 CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0"
@@ -56,3 +56,12 @@ def test_the_rules_are_loaded_when_somebody_asks() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "False\n"
+
+
+async def test_headers_of_many_sessions_are_looked_at_once() -> None:
+    """Whoever has made up a thousand of them cannot have them looked at again and again."""
+    headers = {f"a/{number}" for number in range(1100)}
+    await describe(headers)
+    looked = _parse.cache_info().misses
+    await describe(headers)
+    assert _parse.cache_info().misses == looked

@@ -316,6 +316,12 @@ class Connection:
             self.busy = True
             engine.wheel.start(self._throttle, full - now - engine.most_owed)
 
+    def charge(self, events: int) -> None:
+        """Take tokens for so many events; if too few are left, the next event pauses reading."""
+        engine = self._engine
+        if engine.limited:
+            self._full = max(self._full, engine.loop.time()) + events * engine.refill
+
     def _unthrottle(self) -> None:
         self._throttle = None
         self._look_busy()
