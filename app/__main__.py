@@ -28,15 +28,17 @@ from app.systemd import notify
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM, which drains first, or SIGINT; a second signal ends the draining."""
+    """Serve until SIGTERM, which drains first, or SIGINT; a second signal ends the waiting."""
     app = make_app(settings)
     stop, hurry = asyncio.Event(), asyncio.Event()
+    signals: list[signal.Signals] = []
     loop = asyncio.get_running_loop()
 
     def asked(number: signal.Signals) -> None:
-        if stop.is_set() or number == signal.SIGINT:
-            hurry.set()
+        signals.append(number)
         stop.set()
+        if len(signals) > 1:
+            hurry.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked, number)
@@ -51,10 +53,10 @@ async def serve(settings: Settings) -> None:
         )
         await stop.wait()
         notify("STOPPING=1")
-        if not hurry.is_set():
+        if signals[0] == signal.SIGTERM:
             await app.drain(hurry)
     finally:
-        await app.stop()
+        await app.stop(hurry)
         for number in (signal.SIGTERM, signal.SIGINT):
             # a second Ctrl-C must not turn an end in good order into another exit code
             loop.remove_signal_handler(number)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import importlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
 from app.transport import SocketServer
 from app.transport.dispatch import Dispatcher
+from app.transport.engine import LAST_CLOSE
 from app.transport.http_server import HttpServer
 from handlers.session import SessionData
 
@@ -61,8 +63,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _SLOW_CLIENT = 30.0  # seconds that a client has for a request's headers, and for its body
 _LARGEST_HEADERS = 16_384  # bytes
 _FAREWELL = 2.5  # seconds that requests in hand have when the process stops
-_LAST_CLOSE = 0.5  # seconds that clients have to close their WebSockets after that
-_LETTING_GO = 1.0  # seconds that the stores have then, so that all of it takes less than 5
+_LETTING_GO = 1.0  # seconds that the stores have then
 
 
 class NotFoundHandler(BaseHandler[Any]):
@@ -148,8 +149,11 @@ class Application(Dispatcher):
         for task in (work, waiting):
             task.cancel()
 
-    async def stop(self) -> None:
-        """Take no more connections, tell and close the open ones, commit, and let go."""
+    async def stop(self, hurry: asyncio.Event | None = None) -> None:
+        """Take no more connections, tell and close the open ones, commit, and let go.
+
+        Handlers of sockets may run for --drain-time; they are cut off soon when `hurry` is set.
+        """
         services = self.services
         services.stopping = True
         if self._server is not None:
@@ -159,13 +163,22 @@ class Application(Dispatcher):
         services.metrics.stop()
         await services.connections.close_all()
         services.devices.close()
+        closed = time.monotonic()
         if self._server is not None and not await self._server.close(_FAREWELL):
             log.warning("some requests were cut off after %g s", _FAREWELL)
-        await services.socket_server.eio.finish(_LAST_CLOSE)
+        await self._finish_handlers(closed, hurry)
         try:
             await asyncio.wait_for(self._let_go(), _LETTING_GO)
         except (TimeoutError, StoreError) as error:
             log.error("the stores were not closed in good order: %s", error or "too slow")
+
+    async def _finish_handlers(self, began: float, hurry: asyncio.Event | None) -> None:
+        """Wait for the handlers of the sockets that were closed at `began`, a monotonic time."""
+        eio = self.services.socket_server.eio
+        passed = time.monotonic() - began
+        seconds = max(self.services.settings.drain_time - passed, LAST_CLOSE)
+        await eio.finish(seconds, hurry)
+        await eio.cut_off(time.monotonic() - began)
 
     async def _let_go(self) -> None:
         """Write what is still to be written, and close the databases."""

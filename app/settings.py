@@ -145,7 +145,8 @@ class Settings:
     drain_time: float = _option(
         read.seconds(0, 3600),
         "5",
-        "seconds over which SIGTERM spreads the closing of many connections; 0: all at once",
+        "seconds over which SIGTERM spreads the closing of many connections, 0: all at once; and "
+        "that their handlers have to end after that",
     )
     max_message_size: int = _option(
         read.integer(1024, 2**31 - 1),

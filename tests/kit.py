@@ -70,6 +70,8 @@ async def serve(
         settings["store"] = store
     else:
         options["store"] = store if store is not None else MemoryStore()
+    # handlers that still run at the end of a test are not worth waiting for
+    settings.setdefault("drain_time", 0.0)
     app = make_app(Settings(port=0, data_dir=tmp_path / "data", **settings), **options)
     url = await app.start()
     try:

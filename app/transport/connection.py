@@ -244,16 +244,12 @@ class Connection:
     def hold(self) -> None:
         """Count an event that waits for something; too many of them pause reading."""
         self._in_hand += 1
-        if self.closed:  # a disconnect handler
-            self._engine.finishing.add(self)
         if self._in_hand >= MAX_EVENTS_IN_HAND:
             self._look_busy()
 
     def release(self, event: object) -> None:
         """Count one less, which has ended."""
         self._in_hand -= 1
-        if self.closed and not self._in_hand:
-            self._engine.finishing.discard(self)
         if self.busy:
             self._look_busy()
 
@@ -471,8 +467,6 @@ class Connection:
         self.incomplete = self._unread = None
         self.joining = {}
         self._engine.forget(self)
-        if self._in_hand:
-            self._engine.finishing.add(self)
         self.look_drained()
         upgrade, self.upgrade = self.upgrade, None
         for transport in (upgrade, self.transport):

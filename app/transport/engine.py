@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
+import inspect
 import logging
 import secrets
 from collections import Counter
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 import engineio
@@ -27,7 +29,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("app.transport")
 
+#: Seconds in which clients have to close their WebSockets when the process stops.
+LAST_CLOSE = 0.5
+#: Seconds that handlers have to deal with their cancellation.
+LAST_WORDS = 0.5
 _IDS_AT_ONCE = 100
+
+
+def handler_of(coroutine: Coroutine[Any, Any, None]) -> tuple[str, str]:
+    """Return the names of the handler that a coroutine of `SocketServer` runs, and its namespace.
+
+    It is read from the coroutine when the process stops, so that no event has to note it.
+    """
+    found = inspect.getcoroutinelocals(coroutine)
+    name = getattr(coroutine, "__name__", "")
+    known = {"_join": "on_connect", "_part": "on_disconnect", "_acknowledged": "callback"}
+    event = found["data"][0] if name == "_handle" else ""
+    return known.get(name, f"on_{event}"[:100]), str(found.get("namespace", ""))
 
 
 class TransportSettings(Protocol):
@@ -90,8 +108,6 @@ class Engine(engineio.AsyncServer):
         self._farewells: dict[str, tuple[list[bytes], Timer, float]] = {}
         #: WebSockets that have sent their close frame and wait for the client to go.
         self.ending: set[WebSocket] = set()
-        #: Connections that are closed while handlers of theirs still run.
-        self.finishing: set[Connection] = set()
         #: Closed connections that have clients whose disconnect handlers still run.
         self.leaving: dict[str, Connection] = {}
         self._unflushed: list[WebSocket] = []
@@ -178,16 +194,47 @@ class Engine(engineio.AsyncServer):
             self.server.forget_environ(sid)
         return payload
 
-    async def finish(self, seconds: float) -> None:
-        """Give handlers, and clients that were told to go, so many seconds; then cut them off."""
-        end = self.loop.time() + seconds
+    async def finish(self, seconds: float, hurry: asyncio.Event | None = None) -> None:
+        """Wait until the handlers of closed connections have ended, and their clients are gone.
+
+        Handlers have so many seconds; clients, and handlers once `hurry` is set, have LAST_CLOSE.
+        """
+        began = self.loop.time()
         # an event would have to be kept by each of them, for the sake of this one moment
-        while (self.ending or self.finishing) and self.loop.time() < end:  # noqa: ASYNC110
+        while self.tasks.waiting() or self.ending:
+            passed = self.loop.time() - began
+            if passed >= seconds:
+                break
+            if passed >= LAST_CLOSE:
+                self._cut_clients()
+                if hurry is not None and hurry.is_set():
+                    break
             await asyncio.sleep(0.01)
+        self._cut_clients()
+        await asyncio.sleep(0)
+
+    def _cut_clients(self) -> None:
+        """Cut the WebSockets whose clients do not close them."""
         for websocket in list(self.ending):
             with logged(log, "a closing WebSocket could not be cut"):
                 websocket.abort()
-        await asyncio.sleep(0)
+
+    async def cut_off(self, waited: float) -> None:
+        """Cancel the handlers that still run after so many seconds; one log line for each kind."""
+        tasks = self.tasks.waiting()
+        kinds = Counter(map(handler_of, tasks.values()))
+        for (handler, namespace), count in kinds.items():
+            log.warning(
+                "handler cut off by the stop handler=%s namespace=%s count=%d after=%.1fs",
+                handler,
+                namespace,
+                count,
+                waited,
+            )
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=LAST_WORDS)
 
     async def shutdown(self) -> None:
         """Close every connection and stop the shared timer."""

@@ -11,11 +11,12 @@ import contextvars
 import functools
 import sys
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from typing import Any
 
 _Loop = asyncio.AbstractEventLoop
 _Task = asyncio.Task[None]
+_Coroutine = Coroutine[Any, Any, None]
 
 
 class Tasks:
@@ -24,7 +25,7 @@ class Tasks:
     def __init__(self) -> None:
         self._context = contextvars.copy_context()
         # the loop itself has only weak references to tasks
-        self._waiting: dict[_Task, Callable[[_Task], None] | None] = {}
+        self._waiting: dict[_Task, tuple[_Coroutine, Callable[[_Task], None] | None]] = {}
 
     @functools.cached_property
     def _loop(self) -> _Loop:
@@ -43,14 +44,18 @@ class Tasks:
         """
         task, waits = _begin(coroutine, self._loop, self._context.copy())
         if waits:
-            self._waiting[task] = done
+            self._waiting[task] = coroutine, done
             task.add_done_callback(self._ended)
         return waits
 
     def _ended(self, task: _Task) -> None:
-        done = self._waiting.pop(task)
+        _, done = self._waiting.pop(task)
         if done is not None:
             done(task)
+
+    def waiting(self) -> Mapping[_Task, _Coroutine]:
+        """Return the tasks that have not ended, and the coroutine that each of them runs."""
+        return {task: coroutine for task, (coroutine, _) in self._waiting.items()}
 
 
 if sys.version_info >= (3, 12):
