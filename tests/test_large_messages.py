@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,20 +123,55 @@ async def test_a_message_in_a_few_fragments_is_not_delayed(server: Server) -> No
 async def test_turns_are_bounded_and_the_smallest_goes_first() -> None:
     """In one turn of the loop begins what fits into its budget, and nothing small waits."""
     turns = Turns(asyncio.get_running_loop())
-    begun: list[int] = []
+    begun: list[tuple[int, float]] = []
+
+    def begin(size: int) -> None:
+        begun.append((size, turns._began))
+
     sizes = [BUDGET, BUDGET * 2, SMALL + 1, BUDGET // 2, BUDGET // 2]
-    for size in sizes:
-        if turns.enter(size, lambda size=size: begun.append(size)):  # type: ignore[misc]
-            begun.append(size)
-    assert begun == [BUDGET]
+    assert [turns.enter(size, partial(begin, size)) for size in sizes] == [True, *[False] * 4]
     assert turns.enter(SMALL, pytest.fail)
-    rounds = []
-    for _ in range(4):
-        await asyncio.sleep(0)
-        rounds.append(begun[1:])
-        del begun[1:]
-    assert rounds == [[SMALL + 1, BUDGET // 2, BUDGET // 2], [BUDGET * 2], [], []]
+    await until(lambda: len(begun) == 4)
+    assert [size for size, _ in begun] == [SMALL + 1, BUDGET // 2, BUDGET // 2, BUDGET * 2]
+    first, *same, later = [turn for _, turn in begun]
+    assert {first} == set(same)
+    assert later > first
+    await asyncio.sleep(0)
     assert turns.enter(BUDGET, pytest.fail)
+
+
+class Clock:
+    """The part of a loop that turns use, with a time that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 10.0
+        self.soon: list[Any] = []
+        self.at: list[tuple[float, Any]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_soon(self, call: Any) -> None:
+        self.soon.append(call)
+
+    def call_at(self, when: float, call: Any) -> None:
+        self.at.append((when, call))
+
+
+def test_others_have_the_loop_half_of_the_time() -> None:
+    """After a turn that took long, the next one begins as much later."""
+    clock = Clock()
+    turns = Turns(clock)  # type: ignore[arg-type]
+    begun: list[int] = []
+    assert turns.enter(BUDGET, pytest.fail)
+    assert not turns.enter(BUDGET, lambda: begun.append(1))
+    clock.now += 0.5
+    clock.soon.pop()()
+    ((when, call),) = clock.at
+    assert when == 11.0
+    assert not begun
+    call()
+    assert begun == [1]
 
 
 async def test_one_that_fails_does_not_stop_those_behind_it() -> None:
@@ -261,6 +297,37 @@ async def test_large_forms_wait_for_their_turn(tmp_path: Path, monkeypatch: Any)
         assert (await raw.answer()).status == 422
 
 
+@served()
+async def test_a_body_of_tiny_chunks_takes_turns(server: Server, monkeypatch: Any) -> None:
+    """64 kB of them are much work, and are read on when their turn comes."""
+    waiting: list[Any] = []
+
+    def enter(turns: Turns, size: int, begin: Any) -> bool:
+        if size > SMALL:
+            waiting.append(begin)
+        return size <= SMALL
+
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    monkeypatch.setattr(Turns, "enter", enter)
+    packet = b'421["ack","' + b"x" * 5000 + b'"]'
+    body = b"".join(b"1\r\n%c\r\n" % byte for byte in packet) + b"0\r\n\r\n"
+    head = f"POST {HANDSHAKE}polling&sid={sid} HTTP/1.1\r\nHost: a\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + body)
+    answer = asyncio.create_task(read_response(reader))
+    turns = 0
+    while not answer.done():
+        await until(lambda: waiting or answer.done())
+        for begin in waiting[:]:
+            waiting.remove(begin)
+            turns += 1
+            begin()
+    assert answer.result().body == b"ok"
+    assert turns > 1
+    writer.close()
+
+
 # Attachments
 
 
@@ -279,7 +346,7 @@ async def test_attachments_count_as_part_of_their_message(server: Server) -> Non
 @served()
 async def test_attachments_must_arrive_in_time(server: Server, monkeypatch: Any) -> None:
     """Pongs do not help; a message that is complete leaves nothing running."""
-    monkeypatch.setattr(connection, "ATTACHMENTS_TIMEOUT", 0.2)
+    monkeypatch.setattr(connection, "MESSAGE_TIMEOUT", 0.2)
     patient, late = await server.client(), await server.client()
     await patient.send(f'451-1["ack",{PLACEHOLDER}]', b"x")
     assert (await patient.receive()).startswith("461-1")
@@ -291,12 +358,30 @@ async def test_attachments_must_arrive_in_time(server: Server, monkeypatch: Any)
     assert await patient.receive() == "432[]"
 
 
+@served()
+async def test_fragments_must_arrive_in_time(server: Server, monkeypatch: Any) -> None:
+    """Those of an attachment too; a message whose last one came leaves nothing running."""
+    monkeypatch.setattr(connection, "MESSAGE_TIMEOUT", 0.2)
+    patient, first, second = [await server.client() for _ in range(3)]
+    await patient.send_raw(frame(0x01, b"421") + frame(0x80, b'["ack"]'))
+    assert await patient.receive() == "431[]"
+    await first.send_raw(frame(0x01, b"42"))
+    await second.send(f'452-1["ack",{PLACEHOLDER}]')
+    await second.send_raw(frame(0x02, b"x") + frame(0x80, b"y"))
+    for late in (first, second):
+        await late.closed()
+    assert {reason for _, reason in server.closed} == {"protocol violation"}
+    assert len(server.closed) == 2
+    await patient.send('422["ack"]')
+    assert await patient.receive() == "432[]"
+
+
 @served(events_per_second=1)
 async def test_the_deadline_of_attachments_waits_while_the_server_does_not_read(
     server: Server, monkeypatch: Any
 ) -> None:
     """A client that is throttled cannot be late."""
-    monkeypatch.setattr(connection, "ATTACHMENTS_TIMEOUT", 0.2)
+    monkeypatch.setattr(connection, "MESSAGE_TIMEOUT", 0.2)
     websocket = await server.client()
     await websocket.send(f'451-1["ack",{PLACEHOLDER}]', b"x")
     assert (await websocket.receive()).startswith("461-1")

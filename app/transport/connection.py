@@ -28,8 +28,8 @@ MAX_LATE_PACKETS = 1000
 MAX_LEFT_NAMESPACES = 16
 #: Bytes of a message that cost one token of --events-per-second more.
 BYTES_PER_TOKEN = 10_000
-#: Seconds that the attachments of a message have to arrive.
-ATTACHMENTS_TIMEOUT = 30.0
+#: Seconds that a message has until its last fragment and its last attachment are here.
+MESSAGE_TIMEOUT = 30.0
 
 
 class Reason:
@@ -96,7 +96,6 @@ class Connection:
     """The state of one client: its transport, heartbeat, limits and joined namespaces."""
 
     __slots__ = (
-        "_attachments",
         "_drained",
         "_engine",
         "_full",
@@ -105,6 +104,7 @@ class Connection:
         "_join",
         "_left",
         "_mark",
+        "_message",
         "_pinged",
         "_pinged_at",
         "_silent_since",
@@ -145,7 +145,6 @@ class Connection:
         #: namespace that was left -> packets for it that are still ignored
         self._left: dict[str, int] | None = None
         self.incomplete: Packet | None = None  # waits for attachments
-        self._attachments: Timer | None = None  # how long it may wait
         self.session: dict[str, Any] | None = None  # python-socketio's per-connection data
         self._in_hand = 0  # events that wait for something
         self.busy = False  # reading has to pause: too much in hand, or faster than allowed
@@ -157,6 +156,7 @@ class Connection:
         #: loop time since which the server has not read, so that no pong can come; 0: it reads
         self._silent_since = 0.0
         self._time_left = 0.0  # seconds of the ping deadline that were left then; 0: not known yet
+        self._message: Timer | None = None  # for the rest of a message
         self._heartbeat = Timer(self._beat)
         engine.wheel.start(self._heartbeat, engine.settings.ping_interval)
         self._join: Timer | None = None
@@ -188,27 +188,26 @@ class Connection:
         except Exception:
             self.fail()
 
-    def wait_for_attachments(self, packet: Packet) -> None:
-        """Keep a packet until its attachments are here, but not for ever."""
-        self.incomplete = packet
-        self._attachments = Timer(self._attachments_late)
-        self._engine.wheel.start(self._attachments, ATTACHMENTS_TIMEOUT)
+    def begin_message(self) -> None:
+        """Note that fragments or attachments of a message have to follow; not for ever."""
+        if self._message is None:
+            self._message = Timer(self._message_late)
+            self._engine.wheel.start(self._message, MESSAGE_TIMEOUT)
 
-    def attachments_complete(self) -> None:
-        """Let go of the packet that waited."""
-        self.incomplete = None
-        if self._attachments is not None:
-            self._engine.wheel.stop(self._attachments)
-            self._attachments = None
+    def end_message(self) -> None:
+        """Note that a message is complete, unless it still waits for attachments."""
+        if self._message is not None and self.incomplete is None:
+            self._engine.wheel.stop(self._message)
+            self._message = None
 
-    def _attachments_late(self) -> None:
-        wheel, late = self._engine.wheel, self._attachments
-        if late is not None and (self.busy or self.transport.congested):
-            wheel.start(late, ATTACHMENTS_TIMEOUT)  # the server does not read
-        elif late is not None and self.transport.unread():
-            wheel.start(late, 0)
+    def _message_late(self) -> None:
+        wheel, message = self._engine.wheel, self._message
+        if message is not None and (self.busy or self.transport.congested):
+            wheel.start(message, MESSAGE_TIMEOUT)  # the server does not read
+        elif message is not None and self.transport.unread():
+            wheel.start(message, 0)
         else:
-            self.refuse(PacketError("attachments did not arrive in time"))
+            self.refuse(PacketError("the rest of a message did not arrive in time"))
 
     def receive_all(self, payload: Payload) -> None:
         """Act on the packets of a POST; those that come too fast wait while `busy` is true.
@@ -461,7 +460,7 @@ class Connection:
             return
         self.closed, self.reason = True, reason
         wheel = self._engine.wheel
-        for timer in (self._heartbeat, self._join, self._throttle, self._attachments):
+        for timer in (self._heartbeat, self._join, self._throttle, self._message):
             if timer is not None:
                 wheel.stop(timer)
         self.incomplete = self._unread = None

@@ -90,7 +90,7 @@ class _Handling(HTTPMessageDelegate):
 
     __slots__ = (
         "_app",
-        "_chunks",
+        "_body",
         "_class",
         "_handler",
         "_options",
@@ -116,7 +116,7 @@ class _Handling(HTTPMessageDelegate):
         # whether the handler begins before the body is here, which it gets piece by piece
         self._streams = handler_class._stream_request_body and not _exchange(request).body.done
         self._handler: tornado.web.RequestHandler | None = None
-        self._chunks: list[bytes] = []
+        self._body = bytearray()
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
@@ -132,14 +132,14 @@ class _Handling(HTTPMessageDelegate):
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         if self._streams and self._handler is not None:
             return self._handler.data_received(chunk)
-        self._chunks.append(chunk)
+        self._body += chunk
         return None
 
     def finish(self) -> None:
         if self._streams:
             future_set_result_unless_cancelled(self._request._body_future, None)
             return
-        self._request.body = b"".join(self._chunks)
+        self._request.body = bytes(self._body)
         self._request._body_future = self._app.done
         self._begin(None)
 

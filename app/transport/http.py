@@ -195,19 +195,27 @@ class HttpConnection(asyncio.BufferedProtocol):
         if not exchange.body.done:
             if not self._pending:
                 return False
+            if exchange.head.length is None and not self._has_turn(exchange, len(self._pending)):
+                return False  # chunks can be tiny: 64 kB of them take 13 ms
+            exchange.turn = None
             before = len(self._pending)
             self._pending = exchange.take(bytes(self._pending))
             return exchange.body.done or len(self._pending) < before
         self._due = math.inf
+        if not self._has_turn(exchange, exchange.body_size):
+            return False
+        exchange.receive()
+        return True
+
+    def _has_turn(self, exchange: Exchange, size: int) -> bool:
+        """Tell whether work on so many bytes may begin; if not, it begins in a later turn."""
         if exchange.turn is None:
             admit = functools.partial(self._admit, exchange)
-            exchange.turn = self.server.turns.enter(exchange.body_size, admit)
-        if exchange.turn:
-            exchange.receive()
+            exchange.turn = self.server.turns.enter(size, admit)
         return exchange.turn
 
     def _admit(self, exchange: Exchange) -> None:
-        """Hand a large body to its handler, now that its turn has come."""
+        """Go on with a large body, now that its turn has come."""
         exchange.turn = True
         if self._exchange is exchange:
             self.work()

@@ -56,7 +56,7 @@ class Exchange(httputil.HTTPConnection):
         self._waiting: asyncio.Future[None] | None = None
         self._largest_body = largest_body  # bytes
         self.body_size = 0  # bytes of it that are here
-        self.turn: bool | None = None  # whether its handler may begin; None: not asked yet
+        self.turn: bool | None = None  # whether work on the body may begin; None: not asked
         self._chunked = False
         self._switching = (
             b""  # the head of a 101, which goes out with the new protocol's first word

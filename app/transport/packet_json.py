@@ -54,16 +54,20 @@ def _decode(text: str) -> Any:
 def _depth(text: str) -> int:
     """Return how deeply valid JSON is nested.
 
-    1 MB takes 2 to 12 ms here; a loop over its characters took 180 ms.
+    1 MB takes 2 to 20 ms here; a loop over its characters took 180 ms.
     """
     if "\\" in text:
         text = text.replace(r"\\", "").replace(r"\"", "")
     brackets = text.encode("utf-8", "replace").translate(_SQUARE, _NOT_BRACKETS)
     brackets = _STRING.sub(b"", brackets.replace(b'""', b""))
+    depth = 0
+    while brackets and depth < 2:
+        brackets = brackets.replace(b"[]", b"")  # the innermost ones, all in their parents
+        depth += 1
     # Runs of four are one step, which leaves the greatest depth as it is.
     runs = brackets.replace(b"[[[[", b"<").replace(b"]]]]", b">")
     steps = memoryview(runs.translate(_STEPS)).cast("b")
-    return max(itertools.accumulate(steps), default=0)
+    return depth + max(itertools.accumulate(steps), default=0)
 
 
 def fill(value: Any, attachments: list[bytes]) -> Any:

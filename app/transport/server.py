@@ -152,7 +152,8 @@ class SocketServer(socketio.AsyncServer):
             text, limit=settings.max_message_size, max_attachments=settings.max_attachments
         )
         if packet.announced:
-            connection.wait_for_attachments(packet)
+            connection.incomplete = packet
+            connection.begin_message()
         else:
             self._act(connection, packet)
 
@@ -177,7 +178,8 @@ class SocketServer(socketio.AsyncServer):
         if packet is None:
             raise PacketError("an attachment that was not announced")
         if packet.add(data):
-            connection.attachments_complete()
+            connection.incomplete = None
+            connection.end_message()
             self._act(connection, packet)
 
     def _act(self, connection: Connection, packet: packets.Packet) -> None:

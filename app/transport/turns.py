@@ -22,16 +22,17 @@ def _finish(future: asyncio.Future[None]) -> None:
 class Turns:
     """Lets what is large begin only while this turn of the loop has bytes left.
 
-    What has to wait begins in a later turn, the smallest first, and the loop serves all other
-    clients in between.
+    What has to wait begins in a later turn, the smallest first. In between the loop serves all
+    other clients.
     """
 
-    __slots__ = ("_left", "_loop", "_numbers", "_running", "_waiting")
+    __slots__ = ("_began", "_left", "_loop", "_numbers", "_resting", "_waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._left = BUDGET  # bytes of this turn
-        self._running = False  # whether `_next` is scheduled
+        self._began = 0.0  # loop time
+        self._resting = False  # whether `_end` or `_next` is scheduled
         self._numbers = itertools.count()  # first come, first served among equals
         self._waiting: list[tuple[int, int, Callable[[], None]]] = []
 
@@ -39,12 +40,13 @@ class Turns:
         """Return whether work on so many bytes may begin; if not, `begin` is called later."""
         if size <= SMALL:
             return True
-        self._keep_running()
-        if self._left > 0 and not self._waiting:
-            self._left -= size
-            return True
-        heapq.heappush(self._waiting, (size, next(self._numbers), begin))
-        return False
+        if self._left <= 0 or self._waiting:
+            heapq.heappush(self._waiting, (size, next(self._numbers), begin))
+            return False
+        if not self._resting:
+            self._start()
+        self._left -= size
+        return True
 
     async def wait(self, size: int) -> None:
         """Wait until work on so many bytes may begin."""
@@ -52,17 +54,20 @@ class Turns:
         if not self.enter(size, functools.partial(_finish, begun)):
             await begun
 
-    def _keep_running(self) -> None:
-        if not self._running:
-            self._running = True
-            self._loop.call_soon(self._next)
+    def _start(self) -> None:
+        self._left, self._began, self._resting = BUDGET, self._loop.time(), True
+        self._loop.call_soon(self._end)
+
+    def _end(self) -> None:
+        """Rest for as long as the turn took, so that others have the loop half of the time."""
+        if self._waiting:
+            now = self._loop.time()
+            self._loop.call_at(now + now - self._began, self._next)
+        else:
+            self._left, self._resting = BUDGET, False
 
     def _next(self) -> None:
-        """Begin a turn."""
-        self._running = False
-        self._left = BUDGET
-        if self._waiting:
-            self._keep_running()
+        self._start()
         while self._waiting and self._left > 0:
             size, _, begin = heapq.heappop(self._waiting)
             self._left -= size

@@ -224,6 +224,7 @@ class WebSocket(asyncio.BufferedProtocol):
                     self._control(message)
                 elif connection.transport is self:
                     connection.receive(message)
+                    connection.end_message()
                 else:
                     self._probe(message)
         except FrameError as error:
@@ -250,6 +251,8 @@ class WebSocket(asyncio.BufferedProtocol):
             if self._probe_frames > MAX_PROBE_FRAMES:
                 self._probe_failed()
                 return
+        elif control is FRAGMENT:
+            self.connection.begin_message()
         if control.opcode == frames.PING:
             self._write(frames.encode(frames.PONG, control.payload))
         elif control.opcode == frames.CLOSE:
