@@ -99,6 +99,9 @@ class SocketHandler(RequestHandler):
         self._body = bytearray()
         self._posting = self._polling = False
         self._upgrades = self.request.headers.get("Upgrade", "").lower() == "websocket"
+        if self.request.method == "GET" and self._query("sid"):
+            # a poll may wait for long, so it ends with its client
+            cast(Exchange, self.request.connection).answers_half_closed = False
 
     # To override
 

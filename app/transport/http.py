@@ -26,6 +26,8 @@ log = logging.getLogger("app.transport.http")
 #: Seconds in which a client that was answered early may still send; bytes that it may send then.
 LINGER = 2.0
 DRAIN = 16_000_000
+#: Seconds for the next piece of a response to a client that has shut its side.
+HALF_CLOSED = 10.0
 
 
 class HttpContext:
@@ -57,6 +59,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         "_drained",
         "_due",
         "_exchange",
+        "_half_closed_due",
         "_in_head",
         "_paused",
         "_paused_at",
@@ -90,6 +93,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._written = 0  # bytes of responses
         self._taken = 0  # how many had reached the client when _stuck_due was set
         self._waiters: list[asyncio.Future[None]] = []
+        #: loop time at which a client that has shut its side is taken to have left; 0: it has not
+        self._half_closed_due = 0.0
 
     @property
     def draining(self) -> bool:
@@ -130,7 +135,18 @@ class HttpConnection(asyncio.BufferedProtocol):
         self.work()
 
     def eof_received(self) -> bool:
-        return False  # a client that has shut its side is taken to have left
+        """Answer what is complete of a client that has shut its side, then close.
+
+        It may as well have left: that shows when something is written, or after HALF_CLOSED.
+        """
+        exchange = self._exchange
+        asks = bool(self._pending) if exchange is None else exchange.answers_half_closed
+        # with TLS there is no half of a connection
+        if self._closing or not asks or not self._transport.can_write_eof():
+            return False
+        self._half_closed_due = self.server.loop.time() + HALF_CLOSED
+        self.work()
+        return not self._transport.is_closing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -176,7 +192,20 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._refuse(500, "an error of our own")
         finally:
             self._working = False
-        self._read_or_pause()
+        if self._half_closed_due:
+            self._close_unless_complete()
+        else:
+            self._read_or_pause()
+
+    def _close_unless_complete(self) -> None:
+        """Close where a client that has shut its side has left a request unfinished."""
+        exchange = self._exchange
+        if exchange is None:
+            incomplete = self._in_head or not self._pending
+        else:
+            incomplete = not exchange.body.done and not exchange.busy
+        if incomplete and not self._closing:
+            self._transport.close()
 
     def _step(self) -> bool:
         """Take the request one step further; False if something has to be waited for."""
@@ -306,6 +335,8 @@ class HttpConnection(asyncio.BufferedProtocol):
                 return self.gone()
             self._written += len(data)
             self._transport.write(data)
+            if self._half_closed_due:
+                self._half_closed_due = self.server.loop.time() + HALF_CLOSED
         except Exception:
             log.exception("a write failed, the connection is cut")
             self._transport.abort()
@@ -325,7 +356,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Let go of the transport; return it with what was read but not used."""
-        if self._transport.is_closing():
+        if self._transport.is_closing() or self._half_closed_due:
             raise StreamClosedError
         self._exchange = None
         self._closing = True
@@ -415,6 +446,9 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def check(self, now: float) -> None:
         """Act on deadlines, every second or so."""
+        if 0 < self._half_closed_due <= now and not self.untaken():
+            self._transport.abort()
+            return
         if now >= self._stuck_due:
             if self._written - self.untaken() == self._taken:
                 self._transport.abort()

@@ -48,6 +48,8 @@ class Exchange(httputil.HTTPConnection):
         self.started = False  # the response's head is written
         self.finished = False
         self.closed = False
+        #: whether a client that has shut its side waits for the response; else it has left
+        self.answers_half_closed = True
         self.keep_alive = head.keep_alive
         self.status = 0
         self.body_timeout = body_timeout  # seconds
