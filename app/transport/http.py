@@ -26,8 +26,10 @@ log = logging.getLogger("app.transport.http")
 #: Seconds in which a client that was answered early may still send; bytes that it may send then.
 LINGER = 2.0
 DRAIN = 16_000_000
-#: Seconds for the next piece of a response to a client that has shut its side.
+#: Seconds for the next piece of a response to a client that has shut its side; and of one to a
+#: GET, which may wait for long and whose client has rather left.
 HALF_CLOSED = 10.0
+HALF_CLOSED_GET = 1.0
 
 
 class HttpContext:
@@ -137,14 +139,16 @@ class HttpConnection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """Answer what is complete of a client that has shut its side, then close.
 
-        It may as well have left: that shows when something is written, or after HALF_CLOSED.
+        It may as well have left: that shows when something is written, or when time is up.
         """
         exchange = self._exchange
         asks = bool(self._pending) if exchange is None else exchange.answers_half_closed
         # with TLS there is no half of a connection
         if self._closing or not asks or not self._transport.can_write_eof():
             return False
-        self._half_closed_due = self.server.loop.time() + HALF_CLOSED
+        getting = exchange is not None and exchange.head.start_line.method == "GET"
+        allowed = HALF_CLOSED_GET if getting else HALF_CLOSED
+        self._half_closed_due = self.server.loop.time() + allowed
         self.work()
         return not self._transport.is_closing()
 
