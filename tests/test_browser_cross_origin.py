@@ -40,14 +40,12 @@ window.connect = async (transports, withCredentials) => {
     extraHeaders: { "X-Tenant": "t" },
     reconnection: false,
   });
+  const { engine } = socket.io;
+  window.upgraded = new Promise((done) =>
+    engine.on("upgrade", () => done("websocket")).on("upgradeError", () => done("polling")));
   window.ended = new Promise((done) => socket.on("session ended", done));
   await new Promise((done, failed) => socket.on("connect", done).on("connect_error", failed));
 };
-window.upgraded = () => new Promise((done) => {
-  const { engine } = socket.io;
-  if (engine.transport.name === "websocket") done("websocket");
-  engine.on("upgrade", () => done("websocket")).on("upgradeError", () => done("polling"));
-});
 window.ask = (...event) => socket.timeout(5000).emitWithAck(...event);
 """
 
@@ -137,7 +135,7 @@ async def test_with_credentials_pages_and_sockets_share_one_session(
         assert await run("() => post('/incr', 'include')") == [200, "1"]
         await run("t => connect(t, true)", TRANSPORTS[mode])
         if mode == "upgraded":
-            assert await run("() => upgraded()") == "websocket"
+            assert await run("() => upgraded") == "websocket"
         assert await run("() => ask('whoami')") == "Ann"
         assert await run("() => ask('incr')") == 2
         assert await run("() => post('/incr', 'include')") == [200, "3"]
@@ -200,7 +198,7 @@ async def test_without_credentials_a_connection_stays_on_polling(
         account = {"username": "Ann", "password": PASSWORD}
         await page.evaluate("a => post('/register', 'include', a)", account)
         await page.evaluate("() => connect(null, false)")
-        assert await page.evaluate("() => upgraded()") == "polling"
+        assert await page.evaluate("() => upgraded") == "polling"
         assert await page.evaluate("() => ask('whoami')") is None
 
 

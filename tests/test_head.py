@@ -10,7 +10,7 @@ from tornado.web import authenticated
 
 from handlers.session import BaseHandler, BaseWebSocket
 from tests.forks import WatchedStore, fork
-from tests.kit import Visitor, serve
+from tests.kit import Clock, Visitor, serve
 from tests.raw import POLLING, UPGRADE, WEBSOCKET, Raw
 
 PATHS = [
@@ -45,7 +45,7 @@ async def bodyless(raw: Raw, path: str, *headers: tuple[str, str]) -> tuple[int,
 async def test_head_answers_as_get_does(tmp_path: Path, path: str, user: bool) -> None:
     """The same status and the same headers, Content-Length included, on the same connection."""
     async with (
-        serve(tmp_path) as site,
+        serve(tmp_path, clock=Clock()) as site,  # which stands still, so that pages stay the same
         Visitor(site.url) as visitor,
         Raw(site.url) as raw,
     ):
