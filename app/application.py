@@ -21,6 +21,7 @@ from app import data_folder
 from app.accounts import Accounts
 from app.assets import client_script
 from app.audit import Audit
+from app.background import cancel_all
 from app.base_handler import BaseHandler
 from app.clock import Clock
 from app.complaints import Complaints
@@ -146,8 +147,7 @@ class Application(Dispatcher):
         work = asyncio.ensure_future(services.connections.close_all(spread=spread))
         waiting = asyncio.ensure_future(hurry.wait())
         await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (work, waiting):
-            task.cancel()
+        await cancel_all({work, waiting})
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Take no more connections, tell and close the open ones, commit, and let go.
@@ -162,13 +162,17 @@ class Application(Dispatcher):
         await services.expiry.finish(_LETTING_GO)
         services.metrics.stop()
         await services.connections.close_all()
-        services.devices.close()
+        await services.devices.stop()
         closed = time.monotonic()
         if self._server is not None and not await self._server.close(_FAREWELL):
             log.warning("some requests were cut off after %g s", _FAREWELL)
         await self._finish_handlers(closed, hurry)
+        await services.socket_server.shutdown()
+        await self.tasks.stop()
+        await services.socket_server.eio.tasks.stop()
         try:
-            await asyncio.wait_for(self._let_go(), _LETTING_GO)
+            async with asyncio.timeout(_LETTING_GO):
+                await self._let_go()
         except (TimeoutError, StoreError) as error:
             log.error("the stores were not closed in good order: %s", error or "too slow")
 
@@ -184,10 +188,12 @@ class Application(Dispatcher):
         """Write what is still to be written, and close the databases."""
         services = self.services
         try:
-            await services.sessions.lifetimes.flush(now=True)
+            await services.stop(seconds=_LETTING_GO / 2)
+            await services.sessions.lifetimes.close()
         finally:
+            await services.readiness.stop()
             if self._shared is not None:
-                self._shared.stop()
+                await self._shared.stop()
             await services.sessions.store.close()
             await services.accounts.close()
             services.let_go_of_folder()

@@ -32,7 +32,7 @@ class DeviceNews:
         self._devices = services.devices
         self._session_ids: set[str] = set()
         self._users: set[str] = set()
-        self._due = False
+        self._timer: asyncio.TimerHandle | None = None
         services.connections.on_change.append(self._connections_changed)
         services.on_login.append(self._signed_in)
         link.listen(_CHANNEL, self._hear)
@@ -47,16 +47,20 @@ class DeviceNews:
             self._tell_soon()
 
     def _tell_soon(self) -> None:
-        if not self._due:
-            self._due = True
-            asyncio.get_running_loop().call_later(_GATHER, self._tell)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_GATHER, self._tell)
 
     def _tell(self) -> None:
         message = msgspec.json.encode((list(self._session_ids), list(self._users)))
-        self._due = False
+        self._timer = None
         self._session_ids.clear()
         self._users.clear()
         self._link.send(pack(("PUBLISH", _CHANNEL, message)))
+
+    def stop(self) -> None:
+        """Tell nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _hear(self, channel: bytes, message: bytes) -> None:
         session_ids, users = msgspec.json.decode(message, type=_Told)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
+from app.background import Background, wait_until_set
 from app.guard import logged
 from app.session import Reason, Session
 from app.sessions import Sessions
@@ -72,7 +72,7 @@ class _Watch:
         self.sent: dict[str, Rows] = {}  # sid -> the latest list
         self.session_ids: set[str] = set()  # those of the latest list
         self.changed = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None]
 
 
 class Devices:
@@ -89,6 +89,7 @@ class Devices:
         self.presence = presence
         self._watches: dict[str, _Watch] = {}  # by user
         self._users: dict[str, str] = {}  # by session id, for the sessions in watched lists
+        self._background = Background()
         sessions.on_end.append(self._ended)
 
     # -- looking --
@@ -163,7 +164,7 @@ class Devices:
         watch = self._watches.get(user)
         if watch is None:
             watch = self._watches[user] = _Watch()
-            watch.task = asyncio.get_running_loop().create_task(self._follow(user, watch))
+            watch.task = self._background.start(self._follow(user, watch))
         watch.sockets[sid] = session_id, send
         watch.changed.set()
 
@@ -177,11 +178,13 @@ class Devices:
             del self._watches[user]
             self._forget(watch)
 
-    def close(self) -> None:
+    async def stop(self) -> None:
         """Send nothing more to anybody."""
         watches, self._watches = list(self._watches.values()), {}
         for watch in watches:
+            watch.sockets.clear()
             self._forget(watch)
+        await self._background.stop()
 
     def changed(self, user: str) -> None:
         """Note that the list of this user is another one by now."""
@@ -213,9 +216,8 @@ class Devices:
         list that took long to send there is a longer pause.
         """
         loop, pause = asyncio.get_running_loop(), _COALESCE
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(watch.changed.wait(), _REFRESH)
+        while watch.sockets:
+            await wait_until_set(watch.changed, _REFRESH)
             await asyncio.sleep(pause)
             watch.changed.clear()
             began = loop.time()
@@ -230,6 +232,8 @@ class Devices:
     async def _send(self, user: str, watch: _Watch) -> None:
         asking = {session_id for session_id, _ in watch.sockets.values()}
         rows = await self.rows(user, asking)
+        if not watch.sockets:  # they left meanwhile
+            return
         for session_id in watch.session_ids - rows.keys():
             self._users.pop(session_id, None)
         watch.session_ids = set(rows)
@@ -245,7 +249,6 @@ class Devices:
             await asyncio.sleep(0)
 
     def _forget(self, watch: _Watch) -> None:
-        if watch.task is not None:
-            watch.task.cancel()
+        watch.task.cancel()
         for session_id in watch.session_ids:
             self._users.pop(session_id, None)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
 
+from app.background import Background
 from app.expiry import Expiry
 from app.session import Reason
 from app.sessions import Sessions
@@ -33,7 +32,7 @@ class Ends:
         self._expiry = expiry
         self._me = secrets.token_hex(8)
         self._missed = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
         sessions.on_end.append(self._tell)
         link.listen(_CHANNEL, self._hear)
         link.on_down.append(self._down)
@@ -48,7 +47,7 @@ class Ends:
     def _hear(self, channel: bytes, message: bytes) -> None:
         process, session_id, reason = msgspec.json.decode(message, type=_Told)
         if process != self._me:
-            self._begin(self._sessions.announce(session_id, reason, None))
+            self._background.start(self._sessions.announce(session_id, reason, None))
 
     def _down(self) -> None:
         self._missed = True
@@ -56,9 +55,8 @@ class Ends:
     def _up(self) -> None:
         if self._missed:
             self._missed = False
-            self._begin(self._expiry.resume())
+            self._background.start(self._expiry.resume())
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def stop(self) -> None:
+        """End what is still announced."""
+        await self._background.stop()

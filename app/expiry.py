@@ -10,6 +10,7 @@ import math
 from collections.abc import Awaitable
 from typing import Any
 
+from app.background import Background, wait_until_set
 from app.connections import Connections
 from app.guard import logged
 from app.sessions import Sessions
@@ -48,22 +49,23 @@ class Expiry:
         self._held_until = 0.0  # of the loop's clock
         self._interval = interval
         self._stopped = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
         self._sweep: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to look, on the running loop."""
-        self._task = asyncio.get_running_loop().create_task(self._run_periodically())
+        self._background.start(self._run_periodically())
 
     def stop(self) -> None:
         """Look no more; a round that has begun is finished."""
         self._stopped.set()
 
     async def finish(self, seconds: float) -> None:
-        """After `stop`: wait for what was begun, so that all who are told of an end hear of it."""
-        begun = [task for task in (self._task, self._sweep) if task is not None]
-        if begun:
-            await asyncio.wait(begun, timeout=seconds)
+        """After `stop`: wait for what was begun, so that all who are told of an end hear of it.
+
+        What takes longer than this is cut off.
+        """
+        await self._background.stop(seconds=seconds)
 
     async def _run_periodically(self) -> None:
         """Do one round per interval.
@@ -71,11 +73,8 @@ class Expiry:
         Tornado's PeriodicCallback goes by the system's clock: after that was set back by two
         days, it would not call for two days.
         """
-        while not self._stopped.is_set():
-            try:
-                await asyncio.wait_for(self._stopped.wait(), self._interval)
-            except TimeoutError:
-                await self._run()
+        while not await wait_until_set(self._stopped, self._interval):
+            await self._run()
 
     def watch(self, session_id: str, deadline: float) -> None:
         """Look at this session when `deadline` (seconds since 1970) has come."""
@@ -140,7 +139,7 @@ class Expiry:
             if len(gone) < _PURGE_AT_ONCE:
                 self._purged = now
             else:
-                self._sweep = asyncio.get_running_loop().create_task(self._sweep_on(as_of))
+                self._sweep = self._background.start(self._sweep_on(as_of))
 
     async def _sweep_on(self, as_of: float) -> None:
         """Remove what is over in small batches with pauses, beside everything else."""

@@ -221,6 +221,12 @@ class Lifetimes:
             else:
                 self._in_doubt.clear()
 
+    async def close(self) -> None:
+        """Write all touches; raises StoreError."""
+        if self._hurry is not None:
+            await asyncio.wait({self._hurry})
+        await self.flush(now=True)
+
     async def _flush_now(self) -> None:
         try:
             await self.flush(now=True)

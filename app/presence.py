@@ -8,6 +8,7 @@ import logging
 import secrets
 from collections.abc import Sequence
 
+from app.background import Background, wait_until_set
 from app.connections import Connections
 from app.guard import logged
 from app.stores import StoreError
@@ -39,7 +40,7 @@ class SharedPresence:
         self._key = scripts.PROCESS + self._me
         self._changed: set[str] = set()
         self._dirty = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
         connections.on_change.append(self._note)
         link.on_up.append(self._write_anew)
 
@@ -71,12 +72,11 @@ class SharedPresence:
 
     def start(self) -> None:
         """Begin to write, on the running loop."""
-        self._task = asyncio.get_running_loop().create_task(self._keep())
+        self._background.start(self._keep())
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Take this process off the list."""
-        if self._task is not None:
-            self._task.cancel()
+        await self._background.stop()
         self._link.send(pack(("DEL", self._key)))
         self._link.send(pack(("SREM", scripts.PROCESSES, self._me)))
 
@@ -99,8 +99,7 @@ class SharedPresence:
                         self._write_anew()  # it was stopped for so long that it was taken for dead
                     self._link.send(pack(("EXPIRE", self._key, _LIFE)))
                 await self._write()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._dirty.wait(), max(next_beat - loop.time(), 0))
+            await wait_until_set(self._dirty, max(next_beat - loop.time(), 0))
             await asyncio.sleep(_GATHER)
 
     def _write_anew(self) -> None:

@@ -9,6 +9,8 @@ import os
 import secrets
 import socket
 
+from app.background import Background
+from app.guard import logged
 from app.stores import StoreError
 from app.stores import redis_scripts as scripts
 from app.stores.redis_link import Link
@@ -38,7 +40,8 @@ class ProcessNumber:
         self._lease = lease
         self._key = f"latchkey:number:{number}".encode()
         self._me = f"{secrets.token_hex(8)} {socket.gethostname()} pid {os.getpid()}".encode()
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
+        self._claimed = False
         self._lost = False
 
     async def claim(self) -> None:
@@ -62,7 +65,8 @@ class ProcessNumber:
                     *(self._number, await self._holder(), self._lease),
                 )
             await asyncio.sleep(_LOOK_EVERY)
-        self._task = loop.create_task(self._renew())
+        self._claimed = True
+        self._background.start(self._renew())
 
     async def _take(self) -> bool:
         """Take the number, or renew its lease; return whether it is ours."""
@@ -78,7 +82,10 @@ class ProcessNumber:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._lease / 4)
-            with contextlib.suppress(StoreError):
+            with (
+                logged(log, "process number %d could not be renewed", self._number),
+                contextlib.suppress(StoreError),
+            ):
                 ours = await self._take()
                 if not ours and not self._lost:
                     log.error(
@@ -88,8 +95,8 @@ class ProcessNumber:
                     )
                 self._lost = not ours
 
-    def release(self) -> None:
+    async def release(self) -> None:
         """Give the number back, so that the next process need not wait."""
-        if self._task is not None:
-            self._task.cancel()
+        await self._background.stop()
+        if self._claimed:
             self._link.send(scripts.LET_GO.call_on(self._key, self._me))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
+from app.background import cancel_all
+
 _BURST = 5.0  # checks that may follow each other at once
 _PER_SECOND = 1.0  # checks after that; who asks more often gets the latest result
 _TIMEOUT = 5.0  # seconds that one check may take
@@ -26,6 +28,11 @@ class Readiness:
             self._task = asyncio.get_running_loop().create_task(self._check())
         return await asyncio.shield(self._task)
 
+    async def stop(self) -> None:
+        """Cut off the check that runs."""
+        if self._task is not None:
+            await cancel_all({self._task})
+
     def _may_check(self) -> bool:
         now = asyncio.get_running_loop().time()
         self._left = min(_BURST, self._left + (now - self._counted) * _PER_SECOND)
@@ -42,6 +49,7 @@ class Readiness:
 
     async def _passes(self, name: str) -> bool:
         try:
-            return await asyncio.wait_for(self._checks[name](), _TIMEOUT)
+            async with asyncio.timeout(_TIMEOUT):
+                return await self._checks[name]()
         except TimeoutError:
             return False

@@ -50,6 +50,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         self._alone = False
         self._complaints = Complaints(log)
         self._joined = 0  # how often somebody did
+        self._ack_timers: dict[tuple[str, int], asyncio.TimerHandle] = {}
         self._acts: dict[str, Callable[[Any], Any]] = {
             "emit": self._handle_emit,
             "callback": self._handle_callback,
@@ -153,10 +154,26 @@ class RedisRooms(AsyncPubSubManager, Rooms):
     def _generate_ack_id(self, sid: str, callback: Callable[..., Any]) -> int:
         id = super()._generate_ack_id(sid, callback)
         if sid not in self.clients:
-            asyncio.get_running_loop().call_later(_ACK_LIFE, self._drop_callback, sid, id)
+            self._ack_timers[sid, id] = asyncio.get_running_loop().call_later(
+                _ACK_LIFE, self._drop_callback, sid, id
+            )
         return int(id)
 
+    async def trigger_callback(self, sid: str, id: int | None, data: list[Any]) -> None:
+        """Call the callback of an emit that a client has acknowledged."""
+        timer = None if id is None else self._ack_timers.pop((sid, id), None)
+        if timer is not None:
+            timer.cancel()
+        await super().trigger_callback(sid, id, data)
+
+    def stop(self) -> None:
+        """Wait for no acks any longer."""
+        for timer in self._ack_timers.values():
+            timer.cancel()
+        self._ack_timers.clear()
+
     def _drop_callback(self, sid: str, id: int) -> None:
+        self._ack_timers.pop((sid, id), None)
         waiting = self.callbacks.get(sid)
         if waiting is not None:
             waiting.pop(id, None)

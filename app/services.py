@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from app.background import Background
 from app.listeners import Listeners
 from app.settings import Settings
 
@@ -54,7 +54,7 @@ class Services:
     )
     on_login: Listeners[[Session[Any]]] = field(default_factory=lambda: Listeners("a login"))
     stopping: bool = False
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _background: Background = field(default_factory=Background)
 
     def let_go_of_folder(self) -> None:
         """Let others restore the data folder, once its files are closed."""
@@ -64,7 +64,9 @@ class Services:
             os.close(folder)
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run this beside the request that asked for it, and keep it from being collected."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        """Run this beside the request that asked for it."""
+        self._background.start(work)
+
+    async def stop(self, *, seconds: float) -> None:
+        """Give what runs beside requests some `seconds` to end, then cancel it."""
+        await self._background.stop(seconds=seconds)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 
+from app.background import Background
 from app.connections import Connections
 from app.device_news import DeviceNews
 from app.ends import Ends
@@ -35,7 +36,7 @@ class Shared:
         self.store = RedisStore(self._link)
         self.rooms = RedisRooms(self._link)
         self._presence: SharedPresence | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
 
     def know_connections(self, connections: Connections, keys: Sequence[str]) -> SharedPresence:
         """Tell other processes of these connections; return who knows those of all.
@@ -49,8 +50,8 @@ class Shared:
     def join(self, services: Services) -> None:
         """Add to an application what it hears from, and tells, its other processes."""
         # the link, the sessions and the connections call them from now on
-        Ends(self._link, services.sessions, services.expiry)
-        DeviceNews(self._link, services)
+        self._ends = Ends(self._link, services.sessions, services.expiry)
+        self._device_news = DeviceNews(self._link, services)
 
     async def start(self) -> None:
         """Connect and take the number; raises StoreUnavailable or NumberTaken."""
@@ -60,7 +61,7 @@ class Shared:
             self._presence.start()
             with contextlib.suppress(StoreError):
                 warn_of_conflict(self._keys, await self._presence.others())
-        self._task = asyncio.get_running_loop().create_task(self._look_around())
+        self._background.start(self._look_around())
 
     async def _look_around(self) -> None:
         """Notice when this process has become the only one."""
@@ -72,10 +73,12 @@ class Shared:
                 await self.rooms.count_others()
             await asyncio.sleep(_LOOK_EVERY)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Give the number back, tell that the connections are gone; the store closes the link."""
-        self._number.release()
-        if self._task is not None:
-            self._task.cancel()
+        await self._number.release()
+        await self._background.stop()
+        await self._ends.stop()
+        self._device_news.stop()
+        self.rooms.stop()
         if self._presence is not None:
-            self._presence.stop()
+            await self._presence.stop()

@@ -405,8 +405,7 @@ async def test_connections_of_a_process_that_died_vanish(
         await tabs_at(visitor, one, two)
         await until(lambda: connected(one, id, ["websocket"] * 2))
         # what a dead process does: it stops to tell that it is alive
-        assert two.services.devices.presence._task is not None  # type: ignore[union-attr]
-        two.services.devices.presence._task.cancel()  # type: ignore[union-attr]
+        await two.services.devices.presence._background.stop()  # type: ignore[attr-defined]
         await asyncio.sleep(3)  # more than a life, in which the living have to tell that they are
         assert await connected(one, id, ["websocket"])
         assert await connected(two, id, ["websocket"] * 2)

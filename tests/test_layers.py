@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import modules of the rows above its own, and of its own package. A name stands
 # for its submodules too: "app.stores" is app.stores.sqlite as well.
 LAYERS = (
+    ("app.background",),
     (
         "app.options",
         "app.complaints",

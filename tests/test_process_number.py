@@ -33,7 +33,7 @@ async def number(url: str, *, lease: float = 0.4) -> AsyncIterator[ProcessNumber
     try:
         yield claimed
     finally:
-        claimed.release()
+        await claimed.release()
         await link.close()
 
 
@@ -101,7 +101,7 @@ async def test_the_lease_is_renewed_while_the_process_lives() -> None:
         await one.claim()
         with pytest.raises(NumberTaken, match="process number 3 is in use by"):
             await two.claim()
-        one.release()
+        await one.release()
         await two.claim()
 
 
@@ -142,6 +142,6 @@ async def test_a_number_that_another_process_took_meanwhile_is_logged_once(
         await asyncio.sleep(0.2)
         assert len(told()) == 1
         assert told()[0].startswith("process number 3 was taken by elsewhere pid 7 while the Redis")
-        one.release()
+        await one.release()
         await one._link.close()
         assert client.get(KEY) == b"0123456789abcdef elsewhere pid 7"

@@ -102,7 +102,7 @@ async def test_what_is_not_used_is_given_back(fast_ticks: float) -> None:
         assert not kept.now
         assert not kept._lately
         assert not kept._before
-        assert not kept._ticking
+        assert kept._timer is None
         await edit(store, 5)
         assert is_locked()
         assert await number(store) == 10

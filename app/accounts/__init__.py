@@ -187,7 +187,8 @@ class Accounts:
                     raise AccountsUnavailable(_NO_ANSWER)
                 if admit is not None:
                     admit()
-                return await asyncio.wait_for(line.run(job), _ANSWER_WITHIN)
+                async with asyncio.timeout(_ANSWER_WITHIN):
+                    return await line.run(job)
         except ShareUsed:
             raise AddressBusy("Too many tries at once from your network; try again.") from None
         except LineFull:

@@ -12,7 +12,6 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Protocol, TypeVar
 
-from app.guard import logged
 from app.stores.answer import answer
 from app.stores.base import StoreUnavailable
 
@@ -154,8 +153,10 @@ class GroupCommit:
 
     def _settle(self, batch: _Batch, outcomes: _Outcomes) -> None:
         for (write, future), outcome in zip(batch, outcomes, strict=True):
-            with logged(log, "what follows a write to %s failed", self._name):
+            try:  # `logged` would cost 0.3 µs for every write
                 write.over(None if isinstance(outcome, Exception) else outcome)
+            except Exception:
+                log.exception("what follows a write to %s failed", self._name)
             answer(future, outcome)
 
     def _next(self) -> None:

@@ -33,7 +33,7 @@ class KeptLocks:
         self.now: dict[str, tuple[bytes, int, float]] = {}
         self._lately: set[str] = set()
         self._before: set[str] = set()
-        self._ticking = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def saving(self, session_id: str) -> float:
         """Note that a session is saved; return the time if its lock should be kept, else 0."""
@@ -76,17 +76,22 @@ class KeptLocks:
         for owner, _, _ in kept.values():
             self._let_go(owner)
 
+    def close(self) -> None:
+        """Keep none, for good."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.give_back_all()
+
     def _note(self, session_id: str) -> None:
         self._lately.add(session_id)
-        if not self._ticking:
-            self._ticking = True
-            asyncio.get_running_loop().call_later(_LATELY, self._tick)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LATELY, self._tick)
 
     def _tick(self) -> None:
         """Give back what nobody has used lately."""
-        for session_id in [id for id in self.now if id not in self._lately]:
-            self._let_go(self.now.pop(session_id)[0])
         self._before, self._lately = self._lately, set()
-        self._ticking = bool(self._before)
-        if self._ticking:
-            asyncio.get_running_loop().call_later(_LATELY, self._tick)
+        self._timer = None
+        if self._before:
+            self._timer = asyncio.get_running_loop().call_later(_LATELY, self._tick)
+        for session_id in [id for id in self.now if id not in self._before]:
+            self._let_go(self.now.pop(session_id)[0])

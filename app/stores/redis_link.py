@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from app.background import Background
 from app.guard import logged
 from app.stores import redis_scripts as scripts
 from app.stores.answer import answer
@@ -51,7 +52,8 @@ class Link:
         self._lost: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._early: list[tuple[bytes, asyncio.Future[Any]]] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._background = Background()
+        self._watch_timer: asyncio.TimerHandle | None = None
         self._give_up: asyncio.TimerHandle | None = None
         self._patient = True  # whether commands may wait for a connection
         self._why = "it was not asked yet"
@@ -150,21 +152,23 @@ class Link:
         self._closed = True
         if self._wire is not None:
             with contextlib.suppress(Exception):
-                # the last commands are answered by then
-                await asyncio.wait_for(self._wire.call(pack(("PING",))), _GRACE)
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        if self._wire is not None:
+                async with asyncio.timeout(_GRACE):
+                    # the last commands are answered by then
+                    await self._wire.call(pack(("PING",)))
+        await self._background.stop()
+        if self._wire is not None and self._lost is not None:
             self._wire.abort()
+            await asyncio.wait({self._lost}, timeout=_GRACE)
+        for timer in (self._watch_timer, self._give_up):
+            if timer is not None:
+                timer.cancel()
         self._fail_early()
         await self._address.close()
 
     def _begin(self) -> None:
         if self._task is None and not self._closed:
-            loop = asyncio.get_running_loop()
             self._wait_no_longer_than(_SLOWEST_CONNECT)
-            self._task = loop.create_task(self._stay_connected())
+            self._task = self._background.start(self._stay_connected())
 
     async def _stay_connected(self) -> None:
         pause = 0.02
@@ -180,7 +184,7 @@ class Link:
                 continue
             pause = 0.02
             assert self._lost is not None
-            await self._lost
+            await asyncio.wait({self._lost})  # which a cancellation leaves as it is
 
     def _complain(self, why: str) -> None:
         if why != self._why:
@@ -232,6 +236,8 @@ class Link:
 
     def _wait_no_longer_than(self, seconds: float) -> None:
         self._patient = True
+        if self._give_up is not None:
+            self._give_up.cancel()
         self._give_up = asyncio.get_running_loop().call_later(seconds, self._fail_early)
 
     def _fail_early(self) -> None:
@@ -251,14 +257,19 @@ class Link:
         elif self._suspect is not wire:
             # it may have been this process that stood still; then the replies are read now
             self._suspect = wire
-            asyncio.get_running_loop().call_later(_SECOND_LOOK, self._watch)
+            self._watch_again(_SECOND_LOOK)
             return
         else:
             self._why = f"no reply for {_SLOWEST_REPLY:g} s"
             log.warning("%s: %s; the connection is given up", self.shown, self._why)
             wire.abort()
             return
-        asyncio.get_running_loop().call_later(_CHECK_EVERY, self._watch)
+        self._watch_again(_CHECK_EVERY)
+
+    def _watch_again(self, seconds: float) -> None:
+        if self._watch_timer is not None:  # that of the connection before, perhaps
+            self._watch_timer.cancel()
+        self._watch_timer = asyncio.get_running_loop().call_later(seconds, self._watch)
 
     def _pushed(self, message: Sequence[Any]) -> None:
         if message[0] != b"message":

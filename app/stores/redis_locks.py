@@ -147,7 +147,7 @@ class RedisLocks:
 
     def close(self) -> None:
         """Give back what is not in use."""
-        self._kept.give_back_all()
+        self._kept.close()
 
     def _let_go(self, owner: bytes) -> None:
         """Give back a lock that is held, or may be: the command for it is on its way or lost."""

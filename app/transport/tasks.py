@@ -9,10 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import logging
 import sys
 import types
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from typing import Any
+
+from app.background import cancel_all
+
+log = logging.getLogger("latchkey.tasks")
 
 _Loop = asyncio.AbstractEventLoop
 _Task = asyncio.Task[None]
@@ -47,6 +52,12 @@ class Tasks:
             self._waiting[task] = coroutine, done
             task.add_done_callback(self._ended)
         return waits
+
+    async def stop(self) -> None:
+        """Cancel the handlers that still run, and wait for their end."""
+        left = await cancel_all(self._waiting, seconds=0.5)
+        if left:
+            log.error("handlers go on though they were cancelled count=%d", len(left))
 
     def _ended(self, task: _Task) -> None:
         _, done = self._waiting.pop(task)

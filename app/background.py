@@ -1,0 +1,68 @@
+"""Tasks that run beside requests, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Coroutine
+from typing import Any
+
+log = logging.getLogger("latchkey.background")
+
+_CANCEL_AGAIN = 0.1  # seconds
+
+
+class Background:
+    """The tasks of one owner: kept until they end, cancelled and awaited when it stops."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run this in a task of its own; an exception that it raises is logged."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a background task failed", exc_info=error)
+
+    async def stop(self, *, seconds: float = 0.0) -> None:
+        """Let tasks end by themselves for some `seconds`, then cancel and await the others."""
+        if seconds and self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        await cancel_all(self._tasks)
+
+
+async def cancel_all(
+    tasks: Collection[asyncio.Task[Any]], *, seconds: float = 1.0
+) -> set[asyncio.Task[Any]]:
+    """Cancel these tasks and wait for their end; return those that run on after `seconds`.
+
+    A task that swallows its cancellation is cancelled again.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    left = {task for task in tasks if not task.done()}
+    while left and loop.time() < deadline:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN)
+    return left
+
+
+async def wait_until_set(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event for some seconds; return whether it is set.
+
+    `asyncio.wait_for` is not used: in Python 3.11 it swallows a cancellation that comes in the
+    same turn of the loop as the event.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
