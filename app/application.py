@@ -253,6 +253,7 @@ def make_app(
         known_device=KnownDevice(cookie, settings.cookie_name, keys),
         audit=Audit(),
     )
+    server.event_failed = services.metrics.event_failed
     if isinstance(clock, Clock):
         clock.on_step += [sessions.lifetimes.follow_step, lambda _: services.expiry.hold()]
     sessions.on_end += [

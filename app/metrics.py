@@ -71,6 +71,10 @@ class Metrics(Collector):
         """Return where the durations of one event are counted; it must be one with a handler."""
         return self._events.setdefault((namespace, event), Histogram())
 
+    def event_failed(self) -> None:
+        """Count an event whose handler failed, or whose ack could not be sent."""
+        self.event_errors["internal"] += 1
+
     def handshake(self, status: int) -> None:
         """Count a handshake by its answer."""
         self._handshakes[_HANDSHAKES.get(status, "failed")] += 1

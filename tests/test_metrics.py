@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.base_namespace import BaseNamespace
 from app.histogram import BOUNDS, Histogram
 from app.stores import StoreUnavailable
 from app.stores.memory import MemoryStore
+from tests.forks import fork
 from tests.kit import ROOT, Visitor, serve, until
 from tests.raw import WEBSOCKET, Raw
 
@@ -145,6 +147,22 @@ class BrokenStore(MemoryStore):
         if self.broken:
             raise StoreUnavailable("gone")
         return await super().lock(session_id)
+
+
+async def test_an_ack_that_cannot_be_sent_is_counted(tmp_path: Path, monkeypatch: Any) -> None:
+    """As an error of the server's own."""
+
+    class Odd(BaseNamespace[Any]):
+        async def on_odd(self, sid: str) -> object:
+            return object()
+
+    modules = fork(monkeypatch, namespaces=[("/odd", Odd)])
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as ann:
+        socket = await ann.socket(namespaces=("/odd",))
+        assert await socket.call("odd", namespace="/odd") == {"error": "internal error"}
+        samples = await scrape(ann)
+        await socket.close()
+    assert samples["latchkey_event_errors_total{error=internal}"] == 1
 
 
 async def test_errors_of_the_store_are_counted_by_call(tmp_path: Path) -> None:

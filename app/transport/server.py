@@ -52,9 +52,10 @@ def _internal_error() -> dict[str, str]:
 class SocketServer(socketio.AsyncServer):
     """Socket.IO (protocol revision 5) for Tornado; requests come in through `SocketHandler`.
 
-    Three attributes are called synchronously, for whoever keeps books on connections:
+    Four attributes are called synchronously, for whoever keeps books on connections:
     `opened(eio_sid, environ)`, `upgraded(eio_sid)`, and `closed(eio_sid, reason)`, which comes
-    exactly once, after the disconnect handlers were started.
+    exactly once, after the disconnect handlers were started; and `event_failed()`, for a handler
+    that raised or an ack that could not be sent.
     """
 
     eio: Engine
@@ -64,6 +65,7 @@ class SocketServer(socketio.AsyncServer):
     opened: Callable[[str, dict[str, Any]], None]
     closed: Callable[[str, str], None]
     upgraded: Callable[[str], None]
+    event_failed: Callable[[], None]
 
     def __init__(self, settings: TransportSettings, *, client_manager: Rooms | None = None) -> None:
         # python-socketio tells of every emit; what matters of that is told by this package
@@ -80,6 +82,7 @@ class SocketServer(socketio.AsyncServer):
         self.opened = _nothing
         self.closed = _nothing
         self.upgraded = _nothing
+        self.event_failed = _nothing
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
@@ -448,6 +451,7 @@ class SocketServer(socketio.AsyncServer):
                 result = await self._trigger_event(event, namespace, sid, *data[1:])
         except Exception:
             log.exception("the handler of an event in %s failed", namespace)
+            self.event_failed()
             result = _internal_error()
         if id is None or result is self.not_handled or connection.closed:
             return
@@ -456,6 +460,7 @@ class SocketServer(socketio.AsyncServer):
             packet = packets.encode_ack(namespace, id, answer)
         except Exception as error:
             log.error("the ack of event %r in %s cannot be sent: %s", event[:100], namespace, error)
+            self.event_failed()
             packet = packets.encode_ack(namespace, id, [_internal_error()])
         connection.transport.send(packet)
 
