@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 import socket
+from typing import Any
 
 import pytest
 
-from tests.http_kit import http_site, request, status
+from tests.http_kit import Stream, http_site, request, status
 from tests.kit import until
 
 CHUNKED = "Transfer-Encoding: chunked"
@@ -184,6 +185,68 @@ async def test_a_client_that_reads_slowly_gets_all() -> None:
         assert data.endswith(b"\r\n0\r\n\r\n")
         assert len(data) > 8_000_000
         await client.close()
+
+
+async def test_a_client_that_reads_very_slowly_is_not_cut() -> None:
+    """The kernel holds megabytes, so that the server's own buffer does not move for a while."""
+    async with http_site(body_timeout=0.3) as site:
+        plain = socket.socket()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
+        plain.connect(("127.0.0.1", site.port))
+        plain.sendall(request("/pieces?n=4000000"))
+        plain.setblocking(False)
+        loop, received = asyncio.get_running_loop(), 0
+        while received < 600_000:
+            piece = await loop.sock_recv(plain, 10_000)
+            assert piece, "cut though it reads"
+            received += len(piece)
+            await asyncio.sleep(0.02)
+        assert site.server._connections
+        plain.close()
+
+
+async def test_a_body_has_time_while_its_handler_keeps_the_server_from_reading() -> None:
+    """The deadline is the client's, and the client has sent everything."""
+    async with http_site(body_timeout=0.3) as site:
+        original = Stream.data_received
+
+        async def slow(handler: Stream, chunk: bytes) -> None:
+            await asyncio.sleep(0.7)
+            await original(handler, chunk)
+
+        Stream.data_received = slow  # type: ignore[method-assign]
+        try:
+            body = "x" * 100_000
+            client = await site.client()
+            length = f"Content-Length: {len(body)}"
+            await client.send(request("/stream?limit=200000", length, method="POST", body=body))
+            assert status(await client.rest()) == 200
+            await client.close()
+        finally:
+            Stream.data_received = original  # type: ignore[method-assign]
+
+
+async def test_a_response_that_cannot_be_written_cuts_its_connection_only() -> None:
+    """As uvloop's transport refuses a write when the client has just gone."""
+
+    class Broken:
+        def __init__(self, transport: Any) -> None:
+            self._transport = transport
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "write":
+                raise RuntimeError("made to fail")
+            return getattr(self._transport, name)
+
+    async with http_site() as site:
+        broken = await site.client()
+        await until(lambda: site.server._connections)
+        (connection,) = site.server._connections
+        connection._transport = Broken(connection._transport)  # type: ignore[assignment]
+        await broken.send(request())
+        assert await broken.rest() == b""
+        assert status(await site.talk(request())) == 200
+        await broken.close()
 
 
 async def test_a_client_that_read_slowly_once_may_stay() -> None:

@@ -117,8 +117,7 @@ class Wire(asyncio.Protocol):
         if self._transport is not None:
             self._asked = self._answered + len(self._waiting)
             self._marks.append((self._loop.time(), self._asked))
-            if not self._transport.is_closing():  # else connection_lost() is about to come
-                self._transport.write(b"".join(commands))
+            self._transport.write(b"".join(commands))
 
     def longest_wait(self) -> float:
         """Seconds that the oldest command without a reply has been waiting."""
