@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
@@ -18,6 +19,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from app.guard import logged
 from app.histogram import BOUNDS, Histogram
 from app.session import Reason
 from app.stores import Record
@@ -26,6 +28,8 @@ from app.stores.counted import StoreCounts
 if TYPE_CHECKING:
     from app.connections import Connections
     from app.transport import SocketServer
+
+log = logging.getLogger("latchkey.metrics")
 
 _LAG_EVERY = 0.5  # seconds
 _HANDSHAKES = MappingProxyType(
@@ -107,9 +111,11 @@ class Metrics(Collector):
     # What Prometheus asks
 
     def collect(self) -> Iterator[Metric]:
-        yield from self._of_connections()
-        yield from self._of_work()
-        yield from self._of_the_store()
+        for part in (self._of_connections, self._of_work, self._of_the_store, self._of_the_loop):
+            with logged(log, "some metrics could not be read"):
+                yield from list(part())
+
+    def _of_the_loop(self) -> Iterator[Metric]:
         yield _histogram("loop_lag_seconds", "How late the event loop was.", {(): self._lag})
 
     def _of_connections(self) -> Iterator[Metric]:

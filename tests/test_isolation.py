@@ -338,6 +338,17 @@ async def test_all_sessions_that_are_due_end_though_one_fails(
             await visitor.__aexit__()
 
 
+async def test_metrics_that_fail_leave_the_others_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+        monkeypatch.setattr(site.services.metrics, "_of_work", failing)
+        status, text = await ann.get("/metrics")
+        assert status == 200
+        assert "latchkey_connections{" in text
+        assert "latchkey_loop_lag_seconds_count" in text
+
+
 # Redis
 
 
