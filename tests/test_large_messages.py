@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import socket
+import struct
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -290,7 +292,11 @@ async def test_large_forms_wait_for_their_turn(tmp_path: Path, monkeypatch: Any)
         for client in (raw, leaver):
             client.write("/login", ("Content-Type", "application/json"), method="POST", body=body)
         await until(lambda: len(waiting) == 2)
-        leaver.writer.close()
+        reset = struct.pack("ii", 1, 0)
+        leaver.writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, reset
+        )
+        leaver.writer.transport.abort()
         await until(lambda: len(site.app._server._connections) == 1)
         for begin in waiting:
             begin()

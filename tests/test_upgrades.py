@@ -39,7 +39,13 @@ async def test_a_second_upgrade_holds_no_socket(server: Server, upgraded: bool) 
 
 
 @pytest.mark.parametrize(
-    "flood", [frame(0x89, b"") * 1000, frame(0x8A, b"") * 1000, frame(0x00, b"") * 1000]
+    "flood",
+    [
+        frame(0x89, b"") * 1000,
+        frame(0x8A, b"") * 1000,
+        frame(0x00, b"") * 1000,
+        frame(0x81, b"2probe") * 1000,
+    ],
 )
 @served()
 async def test_a_probe_that_floods_fails(server: Server, flood: bytes) -> None:

@@ -47,9 +47,6 @@ class Packet:
         self.id = id
         self.data = data
         self.announced = 0
-        self.attachments: list[bytes] = []
-        self._text = ""
-        self._room = 0
 
     def announce(self, count: int, text: str, room: int) -> None:
         """Wait for `count` attachments of `room` bytes together; `text` is the JSON until then.
@@ -57,6 +54,7 @@ class Packet:
         Decoded, a large text can take twenty times its size.
         """
         self.announced, self._text, self._room = count, text, room
+        self.attachments: list[bytes] = []
 
     @property
     def size(self) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Seconds for an upgrade to finish, as in Node's server.
 UPGRADE_TIMEOUT = 10.0
-#: Control frames and fragments of an upgrade, which an honest one has none of.
+#: Frames of an upgrade. An honest one has two.
 MAX_PROBE_FRAMES = 16
 #: Seconds in which a client has to close its side after it has taken our close frame.
 LINGER = 2.0
@@ -218,11 +218,12 @@ class WebSocket(asyncio.BufferedProtocol):
                 message = parser.next()
                 if message is None:
                     break
-                control = isinstance(message, Control)
-                connection.spend(parser.size, control=control and message is not FRAGMENT)
                 if isinstance(message, Control):
+                    connection.spend(parser.size, control=message is not FRAGMENT)
                     self._control(message)
-                elif connection.transport is self:
+                    continue
+                connection.spend(parser.size)
+                if connection.transport is self:
                     connection.receive(message)
                     connection.end_message()
                 else:
@@ -246,9 +247,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def _control(self, control: Control) -> None:
         if self.connection.transport is not self:
-            # the bucket of tokens does not stop a probe, which reads on
-            self._probe_frames += 1
-            if self._probe_frames > MAX_PROBE_FRAMES:
+            if self._is_flood():
                 self._probe_failed()
                 return
         elif control is FRAGMENT:
@@ -495,7 +494,7 @@ class WebSocket(asyncio.BufferedProtocol):
         """Act on a packet before the upgrade: a probe, then the upgrade, nothing else."""
         connection = self.connection
         polling = connection.transport
-        if not isinstance(polling, Polling):
+        if not isinstance(polling, Polling) or self._is_flood():
             self._probe_failed()
         elif packet == "2probe":
             self._state = State.PROBED
@@ -509,6 +508,11 @@ class WebSocket(asyncio.BufferedProtocol):
             self._engine.server.upgraded(connection.sid)
         else:
             self._probe_failed()
+
+    def _is_flood(self) -> bool:
+        """Count a frame of the probe, which reads on when the bucket of tokens is empty."""
+        self._probe_frames += 1
+        return self._probe_frames > MAX_PROBE_FRAMES
 
     def _start_timer(self, run: object, seconds: float) -> None:
         self._stop_timer()
