@@ -10,6 +10,7 @@ from typing import Any
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
 from app.origin import Origins, origin_error, trusted_origin
+from app.transport.descriptors import out_of_descriptors
 from app.transport.http_headers import Headers
 
 _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
@@ -94,13 +95,21 @@ class SecurityHeaders(RequestHandler):
         get: Callable[..., Any] = self.get
         return get(*arguments, **named)
 
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Answer with an error: 503 if there was no descriptor to open a file with."""
+        if out_of_descriptors(kwargs.get("exc_info", (None, None))[1]):
+            status_code = 503
+        super().send_error(status_code, **kwargs)
+
     def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
         """Log what many may meet at once in one line, of which there are only so many a second."""
         services, request = self.settings["services"], self.request
         why = f"{str(request.method)[:20]} {request.path[:100]!r}: {str(error)[:300]}"
         if isinstance(error, HTTPError) and error.status_code < 500:
             services.complaints.add(request.remote_ip, why)
-        elif isinstance(error, HTTPError) and error.status_code == 503:
+        elif out_of_descriptors(error) or (
+            isinstance(error, HTTPError) and error.status_code == 503
+        ):
             services.outages.add(request.remote_ip, why)
         else:
             super().log_exception(kind, error, traceback)

@@ -117,6 +117,10 @@ class HttpConnection(asyncio.BufferedProtocol):
         self.server.opened(self)
         if self.server.closing:
             self.close_soon()
+        elif self.server.descriptors.scarce(transport):
+            self._refuse(503, self.server.descriptors.shortage)
+            if self.server.descriptors.nearly_gone(transport):
+                self._transport.close()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self.server.read_buffer

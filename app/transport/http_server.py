@@ -11,11 +11,13 @@ import time
 from collections.abc import Iterable, Iterator
 from email.utils import formatdate
 from ssl import SSLContext
+from typing import Any
 
 from tornado.httputil import HTTPServerConnectionDelegate
 
 from app.complaints import Complaints
 from app.guard import logged
+from app.transport.descriptors import Descriptors, failed_accept
 from app.transport.detached import DetachedStream
 from app.transport.http import HttpConnection
 from app.transport.timers import Alarm
@@ -74,6 +76,7 @@ class HttpServer:
         self._connections: set[HttpConnection] = set()
         #: What handlers have detached: plain WebSockets, and protocols of a fork.
         self.streams: set[DetachedStream] = set()
+        self.descriptors = Descriptors()
         self._all_gone: asyncio.Future[None] | None = None
         self._interval = min(1.0, header_timeout / 4, body_timeout / 4, keep_alive_timeout / 4)
         self._sweeper = Alarm(self._sweep)
@@ -106,6 +109,8 @@ class HttpServer:
 
     async def listen(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on these sockets."""
+        if self.loop.get_exception_handler() is None:
+            self.loop.set_exception_handler(self._handle_failure)
         for sock in sockets:
             self._sockets.append(sock)
             server = await self.loop.create_server(
@@ -116,6 +121,13 @@ class HttpServer:
                 ssl_handshake_timeout=self.header_timeout if self._ssl else None,
             )
             self._servers.append(server)
+
+    def _handle_failure(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log in one line that a connection could not be accepted, which asyncio tries again."""
+        if failed_accept(context):
+            self.complaints.add("server", self.descriptors.shortage)
+        else:
+            loop.default_exception_handler(context)
 
     def drain(self) -> None:
         """Go on serving, and send clients and proxies elsewhere for their next request."""
