@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from tornado.web import HTTPError
@@ -99,7 +100,8 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         if environ["latchkey.session_id"] in shown:
             if not environ["latchkey.shown"]:
                 environ["latchkey.shown"] = True
-                await self.services.sessions.shown(environ["latchkey.session_id"])
+                with contextlib.suppress(StoreError):  # the connection goes on without it
+                    await self.services.sessions.shown(environ["latchkey.session_id"])
         elif shown or environ["latchkey.shown"]:
             raise UnknownSid
 

@@ -100,7 +100,7 @@ class Sessions(Generic[D]):
 
     async def shown(self, session_id: str) -> None:
         """Note that a client sent the cookie of this session; do nothing if it has ended."""
-        record = await self._living(session_id)
+        record = self.store.known(session_id) or await self._living(session_id)
         if record is not None:
             self.lifetimes.touch(record, shown=True)
 

@@ -38,7 +38,7 @@ async def test_a_public_id_costs_one_question_known_or_not(tmp_path: Path) -> No
         made = await with_sessions(site, "ann", 300)
         socket = await ann.socket("websocket", namespaces=("/account",))
         await until(lambda: "of_user" in store.calls)
-        site.services.devices.close()
+        await site.services.devices.stop()  # whose list asks as well
         store.calls.clear()
         assert "error" in await socket.call("revoke", "unknown", namespace="/account")
         assert [call for call in store.calls if call != "load"] == ["find"]

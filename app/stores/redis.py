@@ -6,6 +6,7 @@ its own setting (`docs/redis.md`).
 
 from __future__ import annotations
 
+import asyncio
 import math
 import secrets
 from collections.abc import Coroutine, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from app.background import cancel_all
 from app.stores import redis_scripts as scripts
 from app.stores.base import PAGE, Record, StoreUnavailable, public_id
 from app.stores.redis_known import KnownRecords
@@ -51,6 +53,7 @@ class RedisStore:
         self._mark = secrets.token_hex(8)  # of this process, for its own key of `ping`
         self._known = KnownRecords(link)
         self._locks = RedisLocks(link, self._known)
+        self._indexing: dict[str, asyncio.Task[None]] = {}
         self.known = self._known.get
         self.take = self._locks.take
         self._load = tuple(field.encode() for field in scripts.FIELDS)
@@ -113,7 +116,13 @@ class RedisStore:
     async def find(self, user: str, public_id: str) -> Record | None:
         found = await self._run(scripts.FIND, user, public_id)
         if found == 1:
-            await self._index(user)
+            # once, however many ask meanwhile
+            indexing = self._indexing.get(user)
+            if indexing is None:
+                indexing = asyncio.get_running_loop().create_task(self._index(user))
+                self._indexing[user] = indexing
+                indexing.add_done_callback(lambda _: self._indexing.pop(user))
+            await asyncio.shield(indexing)
             found = await self._run(scripts.FIND, user, public_id)
         return next(self._known.read_pairs(found), None) if isinstance(found, list) else None
 
@@ -143,6 +152,7 @@ class RedisStore:
             raise StoreUnavailable("the Redis does not keep what is written; see to its settings")
 
     async def close(self) -> None:
+        await cancel_all(self._indexing.values())
         self._locks.close()
         await self._link.close()
 
