@@ -120,8 +120,7 @@ def _sqlite(path: Path, connections: int) -> sa.Engine:
 def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     """Open a transaction, and commit it at the end.
 
-    With SQLite it is then in the database itself, not only in its write-ahead log. Raises
-    DatabaseUnusable if the file was deleted or replaced meanwhile.
+    Raises DatabaseUnusable if an SQLite file was deleted or replaced meanwhile.
     """
     with engine.connect() as connection:
         with connection.begin():
@@ -130,8 +129,13 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
             problem = connection.connection.info["identity"].problem()
             if problem:
                 raise DatabaseUnusable(problem)
-            with contextlib.suppress(SQLAlchemyError):
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+def checkpoint(engine: sa.Engine) -> None:
+    """Move what is committed from SQLite's log into the database, which is then whole by itself."""
+    # where that fails all of it is in the log still, and the next one moves it
+    with contextlib.suppress(SQLAlchemyError), engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def check(engine: sa.Engine, settings: Settings) -> None:

@@ -9,6 +9,7 @@ import resource
 import shutil
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ each_loss = pytest.mark.parametrize("lose", [delete, replace, empty, truncate, d
 async def test_nothing_is_acknowledged_into_files_that_are_lost(
     tmp_path: Path, lose: Callable[[Path], None]
 ) -> None:
-    """Changes and registrations get 503, /readyz says no, and the log has a few sentences."""
+    """Changes and registrations get 503, /readyz says no, and the store logs one line."""
     log = tmp_path / "log"
     async with (
         process(tmp_path / "data", log=log) as site,
@@ -88,7 +89,7 @@ async def test_nothing_is_acknowledged_into_files_that_are_lost(
         assert await register(bob, "bob") == 503
         assert "store" in await failed(ann)
         assert (await ann.post("/incr"))[0] == 503
-        assert log.read_text().count("sessions.sqlite3 was deleted or replaced") <= 4
+        assert log.read_text().count("ERROR latchkey.store: sessions.sqlite3 was deleted") == 1
 
 
 async def test_files_that_come_back_are_used_again(tmp_path: Path) -> None:
@@ -253,8 +254,16 @@ async def test_a_copy_of_the_accounts_file_has_each_account(tmp_path: Path) -> N
         for number in range(3):
             async with Visitor(site.url) as visitor:
                 await visitor.sign_up(f"visitor {number}")
-            shutil.copy(tmp_path / "data" / ACCOUNTS, copy)
-            assert rows(copy, "accounts") == number + 1
+            await until(partial(copied, tmp_path / "data" / ACCOUNTS, copy, number + 1))
+
+
+def copied(original: Path, copy: Path, accounts: int) -> bool:
+    """Copy this one file; return whether the copy has so many accounts."""
+    shutil.copy(original, copy)
+    try:
+        return rows(copy, "accounts") == accounts
+    except sqlite3.DatabaseError:  # torn by the checkpoint
+        return False
 
 
 def rows(path: Path, table: str) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -44,7 +46,9 @@ class AccountTable:
     def __init__(self, settings: Settings, *, connections: int) -> None:
         """Open the database; raises OSError with a sentence that says what to do."""
         self._settings = settings
-        self._engine = database.open_engine(settings, connections=connections)
+        self._engine = database.open_engine(settings, connections=connections + 1)
+        # in a thread of its own, since nobody has to wait for it
+        self._checkpoints = ThreadPoolExecutor(1, thread_name_prefix="accounts checkpoint")
         self._passwords = Passwords()
 
     def make(self, name: str, password: str) -> Proof:
@@ -57,7 +61,7 @@ class AccountTable:
             "created": time.time(),
         }
         try:
-            with database.writing(self._engine) as connection:
+            with self._writing() as connection:
                 if connection.execute(_of(lookalikes(key)).limit(1)).first():
                     raise NameTaken("This name looks like one that is taken; choose another one.")
                 connection.execute(sa.insert(_accounts), row)
@@ -94,19 +98,27 @@ class AccountTable:
     def change_password(self, proof: Proof, password: str) -> Proof:
         new = self._passwords.hash(password)
         statement = sa.update(_accounts).where(self._same(proof)).values(password_hash=new)
-        with database.writing(self._engine) as connection:
+        with self._writing() as connection:
             changed = connection.execute(statement).rowcount == 1
         return Proof(proof.name, new if changed else None)
 
     def delete(self, proof: Proof) -> bool:
-        with database.writing(self._engine) as connection:
+        with self._writing() as connection:
             return connection.execute(sa.delete(_accounts).where(self._same(proof))).rowcount == 1
 
     def check(self) -> None:
         database.check(self._engine, self._settings)
 
     def close(self) -> None:
+        self._checkpoints.shutdown()
         self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with database.writing(self._engine) as connection:
+            yield connection
+        if self._engine.dialect.name == "sqlite":
+            self._checkpoints.submit(database.checkpoint, self._engine)
 
     def _row(self, name: str) -> sa.Row[str, str] | None:
         with self._engine.connect() as connection:
@@ -124,7 +136,7 @@ class AccountTable:
         try:
             new = self._passwords.hash(password)
             same = self._same(Proof(name, old))
-            with database.writing(self._engine) as connection:
+            with self._writing() as connection:
                 statement = sa.update(_accounts).where(same).values(password_hash=new)
                 return new if connection.execute(statement).rowcount else old
         except SQLAlchemyError as error:
