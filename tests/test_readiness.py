@@ -235,6 +235,31 @@ async def test_an_idle_store_makes_no_more_checkpoints(
         assert len(made) == 1
 
 
+async def test_a_busy_store_puts_its_checkpoint_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it is idle, or for a minute."""
+    monkeypatch.setattr("app.stores.group_commit._CHECKPOINT_DELAY", 0.3)
+    made: list[str] = []
+    async with opened("sqlite", tmp_path) as store:
+        assert isinstance(store, SqliteStore)
+        store._writes._connection.set_trace_callback(
+            lambda statement: made.append(statement) if "checkpoint" in statement else None
+        )
+        for number in range(100):
+            await store.save(record(str(number)))
+            await asyncio.sleep(0.01)
+        assert made == []
+        monkeypatch.setattr("app.stores.group_commit._CHECKPOINT_AT_LAST", 0.3)
+        await until(lambda: len(made) == 1)
+        for number in range(200, 1000):
+            await store.save(record(str(number)))
+            await asyncio.sleep(0.01)
+            if len(made) == 2:
+                return
+    raise AssertionError("no checkpoint was made between writes")
+
+
 async def test_writes_and_checkpoints_do_not_disturb_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

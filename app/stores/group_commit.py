@@ -23,7 +23,8 @@ _LARGEST_BATCH = 256
 _COMPANY = 5  # writes in one batch that tell of many clients
 _GATHER = 0.003  # seconds that the next batch then has, at most, to grow as big
 _LOCKED_FOR = 2.0  # seconds that a write waits for another program to unlock the file
-_CHECKPOINT_DELAY = 2.0  # seconds from a write to the checkpoint that puts it into the database
+_CHECKPOINT_DELAY = 2.0  # seconds without a write after which a checkpoint is made
+_CHECKPOINT_AT_LAST = 60.0  # seconds after which it is made also between writes
 
 
 class Write(Protocol[T]):
@@ -82,6 +83,7 @@ class GroupCommit:
         self._problem = problem
         self._lost = False  # `problem` returned a sentence the last time
         self._checkpoint_timer: asyncio.TimerHandle | None = None
+        self._checkpoint_by = self._written = 0.0  # of the loop's clock
         self._checkpoint_due = False
 
     def submit(self, write: Write[T]) -> asyncio.Future[T]:
@@ -171,13 +173,25 @@ class GroupCommit:
             self._idle.set()
 
     def _plan_checkpoint(self) -> None:
+        self._written = self._loop.time()
         if self._checkpoint_timer is None and not self._closed:
+            self._checkpoint_by = self._written + _CHECKPOINT_AT_LAST
             self._checkpoint_timer = self._loop.call_later(
                 _CHECKPOINT_DELAY, self._checkpoint_when_idle
             )
 
     def _checkpoint_when_idle(self) -> None:
-        """Make one as soon as no write waits; a busy database makes its own every 1000 pages."""
+        """Make one when nothing was written for a while, since writes wait for it.
+
+        A busy database makes its own every 1000 pages.
+        """
+        now = self._loop.time()
+        idle_at = min(self._written + _CHECKPOINT_DELAY, self._checkpoint_by)
+        if now < idle_at:
+            self._checkpoint_timer = self._loop.call_later(
+                idle_at - now, self._checkpoint_when_idle
+            )
+            return
         self._checkpoint_timer = None
         self._checkpoint_due = True
         if not self._busy:
