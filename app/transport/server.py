@@ -207,14 +207,31 @@ class SocketServer(socketio.AsyncServer):
 
         A client that was disconnected by the server, or that has left, may have sent it before.
         """
-        joining = connection.joining.get(namespace)
-        if joining is not None and kind == packets.DISCONNECT:
-            joining.left = True
-            del connection.joining[namespace]
-            connection.note_left(namespace)
-            self.manager.mute(joining.sid)
+        if namespace in connection.joining and kind == packets.DISCONNECT:
+            self._give_up(connection, namespace)
         elif not connection.is_late(namespace):
             raise PacketError("a packet for a namespace that was not joined")
+
+    def _give_up(self, connection: Connection, namespace: str) -> None:
+        """Let a client leave whose connect handler still runs; it gets no reply."""
+        joining = connection.joining.pop(namespace)
+        joining.left = True
+        connection.note_left(namespace)
+        self.manager.mute(joining.sid)
+
+    def _leave_unsaid(self, connection: Connection, namespace: str) -> None:
+        """Let a client leave that sends a second CONNECT.
+
+        The official client sends no DISCONNECT if it leaves before it has the reply to its first
+        CONNECT. It does that on a connection of several namespaces only; with one it closes the
+        connection.
+        """
+        if len(connection.clients) + len(connection.joining) < 2:
+            raise PacketError("a second CONNECT")
+        if namespace in connection.joining:
+            self._give_up(connection, namespace)
+        else:
+            self._leave(connection, namespace, Reason.CLIENT)
 
     def _start(
         self,
@@ -232,7 +249,7 @@ class SocketServer(socketio.AsyncServer):
 
     def _connect(self, connection: Connection, namespace: str, auth: Any) -> None:
         if namespace in connection.clients or namespace in connection.joining:
-            raise PacketError("a second CONNECT")
+            self._leave_unsaid(connection, namespace)
         if not self._exists(namespace):
             self._refuse(connection, namespace, {"message": "Invalid namespace"})
             return
