@@ -36,6 +36,9 @@ class Slow(Echo):
     async def on_block(self, sid: str) -> None:
         time.sleep(BLOCKED)
 
+    async def on_work(self, sid: str, text: str) -> None:
+        time.sleep(0.03)
+
     async def on_wait(self, sid: str) -> None:
         await self.gate.wait()
 
@@ -128,6 +131,21 @@ async def test_a_client_that_is_gone_is_noticed_once_the_server_reads_on(server:
     assert 0.1 < time.monotonic() - began < 1
 
 
+@served(both_loops=True, events_per_second=100, ping_interval=0.2, ping_timeout=0.2)
+async def test_a_flood_of_pings_does_not_put_off_the_ping_deadline(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client's machine takes the answers, and the client reads none of them."""
+    plain = plain_client(server.port)
+    await until(lambda: server.sio.manager.clients)
+    plain.sendall(frame(0x89, b"ping") * 5_000)
+    await until(lambda: server.closed)
+    assert server.closed == [(server.opened[0], "ping timeout")]
+    lines = [record.message for record in caplog.records if "answers no ping" in record.message]
+    assert len(lines) == 1
+    plain.close()
+
+
 # The loop was blocked
 
 
@@ -158,6 +176,20 @@ async def test_a_pong_that_came_while_the_loop_was_blocked_counts(
     await asyncio.sleep(0.2)
     assert not server.closed
     plain.close()
+
+
+@served(namespaces=(Slow,), both_loops=True, ping_interval=0.2, ping_timeout=0.2)
+async def test_a_pong_behind_events_that_take_long_to_read_counts(server: Server) -> None:
+    """The loop is never blocked for long, and all the same comes to the pong too late."""
+    websocket = await server.client()
+    while await websocket.receive() != "2":
+        pass
+    events = frame(0x81, b'42["work","' + b"x" * 60_000 + b'"]') * 30
+    websocket.writer.write(events + frame(0x81, b"3") + frame(0x81, b'421["ack"]'))
+    while (packet := await asyncio.wait_for(websocket.receive(), 10)) != "431[]":
+        assert not isinstance(packet, Closed), server.closed
+        if packet == "2":
+            await websocket.send("3")
 
 
 @served(both_loops=True, ping_interval=0.2, ping_timeout=0.3)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -220,6 +221,27 @@ async def test_a_body_has_time_while_its_handler_keeps_the_server_from_reading()
             client = await site.client()
             length = f"Content-Length: {len(body)}"
             await client.send(request("/stream?limit=200000", length, method="POST", body=body))
+            assert status(await client.rest()) == 200
+            await client.close()
+        finally:
+            Stream.data_received = original  # type: ignore[method-assign]
+
+
+async def test_a_body_that_takes_long_to_read_is_not_late() -> None:
+    """All of it has arrived; the handler needs longer for it than the client's deadline."""
+    async with http_site(body_timeout=0.2) as site:
+        original = Stream.data_received
+
+        def slow(handler: Stream, chunk: bytes) -> None:
+            time.sleep(0.03)
+            handler.pieces.append(chunk)
+
+        Stream.data_received = slow  # type: ignore[method-assign, assignment]
+        try:
+            body = "x" * 1_000_000
+            client = await site.client()
+            length = f"Content-Length: {len(body)}"
+            await client.send(request("/stream?limit=2000000", length, method="POST", body=body))
             assert status(await client.rest()) == 200
             await client.close()
         finally:
