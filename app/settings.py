@@ -154,7 +154,7 @@ class Settings:
         "bytes of the largest message, all its attachments included, or request body",
     )
     max_attachments: int = _option(
-        read.integer(0, 99), "10", "binary values of one message from a client; 0: none"
+        read.integer(0, 99), "10", "number of binary values in one message of a client; 0: none"
     )
     send_buffer: int = _option(
         read.integer(1024, 2**31 - 1),
