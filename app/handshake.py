@@ -8,6 +8,7 @@ from typing import Any
 from tornado.web import HTTPError
 
 from app.lookup import SessionLookup
+from app.origin import trusted_origin
 from app.security import SecurityHeaders
 from app.session import Session, SessionEnded
 from app.stores import StoreError
@@ -102,8 +103,17 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
                 environ["latchkey.shown"] = True
                 with contextlib.suppress(StoreError):  # the connection goes on without it
                     await self.services.sessions.shown(environ["latchkey.session_id"])
-        elif shown or environ["latchkey.shown"]:
+        elif environ["latchkey.shown"] or (shown and not self._may_lack_credentials()):
             raise UnknownSid
+
+    def _may_lack_credentials(self) -> bool:
+        """Return whether this is a page of a trusted origin, which may have no credentials.
+
+        Without `withCredentials` a browser leaves the cookies out of its polls, and sends them
+        with a WebSocket all the same: they may be another session's then.
+        """
+        trusted = self.settings.get("trusted_origins")
+        return trusted is not None and trusted_origin(self.request, trusted) is not None
 
     def on_finish(self) -> None:
         super().on_finish()

@@ -360,3 +360,34 @@ async def test_a_client_that_keeps_no_cookies_has_a_session_of_its_own(tmp_path:
             assert (answer.status, sharing(answer)["allow-origin"]) == (200, TRUSTED)
         answer = await raw.ask(polling, origin, CROSS)
         assert "431[2]" in answer.body
+
+
+async def test_a_trusted_page_without_credentials_upgrades_its_own_connection(
+    tmp_path: Path,
+) -> None:
+    """Its polls have no cookie, its WebSocket has one that an earlier WebSocket was given.
+
+    It stays on the session of its connection. The same from this site's own page, or to a
+    connection that has shown its cookie, is somebody else's and is refused.
+    """
+    async with serve(tmp_path, trusted_origins=origins(TRUSTED)) as site:
+        origin = ("Origin", TRUSTED)
+        async with Raw(site.url) as raw:
+            other = ("Cookie", (await raw.websocket(origin)).cookie)
+        for shows_cookie, headers, status in (
+            (False, [origin, other], 101),
+            (False, [other], 400),
+            (True, [origin, other], 400),
+        ):
+            async with Raw(site.url) as poll, Raw(site.url) as raw:
+                opened = await poll.ask(POLLING, origin)
+                sid = json.loads(opened.body[1:])["sid"]
+                cookie = [("Cookie", opened.cookie)] if shows_cookie else []
+                path = f"&sid={sid}"
+                answer = await poll.ask(POLLING + path, origin, *cookie, method="POST", body=b"40")
+                assert answer.body == "ok"
+                upgrade = await raw.websocket(*headers, path=WEBSOCKET + path)
+                assert upgrade.status == status
+                if status == 101:
+                    raw.send("2probe")
+                    assert await raw.receive() == "3probe"
