@@ -156,6 +156,19 @@ async def session_ids(site: Site, user: str) -> list[str]:
     return [record.id for record in (found[0] if isinstance(found, tuple) else found)]
 
 
+async def test_an_ack_of_another_process_ends_the_wait_for_it(tmp_path: Path) -> None:
+    async with sites(tmp_path) as (one, two), Visitor(one.url) as ann:
+        socket = await ann.socket("websocket")
+        acks: list[Any] = []
+        sid = socket.client.get_sid("/")
+        emit = two.services.socket_server.emit
+        await emit("question", 1, to=sid, callback=lambda *values: acks.append(values))
+        await until(lambda: bool(acks))
+        rooms: Any = two.services.socket_server.manager
+        assert not rooms._ack_timers
+        await socket.close()
+
+
 # -- what a stopped application leaves --
 
 
@@ -177,21 +190,21 @@ async def test_a_stopped_application_leaves_no_task_timer_or_thread(
         for _ in range(5):
             await socket.call("incr")
         await ann.get("/readyz")
-        stuck = asyncio.Event()
+        cut_off: list[str] = []
 
-        async def hang() -> None:
+        async def hang(where: str) -> None:
             try:
                 await asyncio.sleep(60)
             finally:
-                stuck.set()
+                cut_off.append(where)
 
-        site.app.tasks.start(hang())
-        site.services.socket_server.eio.tasks.start(hang())
-        site.services.background(hang())
+        site.app.tasks.start(hang("page"))
+        site.services.socket_server.eio.tasks.start(hang("event"))
+        site.services.background(hang("beside"))
         assert tasks()
         assert timers()
         await site.app.stop()
-        assert stuck.is_set()
+        assert sorted(cut_off) == ["beside", "event", "page"]
         assert [task for task in tasks() if "stop" not in repr(task.get_coro())] == []
         assert timers() == []
         for client in (watch, socket, polling):

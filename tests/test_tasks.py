@@ -165,7 +165,8 @@ async def test_each_coroutine_has_one_task_of_its_own(seen: Seen, pause: Any) ->
 
     for number in range(6):
         seen.start(work(str(number), waits=number % 2 == 0))
-        await asyncio.sleep(0.01)
+        while len(released) <= number:
+            await turn()
     assert len(set(tasks)) == 6
     assert released == list("012345")
     assert all(task.done() for task in tasks)
