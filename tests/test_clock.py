@@ -277,13 +277,14 @@ async def test_a_running_program_signs_nobody_out_by_a_jump(tmp_path: Path) -> N
     ):
         await ann.sign_up("ann")
         await bob.sign_up("bob")
+        assert await bob.incr() == 1
         socket = await joined(ann, "websocket")
         clock.write_text("+2d")
         await until(lambda: "step=+172800s" in log.read_text())
         assert await socket.call("whoami") == "ann"
-        assert (await bob.get("/account"))[0] == 200
+        assert await bob.incr() == 2
         clock.write_text("+0")
         await asyncio.sleep(2)  # two rounds, which would end whoever is over
         assert ended(socket) == []
         assert await socket.call("whoami") == "ann"
-        assert (await bob.get("/account"))[0] == 200
+        assert await bob.incr() == 3

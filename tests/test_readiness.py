@@ -203,6 +203,20 @@ async def test_a_store_whose_file_is_gone_says_so_once(
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
+async def test_a_file_that_was_emptied_is_lost_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when SQLite has written the newest pages into it again."""
+    monkeypatch.setattr("app.stores.group_commit._CHECKPOINT_DELAY", 0.02)
+    async with opened("sqlite", tmp_path) as store:
+        await store.save(record())
+        os.truncate(tmp_path / SESSIONS, 0)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+                await store.save(record("b"))
+            (tmp_path / SESSIONS).write_bytes(bytes(4096))
+
+
 async def test_the_session_file_is_whole_by_itself_when_idle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

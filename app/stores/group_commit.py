@@ -193,6 +193,8 @@ class GroupCommit:
             )
             return
         self._checkpoint_timer = None
+        if self._lost:  # it would only change files that somebody may want to look at
+            return
         self._checkpoint_due = True
         if not self._busy:
             self._busy = True
