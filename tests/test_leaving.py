@@ -283,6 +283,19 @@ async def test_a_client_can_be_disconnected_while_its_connect_handler_waits(
     assert await still_there(websocket)
 
 
+@served(namespaces=(Echo, Club))
+async def test_a_client_that_is_joining_is_told_to_stay_away_too(server: Server) -> None:
+    """`close_connection(disconnect=True)` sends a DISCONNECT before the reply to its CONNECT."""
+    members = club(server)
+    websocket = await joined(server)
+    await websocket.send('40/custom,{"as":"slow"}')
+    await until(lambda: members.seen)
+    await server.sio.close_connection(websocket.sid, disconnect=True)
+    assert [await websocket.receive() for _ in range(3)] == ["41", "41/custom,", Closed(1000)]
+    members.gate.set()
+    await until(lambda: members.reasons() == ["server disconnect"])
+
+
 class Recorder(Echo):
     """Uses what python-socketio keeps for a client, to the end of its disconnect handler."""
 
