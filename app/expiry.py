@@ -134,12 +134,13 @@ class Expiry:
             self._reconciled = now
         due = not 0 <= now - self._purged < _PURGE_EVERY
         if due and not self._held and (self._sweep is None or self._sweep.done()):
-            as_of = await self._sessions.before_purge()
-            gone = await self._sessions.purge(_PURGE_AT_ONCE, as_of)
+            # as of the look at connected sessions, however long ago that is by now
+            await self._sessions.lifetimes.flush(now=True)
+            gone = await self._sessions.purge(_PURGE_AT_ONCE, now)
             if len(gone) < _PURGE_AT_ONCE:
                 self._purged = now
             else:
-                self._sweep = self._background.start(self._sweep_on(as_of))
+                self._sweep = self._background.start(self._sweep_on(now))
 
     async def _sweep_on(self, as_of: float) -> None:
         """Remove what is over in small batches with pauses, beside everything else."""

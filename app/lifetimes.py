@@ -124,7 +124,7 @@ class Lifetimes:
         """
         now, extended = self._clock(), []
         for record in records:
-            full = self.expiry(record.created, record.seen)
+            full = self.expiry(record.created, self.seen(record))
             expires = min(now + self._new_timeout, full)
             extended.append(msgspec.structs.replace(record, expires=expires))
         await self._store.touch({record.id: (record.seen, record.expires) for record in extended})

@@ -283,20 +283,16 @@ class Sessions(Generic[D]):
             await self._announce_all([(record, "revoked") for record in removed])
         return ended
 
-    async def before_purge(self) -> float:
-        """Write what clients did, and return the time as of which `purge` may remove records."""
-        # of before the touches are written: who comes meanwhile is not over
-        now = self.clock()
-        await self.lifetimes.flush(now=True)
-        return now
-
     async def purge(self, limit: int, as_of: float | None = None) -> Sequence[Record]:
         """Remove up to `limit` records that expired while nobody looked at them.
 
-        `as_of` is what `before_purge` returned, for one of several calls.
+        `as_of` is a time; what clients did before it must have been written since then. It is
+        now if it is not given.
         """
         if as_of is None:
-            as_of = await self.before_purge()
+            # of before the touches are written: who comes meanwhile is not over
+            as_of = self.clock()
+            await self.lifetimes.flush(now=True)
         over = await self.store.purge(as_of, limit)
         await self._announce_all([(record, self.lifetimes.reason(record)) for record in over])
         return over

@@ -132,5 +132,6 @@ async def test_an_expired_session_of_a_user_is_logged_and_a_visitors_is_not(
             return not await store.load_many(ids)
 
         await until(gone)
+        await until(lambda: any(line.startswith("end") for line in lines))
         ends = [line for line in lines if line.startswith("end")]
         assert ends == ["end user='ann' address='127.0.0.1' reason='idle'"]

@@ -108,6 +108,17 @@ async def test_touch_changes_the_times_and_nothing_else(kind: str, tmp_path: Pat
         assert await store.load("nobody") is None
 
 
+async def test_a_touch_never_takes_time_away(kind: str, tmp_path: Path) -> None:
+    """A later end that was stored meanwhile stays, and so does a later activity."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record())
+        await store.touch({"a": (1000.0, 1500.0)})
+        await store.touch({"a": (1050.0, 1150.0)})
+        assert await store.load("a") == record(seen=1050.0, expires=1500.0)
+        await store.touch({"a": (1040.0, 1600.0)})
+        assert await store.load("a") == record(seen=1050.0, expires=1500.0)
+
+
 async def test_touching_does_not_lose_a_lease(kind: str, tmp_path: Path) -> None:
     """A touch during an edit keeps the edit, and the edit keeps the touch."""
     async with opened(kind, tmp_path) as store:

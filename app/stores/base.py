@@ -130,8 +130,8 @@ class SessionStore(Protocol):
     async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
         """Set (seen, expires) of many records in one go; missing ones are passed over.
 
-        A record that was seen later keeps its times. In a shared store it also keeps a later
-        `expires`, which another process may have set.
+        A record that was seen later keeps its times, and each keeps a later `expires`: another
+        process may have set it, or it may have been extended meanwhile.
         """
 
     async def destroy(self, session_id: str) -> Record | None:

@@ -42,7 +42,7 @@ class MemoryStore:
             record = self._records.get(session_id)
             if record is not None and record.seen <= last:
                 self._records[session_id] = msgspec.structs.replace(
-                    record, seen=last, expires=expires
+                    record, seen=last, expires=max(expires, record.expires)
                 )
 
     async def destroy(self, session_id: str) -> Record | None:

@@ -138,7 +138,9 @@ class SqliteStore:
         values = [(last, expires, id) for id, (last, expires) in seen.items()]
         await self._write(
             lambda cursor: cursor.executemany(
-                "UPDATE sessions SET seen = ?1, expires = ?2 WHERE id = ?3 AND seen <= ?1", values
+                "UPDATE sessions SET seen = ?1, expires = max(expires, ?2) "
+                "WHERE id = ?3 AND seen <= ?1",
+                values,
             ),
             forget=list(seen),
         )
