@@ -38,11 +38,16 @@ class NameTaken(InvalidAccount):
 
 
 def _normal(text: str, longest: int) -> str | None:
-    """Return the text in NFKC; None where it is too long or no text (a lone surrogate)."""
+    """Return the text in NFKC; None if it is too long or holds half a character.
+
+    Half a character arrives as a lone surrogate, or as U+FFFD where a field was repaired.
+    """
     if len(text) > longest * _BEFORE_NORMALISING:
         return None
     normal = unicodedata.normalize("NFKC", text)
-    if len(normal) > longest or any("\ud800" <= letter <= "\udfff" for letter in normal):
+    if len(normal) > longest or any(
+        "\ud800" <= letter <= "\udfff" or letter == "\ufffd" for letter in normal
+    ):
         return None
     return normal
 
