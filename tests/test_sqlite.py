@@ -355,6 +355,7 @@ def test_a_loop_that_ends_during_a_commit_breaks_nothing(tmp_path: Path) -> None
     assert asyncio.run(store.load("a")) == record()
     store._writes._connection.close()
     store._reader.close()
+    store._list_reader.close()
 
 
 async def test_a_commit_and_its_undoing_that_fail_are_no_success(tmp_path: Path) -> None:
