@@ -16,7 +16,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from app.application import make_app
+from app.application import Application, make_app
+from app.background import cancel_all
 from app.backup import COMMANDS
 from app.backup import main as run_command
 from app.data_folder import FolderBusy
@@ -43,7 +44,9 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked, number)
     try:
-        url = await app.start()
+        url = await _start(app, stop)
+        if url is None:
+            return
         _calm_the_collector()
         notify("READY=1")
         print(
@@ -61,6 +64,18 @@ async def serve(settings: Settings) -> None:
             # a second Ctrl-C must not turn an end in good order into another exit code
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
+
+
+async def _start(app: Application, stop: asyncio.Event) -> str | None:
+    """Start the application; return its URL, or None if `stop` was set before it serves.
+
+    A start may wait: for a Redis, or for the process number of a process that has died.
+    """
+    starting = asyncio.create_task(app.start())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await cancel_all({starting, stopping})
+    return None if starting.cancelled() else starting.result()
 
 
 def _calm_the_collector() -> None:

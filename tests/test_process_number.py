@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from app.process_number import NumberTaken, ProcessNumber
 from app.stores.redis_link import Link
-from tests.kit import Visitor, process, run, until
+from tests.kit import ROOT, Visitor, process, run, until
 from tests.redis_server import RedisServer, empty_redis, shared_server
 from tests.several import KEYS
 
@@ -52,6 +53,26 @@ async def test_a_second_process_with_the_number_does_not_start(tmp_path: Path) -
         assert f"pid {one.process.pid}; start each process on one Redis with a" in last
         assert await visitor.incr() == 1
         assert await one.stop() == 0
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_the_wait_for_a_number(tmp_path: Path, sent: signal.Signals) -> None:
+    """The process ends with 0, and does not wait for the lease first."""
+    url, log = empty_redis(), tmp_path / "log"
+    shared_server().client().set(KEY, "0123456789abcdef elsewhere pid 7")  # without an expiry
+    with log.open("wb") as output:
+        starting = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "app", "--port=0", f"--data-dir={tmp_path / 'a'}", *flags(url),
+            stdout=output, stderr=output, cwd=ROOT,
+        )  # fmt: skip
+        try:
+            await until(lambda: "waiting up to 10 s" in log.read_text(), 15)
+            starting.send_signal(sent)
+            assert await starting.wait() == 0
+        finally:
+            if starting.returncode is None:
+                starting.kill()
+    assert "Traceback" not in log.read_text()
 
 
 async def test_other_numbers_and_other_databases_are_free(tmp_path: Path) -> None:
