@@ -20,8 +20,11 @@ def repair_text(text: str) -> str:
 
 def repair_json(text: str) -> str:
     """Replace each escape of a lone surrogate in JSON text by that of U+FFFD."""
-    # an escaped backslash is written as its number first: what follows it is no escape
-    return _LONE_ESCAPE.sub(r"\\ufffd", text.replace(r"\\", r"\u005c"))
+    if "\0" in text:
+        return text  # which JSON does not allow
+    # escaped backslashes are set aside: what follows them is no escape
+    text = _LONE_ESCAPE.sub(r"\\ufffd", text.replace(r"\\", "\0"))
+    return text.replace("\0", r"\\")
 
 
 def repair(value: Any) -> Any:

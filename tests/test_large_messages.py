@@ -42,6 +42,101 @@ def large(size: int) -> bytes:
     return frame(0x81, f'42["note",{size},"{"x" * size}"]'.encode())
 
 
+# The cost of decoding
+
+
+def many(item: str, count: int, *rest: str) -> str:
+    """Return a JSON array of an event's name and these items."""
+    return "[" + ",".join(('"note"', *itertools.repeat(item, count), *rest)) + "]"
+
+
+@pytest.mark.parametrize("container", ["[0]", '{"a":0}'])
+@pytest.mark.parametrize(
+    ("head", "most", "rest"),
+    [
+        ("42", packet_json.MAX_CONTAINERS, ()),
+        ("42/x,7", packet_json.MAX_CONTAINERS, ()),
+        ("43/x,7", packet_json.MAX_CONTAINERS, ()),
+        ("451-", packet_json.MAX_CONTAINERS_TO_FILL, (PLACEHOLDER,)),
+    ],
+)
+def test_a_message_may_have_so_many_containers(
+    head: str, most: int, container: str, rest: tuple[str, ...]
+) -> None:
+    """More are refused before they are decoded, or wait for attachments."""
+    count = most - 1 - len(rest)
+    packet = decode(head + many(container, count, *rest), limit=5_000_000)
+    assert not rest or packet.add(b"x")
+    assert len(packet.data) == most
+    with pytest.raises(PacketError, match="too many arrays and objects"):
+        decode(head + many(container, count + 1, *rest), limit=5_000_000)
+
+
+@pytest.mark.parametrize("number", ["1e308", "-1.7976931348623157E+308", "12e-0323", "1.5e289"])
+@pytest.mark.parametrize("size", [20, 5000])
+def test_many_large_exponents_are_read_by_python(
+    number: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """msgspec needs 10 µs for some of these numbers, which is 1.6 s for a megabyte of them."""
+    monkeypatch.setattr(packet_json, "loads", pytest.fail)
+    assert (
+        packet_json.decode(many(number, size, '"' + "a" * 300 + '"'))[1:-1]
+        == [float(number)] * size
+    )
+
+
+@pytest.mark.parametrize("size", [0, 20, 5000])
+def test_infinity_is_refused_among_large_exponents(size: int) -> None:
+    """As it is elsewhere."""
+    with pytest.raises(ValueError, match="invalid JSON"):
+        packet_json.decode(many("1e308", size, "1e309", '"' + "a" * 300 + '"'))
+
+
+def test_a_message_may_have_so_many_large_exponents() -> None:
+    """Those that Python reads slowly are refused by number."""
+    most = packet_json.MAX_LARGE_EXPONENTS
+    assert len(packet_json.decode(many("5e-324", most))) == most + 1
+    with pytest.raises(ValueError):
+        packet_json.decode(many("5e-324", most + 1))
+
+
+@pytest.mark.parametrize("half", ["", r"\ud83d"])
+def test_large_invalid_json_is_decoded_once(half: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without a lone surrogate."""
+    loads, calls = packet_json.loads, []
+
+    def count(text: str) -> Any:
+        calls.append(text)
+        return loads(text)
+
+    monkeypatch.setattr(packet_json, "loads", count)
+    text = many(f'"{half}"', 2000)
+    packet_json.decode(text)
+    with pytest.raises(ValueError, match="invalid JSON"):
+        packet_json.decode(text[:-1])
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\\ud83d",
+        r"\ud83d",
+        r"\\\ud83d",
+        r"\\\\ude00",
+        r"\ud83d\ude00",
+        r"\ude00\ud83d",
+        "\\\\" * 3000,
+    ],
+)
+def test_escaped_backslashes_are_kept_in_large_messages(text: str) -> None:
+    """A backslash that is escaped begins no lone surrogate."""
+    wanted = (
+        json.loads(f'["{text}"]')[0].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    )
+    assert packet_json.decode(f'["{"a" * SMALL}","{text}"]')[1] == wanted
+
+
 # Depth
 
 

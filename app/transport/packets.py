@@ -15,7 +15,6 @@ from app.transport.plain import ack_text
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range(7)
 
 MAX_NAMESPACE = 256
-_DECODED_AT_ONCE = 4096  # characters of a packet with attachments
 _MAX_ID_DIGITS = 15  # below 2**53, so that a browser can have counted to it
 
 #: Names that the client and server libraries emit themselves; `*` is python-socketio's catch-all.
@@ -112,7 +111,9 @@ def decode(
             raise PacketError("id too long")
     if at > start:
         id = int(text[start:at])
-    later = announced > 0 and len(text) > _DECODED_AT_ONCE
+    if announced:
+        _check_containers(text, packet_json.MAX_CONTAINERS_TO_FILL)
+    later = announced > 0 and len(text) > packet_json.SMALL
     packet = Packet(kind, namespace, id, None if later else _read_data(kind, text[at:]))
     if announced:
         packet.announce(announced, text[at:] if later else "", limit - len(text.encode()))
@@ -152,7 +153,13 @@ def _read_announced(text: str, most: int) -> tuple[int, int]:
     return end + 1, int(digits)
 
 
+def _check_containers(text: str, most: int) -> None:
+    if len(text) > most and packet_json.count_containers(text) > most:
+        raise PacketError("too many arrays and objects")
+
+
 def _read_json(text: str) -> Any:
+    _check_containers(text, packet_json.MAX_CONTAINERS)
     try:
         return packet_json.decode(text)
     except ValueError as error:
