@@ -39,7 +39,7 @@ from app.known_device import KnownDevice
 from app.limits import Limits
 from app.metrics import Metrics
 from app.modules import add_module
-from app.origin import Origins
+from app.origin import Origins, sharing
 from app.readiness import Readiness
 from app.security import StaticHandler
 from app.services import Services
@@ -127,6 +127,7 @@ class Application(Dispatcher):
             max_header_size=_LARGEST_HEADERS,
             header_timeout=_SLOW_CLIENT,
             body_timeout=_SLOW_CLIENT,
+            refusal_headers=lambda headers: sharing(headers, self.settings["trusted_origins"]),
         )
         await self._server.listen(sockets)
         self.services.expiry.start()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Generic
 
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError
 
 from app.codec import D
 from app.cookie import CookieId
+from app.origin import OriginCheck
 from app.services import Services
 from app.session import Session
 
@@ -20,8 +21,11 @@ class TooMany(HTTPError):
         self.wait = wait
 
 
-class SessionLookup(RequestHandler, Generic[D]):
-    """A request handler that can find, and hand out, the session cookie."""
+class SessionLookup(OriginCheck, Generic[D]):
+    """A request handler that can find, and hand out, the session cookie.
+
+    Requests of other origins are judged as those of pages, also by a plain WebSocketHandler.
+    """
 
     @property
     def services(self) -> Services:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tornado.web import HTTPError, RequestHandler, StaticFileHandler
+from tornado.web import HTTPError, StaticFileHandler
 
-from app.origin import Origins, origin_error, trusted_origin
+from app.origin import OriginCheck, sharing
 from app.transport.descriptors import out_of_descriptors
 from app.transport.http_headers import Headers
 
@@ -59,7 +59,7 @@ def _security_headers(
     return headers
 
 
-class SecurityHeaders(RequestHandler):
+class SecurityHeaders(OriginCheck):
     """Puts the security headers on every response of a handler, errors included."""
 
     def clear(self) -> None:
@@ -72,23 +72,10 @@ class SecurityHeaders(RequestHandler):
             settings.get("frame_ancestors", ()),
         ).copy()
         if settings.get("trusted_origins"):
-            self._share_with_trusted_origin(settings["trusted_origins"])
+            self._headers.update(sharing(request.headers, settings["trusted_origins"]))
         self._write_buffer = []
         self.set_status(200)
         self.set_default_headers()
-
-    def _share_with_trusted_origin(self, trusted: Origins) -> None:
-        """Let a page of a trusted origin read this response, an error too (Fetch, 3.3)."""
-        self._headers["Vary"] = "Origin"
-        origin = trusted_origin(self.request, trusted)
-        if origin is not None:
-            self._headers["Access-Control-Allow-Origin"] = origin
-            self._headers["Access-Control-Allow-Credentials"] = "true"
-            self._headers["Access-Control-Expose-Headers"] = "Retry-After"
-
-    def origin_error(self, trusted: Callable[[str], bool]) -> str | None:
-        """Return why this request may not change anything here, None where it may."""
-        return origin_error(self.request, trusted)
 
     def head(self, *arguments: Any, **named: Any) -> Any:
         """Answer as GET does; the body is left out on the way (RFC 9110, 9.3.2)."""
@@ -113,10 +100,6 @@ class SecurityHeaders(RequestHandler):
             services.outages.add(request.remote_ip, why)
         else:
             super().log_exception(kind, error, traceback)
-
-    def _check_cross_origin(self, check: Callable[[str], bool]) -> str | None:
-        """Judge a page's request as the socket endpoint does, in the place of Tornado's rule."""
-        return self.origin_error(check)
 
 
 class StaticHandler(SecurityHeaders, StaticFileHandler):

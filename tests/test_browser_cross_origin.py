@@ -188,17 +188,16 @@ async def test_without_credentials_a_websocket_has_the_browsers_session(
         assert await page.evaluate("() => ask('whoami')") == "Ann"
 
 
-async def test_without_credentials_a_connection_stays_on_polling(
+async def test_without_credentials_a_connection_upgrades_and_stays_a_visitors(
     tmp_path: Path, chromium: str
 ) -> None:
-    """The upgrade shows the browser's cookie, which is not that of the polling handshake."""
-    expected = ("WebSocket connection to",)
-    async with two_sites(tmp_path, chromium, expected=expected) as (_, ann):
+    """The WebSocket has the browser's cookie; the session is that of the polling handshake."""
+    async with two_sites(tmp_path, chromium) as (_, ann):
         page = await ann.tab()
         account = {"username": "Ann", "password": PASSWORD}
         await page.evaluate("a => post('/register', 'include', a)", account)
         await page.evaluate("() => connect(null, false)")
-        assert await page.evaluate("() => upgraded") == "polling"
+        assert await page.evaluate("() => upgraded") == "websocket"
         assert await page.evaluate("() => ask('whoami')") is None
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tornado.websocket import WebSocketHandler
 
 from app.cross_site import cookie_warning
+from app.lookup import SessionLookup
 from app.options import frame_ancestors, hosts, origins
 from app.settings import Settings
-from tests.forks import WatchedStore
+from handlers.session import BaseWebSocket
+from tests.forks import WatchedStore, fork
 from tests.kit import serve
 from tests.raw import POLLING, WEBSOCKET, Answer, Raw
 
@@ -92,6 +95,40 @@ async def test_others_may_read_nothing(tmp_path: Path, kind: str, origin: str) -
         answer = await ask(raw, method, path, *sent)
         assert sharing(answer) == {}
         assert answer.all("Vary") == []
+
+
+REFUSALS: dict[str, tuple[int, str, list[tuple[str, str]], bytes]] = {
+    "too large": (413, "/login", [("Content-Length", "2001")], b""),
+    "chunks too large": (
+        413,
+        "/login",
+        [("Transfer-Encoding", "chunked")],
+        b"7d1\r\n" + b"a" * 2001,
+    ),
+    "malformed chunk": (400, "/login", [("Transfer-Encoding", "chunked")], b"no\r\n"),
+    "too large for the endpoint": (413, POLLING, [("Content-Length", "99000000")], b""),
+    "malformed chunk of a packet": (400, POLLING, [("Transfer-Encoding", "chunked")], b"no\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+async def test_a_trusted_page_may_read_why_its_body_is_refused(tmp_path: Path, kind: str) -> None:
+    """Also where the server refuses it before a handler has seen it; others may not."""
+    status, path, headers, body = REFUSALS[kind]
+    options: dict[str, Any] = {"trusted_origins": (TRUSTED,), "max_message_size": 2000}
+    async with serve(tmp_path, **options) as site:
+        for origin, allowed in ((TRUSTED, TRUSTED), ("https://evil.example", None)):
+            async with Raw(site.url) as raw:
+                if path == POLLING and allowed:
+                    opened = await raw.ask(POLLING, ("Origin", origin))
+                    path += "&sid=" + json.loads(opened.body[1:])["sid"]
+                raw.write(path, ("Origin", origin), CROSS, *headers, method="POST")
+                raw.writer.write(body)
+                answer = await raw.answer()
+                assert answer.status == (status if allowed or path == "/login" else 403)
+                assert sharing(answer).get("allow-origin") == allowed
+                assert answer.all("Vary") == ["Origin"]
+                await raw.until_end()
 
 
 async def test_a_store_that_is_down_is_told_to_a_trusted_page(tmp_path: Path) -> None:
@@ -229,6 +266,7 @@ VERDICTS: dict[str, tuple[bool, list[tuple[str, str]]]] = {
     "own": (True, [("Origin", "https://example.com")]),
     "own, typed in": (True, [("Origin", "https://example.com"), ("Sec-Fetch-Site", "none")]),
     "trusted": (True, [("Origin", TRUSTED), CROSS]),
+    "own, port written": (True, [("Origin", "https://example.com:443")]),
     "own without encryption": (False, [("Origin", "http://example.com")]),
     "another port": (False, [("Origin", "https://example.com:8443")]),
     "foreign": (False, [("Origin", "https://evil.example")]),
@@ -249,29 +287,44 @@ VERDICTS: dict[str, tuple[bool, list[tuple[str, str]]]] = {
 }
 
 
+class PlainSocket(SessionLookup[Any], WebSocketHandler):
+    """A WebSocketHandler of Tornado's with `SessionLookup`."""
+
+
+class OwnSocket(BaseWebSocket):
+    """A plain WebSocket of ours."""
+
+
 @pytest.mark.parametrize("kind", VERDICTS)
-async def test_pages_and_handshakes_come_to_one_verdict(tmp_path: Path, kind: str) -> None:
+async def test_pages_and_handshakes_come_to_one_verdict(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Behind a proxy that passes on the host without its port, as `Host $host` in nginx does."""
     welcome, headers = VERDICTS[kind]
+    routes = [("/ws/plain", PlainSocket), ("/ws/base", OwnSocket)]
     options: dict[str, Any] = {
         "trusted_proxies": (ip_network("127.0.0.1"),),
         "trusted_origins": (TRUSTED,),
         "allowed_hosts": ("example.com",),
     }
     statuses = {}
-    async with serve(tmp_path, **options) as site:
+    modules = fork(monkeypatch, routes=routes)
+    async with serve(tmp_path, modules=modules, **options) as site:
         sent = [("X-Forwarded-Proto", "https"), *headers]
-        for path in ("/incr", "/logout", "/nowhere", "polling", "websocket"):
+        expected = {"/incr": 200, "/logout": 204, "/nowhere": 404, "polling": 200}
+        expected |= dict.fromkeys(("websocket", "/ws/plain", "/ws/base"), 101)
+        for path in expected:
             async with Raw(site.url) as raw:
                 raw.netloc = "example.com"
                 if path == "websocket":
                     answer = await raw.websocket(*sent)
+                elif path.startswith("/ws/"):
+                    answer = await raw.websocket(*sent, path=path)
                 elif path == "polling":
                     answer = await raw.ask(POLLING, *sent)
                 else:
                     answer = await raw.ask(path, *sent, method="POST", body=b"")
                 statuses[path] = answer.status
-    expected = {"/incr": 200, "/logout": 204, "/nowhere": 404, "polling": 200, "websocket": 101}
     assert statuses == (expected if welcome else dict.fromkeys(expected, 403))
 
 

@@ -30,6 +30,13 @@ DRAIN = 16_000_000
 #: GET, which may wait for long and whose client has rather left.
 HALF_CLOSED = 10.0
 HALF_CLOSED_GET = 1.0
+#: Headers of a response that the server gives by itself.
+_REFUSAL = (
+    "Connection: close",
+    "Content-Length: 0",
+    "X-Content-Type-Options: nosniff",
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'",
+)
 
 
 class HttpContext:
@@ -392,18 +399,17 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Answer a request that is no good, if there is still time to, and close."""
         self.server.complaints.add(self.context, why)
         exchange, self._exchange = self._exchange, None
+        phrase = HTTPStatus(status).phrase
+        lines = [f"HTTP/1.1 {status} {phrase}", f"Date: {self.server.date}", *_REFUSAL]
         if exchange is not None:
             started = exchange.started
             exchange.abandon()
             if started:
                 self._transport.abort()
                 return
-        phrase = HTTPStatus(status).phrase
-        self.write(
-            f"HTTP/1.1 {status} {phrase}\r\nDate: {self.server.date}\r\n"
-            "Connection: close\r\nContent-Length: 0\r\nX-Content-Type-Options: nosniff\r\n"
-            "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n\r\n".encode()
-        )
+            added = self.server.refusal_headers(exchange.head.headers)
+            lines += [f"{name}: {value}" for name, value in added.items()]
+        self.write("\r\n".join([*lines, "", ""]).encode())
         self._close(unread=True)
 
     def _close(self, *, unread: bool) -> None:

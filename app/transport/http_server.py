@@ -8,12 +8,12 @@ import functools
 import logging
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.utils import formatdate
 from ssl import SSLContext
 from typing import Any
 
-from tornado.httputil import HTTPServerConnectionDelegate
+from tornado.httputil import HTTPHeaders, HTTPServerConnectionDelegate
 
 from app.complaints import Complaints
 from app.guard import logged
@@ -56,13 +56,19 @@ class HttpServer:
         body_timeout: float = 30.0,
         keep_alive_timeout: float = 75.0,
         ssl: SSLContext | None = None,
+        refusal_headers: Callable[[HTTPHeaders], Mapping[str, str]] = lambda _: {},
     ) -> None:
+        """`refusal_headers` are added where the server itself refuses a request of these headers.
+
+        It does so when a body is too large, too slow or malformed.
+        """
         self.app = app
         self.max_body_size = max_body_size
         self.max_header_size = max_header_size
         self.header_timeout = header_timeout
         self.body_timeout = body_timeout
         self.keep_alive_timeout = keep_alive_timeout
+        self.refusal_headers = refusal_headers
         self.draining = False  # every response is the last one on its connection
         self.closing = False  # connections that have no request in hand are closed
         self.complaints = Complaints(log)
