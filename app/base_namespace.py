@@ -86,7 +86,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         eio_sid = self.server.manager.eio_sid_from_sid(sid, self.namespace)
         connection = self.server.eio.sockets.get(eio_sid)
         if connection is not None:
-            connection.charge(events - 1)
+            connection.bucket.charge(events - 1)
 
     def emit_to_session(self, sid: str, event: str, data: Any = None) -> Awaitable[None]:
         """Send an event to the other sockets of the same session in this namespace."""

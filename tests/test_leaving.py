@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from app.transport.connection import MAX_LATE_PACKETS, MAX_LEFT_NAMESPACES
+from app.transport.left_namespaces import MAX_LATE_PACKETS, MAX_LEFT_NAMESPACES
 from tests.kit import until
 from tests.transport_kit import HANDSHAKE, Closed, Echo, Server, WebSocket, served
 

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from app.guard import logged
 from app.transport import packets
 from app.transport.backlog import OVERHEAD
+from app.transport.heartbeat import Heartbeat
 from app.transport.in_order import InOrder
+from app.transport.left_namespaces import LeftNamespaces
 from app.transport.packets import Message, Packet, PacketError
 from app.transport.payload import Payload
+from app.transport.reason import Reason
 from app.transport.timers import Timer
+from app.transport.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from app.transport.engine import Engine
@@ -21,30 +25,8 @@ log = logging.getLogger("app.transport")
 
 #: Events of one connection that may be under way before its reading pauses.
 MAX_EVENTS_IN_HAND = 64
-#: Packets that are ignored after a client has left a namespace: it may have sent them before it
-#: knew. More than that close the connection.
-MAX_LATE_PACKETS = 1000
-#: Namespaces of one connection for which late packets are counted.
-MAX_LEFT_NAMESPACES = 16
-#: Bytes of a message that cost one token of --events-per-second more.
-BYTES_PER_TOKEN = 10_000
 #: Seconds that a message has until its last fragment and its last attachment are here.
 MESSAGE_TIMEOUT = 30.0
-
-
-class Reason:
-    """Why a connection ended, as `on_disconnect` and the counters are told."""
-
-    SERVER = "server disconnect"
-    CLIENT = "client disconnect"
-    PING_TIMEOUT = "ping timeout"
-    TRANSPORT_CLOSE = "transport close"
-    TRANSPORT_ERROR = "transport error"
-    PARSE_ERROR = "parse error"
-    PROTOCOL = "protocol violation"
-    JOIN_TIMEOUT = "join timeout"
-    SLOW_CLIENT = "client reads too slowly"
-    SHUTDOWN = "server shutdown"
 
 
 class Transport(Protocol):
@@ -98,20 +80,13 @@ class Connection:
     __slots__ = (
         "_drained",
         "_engine",
-        "_full",
         "_heartbeat",
         "_in_hand",
         "_join",
         "_left",
-        "_mark",
         "_message",
-        "_pinged",
-        "_pinged_at",
-        "_silent_since",
-        "_taken",
-        "_throttle",
-        "_time_left",
         "_unread",
+        "bucket",
         "busy",
         "clients",
         "closed",
@@ -142,23 +117,16 @@ class Connection:
         self.registered = 0
         #: namespace -> queue of its events, for namespaces that are ordered
         self.lines: dict[str, InOrder] | None = None
-        #: namespace that was left -> packets for it that are still ignored
-        self._left: dict[str, int] | None = None
+        self._left: LeftNamespaces | None = None
         self.incomplete: Packet | None = None  # waits for attachments
         self.session: dict[str, Any] | None = None  # python-socketio's per-connection data
         self._in_hand = 0  # events that wait for something
         self.busy = False  # reading has to pause: too much in hand, or faster than allowed
-        self._full = 0.0  # when its bucket of tokens for events will be full again
-        self._throttle: Timer | None = None
+        self.bucket = TokenBucket(engine, self)
         self._unread: Payload | None = None  # packets of a POST that wait
         self._drained: asyncio.Event | None = None  # set when the client has taken more
-        self._pinged = False
-        #: loop time since which the server has not read, so that no pong can come; 0: it reads
-        self._silent_since = 0.0
-        self._time_left = 0.0  # seconds of the ping deadline that were left then; 0: not known yet
         self._message: Timer | None = None  # for the rest of a message
-        self._heartbeat = Timer(self._beat)
-        engine.wheel.start(self._heartbeat, engine.settings.ping_interval)
+        self._heartbeat = Heartbeat(engine, self)
         self._join: Timer | None = None
         self.join_or_leave()
 
@@ -167,7 +135,7 @@ class Connection:
     def receive(self, packet: str | bytes) -> None:
         """Act on one Engine.IO packet; whatever is wrong with it closes the connection.
 
-        The transport charges for it, see `spend`.
+        The transport charges for it, see `TokenBucket.spend`.
         """
         try:
             if isinstance(packet, bytes):
@@ -177,11 +145,11 @@ class Connection:
             elif (attachment := packets.decode_attachment(packet)) is not None:
                 self._engine.server.receive_attachment(self, attachment)
             elif packet[:1] == "3":
-                self._pong()
+                self._heartbeat.pong()
             elif packet[:1] == "1":
                 self.close(Reason.CLIENT)
             elif packet[:1] not in ("0", "5", "6"):  # Node ignores these three
-                self._engine.complain(self, "invalid Engine.IO packet")
+                self.complain("invalid Engine.IO packet")
                 self.close(Reason.PARSE_ERROR)
         except PacketError as error:
             self.refuse(error)
@@ -228,11 +196,11 @@ class Connection:
             if self._unread.empty:
                 self._unread = None
             self.receive(packet)
-            self.spend(len(packet))
+            self.bucket.spend(len(packet))
 
     def refuse(self, error: PacketError) -> None:
         """Close it, since what the client sent is against the protocol."""
-        self._engine.complain(self, str(error))
+        self.complain(str(error))
         self.close(Reason.PROTOCOL)
 
     def fail(self) -> None:
@@ -244,21 +212,28 @@ class Connection:
         """Count an event that waits for something; too many of them pause reading."""
         self._in_hand += 1
         if self._in_hand >= MAX_EVENTS_IN_HAND:
-            self._look_busy()
+            self.update_busy()
 
     def release(self, event: object) -> None:
         """Count one less, which has ended."""
         self._in_hand -= 1
         if self.busy:
-            self._look_busy()
+            self.update_busy()
 
-    def _look_busy(self) -> None:
+    def throttle(self, *, control: bool) -> None:
+        """Stop reading: the bucket of tokens is empty, by a frame without a packet if `control`."""
+        if not control:
+            self._heartbeat.pause()
+        self.busy = True
+
+    def update_busy(self) -> None:
+        """Find out whether reading has to pause, and go on with it if not."""
         was_busy, full = self.busy, self._in_hand >= MAX_EVENTS_IN_HAND
-        self.busy = full or self._throttle is not None
-        if full and not self._silent_since:
-            self._silent_since = self._engine.loop.time()
+        self.busy = full or self.bucket.empty
+        if full:
+            self._heartbeat.pause()
         if was_busy and not self.busy and not self.closed:
-            self._go_on_waiting()
+            self._heartbeat.resume()
             self._read_on()
             if self._unread is None and not self.closed:
                 self.transport.resume()
@@ -275,129 +250,17 @@ class Connection:
 
     def note_left(self, namespace: str) -> None:
         """Ignore late packets for this namespace: the client has left it, or was refused."""
-        left = self._left or {}
-        left.pop(namespace, None)
-        left[namespace] = MAX_LATE_PACKETS
-        if len(left) > MAX_LEFT_NAMESPACES:
-            del left[next(iter(left))]
-        self._left = left
+        if self._left is None:
+            self._left = LeftNamespaces()
+        self._left.add(namespace)
 
     def is_late(self, namespace: str) -> bool:
         """Count a packet for a namespace that the client is not in; tell whether to ignore it."""
-        count = self._left.get(namespace, 0) if self._left else 0
-        if self._left and count:
-            self._left[namespace] = count - 1
-        return count > 0
-
-    def spend(self, size: int = 0, *, control: bool = False) -> None:
-        """Charge for a frame or packet of this many bytes: one token, and one for each 10 kB.
-
-        When the bucket is empty, reading pauses until it fills: a large message is never delayed
-        itself, but what follows it. The bucket's state is one time (GCRA), since this is done for
-        every event. `control` is for a frame that carries no packet: the ping deadline runs on
-        while a flood of those waits.
-        """
-        engine = self._engine
-        if not engine.limited:
-            return
-        now, full = engine.loop.time(), self._full
-        cost = engine.refill * (1 + size // BYTES_PER_TOKEN)
-        self._full = full = (full if full > now else now) + cost
-        if full > now + engine.most_owed and not self.closed and self._throttle is None:
-            engine.throttled += 1
-            self._throttle = Timer(self._unthrottle)
-            if not self.busy and not control:
-                self._silent_since = now
-            self.busy = True
-            engine.wheel.start(self._throttle, full - now - engine.most_owed)
-
-    def charge(self, events: int) -> None:
-        """Take tokens for so many events; if too few are left, the next event pauses reading."""
-        engine = self._engine
-        if engine.limited:
-            self._full = max(self._full, engine.loop.time()) + events * engine.refill
-
-    def _unthrottle(self) -> None:
-        self._throttle = None
-        self._look_busy()
-
-    # Heartbeat
-
-    def _beat(self) -> None:
-        if self._pinged:
-            self._judge()
-            return
-        self._pinged = True
-        self._engine.wheel.extend(self._heartbeat, self._engine.settings.ping_timeout)
-        #: the transport that the ping went to, and how far it reaches there
-        self._mark = self.transport, self.transport.ping()
-        self._taken, self._pinged_at = self.transport.taken(), self._engine.loop.time()
-
-    def _judge(self) -> None:
-        """Close a client whose time for a pong is over, unless the pong may be on its way.
-
-        As long as the client takes what it is sent, it gets the time to come to the ping. While
-        the server does not read, the time does not run. What has arrived is read first.
-        """
-        wheel, transport = self._engine.wheel, self.transport
-        pinged, mark = self._mark
-        before, self._taken = self._taken, transport.taken()
-        if transport.congested or (transport is pinged and self._taken < mark):
-            if self._taken != before:
-                wheel.start(self._heartbeat, self._engine.settings.ping_timeout)
-                return
-        elif self.busy and self._silent_since:
-            self._stay_in_touch()
-            return
-        elif not self.busy and transport.unread():
-            wheel.start(self._heartbeat, 0)
-            return
-        if transport.congested:
-            self.complain_of_slowness(transport.waiting())
-            self.close(Reason.SLOW_CLIENT)
-            return
-        if self.busy:
-            self._engine.complain(self, "closed: it sends without end and answers no ping")
-        self.close(Reason.PING_TIMEOUT)
-
-    def _stay_in_touch(self) -> None:
-        """Ping again while the server does not read: the client has a deadline for pings too."""
-        if not self._time_left:
-            self._time_left = self._heartbeat.due - self._silent_since
-        self._ping_again()
-        self._engine.wheel.start(self._heartbeat, self._engine.settings.ping_interval)
-
-    def _ping_again(self) -> None:
-        self.transport.ping()
-        self._pinged_at = self._engine.loop.time()
-
-    def _go_on_waiting(self) -> None:
-        """Let the ping deadline run on with what was left when the server stopped to read."""
-        since, left = self._silent_since, self._time_left
-        self._silent_since = self._time_left = 0.0
-        if not self._pinged or not since:
-            return
-        settings = self._engine.settings
-        left = left or min(self._heartbeat.due - since, settings.ping_timeout)
-        self._engine.wheel.start(self._heartbeat, max(left, 0.0))
-        if self._engine.loop.time() - self._pinged_at >= settings.ping_interval:
-            self._ping_again()
-
-    def _pong(self) -> None:
-        # A pong that nobody asked for, or to a ping still here, does not prove that the client
-        # reads what it is sent.
-        if not self._pinged:
-            return
-        transport, mark = self._mark
-        if transport is not self.transport or transport.delivered(mark):
-            self._pinged, self._time_left = False, 0.0
-            self._engine.wheel.start(self._heartbeat, self._engine.settings.ping_interval)
+        return self._left is not None and self._left.ignore(namespace)
 
     def check_heartbeat(self) -> None:
         """Close now if a deadline has passed that the shared timer has yet to come to."""
-        wheel = self._engine.wheel
-        if self._pinged and self._heartbeat.due <= self._engine.loop.time() and not wheel.late:
-            self._judge()
+        self._heartbeat.check()
 
     def _not_joined(self) -> None:
         if self._join is not None and self.joining:  # a connect handler has not finished
@@ -428,12 +291,21 @@ class Connection:
             joining.size += len(message) + OVERHEAD
         elif joining.messages:
             joining.messages.clear()
-            self.complain_of_slowness(joining.size)
+            self.log_slow(joining.size)
             self._engine.loop.call_soon(self.close, Reason.SLOW_CLIENT)
 
-    def complain_of_slowness(self, waiting: int) -> None:
-        """Log that the client is closed, and how many bytes waited for it."""
-        self._engine.complain(self, f"closed: {Reason.SLOW_CLIENT} waiting={waiting} bytes")
+    def complain(self, why: str) -> None:
+        """Log what the client did, or that it is closed; so many lines a second."""
+        self._engine.complain(self, why)
+
+    def log_slow(self, waiting: int) -> None:
+        """Log that the client is closed because it reads slowly; `waiting` is in bytes."""
+        self.complain(f"closed: {Reason.SLOW_CLIENT} waiting={waiting} bytes")
+
+    def close_slow(self) -> None:
+        """Close the client, which reads too slowly."""
+        self.log_slow(self.transport.waiting())
+        self.close(Reason.SLOW_CLIENT)
 
     async def drained(self, namespace: str) -> bool:
         """Wait until no more than `--send-buffer` bytes wait for the client.
@@ -448,8 +320,8 @@ class Connection:
             await self._drained.wait()
         return namespace in self.clients and not self.closed
 
-    def look_drained(self) -> None:
-        """Let those go on who wait in `drained`, if the client has taken enough."""
+    def wake_drained(self) -> None:
+        """Let the callers of `drained` look again: the client has taken something."""
         if self._drained is not None:
             self._drained.set()
             self._drained = None
@@ -460,13 +332,15 @@ class Connection:
             return
         self.closed, self.reason = True, reason
         wheel = self._engine.wheel
-        for timer in (self._heartbeat, self._join, self._throttle, self._message):
+        self._heartbeat.stop()
+        self.bucket.stop()
+        for timer in (self._join, self._message):
             if timer is not None:
                 wheel.stop(timer)
         self.incomplete = self._unread = None
         self.joining = {}
         self._engine.forget(self)
-        self.look_drained()
+        self.wake_drained()
         upgrade, self.upgrade = self.upgrade, None
         for transport in (upgrade, self.transport):
             if transport is not None:

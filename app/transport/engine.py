@@ -17,8 +17,9 @@ import msgspec
 
 from app.complaints import Complaints
 from app.guard import logged
-from app.transport.connection import Connection, Reason, Transport
+from app.transport.connection import Connection, Transport
 from app.transport.packets import Message
+from app.transport.reason import Reason
 from app.transport.tasks import Tasks
 from app.transport.timers import Timer, Wheel
 from app.transport.turns import Turns

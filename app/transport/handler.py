@@ -16,10 +16,11 @@ from tornado.escape import parse_qs_bytes
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from app.transport.connection import Connection, Reason
+from app.transport.connection import Connection
 from app.transport.http_exchange import Exchange
 from app.transport.payload import Payload
 from app.transport.polling import Polling
+from app.transport.reason import Reason
 from app.transport.server import SocketServer
 from app.transport.websocket import WebSocket
 

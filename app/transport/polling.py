@@ -7,9 +7,10 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from app.transport.backlog import OVERHEAD, Backlog
-from app.transport.connection import Connection, Reason
+from app.transport.connection import Connection
 from app.transport.packets import Message
 from app.transport.payload import SEPARATOR
+from app.transport.reason import Reason
 
 if TYPE_CHECKING:
     from app.transport.engine import Engine
@@ -105,7 +106,7 @@ class Polling:
     def stalled(self) -> None:
         """Close the client, which takes too little for what it is sent."""
         self._stalled = True
-        self.connection.complain_of_slowness(self._size)
+        self.connection.log_slow(self._size)
         self._outbox.clear()
         self._size = 0
         # the caller may be in the middle of an emit to many clients
@@ -198,7 +199,7 @@ class Polling:
         while self._outbox and len(packets) < MAX_PACKETS and size < self._engine.longest:
             size += len(self._outbox[0])
             packets += self._take_first(MAX_PACKETS - len(packets))
-        self.connection.look_drained()
+        self.connection.wake_drained()
         return packets
 
     def _take_first(self, count: int) -> list[bytes]:
@@ -216,4 +217,4 @@ class Polling:
     def _clear(self) -> None:
         self._outbox.clear()
         self._size = 0
-        self.connection.look_drained()
+        self.connection.wake_drained()

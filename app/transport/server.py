@@ -33,10 +33,11 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from app.guard import logged
 from app.transport import packets
-from app.transport.connection import Connection, Joining, Reason
+from app.transport.connection import Connection, Joining
 from app.transport.engine import Engine, TransportSettings, log
 from app.transport.in_order import InOrder
 from app.transport.packets import PacketError
+from app.transport.reason import Reason
 from app.transport.rooms import Rooms
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from app.transport import frames
 from app.transport.backlog import Backlog, unacknowledged, unread
-from app.transport.connection import Connection, Reason
+from app.transport.connection import Connection
 from app.transport.frames import FRAGMENT, Control, FrameError, FrameParser
 from app.transport.packet_json import loads
 from app.transport.packets import RESERVED_EVENTS, Message, PacketError
 from app.transport.plain import plain_event, text_frame
 from app.transport.polling import Polling
+from app.transport.reason import Reason
 from app.transport.timers import Timer
 
 log = logging.getLogger("app.transport")
@@ -163,7 +164,7 @@ class WebSocket(asyncio.BufferedProtocol):
         try:
             engine.server.receive_event(connection, id, data)
             if engine.limited:
-                connection.spend()
+                connection.bucket.spend()
         except PacketError as error:
             connection.refuse(error)
         except Exception:
@@ -219,10 +220,10 @@ class WebSocket(asyncio.BufferedProtocol):
                 if message is None:
                     break
                 if isinstance(message, Control):
-                    connection.spend(parser.size, control=message is not FRAGMENT)
+                    connection.bucket.spend(parser.size, control=message is not FRAGMENT)
                     self._control(message)
                     continue
-                connection.spend(parser.size)
+                connection.bucket.spend(parser.size)
                 if connection.transport is self:
                     connection.receive(message)
                     connection.end_message()
@@ -346,7 +347,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def stalled(self) -> None:
         """Close the client, which takes too little for what it is sent."""
-        self.connection.complain_of_slowness(self.waiting())
+        self.connection.log_slow(self.waiting())
         self._cut(Reason.SLOW_CLIENT)
 
     def delivered(self, mark: int) -> bool:
@@ -366,7 +367,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self._give(chunk)
         if self._state == State.CLOSING and not self._waiting:
             self._shut()
-        self.connection.look_drained()
+        self.connection.wake_drained()
         self._read_or_pause(self.connection)
 
     # The end

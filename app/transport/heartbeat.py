@@ -1,0 +1,176 @@
+"""The heartbeat of one connection: pings, and the deadline for the client's pong."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from app.transport.reason import Reason
+from app.transport.timers import Timer, Wheel
+
+
+class Settings(Protocol):
+    """Times in seconds."""
+
+    @property
+    def ping_interval(self) -> float: ...
+    @property
+    def ping_timeout(self) -> float: ...
+
+
+class Clock(Protocol):
+    """What all heartbeats share; the engine."""
+
+    wheel: Wheel
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+
+class Pinged(Protocol):
+    """A transport, as the heartbeat uses it; see `Transport`."""
+
+    @property
+    def congested(self) -> bool: ...
+    def ping(self) -> int: ...
+    def delivered(self, mark: int) -> bool: ...
+    def taken(self) -> int: ...
+    def unread(self) -> bool: ...
+
+
+class Client(Protocol):
+    """The connection that has to answer pings."""
+
+    @property
+    def busy(self) -> bool: ...
+    @property
+    def transport(self) -> Pinged: ...
+
+    def close_slow(self) -> None:
+        """Close the client, which reads too slowly."""
+
+    def complain(self, why: str) -> None:
+        """Log what the client does wrong."""
+
+    def close(self, reason: str) -> None: ...
+
+
+class Heartbeat:
+    """Pings the client every --ping-interval; closes it without a pong in --ping-timeout.
+
+    As long as the client takes what it is sent, it has time to come to the ping. While the
+    server does not read, the time does not run.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_connection",
+        "_mark",
+        "_paused_at",
+        "_pinged_at",
+        "_taken",
+        "_time_left",
+        "_timer",
+    )
+
+    def __init__(self, clock: Clock, connection: Client) -> None:
+        self._clock = clock
+        self._connection = connection
+        #: The transport that the last ping went to, and how far it reaches there; None: answered.
+        self._mark: tuple[Pinged, int] | None = None
+        self._pinged_at = 0.0  # loop time
+        self._taken = 0  # bytes that the client had taken when its deadline was set
+        self._paused_at = 0.0  # loop time at which the server stopped to read; 0: it reads
+        self._time_left = 0.0  # seconds to the deadline at that time; 0: not known yet
+        self._timer = Timer(self._run)
+        clock.wheel.start(self._timer, clock.settings.ping_interval)
+
+    def pong(self) -> None:
+        """Wait for the next ping, if the client has really received the last one.
+
+        A pong without a ping, or to a ping that has not left this process, does not prove that
+        the client reads what it is sent.
+        """
+        if self._mark is None:
+            return
+        transport, mark = self._mark
+        if transport is not self._connection.transport or transport.delivered(mark):
+            self._mark, self._time_left = None, 0.0
+            self._start(self._clock.settings.ping_interval)
+
+    def check(self) -> None:
+        """Close the client now if its deadline has passed and the shared timer is not there yet."""
+        clock = self._clock
+        passed = self._mark is not None and self._timer.due <= clock.loop.time()
+        if passed and not clock.wheel.late:
+            self._run()
+
+    def pause(self) -> None:
+        """Stop the time for a pong: the server does not read."""
+        if not self._paused_at:
+            self._paused_at = self._clock.loop.time()
+
+    def resume(self) -> None:
+        """Let the time for a pong run on, from where `pause` stopped it."""
+        since, left = self._paused_at, self._time_left
+        self._paused_at = self._time_left = 0.0
+        if self._mark is None or not since:
+            return
+        settings = self._clock.settings
+        left = left or min(self._timer.due - since, settings.ping_timeout)
+        self._start(max(left, 0.0))
+        if self._clock.loop.time() - self._pinged_at >= settings.ping_interval:
+            self._ping_again()
+
+    def stop(self) -> None:
+        """Ping no more: the connection closes."""
+        self._clock.wheel.stop(self._timer)
+
+    def _start(self, seconds: float) -> None:
+        self._clock.wheel.start(self._timer, seconds)
+
+    def _run(self) -> None:
+        if self._mark is None:
+            self._ping()
+            return
+        more = self._more_time(*self._mark)
+        if more is None:
+            self._close()
+        else:
+            self._start(more)
+
+    def _ping(self) -> None:
+        clock, transport = self._clock, self._connection.transport
+        clock.wheel.extend(self._timer, clock.settings.ping_timeout)
+        self._mark = transport, transport.ping()
+        self._taken, self._pinged_at = transport.taken(), clock.loop.time()
+
+    def _ping_again(self) -> None:
+        """Ping while the last ping is unanswered: the client has a deadline for pings too."""
+        self._connection.transport.ping()
+        self._pinged_at = self._clock.loop.time()
+
+    def _more_time(self, pinged: Pinged, mark: int) -> float | None:
+        """Return how many seconds more the client has for its pong; None if it has no more."""
+        settings, transport = self._clock.settings, self._connection.transport
+        before, self._taken = self._taken, transport.taken()
+        if transport.congested or (transport is pinged and self._taken < mark):
+            return settings.ping_timeout if self._taken != before else None
+        if self._connection.busy and self._paused_at:
+            self._time_left = self._time_left or self._timer.due - self._paused_at
+            self._ping_again()
+            return settings.ping_interval
+        if not self._connection.busy and transport.unread():
+            return 0.0  # read first what has arrived
+        return None
+
+    def _close(self) -> None:
+        connection = self._connection
+        if connection.transport.congested:
+            connection.close_slow()
+            return
+        if connection.busy:
+            connection.complain("closed: it sends without end and answers no ping")
+        connection.close(Reason.PING_TIMEOUT)
