@@ -290,7 +290,7 @@ async def test_a_closed_client_that_reads_slowly_gets_what_was_sent(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the close frame behind it, though it needs much longer than LINGER."""
-    monkeypatch.setattr("app.transport.websocket.LINGER", 0.1)
+    monkeypatch.setattr("app.transport.linger.LINGER", 0.1)
     plain = plain_client(server.port, receive_buffer=65_536)
     await until(lambda: server.sio.manager.clients)
     plain.sendall(frame(0x81, b'42["lend",8,1000000]'))
@@ -312,7 +312,7 @@ async def test_a_closed_client_that_reads_slowly_gets_what_was_sent(
 async def test_a_closed_client_that_takes_nothing_is_cut(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.transport.websocket.LINGER", 0.05)
+    monkeypatch.setattr("app.transport.linger.LINGER", 0.05)
     plain = plain_client(server.port, receive_buffer=4096)
     await until(lambda: server.sio.manager.clients)
     plain.sendall(frame(0x81, b'42["lend",8,1000000]'))
@@ -327,8 +327,8 @@ async def test_a_closed_client_that_takes_nothing_is_cut(
 async def test_a_closed_client_that_reads_a_little_for_ever_is_cut(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.transport.websocket.LINGER", 0.05)
-    monkeypatch.setattr("app.transport.websocket.LONGEST_LINGER", 0.5)
+    monkeypatch.setattr("app.transport.linger.LINGER", 0.05)
+    monkeypatch.setattr("app.transport.linger.LONGEST_LINGER", 0.5)
     plain = plain_client(server.port, receive_buffer=4096)
     await until(lambda: server.sio.manager.clients)
     plain.sendall(frame(0x81, b'42["lend",8,1000000]'))
@@ -351,7 +351,7 @@ async def test_pings_of_a_client_that_never_reads_end_in_one_close(
     server: Server, rate: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """20,000 of them; the answers stay few, and the socket is gone in the end."""
-    monkeypatch.setattr("app.transport.websocket.LINGER", 0.1)
+    monkeypatch.setattr("app.transport.linger.LINGER", 0.1)
     engine = server.sio.eio
     engine.limited, engine.refill = rate > 0, 1 / rate if rate else 0.0
     engine.most_owed = 2.0 - engine.refill

@@ -241,7 +241,7 @@ async def test_a_connect_handler_may_take_longer_than_the_join_timeout(server: S
 async def test_an_upgrade_that_came_while_the_loop_was_blocked_counts(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.transport.websocket.UPGRADE_TIMEOUT", 0.3)
+    monkeypatch.setattr("app.transport.probe.UPGRADE_TIMEOUT", 0.3)
     sid = await server.handshake()
     await server.post(sid, "40")
     websocket = await server.websocket(f"{HANDSHAKE}websocket&sid={sid}")

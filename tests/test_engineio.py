@@ -623,7 +623,7 @@ async def test_a_server_that_closes_says_so_and_sends_no_more(
     server: Server, monkeypatch: Any
 ) -> None:
     """Its FIN comes with the close frame, not only once the client has answered."""
-    monkeypatch.setattr("app.transport.websocket.LINGER", 60.0)
+    monkeypatch.setattr("app.transport.linger.LINGER", 60.0)
     websocket = await server.client()
     await server.sio.close_connection(websocket.sid)
     assert await websocket.receive() == Closed(1000)
@@ -762,7 +762,7 @@ async def test_a_failed_probe_closes_only_itself(server: Server, packets: list[A
 @served()
 async def test_an_upgrade_has_a_time_limit(server: Server, monkeypatch: Any) -> None:
     """Hole 13: a stalled one answered polls without end."""
-    monkeypatch.setattr("app.transport.websocket.UPGRADE_TIMEOUT", 0.1)
+    monkeypatch.setattr("app.transport.probe.UPGRADE_TIMEOUT", 0.1)
     sid = await server.handshake()
     websocket = await upgrade(server, sid)
     assert await websocket.closed() == Closed(None)

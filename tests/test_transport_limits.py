@@ -78,7 +78,7 @@ async def test_what_is_still_here_does_not_count_as_delivered(server: Server) ->
     for _ in range(200):
         await server.sio.emit("news", "x" * 50_000)
         await asyncio.sleep(0)
-    mark = connection.transport._sent + connection.transport._waiting_size
+    mark = connection.transport._sent + connection.transport._waiting.size
     for _ in range(20):
         await server.sio.emit("more")
         await asyncio.sleep(0)
@@ -396,8 +396,8 @@ async def test_a_body_that_does_not_come_times_out(server: Server, monkeypatch: 
 @served()
 async def test_a_flood_after_the_close_is_cut_off(server: Server, monkeypatch: Any) -> None:
     """What was on its way is dropped, so that the close code arrives; then no more is read."""
-    monkeypatch.setattr("app.transport.websocket.DRAIN", 100_000)
-    monkeypatch.setattr("app.transport.websocket.LINGER", 60.0)
+    monkeypatch.setattr("app.transport.linger.DRAIN", 100_000)
+    monkeypatch.setattr("app.transport.linger.LINGER", 60.0)
     websocket = await server.websocket()
     await websocket.send("4x")
     await until(lambda: server.closed)

@@ -6,19 +6,20 @@ import asyncio
 import enum
 import logging
 import types
-from collections import deque
 from typing import TYPE_CHECKING
 
 from app.transport import frames
 from app.transport.backlog import Backlog, unacknowledged, unread
 from app.transport.connection import Connection
+from app.transport.frame_queue import FrameQueue
 from app.transport.frames import FRAGMENT, Control, FrameError, FrameParser
+from app.transport.linger import Linger
 from app.transport.packet_json import loads
 from app.transport.packets import RESERVED_EVENTS, Message, PacketError
 from app.transport.plain import plain_event, text_frame
 from app.transport.polling import Polling
+from app.transport.probe import Probe
 from app.transport.reason import Reason
-from app.transport.timers import Timer
 
 log = logging.getLogger("app.transport")
 
@@ -26,16 +27,6 @@ if TYPE_CHECKING:
     from app.transport.engine import Engine
     from app.transport.http_exchange import Handover
 
-#: Seconds for an upgrade to finish, as in Node's server.
-UPGRADE_TIMEOUT = 10.0
-#: Frames of an upgrade. An honest one has two.
-MAX_PROBE_FRAMES = 16
-#: Seconds in which a client has to close its side after it has taken our close frame.
-LINGER = 2.0
-#: Seconds that it has at most to take what was sent before the close frame.
-LONGEST_LINGER = 60.0
-#: Bytes that it may still send then: what was on its way, but no flood.
-DRAIN = 8_000_000
 _FLUSH_AT = 65536  # bytes; collecting more than this would only hold memory
 
 _CODES = types.MappingProxyType(
@@ -50,41 +41,33 @@ _CODES = types.MappingProxyType(
 class State(enum.IntEnum):
     """How far a WebSocket is; it only moves forward."""
 
-    PROBING = 0  # it belongs to a connection on polling and has to send its probe
-    PROBED = 1  # the probe is answered; the client may upgrade
-    OPEN = 2  # it carries its connection's packets
-    CLOSING = 3  # the close frame is sent; nothing is sent after it, what comes is dropped
-    CLOSED = 4  # the socket is lost or about to be
+    OPEN = 0  # it carries its connection's packets, or probes for a connection on polling
+    CLOSING = 1  # the close frame is sent; nothing is sent after it, what comes is dropped
+    CLOSED = 2  # the socket is lost or about to be
 
 
 class WebSocket(asyncio.BufferedProtocol):
     """Frames in, packets to the connection; packets out, one write for each turn of the loop.
 
-    Frames of one turn gather in `_out`. While the socket takes no more, they go to `_waiting`, so
-    that a small frame costs its own bytes and no more. More than `--max-send-backlog` bytes there
-    close the client.
+    Frames of one turn gather in `_out`. While the socket takes no more, they go to `_waiting`.
+    More than `--max-send-backlog` bytes there close the client.
     """
 
     name = "websocket"
     __slots__ = (
         "_backlog",
-        "_closed_at",
         "_corked",
-        "_dropped",
         "_engine",
+        "_linger",
         "_out",
         "_parser",
         "_paused",
-        "_probe_frames",
+        "_probe",
         "_sent",
         "_size",
         "_state",
-        "_taken",
-        "_taken_at",
-        "_timer",
         "_transport",
         "_waiting",
-        "_waiting_size",
         "_waits",
         "congested",
         "connection",
@@ -98,19 +81,15 @@ class WebSocket(asyncio.BufferedProtocol):
         self._state = State.OPEN
         self._out: list[bytes] = []
         self._size = 0  # bytes in _out
-        self._waiting: deque[bytearray] = deque()  # whole frames that the transport gets later
-        self._waiting_size = 0  # bytes
+        self._waiting = FrameQueue()  # what the transport gets later
         self._sent = 0  # bytes given to the transport
         self._corked = True  # until start(), and while a read is worked through
         self.congested = False  # the socket takes no more for now, so nothing is read either
         self._paused = False
         self._backlog = Backlog(engine, self)
-        self._dropped = 0  # bytes that came after our close frame
-        self._closed_at = 0.0  # loop time of our close frame
-        self._taken, self._taken_at = 0, 0.0  # the progress after it, and its loop time
+        self._linger: Linger | None = None  # from our close frame on
         self._waits = False  # for a turn of the loop in which to work through what was read
-        self._probe_frames = 0
-        self._timer: Timer | None = None
+        self._probe: Probe | None = None  # until the client has upgraded
 
     # The socket changes hands
 
@@ -138,18 +117,14 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._state >= State.CLOSING:
-            self._drop(nbytes)
+            if self._linger is not None:
+                self._linger.drop(nbytes)
             return
         if self._parser.idle and not self._corked and self._receive_event(nbytes):
             return
         self._parser.feed(bytes(self._engine.read_buffer[:nbytes]))
         if not self._corked:
             self._work()
-
-    def _drop(self, nbytes: int) -> None:
-        self._dropped += nbytes
-        if self._dropped > DRAIN:
-            self._transport.abort()
 
     def _receive_event(self, nbytes: int) -> bool:
         """Take the short way with a read that is one plain event; tell whether it was one."""
@@ -224,11 +199,11 @@ class WebSocket(asyncio.BufferedProtocol):
                     self._control(message)
                     continue
                 connection.bucket.spend(parser.size)
-                if connection.transport is self:
+                if self._probe is not None:
+                    self._probe.receive(message)
+                else:
                     connection.receive(message)
                     connection.end_message()
-                else:
-                    self._probe(message)
         except FrameError as error:
             self._engine.complain(connection, str(error))
             self._end(error.code)
@@ -247,9 +222,9 @@ class WebSocket(asyncio.BufferedProtocol):
             self._read_or_pause(connection)
 
     def _control(self, control: Control) -> None:
-        if self.connection.transport is not self:
-            if self._is_flood():
-                self._probe_failed()
+        if self._probe is not None:
+            if self._probe.is_flood():
+                self.fail_probe()
                 return
         elif control is FRAGMENT:
             self.connection.begin_message()
@@ -308,8 +283,7 @@ class WebSocket(asyncio.BufferedProtocol):
         if not self._waiting:
             self._write(frame)
             return self._sent + self._size
-        self._waiting.appendleft(bytearray(frame))
-        self._waiting_size += len(frame)
+        self._waiting.add_first(frame)
         return self._sent + len(frame)
 
     def _give(self, data: bytes | bytearray) -> None:
@@ -327,10 +301,7 @@ class WebSocket(asyncio.BufferedProtocol):
     def _keep(self, data: bytes) -> None:
         """Let data wait until the socket takes more; one message may be as big as it likes."""
         before = self.waiting()
-        if not self._waiting or len(self._waiting[-1]) > _FLUSH_AT:
-            self._waiting.append(bytearray())
-        self._waiting[-1] += data
-        self._waiting_size += len(data)
+        self._waiting.add(data)
         if before > self._engine.max_backlog:
             self.stalled()
         elif before + len(data) > self._engine.settings.send_buffer:
@@ -338,12 +309,16 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def waiting(self) -> int:
         """Return how many bytes the kernel has not taken."""
-        return self._size + self._waiting_size + self._transport.get_write_buffer_size()
+        return self._size + self._waiting.size + self._transport.get_write_buffer_size()
 
     def taken(self) -> int:
         """Return how many bytes have reached the client's machine."""
         untaken = self._transport.get_write_buffer_size() + unacknowledged(self._transport)
         return self._sent - untaken
+
+    def untaken(self) -> int:
+        """Return how many bytes of whole frames have not reached the client's machine."""
+        return self._sent + self._waiting.size - self.taken()
 
     def stalled(self) -> None:
         """Close the client, which takes too little for what it is sent."""
@@ -362,9 +337,7 @@ class WebSocket(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self.congested = False
         while self._waiting and not self.congested and self._state < State.CLOSED:
-            chunk = self._waiting.popleft()
-            self._waiting_size -= len(chunk)
-            self._give(chunk)
+            self._give(self._waiting.take())
         if self._state == State.CLOSING and not self._waiting:
             self._shut()
         self.connection.wake_drained()
@@ -396,10 +369,10 @@ class WebSocket(asyncio.BufferedProtocol):
         if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
-        self._closed_at = self._taken_at = self._engine.loop.time()
         # what the kernel has counts as taken, so that a client that is not slow gets one LINGER
-        self._taken = self._sent - self._transport.get_write_buffer_size()
-        self._start_timer(self._linger, LINGER)
+        taken = self._sent - self._transport.get_write_buffer_size()
+        self._stop_timers()
+        self._linger = Linger(self._engine, self, taken)
 
     def _shut(self) -> None:
         """Send our FIN once everything is with the transport."""
@@ -410,20 +383,6 @@ class WebSocket(asyncio.BufferedProtocol):
                 self._transport.close()
         except (OSError, RuntimeError):  # the client's reset came first
             self._transport.abort()
-
-    def _linger(self) -> None:
-        """Cut the socket unless the client still takes what was sent before the end."""
-        now, taken = self._engine.loop.time(), self.taken()
-        left = self._sent + self._waiting_size - taken
-        if taken != self._taken:
-            self._taken, self._taken_at = taken, now
-        elif not left or now - self._taken_at >= self._engine.settings.send_timeout:
-            self._transport.abort()
-            return
-        if now - self._closed_at >= LONGEST_LINGER:
-            self._transport.abort()
-        else:
-            self._start_timer(self._linger, LINGER)
 
     def _end_at_once(self) -> None:
         """Send the close frame and do not wait for the client's."""
@@ -458,12 +417,11 @@ class WebSocket(asyncio.BufferedProtocol):
         self._out.clear()
         self._size = 0
         self._waiting.clear()
-        self._waiting_size = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_output()
         self._engine.ending.discard(self)
-        self._stop_timer()
+        self._stop_timers()
         self._lost(Reason.TRANSPORT_ERROR if exc else Reason.TRANSPORT_CLOSE)
 
     def _lost(self, reason: str) -> None:
@@ -474,53 +432,38 @@ class WebSocket(asyncio.BufferedProtocol):
         elif connection and connection.upgrade is self:
             connection.upgrade = None
 
+    def _stop_timers(self) -> None:
+        for waits in (self._probe, self._linger):
+            if waits is not None:
+                waits.stop()
+
     # The upgrade from polling
 
     def probe(self, connection: Connection) -> None:
         """Begin to upgrade `connection`; one that upgrades already, or has, ends this socket."""
         self.connection = connection
-        if connection.closed or connection.upgrade or connection.transport.name == self.name:
+        polling = connection.transport
+        if connection.closed or connection.upgrade or not isinstance(polling, Polling):
             self._end_at_once()
             return
         connection.upgrade = self
-        self._state = State.PROBING
-        self._start_timer(self._probe_failed, UPGRADE_TIMEOUT)
+        self._probe = Probe(self._engine.wheel, self, polling)
         self.start()
 
-    def _probe_failed(self) -> None:
+    def upgrade(self) -> None:
+        """Take the place of polling, and send what no poll has fetched."""
+        connection, probe = self.connection, self._probe
+        polling = connection.transport
+        if probe is None or not isinstance(polling, Polling):
+            self.fail_probe()
+            return
+        probe.stop()
+        self._probe = None
+        connection.upgrade, connection.transport = None, self
+        polling.move_to(self)
+        self._engine.server.upgraded(connection.sid)
+
+    def fail_probe(self) -> None:
+        """Close this WebSocket and leave the connection on polling."""
         self._end(0)
         self._lost(Reason.TRANSPORT_CLOSE)
-
-    def _probe(self, packet: str | bytes) -> None:
-        """Act on a packet before the upgrade: a probe, then the upgrade, nothing else."""
-        connection = self.connection
-        polling = connection.transport
-        if not isinstance(polling, Polling) or self._is_flood():
-            self._probe_failed()
-        elif packet == "2probe":
-            self._state = State.PROBED
-            self.send(b"3probe")
-            polling.nudge()  # the client upgrades once no poll is open
-        elif packet[:1] == "5" and self._state == State.PROBED:
-            self._stop_timer()
-            self._state = State.OPEN
-            connection.upgrade, connection.transport = None, self
-            polling.move_to(self)
-            self._engine.server.upgraded(connection.sid)
-        else:
-            self._probe_failed()
-
-    def _is_flood(self) -> bool:
-        """Count a frame of the probe, which reads on when the bucket of tokens is empty."""
-        self._probe_frames += 1
-        return self._probe_frames > MAX_PROBE_FRAMES
-
-    def _start_timer(self, run: object, seconds: float) -> None:
-        self._stop_timer()
-        self._timer = Timer(run)  # type: ignore[arg-type]
-        self._engine.wheel.start(self._timer, seconds)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._engine.wheel.stop(self._timer)
-            self._timer = None

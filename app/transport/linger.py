@@ -1,0 +1,92 @@
+"""What a WebSocket's client does after our close frame, and for how long it may."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from app.transport.timers import Timer, Wheel
+
+#: Seconds in which a client has to close its side after it has taken our close frame.
+LINGER = 2.0
+#: Seconds that it has at most to take what was sent before the close frame.
+LONGEST_LINGER = 60.0
+#: Bytes that it may still send then: what was on its way, but no flood.
+DRAIN = 8_000_000
+
+
+class Settings(Protocol):
+    """Times in seconds."""
+
+    @property
+    def send_timeout(self) -> float: ...
+
+
+class Clock(Protocol):
+    """What all connections share; the engine."""
+
+    wheel: Wheel
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+
+class Socket(Protocol):
+    """A WebSocket that has sent its close frame. All numbers are bytes."""
+
+    def taken(self) -> int:
+        """Return how much has reached the client's machine."""
+
+    def untaken(self) -> int:
+        """Return how much has not, in this process or in the kernel."""
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+
+
+class Linger:
+    """Waits for the client to take what was sent and to close, then cuts the socket.
+
+    The client has LINGER seconds once it has taken everything. Until then it is cut if it takes
+    nothing for --send-timeout.
+    """
+
+    __slots__ = ("_began", "_clock", "_dropped", "_moved", "_socket", "_taken", "_timer")
+
+    def __init__(self, clock: Clock, socket: Socket, taken: int) -> None:
+        """`taken` bytes are with the client or the kernel, on the scale of `Socket.taken`."""
+        self._clock = clock
+        self._socket = socket
+        self._taken = taken
+        self._began = self._moved = clock.loop.time()  # `_moved`: when `_taken` was different
+        self._dropped = 0  # bytes that came after our close frame
+        self._timer = Timer(self._look)
+        clock.wheel.start(self._timer, LINGER)
+
+    def drop(self, size: int) -> None:
+        """Count bytes that the client still sends; cut the connection if they are too many."""
+        self._dropped += size
+        if self._dropped > DRAIN:
+            self._socket.abort()
+
+    def stop(self) -> None:
+        """Stop the timer: the connection is lost."""
+        self._clock.wheel.stop(self._timer)
+
+    def _look(self) -> None:
+        now = self._clock.loop.time()
+        if self._in_time(now) and now - self._began < LONGEST_LINGER:
+            self._clock.wheel.start(self._timer, LINGER)
+        else:
+            self._socket.abort()
+
+    def _in_time(self, now: float) -> bool:
+        """Return whether the client still takes what was sent."""
+        taken = self._socket.taken()
+        if taken != self._taken:
+            self._taken, self._moved = taken, now
+            return True
+        waiting = self._socket.untaken() > 0
+        return waiting and now - self._moved < self._clock.settings.send_timeout
