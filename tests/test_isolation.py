@@ -191,12 +191,12 @@ async def test_a_client_leaves_all_its_namespaces_though_one_fails(
     await client.send("40/other,")
     while not (await client.receive()).startswith("42/other"):
         pass
-    leave = server.sio._leave
+    leave = server.sio._membership.leave
 
     def fail_once(connection: Any, namespace: str, *arguments: Any) -> Any:
         return failing() if namespace == "/" else leave(connection, namespace, *arguments)
 
-    monkeypatch.setattr(server.sio, "_leave", fail_once)
+    monkeypatch.setattr(server.sio._membership, "leave", fail_once)
     await client.leave()
     await until(lambda: server.closed)
     assert [left.namespace for left in server.sio.manager.clients.values()] == ["/"]

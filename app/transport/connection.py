@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from app.guard import logged
 from app.transport import packets
-from app.transport.backlog import OVERHEAD
 from app.transport.heartbeat import Heartbeat
 from app.transport.in_order import InOrder
+from app.transport.joining import Joining
 from app.transport.left_namespaces import LeftNamespaces
 from app.transport.packets import Message, Packet, PacketError
 from app.transport.payload import Payload
@@ -61,19 +62,6 @@ class Transport(Protocol):
         """Send what is waiting, then the end; never wait for the client."""
 
 
-class Joining:
-    """A client whose connect handler runs; what it is sent meanwhile waits for the reply."""
-
-    __slots__ = ("disconnected", "left", "messages", "sid", "size")
-
-    def __init__(self) -> None:
-        self.sid = ""
-        self.messages: list[Message] = []
-        self.size = 0  # bytes of the messages
-        self.left = False  # the client has sent a DISCONNECT
-        self.disconnected = False  # the server wants to disconnect it
-
-
 class Connection:
     """The state of one client: its transport, heartbeat, limits and joined namespaces."""
 
@@ -92,7 +80,7 @@ class Connection:
         "closed",
         "incomplete",
         "joining",
-        "lines",
+        "queues",
         "reason",
         "registered",
         "session",
@@ -116,7 +104,7 @@ class Connection:
         #: connect handler begins until the disconnect handler has returned.
         self.registered = 0
         #: namespace -> queue of its events, for namespaces that are ordered
-        self.lines: dict[str, InOrder] | None = None
+        self.queues: dict[str, InOrder] | None = None
         self._left: LeftNamespaces | None = None
         self.incomplete: Packet | None = None  # waits for attachments
         self.session: dict[str, Any] | None = None  # python-socketio's per-connection data
@@ -208,6 +196,13 @@ class Connection:
         log.exception("a connection failed and is closed sid=%s", self.sid)
         self.close(Reason.TRANSPORT_ERROR)
 
+    def start(self, handling: Coroutine[Any, Any, None], queue: InOrder | None = None) -> None:
+        """Run a handler, at once or after those of its queue; count it while it waits."""
+        if queue is not None:
+            queue.add(handling)
+        elif self._engine.tasks.start(handling, self.release):
+            self.hold()
+
     def hold(self) -> None:
         """Count an event that waits for something; too many of them pause reading."""
         self._in_hand += 1
@@ -287,8 +282,7 @@ class Connection:
     def _hold_back(self, joining: Joining, message: Message) -> None:
         """Keep a message until CONNECT is answered."""
         if joining.size <= self._engine.max_backlog:
-            joining.messages.append(message)
-            joining.size += len(message) + OVERHEAD
+            joining.add(message)
         elif joining.messages:
             joining.messages.clear()
             self.log_slow(joining.size)

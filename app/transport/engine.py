@@ -38,13 +38,13 @@ _IDS_AT_ONCE = 100
 
 
 def handler_of(coroutine: Coroutine[Any, Any, None]) -> tuple[str, str]:
-    """Return the names of the handler that a coroutine of `SocketServer` runs, and its namespace.
+    """Return the names of the handler that a coroutine of the server runs, and its namespace.
 
     It is read from the coroutine when the process stops, so that no event has to note it.
     """
     found = inspect.getcoroutinelocals(coroutine)
     name = getattr(coroutine, "__name__", "")
-    known = {"_join": "on_connect", "_part": "on_disconnect", "_acknowledged": "callback"}
+    known = {"_join": "on_connect", "_run_disconnect": "on_disconnect", "_acknowledged": "callback"}
     event = found["data"][0] if name == "_handle" else ""
     return known.get(name, f"on_{event}"[:100]), str(found.get("namespace", ""))
 

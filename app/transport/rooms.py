@@ -76,7 +76,7 @@ class Rooms(socketio.AsyncManager):
         client.connected = False
         return client.eio_sid
 
-    def mute(self, sid: str) -> None:
+    def stop_delivery(self, sid: str) -> None:
         """Send nothing more to a client that has left, and stays in its rooms for its handler.
 
         Its connection may come back to the namespace meanwhile, as another client.

@@ -25,17 +25,16 @@ methods are replaced, and `tests/test_contract.py` notices when a release moves 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import socketio
-from socketio.exceptions import ConnectionRefusedError as Refused
 
 from app.guard import logged
 from app.transport import packets
-from app.transport.connection import Connection, Joining
+from app.transport.connection import Connection
 from app.transport.engine import Engine, TransportSettings, log
-from app.transport.in_order import InOrder
+from app.transport.membership import Membership
 from app.transport.packets import PacketError
 from app.transport.reason import Reason
 from app.transport.rooms import Rooms
@@ -80,6 +79,7 @@ class SocketServer(socketio.AsyncServer):
             settings=settings,
         )
         self.eio.server = self
+        self._membership = Membership(self)
         self.opened = _nothing
         self.closed = _nothing
         self.upgraded = _nothing
@@ -101,7 +101,7 @@ class SocketServer(socketio.AsyncServer):
         self.eio.closed_by[reason] += 1
         for namespace in list(connection.clients):
             with logged(log, "a client of %s could not leave", namespace):
-                self._leave(connection, namespace, reason)
+                self._membership.leave(connection, namespace, reason)
         self.forget_environ(connection.sid)
         self.closed(connection.sid, reason)
 
@@ -170,10 +170,10 @@ class SocketServer(socketio.AsyncServer):
             self._act_outside(connection, packets.EVENT, "/")
             return
         handling = self._handle(connection, "/", sid, id, data)
-        if connection.lines is not None:
-            self._start(connection, handling, connection.lines.get("/"))
+        if connection.queues is not None:
+            connection.start(handling, connection.queues.get("/"))
             return
-        # what `_start` does, on every event's way
+        # what `Connection.start` does, without a call for every event
         if self.eio.tasks.start(handling, connection.release):
             connection.hold()
 
@@ -189,19 +189,19 @@ class SocketServer(socketio.AsyncServer):
     def _act(self, connection: Connection, packet: packets.Packet) -> None:
         kind, namespace = packet.type, packet.namespace
         if kind == packets.CONNECT:
-            self._connect(connection, namespace, packet.data)
+            self._membership.connect(connection, namespace, packet.data)
             return
         sid = connection.clients.get(namespace)
         if sid is None:
             self._act_outside(connection, kind, namespace)
         elif kind == packets.EVENT:
             handling = self._handle(connection, namespace, sid, packet.id, packet.data)
-            line = connection.lines.get(namespace) if connection.lines else None
-            self._start(connection, handling, line)
+            queue = connection.queues.get(namespace) if connection.queues else None
+            connection.start(handling, queue)
         elif kind == packets.DISCONNECT:
-            self._leave(connection, namespace, Reason.CLIENT)
+            self._membership.leave(connection, namespace, Reason.CLIENT)
         elif packet.id in self.manager.callbacks.get(sid, ()):  # or nobody asked for the ack
-            self._start(connection, self._acknowledged(sid, packet.id, packet.data))
+            connection.start(self._acknowledged(sid, packet.id, packet.data))
 
     def _act_outside(self, connection: Connection, kind: int, namespace: str) -> None:
         """Act on a packet for a namespace that the client is not in, or not yet.
@@ -209,168 +209,11 @@ class SocketServer(socketio.AsyncServer):
         A client that was disconnected by the server, or that has left, may have sent it before.
         """
         if namespace in connection.joining and kind == packets.DISCONNECT:
-            self._give_up(connection, namespace)
+            self._membership.cancel_join(connection, namespace)
         elif not connection.is_late(namespace):
             raise PacketError("a packet for a namespace that was not joined")
 
-    def _give_up(self, connection: Connection, namespace: str) -> None:
-        """Let a client leave whose connect handler still runs; it gets no reply."""
-        joining = connection.joining.pop(namespace)
-        joining.left = True
-        connection.note_left(namespace)
-        self.manager.mute(joining.sid)
-
-    def _leave_unsaid(self, connection: Connection, namespace: str) -> None:
-        """Let a client leave that sends a second CONNECT.
-
-        The official client sends no DISCONNECT if it leaves before it has the reply to its first
-        CONNECT. It does that on a connection of several namespaces only; with one it closes the
-        connection.
-        """
-        if len(connection.clients) + len(connection.joining) < 2:
-            raise PacketError("a second CONNECT")
-        if namespace in connection.joining:
-            self._give_up(connection, namespace)
-        else:
-            self._leave(connection, namespace, Reason.CLIENT)
-
-    def _start(
-        self,
-        connection: Connection,
-        coroutine: Coroutine[Any, Any, None],
-        line: InOrder | None = None,
-    ) -> None:
-        """Run a handler, at once or after those of its line; count it while it waits."""
-        if line is not None:
-            line.add(coroutine)
-        elif self.eio.tasks.start(coroutine, connection.release):
-            connection.hold()
-
-    # Namespaces
-
-    def _connect(self, connection: Connection, namespace: str, auth: Any) -> None:
-        if namespace in connection.clients or namespace in connection.joining:
-            self._leave_unsaid(connection, namespace)
-        if not self._exists(namespace):
-            self._refuse(connection, namespace, {"message": "Invalid namespace"})
-            return
-        joining = connection.joining[namespace] = Joining()
-        self._start(connection, self._join(connection, namespace, auth, joining))
-
-    def _exists(self, namespace: str) -> bool:
-        for registry in (self.handlers, self.namespace_handlers, self.namespaces):
-            if namespace in registry or (namespace != "*" and "*" in registry):
-                return True
-        return False
-
-    async def _join(
-        self, connection: Connection, namespace: str, auth: Any, joining: Joining
-    ) -> None:
-        """Run the connect handler; its verdict is the reply, before anything that it emitted."""
-        sid = joining.sid = await self.manager.pre_connect(connection.sid, namespace)
-        connection.registered += 1
-        environ = self.environ[connection.sid]
-        refusal = await self._ask_to_join(namespace, sid, environ, auth)
-        gone = connection.closed or joining.left
-        if not gone:
-            del connection.joining[namespace]
-        if refusal is not None:
-            self._unregister(connection, namespace, sid)
-            if not gone:
-                self._refuse(connection, namespace, refusal)
-        elif gone:  # while the handler ran: what it set up has to be undone
-            await self._part(connection, namespace, sid, connection.reason or Reason.CLIENT)
-        else:
-            await self._welcome(connection, namespace, joining)
-
-    def _refuse(self, connection: Connection, namespace: str, error: Any) -> None:
-        connection.note_left(namespace)
-        connection.transport.send(self._refusal(namespace, error))
-
-    async def _welcome(self, connection: Connection, namespace: str, joining: Joining) -> None:
-        """Tell the client that it has joined, then send what its connect handler emitted."""
-        sid = joining.sid
-        await self.manager.connect(sid, namespace)
-        connection.clients[namespace] = sid
-        connection.join_or_leave()
-        if self._is_ordered(namespace):
-            connection.lines = connection.lines or {}
-            connection.lines[namespace] = InOrder(self.eio.tasks.start, connection)
-        connection.transport.send(packets.encode(packets.CONNECT, namespace, None, {"sid": sid}))
-        for message in joining.messages:
-            connection.transport.send(message)
-        if joining.disconnected:
-            self._disconnect(connection, namespace)
-
-    def _is_ordered(self, namespace: str) -> bool:
-        """Tell whether the events of each client in this namespace run one after the other."""
-        handler = self.namespace_handlers.get(namespace) or self.namespace_handlers.get("*")
-        return getattr(handler, "ordered", False)
-
-    def _refusal(self, namespace: str, refusal: Any) -> packets.Message:
-        """Encode a CONNECT_ERROR; data that JSON cannot hold is logged and left out."""
-        try:
-            return packets.encode(packets.CONNECT_ERROR, namespace, None, refusal)
-        except (TypeError, ValueError) as error:
-            log.error("connect error of %s cannot be sent: %s", namespace, error)
-            return packets.encode(packets.CONNECT_ERROR, namespace, None, Refused().error_args)
-
-    async def _ask_to_join(
-        self, namespace: str, sid: str, environ: dict[str, Any], auth: Any
-    ) -> Any:
-        """Return None, or what the CONNECT_ERROR has to say."""
-        refused = Refused().error_args
-        try:
-            if auth:
-                verdict = await self._trigger_event("connect", namespace, sid, environ, auth)
-            else:
-                verdict = await self._connect_without_auth(namespace, sid, environ)
-        except Refused as refusal:
-            return refusal.error_args
-        except ConnectionRefusedError:
-            return {"message": "Connection refused by server"}
-        except Exception:
-            log.exception("the connect handler of %s failed", namespace)
-            return refused
-        return refused if verdict is False else None
-
-    async def _connect_without_auth(self, namespace: str, sid: str, environ: dict[str, Any]) -> Any:
-        """Call a connect handler that may or may not take `auth`, as python-socketio does."""
-        try:
-            return await self._trigger_event("connect", namespace, sid, environ, None)
-        except TypeError as first:
-            try:
-                return await self._trigger_event("connect", namespace, sid, environ)
-            except TypeError:
-                raise first from None
-
-    def _leave(self, connection: Connection, namespace: str, reason: str) -> None:
-        """Take a client out of its namespace, and start its disconnect handler."""
-        sid = connection.clients.pop(namespace)
-        line = connection.lines.pop(namespace, None) if connection.lines else None
-        self.manager.pre_disconnect(sid, namespace)
-        if not connection.closed:
-            self.manager.mute(sid)
-            connection.note_left(namespace)
-        self._start(connection, self._part(connection, namespace, sid, reason), line)
-
-    async def _part(self, connection: Connection, namespace: str, sid: str, reason: str) -> None:
-        """Run the disconnect handler, then take the client out of its rooms."""
-        try:
-            await self._trigger_event("disconnect", namespace, sid, reason)
-        except Exception:
-            log.exception("the disconnect handler of %s failed", namespace)
-        finally:
-            connection.join_or_leave()
-            self._unregister(connection, namespace, sid)
-
-    def _unregister(self, connection: Connection, namespace: str, sid: str) -> None:
-        """Forget a client; with the last one of a closed connection its data goes too."""
-        self.manager.basic_disconnect(sid, namespace)
-        connection.registered -= 1
-        if connection.closed and not connection.registered:
-            self.eio.leaving.pop(connection.sid, None)
-            self.forget_environ(connection.sid)
+    # Disconnecting
 
     async def disconnect(
         self, sid: str, namespace: str | None = None, ignore_queue: bool = False
@@ -391,14 +234,7 @@ class SocketServer(socketio.AsyncServer):
         if joining is not None and joining.sid == sid:
             joining.disconnected = True
         elif connection.clients.get(namespace) == sid:
-            self._disconnect(connection, namespace)
-
-    def _disconnect(self, connection: Connection, namespace: str) -> None:
-        connection.transport.send(packets.encode(packets.DISCONNECT, namespace))
-        if len(connection.clients) == 1 and not connection.joining:
-            connection.close(Reason.SERVER)
-        else:
-            self._leave(connection, namespace, Reason.SERVER)
+            self._membership.disconnect(connection, namespace)
 
     # Events
 
