@@ -104,7 +104,7 @@ async def test_churn_leaves_nothing(
     tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sign-ins, account pages over both transports, reconnects, sign-outs."""
-    monkeypatch.setattr("app.transport.polling.FAREWELL", 0.5)
+    monkeypatch.setattr("app.transport.polling.LAST_POLL_TIMEOUT", 0.5)
     async with served(tmp_path, store, failed_logins_per_minute=0) as site:
         before = counts(site)
 

@@ -598,7 +598,7 @@ async def test_a_close_in_a_backlog_refuses_the_posts_and_polls_after_it(server:
     assert server.closed == [(sid, "client disconnect")]
     assert (await server.post(sid, '42["ack"]')).body == UNKNOWN_SID
     # its last packets can be fetched for a moment
-    await until(lambda: not server.sio.eio.has_farewell(sid))
+    await until(lambda: sid not in server.sio.eio.last_polls)
     assert (await server.poll(sid)).body == UNKNOWN_SID
 
 

@@ -5,10 +5,10 @@ packets go to `SocketServer` and from there to the namespaces. This package know
 sessions.
 """
 
-from app.transport.engine import TransportSettings
 from app.transport.handler import SocketHandler, UnknownSid
 from app.transport.reason import Reason
 from app.transport.rooms import Rooms
 from app.transport.server import SocketServer
+from app.transport.settings import TransportSettings
 
 __all__ = ["Reason", "Rooms", "SocketHandler", "SocketServer", "TransportSettings", "UnknownSid"]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
-import inspect
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import engineio
 import msgspec
@@ -18,10 +16,13 @@ import msgspec
 from app.complaints import Complaints
 from app.guard import logged
 from app.transport.connection import Connection, Transport
+from app.transport.cut_off import cut_off
+from app.transport.last_polls import LastPolls
 from app.transport.packets import Message
 from app.transport.reason import Reason
+from app.transport.settings import TransportSettings
 from app.transport.tasks import Tasks
-from app.transport.timers import Timer, Wheel
+from app.transport.timers import Wheel
 from app.transport.turns import Turns
 
 if TYPE_CHECKING:
@@ -32,46 +33,7 @@ log = logging.getLogger("app.transport")
 
 #: Seconds in which clients have to close their WebSockets when the process stops.
 LAST_CLOSE = 0.5
-#: Seconds that handlers have to deal with their cancellation.
-LAST_WORDS = 0.5
 _IDS_AT_ONCE = 100
-
-
-def handler_of(coroutine: Coroutine[Any, Any, None]) -> tuple[str, str]:
-    """Return the names of the handler that a coroutine of the server runs, and its namespace.
-
-    It is read from the coroutine when the process stops, so that no event has to note it.
-    """
-    found = inspect.getcoroutinelocals(coroutine)
-    name = getattr(coroutine, "__name__", "")
-    known = {"_join": "on_connect", "_run_disconnect": "on_disconnect", "_acknowledged": "callback"}
-    event = found["data"][0] if name == "_handle" else ""
-    return known.get(name, f"on_{event}"[:100]), str(found.get("namespace", ""))
-
-
-class TransportSettings(Protocol):
-    """What the transport reads of the settings; times in seconds, sizes in bytes."""
-
-    @property
-    def ping_interval(self) -> float: ...
-    @property
-    def ping_timeout(self) -> float: ...
-    @property
-    def join_timeout(self) -> float: ...
-    @property
-    def max_message_size(self) -> int: ...
-    @property
-    def max_attachments(self) -> int: ...
-    @property
-    def send_buffer(self) -> int: ...
-    @property
-    def send_timeout(self) -> float: ...
-    @property
-    def max_send_backlog(self) -> int: ...
-    @property
-    def events_per_second(self) -> int: ...
-    @property
-    def process_number(self) -> int: ...
 
 
 class Engine(engineio.AsyncServer):
@@ -106,7 +68,7 @@ class Engine(engineio.AsyncServer):
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
         self.read_buffer = memoryview(bytearray(65536))
         self._ids: list[str] = []  # random, and not given out yet
-        self._farewells: dict[str, tuple[list[bytes], Timer, float]] = {}
+        self.last_polls = LastPolls(self.wheel, lambda sid: self.server.forget_environ(sid))
         #: WebSockets that have sent their close frame and wait for the client to go.
         self.ending: set[WebSocket] = set()
         #: Closed connections that have clients whose disconnect handlers still run.
@@ -168,33 +130,6 @@ class Engine(engineio.AsyncServer):
         """Return a connection that is open, or whose handlers still run; raises KeyError."""
         return self.sockets.get(sid) or self.leaving[sid]
 
-    def leave_farewell(self, sid: str, payloads: list[bytes], seconds: float) -> None:
-        """Keep the answers to the last polls of a closed connection, each for so many seconds."""
-
-        def drop() -> None:
-            self._farewells.pop(sid, None)
-            self.server.forget_environ(sid)
-
-        timer = Timer(drop)
-        self._farewells[sid] = payloads, timer, seconds
-        self.wheel.start(timer, seconds)
-
-    def has_farewell(self, sid: str) -> bool:
-        return sid in self._farewells
-
-    def take_farewell(self, sid: str) -> bytes | None:
-        if sid not in self._farewells:
-            return None
-        payloads, timer, seconds = self._farewells[sid]
-        payload = payloads.pop(0)
-        if payloads:
-            self.wheel.start(timer, seconds)
-        else:
-            del self._farewells[sid]
-            self.wheel.stop(timer)
-            self.server.forget_environ(sid)
-        return payload
-
     async def finish(self, seconds: float, hurry: asyncio.Event | None = None) -> None:
         """Wait until the handlers of closed connections have ended, and their clients are gone.
 
@@ -221,28 +156,15 @@ class Engine(engineio.AsyncServer):
                 websocket.abort()
 
     async def cut_off(self, waited: float) -> None:
-        """Cancel the handlers that still run after so many seconds; one log line for each kind."""
-        tasks = self.tasks.waiting()
-        kinds = Counter(map(handler_of, tasks.values()))
-        for (handler, namespace), count in kinds.items():
-            log.warning(
-                "handler cut off by the stop handler=%s namespace=%s count=%d after=%.1fs",
-                handler,
-                namespace,
-                count,
-                waited,
-            )
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=LAST_WORDS)
+        """Cancel the handlers that still run after so many seconds, and log which."""
+        await cut_off(self.tasks, waited)
 
     async def shutdown(self) -> None:
         """Close every connection and stop the shared timer."""
         for connection in list(self.sockets.values()):
             with logged(log, "a connection could not be closed sid=%s", connection.sid):
                 connection.close(Reason.SHUTDOWN)
-        self._farewells.clear()
+        self.last_polls.clear()
         self.wheel.close()
 
     # Sending

@@ -203,7 +203,7 @@ class SocketHandler(RequestHandler):
         if self.connection is None and not (
             self.request.method == "GET"
             and not self._upgrades
-            and self.engine.has_farewell(eio_sid)
+            and eio_sid in self.engine.last_polls
         ):
             raise UnknownSid
 
@@ -236,10 +236,10 @@ class SocketHandler(RequestHandler):
     async def _poll(self) -> None:
         connection = self.connection
         if connection is None or connection.closed:
-            farewell = self.engine.take_farewell(self._query("sid") or "")
-            if farewell is None:
+            payload = self.engine.last_polls.take(self._query("sid") or "")
+            if payload is None:
                 raise UnknownSid
-            self._finish_poll(farewell)
+            self._finish_poll(payload)
             return
         polling = connection.transport
         if not isinstance(polling, Polling):

@@ -23,7 +23,7 @@ MAX_PACKETS = 16
 #: Seconds that a poll waits for the outcome of an upgrade under way, as in Node's server.
 UPGRADE_POLL = 0.1
 #: Seconds for which a client that was between two polls can still fetch its last packets.
-FAREWELL = 10.0
+LAST_POLL_TIMEOUT = 10.0
 #: The client broke Engine.IO or is gone: its next poll is answered with 400, as by Node's server.
 ABRUPT = frozenset(
     {Reason.PARSE_ERROR, Reason.PING_TIMEOUT, Reason.TRANSPORT_CLOSE, Reason.TRANSPORT_ERROR}
@@ -182,8 +182,8 @@ class Polling:
             payloads.append(self._payload())
         payloads.append(end)
         if reason not in ABRUPT:
-            seconds = UPGRADE_POLL if reason == Reason.CLIENT else FAREWELL
-            self._engine.leave_farewell(self.connection.sid, payloads, seconds)
+            seconds = UPGRADE_POLL if reason == Reason.CLIENT else LAST_POLL_TIMEOUT
+            self._engine.last_polls.keep(self.connection.sid, payloads, seconds)
 
     def _payload(self) -> bytes:
         return SEPARATOR.encode().join(self._take()) or NOOP

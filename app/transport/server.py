@@ -33,11 +33,12 @@ import socketio
 from app.guard import logged
 from app.transport import packets
 from app.transport.connection import Connection
-from app.transport.engine import Engine, TransportSettings, log
+from app.transport.engine import Engine, log
 from app.transport.membership import Membership
 from app.transport.packets import PacketError
 from app.transport.reason import Reason
 from app.transport.rooms import Rooms
+from app.transport.settings import TransportSettings
 
 
 def _nothing(*args: Any) -> None:
@@ -108,7 +109,7 @@ class SocketServer(socketio.AsyncServer):
     def forget_environ(self, eio_sid: str) -> None:
         """Drop the environ of a connection that is closed, unless it may still be asked for."""
         eio = self.eio
-        if not (eio_sid in eio.sockets or eio_sid in eio.leaving or eio.has_farewell(eio_sid)):
+        if not (eio_sid in eio.sockets or eio_sid in eio.leaving or eio_sid in eio.last_polls):
             self.environ.pop(eio_sid, None)
 
     async def close_connection(
