@@ -273,7 +273,9 @@ def test_a_request_that_came_while_the_loop_was_blocked_is_answered(
             ).encode()
             now, later = (head[:30], head[30:]) if part == "head" else (head, b"")
             plain.sendall(now)
-            await until(lambda: any(one._in_head or one._exchange for one in http._connections))
+            await until(
+                lambda: any(one._input.in_head or one._exchange for one in http._connections)
+            )
             plain.settimeout(0)
             rest = later + content
             while rest:  # the kernel takes it all

@@ -61,7 +61,7 @@ async def half_closed(site: HttpSite, sent: bytes) -> Client:
     client = await site.client()
     client.writer.write(sent)
     client.writer.write_eof()
-    await until(lambda: any(c._half_closed_due for c in site.server._connections))
+    await until(lambda: any(c.writer.half_closed for c in site.server._connections))
     return client
 
 

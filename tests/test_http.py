@@ -532,7 +532,7 @@ async def test_a_flood_of_pipelined_requests_waits_outside() -> None:
         drop = asyncio.create_task(client.rest())
         while not drop.done():
             await asyncio.sleep(0)
-            longest = max([longest, *(len(one._pending) for one in site.server._connections)])
+            longest = max([longest, *(len(one._input.data) for one in site.server._connections)])
         await flood
         await client.close()
         assert 0 < longest <= 65_536
@@ -548,7 +548,7 @@ async def test_what_is_pipelined_waits_outside() -> None:
         await asyncio.sleep(0.2)
         (connection,) = site.server._connections
         assert not flood.done()
-        assert len(connection._pending) <= 65_536
+        assert len(connection._input.data) <= 65_536
         client.writer.transport.abort()
         await flood
 
@@ -762,7 +762,7 @@ async def test_a_streaming_handler_gets_its_body_when_it_is_ready() -> None:
         await until(lambda: site.waiting)
         await asyncio.sleep(0.1)
         (connection,) = site.server._connections
-        assert len(connection._pending) <= 65_536
+        assert len(connection._input.data) <= 65_536
         site.go_on.set()
         answer = await client.rest()
         await sending
@@ -778,9 +778,9 @@ async def test_a_handler_that_waits_for_its_client_is_slowed_down() -> None:
         await until(lambda: site.server._connections)
         await asyncio.sleep(0.2)
         (connection,) = site.server._connections
-        assert connection._congested
-        assert len(connection._waiters) == 1
-        (waiter,) = connection._waiters
+        assert connection.writer.congested
+        assert len(connection.writer._waiters) == 1
+        (waiter,) = connection.writer._waiters
         client.writer.transport.abort()
         await until(lambda: waiter.done())
         assert type(waiter.exception()).__name__ == "StreamClosedError"

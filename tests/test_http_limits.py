@@ -264,7 +264,7 @@ async def test_a_response_that_cannot_be_written_cuts_its_connection_only() -> N
         broken = await site.client()
         await until(lambda: site.server._connections)
         (connection,) = site.server._connections
-        connection._transport = Broken(connection._transport)  # type: ignore[assignment]
+        connection.writer._transport = Broken(connection._transport)  # type: ignore[assignment]
         await broken.send(request())
         assert await broken.rest() == b""
         assert status(await site.talk(request())) == 200

@@ -17,7 +17,8 @@ from app.transport.http_head import Head, Refused
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.transport.http import HttpConnection, HttpContext
+    from app.transport.http import HttpConnection
+    from app.transport.http_context import HttpContext
 
 log = logging.getLogger("app.transport.http")
 
@@ -147,7 +148,7 @@ class Exchange(httputil.HTTPConnection):
 
     def untaken(self) -> int:
         """Return how many bytes of responses have not reached the client's machine."""
-        return self._connection.untaken()
+        return self._connection.writer.untaken()
 
     # The response: Tornado's interface
 
@@ -188,7 +189,7 @@ class Exchange(httputil.HTTPConnection):
         """Write the response's head, and the beginning of its body (RFC 9112, 6.3 and 9.3)."""
         assert isinstance(start_line, httputil.ResponseStartLine)
         if self.closed or self.finished:
-            return self._connection.gone()
+            return self._connection.writer.gone()
         if self.started:
             self._fail("Tried to write the headers twice")
         self.status = start_line.code
@@ -206,7 +207,7 @@ class Exchange(httputil.HTTPConnection):
         if self.status == 101:
             self._switching = data
             return self._connection.server.done
-        return self._connection.write(data + self._format(chunk) if chunk else data)
+        return self._connection.writer.write(data + self._format(chunk) if chunk else data)
 
     def _frame(self, headers: httputil.HTTPHeaders) -> None:
         """Decide how the end of the body shows, and whether the connection outlives it."""
@@ -246,10 +247,10 @@ class Exchange(httputil.HTTPConnection):
     def write(self, chunk: bytes) -> asyncio.Future[None]:
         """Write a piece of the body."""
         if self.closed or self.finished:
-            return self._connection.gone()
+            return self._connection.writer.gone()
         if not self.started:
             self._fail("Tried to write a body before its headers")
-        return self._connection.write(self._format(bytes(chunk)))
+        return self._connection.writer.write(self._format(bytes(chunk)))
 
     def finish(self) -> None:
         """End the response."""
@@ -260,7 +261,7 @@ class Exchange(httputil.HTTPConnection):
         if self._remaining:
             self._fail(f"Tried to write {self._remaining} bytes less than Content-Length")
         if self._chunked:
-            self._connection.write(b"0\r\n\r\n")
+            self._connection.writer.write(b"0\r\n\r\n")
         self.finished = True
         self._connection.response_finished()
 

@@ -1,0 +1,140 @@
+"""Writes the responses of one HTTP connection, and notices a client that does not take them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from typing import Protocol
+
+from tornado.iostream import StreamClosedError
+
+from app.transport.backlog import unacknowledged
+
+log = logging.getLogger("app.transport.http")
+
+#: Seconds for the next piece of a response to a client that has shut its side.
+HALF_CLOSED = 10.0
+
+
+class Server(Protocol):
+    """What all connections share; the HTTP server."""
+
+    body_timeout: float  # seconds
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def done(self) -> asyncio.Future[None]: ...
+
+
+class HttpWriter:
+    """Writes to the transport; a future tells the handler when the client reads fast enough."""
+
+    __slots__ = (
+        "_half_closed_due",
+        "_server",
+        "_stuck_due",
+        "_taken",
+        "_transport",
+        "_waiters",
+        "_written",
+        "congested",
+    )
+
+    def __init__(self, server: Server, transport: asyncio.Transport) -> None:
+        self._server = server
+        self._transport = transport
+        self.congested = False  # the socket takes no more for now
+        self._waiters: list[asyncio.Future[None]] = []
+        self._written = 0  # bytes of responses
+        self._taken = 0  # how many had reached the client when _stuck_due was set
+        self._stuck_due = math.inf  # loop time by which the client has to take some more
+        #: loop time at which a client that has shut its side is taken to have left; 0: it has not
+        self._half_closed_due = 0.0
+
+    def write(self, data: bytes) -> asyncio.Future[None]:
+        """Write; the future is done once the client reads fast enough for more."""
+        try:
+            # uvloop's write() raises if connection_lost() is about to come
+            if self._transport.is_closing():
+                return self.gone()
+            self._written += len(data)
+            self._transport.write(data)
+            if self._half_closed_due:
+                self.half_close(HALF_CLOSED)
+        except Exception:
+            log.exception("a write failed, the connection is cut")
+            self._transport.abort()
+            return self.gone()
+        if not self.congested:
+            return self._server.done
+        waiter: asyncio.Future[None] = self._server.loop.create_future()
+        self._waiters.append(waiter)
+        return waiter
+
+    def gone(self) -> asyncio.Future[None]:
+        """Return what a write results in whose client has gone; it need not be awaited."""
+        future: asyncio.Future[None] = self._server.loop.create_future()
+        _fail(future)
+        return future
+
+    def pause(self) -> None:
+        """Note that the socket takes no more for now."""
+        self.congested = True
+        self.watch()
+
+    def resume(self) -> None:
+        """Let the handlers go on that wait for the client."""
+        self.congested = False
+        for waiter in self._take_waiters():
+            waiter.set_result(None)
+
+    def lose(self) -> None:
+        """Tell the handlers that wait for the client that it has gone."""
+        for waiter in self._take_waiters():
+            _fail(waiter)
+
+    def _take_waiters(self) -> list[asyncio.Future[None]]:
+        waiters, self._waiters = self._waiters, []
+        return [waiter for waiter in waiters if not waiter.done()]
+
+    # Deadlines
+
+    def untaken(self) -> int:
+        """Return how many bytes of responses have not reached the client's machine."""
+        return self._transport.get_write_buffer_size() + unacknowledged(self._transport)
+
+    def watch(self) -> None:
+        """Give the client --body-timeout to take some of what is written."""
+        untaken = self.untaken()
+        self._taken = self._written - untaken
+        timeout = self._server.body_timeout if untaken else math.inf
+        self._stuck_due = self._server.loop.time() + timeout
+
+    def is_stuck(self, now: float) -> bool:
+        """Return whether the client has taken nothing in time; if it has, give it time again."""
+        if now < self._stuck_due:
+            return False
+        if self._written - self.untaken() == self._taken:
+            return True
+        self.watch()
+        return False
+
+    @property
+    def half_closed(self) -> bool:
+        """Whether the client has shut its side."""
+        return self._half_closed_due > 0
+
+    def half_close(self, seconds: float) -> None:
+        """Give a client that has shut its side so many seconds until something is written."""
+        self._half_closed_due = self._server.loop.time() + seconds
+
+    def has_left(self, now: float) -> bool:
+        """Return whether a client that has shut its side is taken to have left."""
+        return 0 < self._half_closed_due <= now and not self.untaken()
+
+
+def _fail(future: asyncio.Future[None]) -> None:
+    future.set_exception(StreamClosedError())
+    future.exception()  # it need not be awaited
