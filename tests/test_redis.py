@@ -542,6 +542,9 @@ async def test_another_database_of_the_same_redis_is_another_store() -> None:
         "redis+sentinel://localhost",
         "redis+sentinel://localhost/service/db",
         "redis+sentinel://a:b:c/service",
+        "redis+sentinel://localhost:\u0662\u0666/service",
+        "redis+sentinel://localhost:26379/service/\u0661",
+        "redis+sentinel://localhost:/service",
         "redis://localhost/0?socket_timeout=x",
     ],
 )
