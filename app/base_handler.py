@@ -175,9 +175,10 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             self.set_status(204)
 
     def fields(self, *names: str) -> list[str]:
-        """Return these fields of a form or a JSON object; a missing one is an empty text.
+        """Return these fields of a form or a JSON object; a missing one is an empty string.
 
-        Raises HTTPError 400 for what is no JSON or no UTF-8, and 422 for a field that is no text.
+        Raises HTTPError 400 if the body is not valid JSON in UTF-8, and 422 if a field of it is
+        not a string.
         """
         if not self._sent_json:
             return [self._form_field(name) for name in names]
@@ -188,7 +189,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         values = [body.get(name, "") for name in names] if isinstance(body, dict) else []
         texts = [repair_text(value) for value in values if isinstance(value, str)]
         if len(texts) != len(names):
-            raise HTTPError(422, f"want a JSON object with texts: {', '.join(names)}")
+            raise HTTPError(422, f"expected a JSON object with string fields: {', '.join(names)}")
         return texts
 
     def _form_field(self, name: str) -> str:

@@ -57,8 +57,9 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
         services = self.services
         if services.stopping:
             raise HTTPError(503, "this process is about to stop")
-        if not self.check_origin(""):
-            raise HTTPError(403, "another site's page may not open this")
+        error = self.origin_error(self.check_origin)
+        if error is not None:
+            raise HTTPError(403, error)
         wait = services.limits.handshake(self.remote_address)
         if wait:
             services.metrics.limits["handshakes_per_minute"] += 1
@@ -76,10 +77,6 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
             raise HTTPError(429, "too many connections of one session")
         self._admitted = found.id
         return found
-
-    def check_origin(self, origin: str) -> bool:
-        """Apply the rule of pages and of Socket.IO."""
-        return self.origin_error(self.check_trusted_origin) is None
 
     def detach(self) -> IOStream:
         """Take the connection over, and let it end with its session."""

@@ -31,7 +31,7 @@ class Complaints:
         now = time.monotonic()
         if now - self._since >= 1:
             if self._count > _PER_SECOND:
-                self._log.warning("%d more like it", self._count - _PER_SECOND)
+                self._log.warning("%d more lines were left out", self._count - _PER_SECOND)
             self._count, self._since = 0, now
         self._count += 1
         if self._count <= _PER_SECOND:

@@ -200,9 +200,9 @@ async def test_a_stop_closes_plain_websockets_with_1001(
 
 
 async def test_another_sites_page_opens_no_plain_websocket(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Unless it is a trusted one; so it is for Tornado's handler and for ours."""
+    """Unless it is a trusted one; so it is for Tornado's handler and for ours. The log says why."""
     trusted = ("https://friend.example",)
     modules = fork(monkeypatch, routes=[("/count", Counting), ("/raw", WebSocketHandler)])
     store = WatchedStore()
@@ -211,6 +211,9 @@ async def test_another_sites_page_opens_no_plain_websocket(
             evil = ("Origin", "https://evil.example")
             assert (await raw.websocket(evil, path="/count")).status == 403
             assert not store.made
+            assert (
+                "Origin 'https://evil.example' is neither this host nor in --trusted" in caplog.text
+            )
         for path in ("/count", "/raw"):
             for headers, wanted in (
                 ([("Origin", "https://evil.example")], 403),

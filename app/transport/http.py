@@ -154,10 +154,10 @@ class HttpConnection(asyncio.BufferedProtocol):
         except Refused as refused:
             self._refuse(refused.status, str(refused))
         except HTTPInputError:
-            self._refuse(400, "a Host, query or body that Tornado refuses")
+            self._refuse(400, "Host, query or body refused by Tornado")
         except (Exception, asyncio.CancelledError):
             log.exception("a request could not be handed to its handler")
-            self._refuse(500, "an error of our own")
+            self._refuse(500, "internal server error")
         finally:
             self._working = False
         if self.writer.half_closed:
@@ -388,6 +388,6 @@ class HttpConnection(asyncio.BufferedProtocol):
         elif self._closing:
             self._transport.abort()
         elif self._exchange is not None or self._input.in_head:
-            self._refuse(408, "a request that does not come to its end")
+            self._refuse(408, "request not completed in time")
         else:
             self.close_soon()

@@ -61,7 +61,7 @@ def find_head(data: bytes | bytearray, limit: int, searched: int = 0) -> int:
     if end > 3:
         return end
     if _NEVER_IN_A_HEAD.search(data, start, limit):
-        raise Refused(400, "no HTTP request")
+        raise Refused(400, "not an HTTP request")
     if len(data) >= limit:
         if data.find(b"\r\n", 0, limit) < 0:
             raise Refused(414, "request line too long")
@@ -112,7 +112,7 @@ def _host(version: str, headers: Headers) -> str:
     if not hosts and version == "HTTP/1.0":
         return "127.0.0.1"
     if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
-        raise Refused(400, "no Host, or a doubtful one")
+        raise Refused(400, "missing, repeated or malformed Host")
     return hosts[0]
 
 
@@ -123,12 +123,12 @@ def _length(version: str, headers: Headers) -> int | None:
     if codings:
         chunked = len(codings) == 1 and codings[0].lower() == "chunked"
         if lengths or not chunked or version == "HTTP/1.0":
-            raise Refused(400, "doubtful Transfer-Encoding")
+            raise Refused(400, "unsupported Transfer-Encoding")
         return None
     if not lengths:
         return 0
     if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
-        raise Refused(400, "doubtful Content-Length")
+        raise Refused(400, "repeated or malformed Content-Length")
     return int(lengths[0])
 
 
@@ -147,5 +147,5 @@ def _expects_continue(version: str, headers: Headers) -> bool:
     if not values or version == "HTTP/1.0":
         return False
     if [value.lower() for value in values] != ["100-continue"]:
-        raise Refused(417, "expectation that cannot be met")
+        raise Refused(417, "unsupported Expect")
     return True
