@@ -52,6 +52,9 @@ class Transport(Protocol):
     def taken(self) -> int:
         """Return how much the client has taken, on the same scale."""
 
+    def behind(self, mark: int) -> bool:
+        """Whether the client cannot have seen yet what `mark` reaches to."""
+
     def unread(self) -> bool:
         """Whether something that the client has sent is still to be read."""
 

@@ -8,6 +8,9 @@ from typing import Protocol
 from app.transport.reason import Reason
 from app.transport.timers import Timer, Wheel
 
+#: Bytes before a ping, or waiting behind it, that may take a client long to read.
+MUCH = 65536
+
 
 class Settings(Protocol):
     """Times in seconds."""
@@ -37,6 +40,8 @@ class Pinged(Protocol):
     def ping(self) -> int: ...
     def delivered(self, mark: int) -> bool: ...
     def taken(self) -> int: ...
+    def waiting(self) -> int: ...
+    def behind(self, mark: int) -> bool: ...
     def unread(self) -> bool: ...
 
 
@@ -60,11 +65,12 @@ class Client(Protocol):
 class Heartbeat:
     """Pings the client every --ping-interval; closes it without a pong in --ping-timeout.
 
-    As long as the client takes what it is sent, it has time to come to the ping. While the
-    server does not read, the time does not run.
+    As long as the client takes what it is sent, it has time to come to the ping, and then the
+    whole --ping-timeout. While the server does not read, the time does not run.
     """
 
     __slots__ = (
+        "_behind",
         "_clock",
         "_connection",
         "_mark",
@@ -82,6 +88,7 @@ class Heartbeat:
         self._mark: tuple[Pinged, int] | None = None
         self._pinged_at = 0.0  # loop time
         self._taken = 0  # bytes that the client had taken when its deadline was set
+        self._behind = False  # whether it had yet to come to the ping at that time
         self._paused_at = 0.0  # loop time at which the server stopped to read; 0: it reads
         self._time_left = 0.0  # seconds to the deadline at that time; 0: not known yet
         self._timer = Timer(self._run)
@@ -144,8 +151,10 @@ class Heartbeat:
     def _ping(self) -> None:
         clock, transport = self._clock, self._connection.transport
         clock.wheel.extend(self._timer, clock.settings.ping_timeout)
-        self._mark = transport, transport.ping()
+        mark = transport.ping()
+        self._mark = transport, mark
         self._taken, self._pinged_at = transport.taken(), clock.loop.time()
+        self._behind = mark - self._taken + transport.waiting() > MUCH
 
     def _ping_again(self) -> None:
         """Ping while the last ping is unanswered: the client has a deadline for pings too."""
@@ -156,8 +165,11 @@ class Heartbeat:
         """Return how many seconds more the client has for its pong; None if it has no more."""
         settings, transport = self._clock.settings, self._connection.transport
         before, self._taken = self._taken, transport.taken()
-        if transport.congested or (transport is pinged and self._taken < mark):
+        was_behind, self._behind = self._behind, transport is pinged and transport.behind(mark)
+        if transport.congested or self._behind:
             return settings.ping_timeout if self._taken != before else None
+        if was_behind and self._taken != before:
+            return settings.ping_timeout  # it may have come to the ping a moment ago
         if self._connection.busy and self._paused_at:
             self._time_left = self._time_left or self._timer.due - self._paused_at
             self._ping_again()

@@ -96,8 +96,17 @@ class Polling:
 
     def taken(self) -> int:
         """Return how much was fetched, without what its poll still has to send."""
-        untaken = self._carrier.untaken() if self._carrier is not None else 0
-        return self._put_ever - self._size - untaken
+        return self._put_ever - self._size - self._in_transit()
+
+    def behind(self, mark: int) -> bool:
+        """Whether the client cannot have seen what `mark` reaches to.
+
+        A browser shows its client a response only once all of it is here.
+        """
+        return self.taken() < mark or self._in_transit() > 0
+
+    def _in_transit(self) -> int:
+        return self._carrier.untaken() if self._carrier is not None else 0
 
     def unread(self) -> bool:
         """Whether a POST is under way."""

@@ -316,6 +316,9 @@ class WebSocket(asyncio.BufferedProtocol):
         untaken = self._transport.get_write_buffer_size() + unacknowledged(self._transport)
         return self._sent - untaken
 
+    def behind(self, mark: int) -> bool:
+        return self.taken() < mark
+
     def untaken(self) -> int:
         """Return how many bytes of whole frames have not reached the client's machine."""
         return self._sent + self._waiting.size - self.taken()
