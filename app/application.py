@@ -27,7 +27,7 @@ from app.clock import Clock
 from app.complaints import Complaints
 from app.connections import Connections
 from app.cookie import SessionCookie
-from app.cross_site import cookie_warning
+from app.cross_site import cookie_warning, hosts_warning
 from app.devices import Devices
 from app.expiry import Expiry
 from app.forwarded import apply_forwarded
@@ -107,9 +107,9 @@ class Application(Dispatcher):
         ValueError where another process has the same number.
         """
         settings = self.services.settings
-        warning = cookie_warning(settings)
-        if warning is not None:
-            log.warning("%s", warning)
+        for warning in (hosts_warning(settings), cookie_warning(settings)):
+            if warning is not None:
+                log.warning("%s", warning)
         if self._shared is not None:
             await self._shared.start()
         try:

@@ -1,4 +1,4 @@
-"""Whether the session cookie can reach this server from pages of other sites."""
+"""What a start warns of: hosts that are not served, cookies that cannot reach this server."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from app.settings import Settings
+
+
+def hosts_warning(settings: Settings) -> str | None:
+    """Return what a site behind a proxy lacks if no host name is served, or None."""
+    if settings.allowed_hosts or not settings.trusted_proxies:
+        return None
+    return (
+        "only IP addresses and localhost are served, any other Host gets 421: "
+        "name the hosts of this site in --allowed-hosts"
+    )
 
 
 def cookie_warning(settings: Settings) -> str | None:

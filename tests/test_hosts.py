@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,6 +185,24 @@ async def test_the_host_that_a_trusted_proxy_saw_counts(
     async with serve(tmp_path, trusted_proxies=proxies, allowed_hosts=("example.com",)) as site:
         claim = ("X-Forwarded-Host", forwarded)
         assert (await ask(site.url, host, "/healthz", claim)).status == status
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ({"trusted_proxies": PROXIES}, True),
+        ({"trusted_proxies": PROXIES, "allowed_hosts": ("example.com",)}, False),
+        ({"trusted_proxies": PROXIES, "allowed_hosts": ("*",)}, False),
+        ({}, False),
+    ],
+)
+async def test_a_start_behind_a_proxy_warns_if_no_name_is_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, settings: dict[str, Any], warned: bool
+) -> None:
+    """Health checks by address pass there, while every visitor would get 421."""
+    async with serve(tmp_path, **settings):
+        lines = [message for message in caplog.messages if "--allowed-hosts" in message]
+    assert len(lines) == warned
 
 
 async def test_the_log_names_the_host_and_the_flag(
