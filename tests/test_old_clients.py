@@ -14,7 +14,7 @@ from tests.raw import UPGRADE, Raw
 from tests.redis_server import empty_redis, shared_server
 from tests.several import sites, tabs_at
 
-REASON = "client speaks Engine.IO 3 (socket.io-client 2.x); version 3 or newer is needed"
+REASON = "client speaks Engine.IO 3 (socket.io-client 2.x); socket.io-client 3 or newer is needed"
 
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
@@ -40,10 +40,13 @@ async def test_the_log_quotes_an_unknown_revision(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is a client's own word."""
-    async with serve(tmp_path) as site, Raw(site.url) as raw:
-        await raw.ask("/socket.io/?EIO=5%0Aforged&transport=polling")
-    (line,) = [message for message in caplog.messages if "speaks" in message]
-    assert r"client speaks Engine.IO '5\nforged', 4 is needed" in line
+    async with serve(tmp_path) as site:
+        for query in ("EIO=5%0Aforged&transport=polling", "transport=polling"):
+            async with Raw(site.url) as raw:
+                await raw.ask(f"/socket.io/?{query}")
+    quoted, missing = [message for message in caplog.messages if "Engine.IO" in message]
+    assert r"client speaks Engine.IO '5\nforged', 4 is needed" in quoted
+    assert "client names no revision of Engine.IO, EIO=4 is needed" in missing
 
 
 class Burglar:

@@ -50,10 +50,12 @@ def _old_client(revision: str | None) -> str:
     """Say which client speaks this revision of Engine.IO, and which one is needed."""
     if revision == "3":
         return (
-            "client speaks Engine.IO 3 (socket.io-client 2.x); version 3 or newer is needed, "
-            "see docs/clients.md"
+            "client speaks Engine.IO 3 (socket.io-client 2.x); socket.io-client 3 or newer is "
+            "needed, see docs/clients.md"
         )
-    return f"client speaks Engine.IO {(revision or 'of no revision')[:20]!r}, 4 is needed"
+    if not revision:
+        return "client names no revision of Engine.IO, EIO=4 is needed"
+    return f"client speaks Engine.IO {revision[:20]!r}, 4 is needed"
 
 
 class ProtocolError(HTTPError):
