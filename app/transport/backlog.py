@@ -6,12 +6,10 @@ import asyncio
 import fcntl
 import sys
 import termios
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from app.transport.clock import Clock
 from app.transport.timers import Timer
-
-if TYPE_CHECKING:
-    from app.transport.engine import Engine
 
 #: Bytes that Python needs for a small packet besides its content.
 OVERHEAD = 100
@@ -38,10 +36,10 @@ class Backlog:
     while that much waits, so other clients cost nothing.
     """
 
-    __slots__ = ("_engine", "_moved", "_sender", "_taken", "_timer", "_watching")
+    __slots__ = ("_clock", "_moved", "_sender", "_taken", "_timer", "_watching")
 
-    def __init__(self, engine: Engine, sender: Sender) -> None:
-        self._engine = engine
+    def __init__(self, clock: Clock, sender: Sender) -> None:
+        self._clock = clock
         self._sender = sender
         self._timer = Timer(self._look)
         self._watching = False
@@ -53,19 +51,19 @@ class Backlog:
         if self._watching:
             return
         self._watching = True
-        self._taken, self._moved = self._sender.taken(), self._engine.loop.time()
+        self._taken, self._moved = self._sender.taken(), self._clock.loop.time()
         self._look_soon()
 
     def stop(self) -> None:
         """Look no more."""
         self._watching = False
-        self._engine.wheel.stop(self._timer)
+        self._clock.wheel.stop(self._timer)
 
     def _look_soon(self) -> None:
-        self._engine.wheel.start(self._timer, self._engine.settings.send_timeout / _LOOKS)
+        self._clock.wheel.start(self._timer, self._clock.settings.send_timeout / _LOOKS)
 
     def _look(self) -> None:
-        settings, now = self._engine.settings, self._engine.loop.time()
+        settings, now = self._clock.settings, self._clock.loop.time()
         if self._sender.waiting() <= settings.send_buffer:
             self._watching = False
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from app.guard import logged
 from app.transport import packets
@@ -16,11 +16,9 @@ from app.transport.left_namespaces import LeftNamespaces
 from app.transport.packets import Message, Packet, PacketError
 from app.transport.payload import Payload
 from app.transport.reason import Reason
+from app.transport.tasks import Tasks
 from app.transport.timers import Timer
-from app.transport.token_bucket import TokenBucket
-
-if TYPE_CHECKING:
-    from app.transport.engine import Engine
+from app.transport.token_bucket import Limits, TokenBucket
 
 log = logging.getLogger("app.transport")
 
@@ -63,6 +61,26 @@ class Transport(Protocol):
 
     def close(self, reason: str, code: int) -> None:
         """Send what is waiting, then the end; never wait for the client."""
+
+
+class Server(Protocol):
+    """The Socket.IO server, which acts on the messages."""
+
+    def receive(self, connection: Connection, text: str) -> None: ...
+    def receive_attachment(self, connection: Connection, data: bytes) -> None: ...
+    def connection_closed(self, connection: Connection, reason: str) -> None: ...
+
+
+class Engine(Limits, Protocol):
+    """The Engine.IO server, which all connections share."""
+
+    max_backlog: int  # bytes
+    tasks: Tasks
+
+    @property
+    def server(self) -> Server: ...
+    def complain(self, connection: Connection | None, why: str) -> None: ...
+    def forget(self, connection: Connection) -> None: ...
 
 
 class Connection:

@@ -8,13 +8,15 @@ import functools
 import logging
 import secrets
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import engineio
 import msgspec
 
 from app.complaints import Complaints
 from app.guard import logged
+from app.transport import connection as connections
 from app.transport.connection import Connection, Transport
 from app.transport.cut_off import cut_off
 from app.transport.last_polls import LastPolls
@@ -25,15 +27,29 @@ from app.transport.tasks import Tasks
 from app.transport.timers import Wheel
 from app.transport.turns import Turns
 
-if TYPE_CHECKING:
-    from app.transport.server import SocketServer
-    from app.transport.websocket import WebSocket
-
 log = logging.getLogger("app.transport")
 
 #: Seconds in which clients have to close their WebSockets when the process stops.
 LAST_CLOSE = 0.5
 _IDS_AT_ONCE = 100
+
+
+class Socket(Protocol):
+    """A WebSocket."""
+
+    def flush(self) -> None: ...
+    def fail(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Server(connections.Server, Protocol):
+    """The Socket.IO server."""
+
+    upgraded: Callable[[str], None]
+
+    def connection_opened(self, connection: Connection, environ: dict[str, Any]) -> None: ...
+    def receive_event(self, connection: Connection, id: int | None, data: list[Any]) -> None: ...
+    def forget_environ(self, eio_sid: str) -> None: ...
 
 
 class Engine(engineio.AsyncServer):
@@ -42,7 +58,7 @@ class Engine(engineio.AsyncServer):
     `sockets` stays the name of the index by sid, but holds `Connection`s.
     """
 
-    server: SocketServer
+    server: Server
 
     def __init__(self, settings: TransportSettings, **options: Any) -> None:
         super().__init__(
@@ -70,10 +86,10 @@ class Engine(engineio.AsyncServer):
         self._ids: list[str] = []  # random, and not given out yet
         self.last_polls = LastPolls(self.wheel, lambda sid: self.server.forget_environ(sid))
         #: WebSockets that have sent their close frame and wait for the client to go.
-        self.ending: set[WebSocket] = set()
+        self.ending: set[Socket] = set()
         #: Closed connections that have clients whose disconnect handlers still run.
         self.leaving: dict[str, Connection] = {}
-        self._unflushed: list[WebSocket] = []
+        self._unflushed: list[Socket] = []
         self.tasks = Tasks()  # where event handlers are started
         #: What is awaited where there is nothing to wait for, from the first connection on.
         self.done: asyncio.Future[None] | None = None
@@ -169,7 +185,7 @@ class Engine(engineio.AsyncServer):
 
     # Sending
 
-    def flush_soon(self, websocket: WebSocket) -> None:
+    def flush_soon(self, websocket: Socket) -> None:
         """Write what `websocket` collects once, at the end of this turn of the loop."""
         if not self._unflushed:
             self.loop.call_soon(self._flush)

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Protocol
 
+from app.transport.clock import Clock
 from app.transport.reason import Reason
-from app.transport.timers import Timer, Wheel
+from app.transport.timers import Timer
 
 #: Bytes before a ping, or waiting behind it, that may take a client long to read.
 MUCH = 65536
-
-
-class Settings(Protocol):
-    """Times in seconds."""
-
-    @property
-    def ping_interval(self) -> float: ...
-    @property
-    def ping_timeout(self) -> float: ...
-
-
-class Clock(Protocol):
-    """What all heartbeats share; the engine."""
-
-    wheel: Wheel
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
 
 
 class Pinged(Protocol):

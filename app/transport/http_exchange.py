@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
 
 from tornado import gen, httputil
 from tornado.iostream import StreamClosedError
 
 from app.transport.detached import DetachedStream
 from app.transport.http_body import ChunkedBody, FixedBody
+from app.transport.http_context import HttpContext
 from app.transport.http_head import Head, Refused
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from app.transport.http import HttpConnection
-    from app.transport.http_context import HttpContext
+from app.transport.http_writer import HttpWriter
 
 log = logging.getLogger("app.transport.http")
 
@@ -31,6 +27,34 @@ class Handover(NamedTuple):
     unsent: bytes  # the head of the 101, to be written first of all
 
 
+class Server(Protocol):
+    """What is asked of the HTTP server."""
+
+    @property
+    def date(self) -> str: ...
+    @property
+    def done(self) -> asyncio.Future[None]: ...
+
+
+class Connection(Protocol):
+    """What an exchange asks of its connection."""
+
+    context: HttpContext
+    writer: HttpWriter
+
+    @property
+    def server(self) -> Server: ...
+    @property
+    def draining(self) -> bool: ...
+    @property
+    def has_pending(self) -> bool: ...
+    def work(self) -> None: ...
+    def response_finished(self) -> None: ...
+    def abort(self) -> None: ...
+    def detach(self) -> tuple[asyncio.Transport, bytes]: ...
+    def detach_stream(self) -> DetachedStream: ...
+
+
 class Exchange(httputil.HTTPConnection):
     """Feeds one request to its delegate and frames the response that comes back.
 
@@ -39,9 +63,9 @@ class Exchange(httputil.HTTPConnection):
     """
 
     def __init__(
-        self, connection: HttpConnection, head: Head, largest_body: int, body_timeout: float
+        self, connection: Connection, head: Head, largest_body: int, body_timeout: float
     ) -> None:
-        self.context: HttpContext = connection.context
+        self.context = connection.context
         self.head = head
         self.body = FixedBody(head.length) if head.length is not None else ChunkedBody()
         self.accepted = False  # its body may come

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Protocol
 
-from app.transport.timers import Timer, Wheel
+from app.transport.clock import Clock
+from app.transport.timers import Timer
 
 #: Seconds in which a client has to close its side after it has taken our close frame.
 LINGER = 2.0
@@ -13,24 +13,6 @@ LINGER = 2.0
 LONGEST_LINGER = 60.0
 #: Bytes that it may still send then: what was on its way, but no flood.
 DRAIN = 8_000_000
-
-
-class Settings(Protocol):
-    """Times in seconds."""
-
-    @property
-    def send_timeout(self) -> float: ...
-
-
-class Clock(Protocol):
-    """What all connections share; the engine."""
-
-    wheel: Wheel
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
 
 
 class Socket(Protocol):

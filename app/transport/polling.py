@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from app.transport.backlog import OVERHEAD, Backlog
+from app.transport.clock import Clock
 from app.transport.connection import Connection
+from app.transport.last_polls import LastPolls
 from app.transport.packets import Message
 from app.transport.payload import SEPARATOR
 from app.transport.reason import Reason
-
-if TYPE_CHECKING:
-    from app.transport.engine import Engine
-    from app.transport.http_exchange import Exchange
-    from app.transport.websocket import WebSocket
 
 CLOSE, NOOP = b"1", b"6"
 #: Packets of one payload: python-socketio's client refuses more (`Payload.max_decode_packets`).
@@ -28,6 +25,27 @@ LAST_POLL_TIMEOUT = 10.0
 ABRUPT = frozenset(
     {Reason.PARSE_ERROR, Reason.PING_TIMEOUT, Reason.TRANSPORT_CLOSE, Reason.TRANSPORT_ERROR}
 )
+
+
+class Engine(Clock, Protocol):
+    """What all connections share."""
+
+    longest: int  # bytes of the longest message
+    max_backlog: int  # bytes
+    last_polls: LastPolls
+
+
+class Carrier(Protocol):
+    """The HTTP request of a poll."""
+
+    def untaken(self) -> int:
+        """Return how many bytes of responses have not reached the client's machine."""
+
+
+class Successor(Protocol):
+    """The transport after an upgrade."""
+
+    def send(self, packet: bytes | Message) -> None: ...
 
 
 class Polling:
@@ -58,7 +76,7 @@ class Polling:
         self._outbox: deque[bytes | Message] = deque()
         self._size = 0  # bytes in the outbox, with the overhead of each packet
         self._put_ever = 0  # the same, with those that were fetched
-        self._carrier: Exchange | None = None  # of the last poll
+        self._carrier: Carrier | None = None  # of the last poll
         self._backlog = Backlog(engine, self)
         self._stalled = False  # it is about to be closed as slow
         self._wake: asyncio.Future[None] | None = None  # of the open poll
@@ -121,9 +139,9 @@ class Polling:
         # the caller may be in the middle of an emit to many clients
         self._engine.loop.call_soon(self.connection.close, Reason.SLOW_CLIENT)
 
-    def carried_by(self, exchange: Exchange) -> None:
+    def carried_by(self, request: Carrier) -> None:
         """Note the request that asks for the next payload."""
-        self._carrier = exchange
+        self._carrier = request
 
     @property
     def polled(self) -> bool:
@@ -154,7 +172,7 @@ class Polling:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    def move_to(self, websocket: WebSocket) -> None:
+    def move_to(self, websocket: Successor) -> None:
         """Hand over to the WebSocket what no poll has fetched, after an upgrade."""
         for packet in self._outbox:
             websocket.send(packet)

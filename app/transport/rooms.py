@@ -6,15 +6,13 @@ import inspect
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Set
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import socketio
 
 from app.transport import packet_json, packets
-
-if TYPE_CHECKING:
-    from app.transport.server import SocketServer
-
+from app.transport.connection import Connection
+from app.transport.tasks import Tasks
 
 _SID = re.compile(r"[A-Za-z0-9_-]{20}")  # what `Engine.generate_id` makes
 
@@ -38,6 +36,22 @@ class Client:
         self.connected = False  # neither before CONNECT is answered nor once it leaves
 
 
+class Engine(Protocol):
+    """What is asked of the Engine.IO server."""
+
+    sockets: dict[str, Connection]
+    tasks: Tasks
+
+    def generate_id(self) -> str: ...
+
+
+class Server(Protocol):
+    """What is asked of the Socket.IO server."""
+
+    @property
+    def eio(self) -> Engine: ...
+
+
 class Rooms(socketio.AsyncManager):
     """python-socketio's client manager, with the rooms of a client known by its sid.
 
@@ -48,7 +62,7 @@ class Rooms(socketio.AsyncManager):
     through this.
     """
 
-    server: SocketServer
+    server: Server
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

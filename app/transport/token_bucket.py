@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Protocol
 
-from app.transport.timers import Timer, Wheel
+from app.transport.clock import Clock
+from app.transport.timers import Timer
 
 #: Bytes of a message that cost one token of --events-per-second more.
 BYTES_PER_TOKEN = 10_000
 
 
-class Limits(Protocol):
+class Limits(Clock, Protocol):
     """What all buckets share; the engine."""
 
     limited: bool  # False: no limit, spending does nothing
     refill: float  # seconds in which one token comes back
     most_owed: float  # seconds from full at which a bucket still has one token
     throttled: int  # times that a bucket was empty
-    wheel: Wheel
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
 
 
 class Reader(Protocol):
