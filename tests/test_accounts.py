@@ -266,7 +266,7 @@ async def test_a_flood_of_sign_ins_is_refused_rather_than_stored_up(
     gate = threading.Event()
     monkeypatch.setattr(Passwords, "verify", lambda *_: gate.wait(20) and False)
     async with opened(place) as accounts:
-        most = module._LONGEST_LINE + module._WORKERS
+        most = module._MAX_QUEUE + module._WORKERS
         waiting = [asyncio.ensure_future(accounts.verify("ann", PASSWORD)) for _ in range(most)]
         await asyncio.sleep(0)
         try:

@@ -80,7 +80,7 @@ async def test_one_address_cannot_fill_the_line(
 ) -> None:
     """With an account for each try; meanwhile another address signs in and /readyz says 200."""
     async with gated(tmp_path, monkeypatch) as (site, crowd, gate), Visitor(site.url) as somebody:
-        most = accounts._LONGEST_LINE + accounts._WORKERS
+        most = accounts._MAX_QUEUE + accounts._WORKERS
         flood = [begin(crowd, ATTACKER, f"name {number}") for number in range(most + 50)]
         await until(lambda: sum(task.done() for task in flood) == len(flood) - accounts._SHARE)
         assert {task.result() for task in flood if task.done()} == {429}

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from app.accounts.line import Line
+from app.accounts.workers import Workers
 from app.stores import StoreUnavailable
 from app.stores.sqlite import SqliteStore
 from app.transport.tasks import Tasks
@@ -281,16 +281,16 @@ async def test_a_session_that_cannot_be_ended_keeps_no_other(
 
 async def test_a_job_that_fails_keeps_no_other_from_its_turn() -> None:
     """Whatever it raises, before its turn or in its thread."""
-    line = Line("test", threads=1, longest=10, share=10)
+    workers = Workers("test", threads=1, max_queue=10, share=10)
 
     async def ask(job: Any, *, within: Any = None) -> Any:
-        async with line.turn("127.0.0.1"):
+        async with workers.turn("127.0.0.1"):
             if within is not None:
                 within()
             async with asyncio.timeout(1):
-                return await line.run(job)
+                return await workers.run(job)
 
     jobs = [ask(int), ask(fail), ask(int, within=fail), ask(int)]
     answers = await asyncio.gather(*jobs, return_exceptions=True)
     assert [type(answer) for answer in answers] == [int, LookupError, LookupError, int]
-    await line.close()
+    await workers.close()

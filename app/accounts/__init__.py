@@ -12,8 +12,8 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app import database
-from app.accounts.line import Line, LineFull, ShareUsed
 from app.accounts.table import AccountTable, Proof
+from app.accounts.workers import QueueFull, ShareUsed, Workers
 from app.complaints import Complaints
 from app.passwords import InvalidAccount, NameTaken, account_key, clean_name, clean_password
 from app.settings import Settings
@@ -34,8 +34,8 @@ T = TypeVar("T")
 # a hash takes a core and 19 MiB, and the event loop wants a core too
 _WORKERS = max(2, min(4, os.cpu_count() or 2))
 _READERS = 2  # threads for what needs no hash
-_LONGEST_LINE = 200  # calls that may wait for a worker, some seconds of work
-_SHARE = 20  # calls of one address that may run or wait, so that it cannot fill the line
+_MAX_QUEUE = 200  # calls that may wait for a worker, some seconds of work
+_SHARE = 20  # calls of one address that may run or wait, so that it cannot fill the queue
 _ANSWER_WITHIN = 2.0  # seconds from when a call has its turn
 _TOO_MANY = "Too many people sign in right now; try again in a moment."
 _NO_ANSWER = "The database of accounts does not answer; try again in a moment."
@@ -66,9 +66,9 @@ class Accounts:
     def __init__(self, settings: Settings) -> None:
         threads = _WORKERS + _READERS + 1
         self._table = AccountTable(settings, connections=threads)
-        self._hashes = Line("hash", threads=_WORKERS, longest=_LONGEST_LINE, share=_SHARE)
-        self._reads = Line("read", threads=_READERS, longest=_LONGEST_LINE, share=_SHARE)
-        self._readiness = Line("ready", threads=1, longest=1, share=1)
+        self._hashes = Workers("hash", threads=_WORKERS, max_queue=_MAX_QUEUE, share=_SHARE)
+        self._reads = Workers("read", threads=_READERS, max_queue=_MAX_QUEUE, share=_SHARE)
+        self._readiness = Workers("ready", threads=1, max_queue=1, share=1)
         self._asking: asyncio.Task[bool] | None = None
         self._failures = Complaints(log)
         self._failed = -1.0  # loop time when the database last did not answer
@@ -163,15 +163,15 @@ class Accounts:
 
     async def close(self) -> None:
         """Finish what the threads have begun and let go of the database."""
-        for line in (self._hashes, self._reads, self._readiness):
-            await line.close()
+        for workers in (self._hashes, self._reads, self._readiness):
+            await workers.close()
         if self._asking is not None:
             await asyncio.wait([self._asking])
         self._table.close()
 
     async def _work(
         self,
-        line: Line,
+        workers: Workers,
         job: Callable[[], T],
         admit: Callable[[], None] | None = None,
         address: str = "",
@@ -181,17 +181,17 @@ class Accounts:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            async with line.turn(address):
+            async with workers.turn(address):
                 if self._failed >= began:
-                    # each of those in line would only wait as long as the one before
+                    # each queued call would only wait as long as this one
                     raise AccountsUnavailable(_NO_ANSWER)
                 if admit is not None:
                     admit()
                 async with asyncio.timeout(_ANSWER_WITHIN):
-                    return await line.run(job)
+                    return await workers.run(job)
         except ShareUsed:
             raise AddressBusy("Too many tries at once from your network; try again.") from None
-        except LineFull:
+        except QueueFull:
             raise AccountsUnavailable(_TOO_MANY) from None
         except (SQLAlchemyError, TimeoutError) as error:
             if isinstance(error, OperationalError | PoolTimeout | TimeoutError):

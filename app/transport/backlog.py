@@ -1,4 +1,4 @@
-"""What waits for a client, and when a client that does not take it is slow."""
+"""Data that waits for a client, and when the client is too slow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.transport.timers import Timer
 
 #: Bytes that Python needs for a small packet besides its content.
 OVERHEAD = 100
-_LOOKS = 4  # in each --send-timeout
+_CHECKS = 4  # in each --send-timeout
 
 
 class Sender(Protocol):
@@ -41,28 +41,28 @@ class Backlog:
     def __init__(self, clock: Clock, sender: Sender) -> None:
         self._clock = clock
         self._sender = sender
-        self._timer = Timer(self._look)
+        self._timer = Timer(self._check)
         self._watching = False
         self._taken = 0
         self._moved = 0.0  # loop time at which `_taken` was different
 
     def watch(self) -> None:
-        """Begin to look, unless it does already."""
+        """Start checking, unless it has started already."""
         if self._watching:
             return
         self._watching = True
         self._taken, self._moved = self._sender.taken(), self._clock.loop.time()
-        self._look_soon()
+        self._check_later()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         self._watching = False
         self._clock.wheel.stop(self._timer)
 
-    def _look_soon(self) -> None:
-        self._clock.wheel.start(self._timer, self._clock.settings.send_timeout / _LOOKS)
+    def _check_later(self) -> None:
+        self._clock.wheel.start(self._timer, self._clock.settings.send_timeout / _CHECKS)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         settings, now = self._clock.settings, self._clock.loop.time()
         if self._sender.waiting() <= settings.send_buffer:
             self._watching = False
@@ -74,7 +74,7 @@ class Backlog:
             self._watching = False
             self._sender.stalled()
             return
-        self._look_soon()
+        self._check_later()
 
 
 def unacknowledged(transport: asyncio.BaseTransport) -> int:

@@ -142,7 +142,7 @@ class Connection:
     # What comes from the client
 
     def receive(self, packet: str | bytes) -> None:
-        """Act on one Engine.IO packet; whatever is wrong with it closes the connection.
+        """Act on one Engine.IO packet; an invalid one closes the connection.
 
         The transport charges for it, see `TokenBucket.spend`.
         """
@@ -166,18 +166,18 @@ class Connection:
             self.fail()
 
     def begin_message(self) -> None:
-        """Note that fragments or attachments of a message have to follow; not for ever."""
+        """Start the deadline for the other fragments and attachments of a message."""
         if self._message is None:
-            self._message = Timer(self._message_late)
+            self._message = Timer(self._message_due)
             self._engine.wheel.start(self._message, MESSAGE_TIMEOUT)
 
     def end_message(self) -> None:
-        """Note that a message is complete, unless it still waits for attachments."""
+        """Stop that deadline, unless the message still waits for attachments."""
         if self._message is not None and self.incomplete is None:
             self._engine.wheel.stop(self._message)
             self._message = None
 
-    def _message_late(self) -> None:
+    def _message_due(self) -> None:
         wheel, message = self._engine.wheel, self._message
         if message is not None and (self.busy or self.transport.congested):
             wheel.start(message, MESSAGE_TIMEOUT)  # the server does not read
@@ -187,16 +187,16 @@ class Connection:
             self.refuse(PacketError("the rest of a message did not arrive in time"))
 
     def receive_all(self, payload: Payload) -> None:
-        """Act on the packets of a POST; those that come too fast wait while `busy` is true.
+        """Act on the packets of a POST; the rest of them waits while `busy` is true.
 
-        They also wait through an upgrade, since the WebSocket reads nothing until then either.
+        An upgrade does not end that wait: until then the WebSocket reads nothing either.
         """
         self._unread = payload
         self._read_on()
 
     @property
     def behind(self) -> bool:
-        """Whether packets of a POST still wait; the client's next POST has to wait as well."""
+        """Whether packets of a POST still wait; the client's next POST waits for them."""
         return self._unread is not None
 
     def _read_on(self) -> None:
@@ -208,12 +208,12 @@ class Connection:
             self.bucket.spend(len(packet))
 
     def refuse(self, error: PacketError) -> None:
-        """Close it, since what the client sent is against the protocol."""
+        """Close the connection: the client has broken the protocol."""
         self.complain(str(error))
         self.close(Reason.PROTOCOL)
 
     def fail(self) -> None:
-        """Log the exception that is being handled and close the connection, nobody else's."""
+        """Log the exception that is being handled, and close this connection."""
         log.exception("a connection failed and is closed sid=%s", self.sid)
         self.close(Reason.TRANSPORT_ERROR)
 
@@ -231,19 +231,19 @@ class Connection:
             self.update_busy()
 
     def release(self, event: object) -> None:
-        """Count one less, which has ended."""
+        """Count an event that has ended."""
         self._in_hand -= 1
         if self.busy:
             self.update_busy()
 
     def throttle(self, *, control: bool) -> None:
-        """Stop reading: the bucket of tokens is empty, by a frame without a packet if `control`."""
+        """Stop reading: the token bucket is empty. For `control` see `TokenBucket.spend`."""
         if not control:
             self._heartbeat.pause()
         self.busy = True
 
     def update_busy(self) -> None:
-        """Find out whether reading has to pause, and go on with it if not."""
+        """Pause reading if too much is in hand or the bucket is empty; else resume it."""
         was_busy, full = self.busy, self._in_hand >= MAX_EVENTS_IN_HAND
         self.busy = full or self.bucket.empty
         if full:
@@ -271,11 +271,11 @@ class Connection:
         self._left.add(namespace)
 
     def is_late(self, namespace: str) -> bool:
-        """Count a packet for a namespace that the client is not in; tell whether to ignore it."""
+        """Count a packet for a namespace that the client is not in; return whether to ignore it."""
         return self._left is not None and self._left.ignore(namespace)
 
     def check_heartbeat(self) -> None:
-        """Close now if a deadline has passed that the shared timer has yet to come to."""
+        """Close the client now if its deadline for a pong has passed."""
         self._heartbeat.check()
 
     def _not_joined(self) -> None:
@@ -296,7 +296,7 @@ class Connection:
                 self.transport.send(message)
             else:
                 self._hold_back(joining, message)
-        except Exception:  # the other recipients of an emit get it
+        except Exception:  # an emit goes on with its other recipients
             self._engine.loop.call_soon(self.close, Reason.TRANSPORT_ERROR)
             log.exception("a client could not be sent to and is closed sid=%s", self.sid)
 
@@ -310,7 +310,7 @@ class Connection:
             self._engine.loop.call_soon(self.close, Reason.SLOW_CLIENT)
 
     def complain(self, why: str) -> None:
-        """Log what the client did, or that it is closed; so many lines a second."""
+        """Log a fault of the client, rate-limited."""
         self._engine.complain(self, why)
 
     def log_slow(self, waiting: int) -> None:
@@ -342,7 +342,7 @@ class Connection:
             self._drained = None
 
     def close(self, reason: str, code: int = 0) -> None:
-        """End it now: flush, tell the client, run the disconnect handlers. Only once."""
+        """Flush, tell the client, start the disconnect handlers; only the first call acts."""
         if self.closed:
             return
         self.closed, self.reason = True, reason

@@ -25,7 +25,7 @@ class Deadline:
         self.due = math.inf
 
     def pause(self) -> None:
-        """Note that the server stops to read, or that the deadline counts from now."""
+        """Stop the deadline: the server stops reading, or has not begun to."""
         self._paused_at = self._loop.time()
 
     def resume(self) -> None:

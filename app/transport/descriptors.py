@@ -1,4 +1,4 @@
-"""How near the process is to the end of its file descriptors."""
+"""How many file descriptors the process has left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RESERVE = 64  # descriptors that connections leave to files and databases, a qu
 
 
 class Descriptors:
-    """Tells by its number whether a connection has one of the last descriptors.
+    """Tells whether a connection has one of the last descriptors, by its number.
 
     The system gives out the lowest free number, so a high one means that all below are taken.
     """

@@ -25,7 +25,7 @@ class DetachedStream(IOStream):
         *,
         on_closed: Callable[[DetachedStream], None],
     ) -> None:
-        """Take over `transport`, from which `received` is read and to which nothing is unwritten.
+        """Take over `transport`, with the bytes that were read from it; all is written to it.
 
         Raises NotImplementedError for a connection with TLS, OSError without descriptors.
         """
@@ -40,7 +40,7 @@ class DetachedStream(IOStream):
         self._read_buffer += received
         self._read_buffer_size = len(received)
         self._on_closed = on_closed
-        #: Called when the server stops, to end what is spoken over this stream.
+        #: Called when the server stops, to close what uses this stream.
         self.close_soon: Callable[[], None] | None = None
 
     def close_fd(self) -> None:

@@ -102,7 +102,7 @@ class Engine(engineio.AsyncServer):
 
     @functools.cached_property
     def turns(self) -> Turns:
-        """What lets large messages of many clients begin one after the other."""
+        """Turns of the loop, shared by the large messages of all clients."""
         return Turns(self.loop)
 
     # Connections come and go
@@ -238,8 +238,8 @@ class Engine(engineio.AsyncServer):
     async def handle_request(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError("requests come in through app.transport.SocketHandler")
 
-    # What is wrong with clients
+    # Faults of clients
 
     def complain(self, connection: Connection | None, why: str) -> None:
-        """Log what a client did, in one line without a word of its own, so many a second."""
+        """Log a fault of a client, rate-limited; `why` holds nothing that the client has sent."""
         self._complaints.add(connection.sid if connection else "handshake", why)

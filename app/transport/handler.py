@@ -253,7 +253,7 @@ class SocketHandler(RequestHandler):
         self._polling = True
         exchange = cast(Exchange, self.request.connection)
         polling.carried_by(exchange)
-        # or a POST that the client has pipelined would wait for ever
+        # otherwise a pipelined POST would wait for ever
         exchange.set_next_callback(polling.nudge)
         payload = await polling.poll(wait=not exchange.followed)
         self._polling = False
@@ -289,7 +289,7 @@ class SocketHandler(RequestHandler):
     # POST
 
     async def _begin_post(self) -> None:
-        """Wait until the packets of the POST before are worked through, then let the body come."""
+        """Wait for the packets of the previous POST, then let the body arrive."""
         connection = self.connection
         if connection is None:
             raise UnknownSid
@@ -328,7 +328,7 @@ class SocketHandler(RequestHandler):
         self._body.clear()
         if not isinstance(connection.transport, Polling):
             raise ProtocolError(BAD_REQUEST)  # upgraded while the body came
-        # those that have to wait for their turn need no answer of their own
+        # the response does not wait for packets that have to wait
         connection.receive_all(Payload(body))
         if connection.reason == Reason.PARSE_ERROR:
             raise ProtocolError(BAD_REQUEST)

@@ -37,16 +37,16 @@ class Client(Protocol):
         """Close the client, which reads too slowly."""
 
     def complain(self, why: str) -> None:
-        """Log what the client does wrong."""
+        """Log a fault of the client, rate-limited."""
 
     def close(self, reason: str) -> None: ...
 
 
 class Heartbeat:
-    """Pings the client every --ping-interval; closes it without a pong in --ping-timeout.
+    """Pings the client every --ping-interval; closes it if no pong comes in --ping-timeout.
 
-    As long as the client takes what it is sent, it has time to come to the ping, and then the
-    whole --ping-timeout. While the server does not read, the time does not run.
+    The deadline moves while the client still takes what was sent before the ping; then the client
+    has the whole --ping-timeout. The deadline stands still while the server does not read.
     """
 
     __slots__ = (
@@ -69,7 +69,7 @@ class Heartbeat:
         self._pinged_at = 0.0  # loop time
         self._taken = 0  # bytes that the client had taken when its deadline was set
         self._behind = False  # whether it had yet to come to the ping at that time
-        self._paused_at = 0.0  # loop time at which the server stopped to read; 0: it reads
+        self._paused_at = 0.0  # loop time at which the server stopped reading; 0: it reads
         self._time_left = 0.0  # seconds to the deadline at that time; 0: not known yet
         self._timer = Timer(self._run)
         clock.wheel.start(self._timer, clock.settings.ping_interval)
@@ -88,19 +88,19 @@ class Heartbeat:
             self._start(self._clock.settings.ping_interval)
 
     def check(self) -> None:
-        """Close the client now if its deadline has passed and the shared timer is not there yet."""
+        """Close the client now if its deadline has passed, without waiting for the timer."""
         clock = self._clock
         passed = self._mark is not None and self._timer.due <= clock.loop.time()
         if passed and not clock.wheel.late:
             self._run()
 
     def pause(self) -> None:
-        """Stop the time for a pong: the server does not read."""
+        """Stop the deadline for the pong: the server does not read."""
         if not self._paused_at:
             self._paused_at = self._clock.loop.time()
 
     def resume(self) -> None:
-        """Let the time for a pong run on, from where `pause` stopped it."""
+        """Let the deadline run again, with the time that was left at `pause`."""
         since, left = self._paused_at, self._time_left
         self._paused_at = self._time_left = 0.0
         if self._mark is None or not since:
@@ -112,7 +112,7 @@ class Heartbeat:
             self._ping_again()
 
     def stop(self) -> None:
-        """Ping no more: the connection closes."""
+        """Stop the timer: the connection closes."""
         self._clock.wheel.stop(self._timer)
 
     def _start(self, seconds: float) -> None:

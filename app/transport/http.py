@@ -30,7 +30,7 @@ log = logging.getLogger("app.transport.http")
 LINGER = 2.0
 DRAIN = 16_000_000
 #: Seconds for a response to a GET of a client that has shut its side. It may wait for long, and
-#: its client has rather left; see HALF_CLOSED for other methods.
+#: its client has more likely left; see HALF_CLOSED for other methods.
 HALF_CLOSED_GET = 1.0
 #: Headers of a response that the server gives by itself.
 _REFUSAL = (
@@ -80,7 +80,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     @property
     def has_pending(self) -> bool:
-        """Whether bytes of the next request are here, or of the body of this one."""
+        """Whether bytes of the next request, or of the body of this one, have arrived."""
         return bool(self._input.data)
 
     # The transport
@@ -111,9 +111,9 @@ class HttpConnection(asyncio.BufferedProtocol):
         self.work()
 
     def eof_received(self) -> bool:
-        """Answer what is complete of a client that has shut its side, then close.
+        """Answer the complete requests of a client that has shut its side, then close.
 
-        It may as well have left: that shows when something is written, or when time is up.
+        The client may also have left. The server notices when it writes, or at a deadline.
         """
         exchange = self._exchange
         asks = bool(self._input.data) if exchange is None else exchange.answers_half_closed
@@ -166,7 +166,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._read_or_pause()
 
     def _close_unless_complete(self) -> None:
-        """Close where a client that has shut its side has left a request unfinished."""
+        """Close if a client has shut its side in the middle of a request."""
         exchange = self._exchange
         if exchange is None:
             incomplete = self._input.in_head or not self._input.data
@@ -198,7 +198,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         return True
 
     def _take_body(self, exchange: Exchange) -> bool:
-        """Hand on what is here of the body; tell whether there was any."""
+        """Deliver the part of the body that has arrived; return whether to go on."""
         size = len(self._input.data)
         if not size:
             return False
@@ -209,7 +209,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         return exchange.body.done or len(self._input.data) < size
 
     def _has_turn(self, exchange: Exchange, size: int) -> bool:
-        """Tell whether work on so many bytes may begin; if not, it begins in a later turn."""
+        """Return whether work on so many bytes may begin; if not, it begins in a later turn."""
         if exchange.turn is None:
             begin = functools.partial(self._begin_turn, exchange)
             exchange.turn = self.server.turns.enter(size, begin)
@@ -306,7 +306,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         return self._transport, self._input.take()
 
     def detach_stream(self) -> DetachedStream:
-        """Let go of the connection as a stream of its own; the server closes it when it stops."""
+        """Detach the connection as a stream, which the server closes when it stops."""
         transport, received = self.detach()
         try:
             stream = DetachedStream(transport, received, on_closed=self.server.forget_stream)
@@ -319,7 +319,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     # The end
 
     def _refuse(self, status: int, why: str) -> None:
-        """Answer a request that is no good, if there is still time to, and close."""
+        """Answer an invalid request, unless its response has begun, and close."""
         self.server.complaints.add(self.context, why)
         exchange, self._exchange = self._exchange, None
         phrase = HTTPStatus(status).phrase
@@ -366,8 +366,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         if self._exchange is None:
             self._close(unread=False)
 
-    def _server_is_behind(self) -> bool:
-        """Whether what the client has sent may still be unread, so that it cannot be judged."""
+    def _may_have_unread(self) -> bool:
+        """Whether bytes that the client has sent in time may still be unread."""
         return not self._closing and (self._paused or unread(self._transport) > 0)
 
     def check(self, now: float) -> None:
@@ -377,12 +377,12 @@ class HttpConnection(asyncio.BufferedProtocol):
             return
         if self.writer.is_stuck(now):
             self._transport.abort()
-        if now >= self._deadline.due and not self._server_is_behind():
+        if now >= self._deadline.due and not self._may_have_unread():
             self._deadline.clear()
             self._give_up()
 
     def _give_up(self) -> None:
-        """Act on a client that has been waited for enough."""
+        """Act on a client whose deadline has passed."""
         if self._closing and self.writer.untaken():
             self._deadline.set(LINGER)
         elif self._closing:

@@ -73,7 +73,7 @@ class Exchange(httputil.HTTPConnection):
         self.started = False  # the response's head is written
         self.finished = False
         self.closed = False
-        #: whether a client that has shut its side waits for the response; else it has left
+        #: Whether a client that has shut its side may still wait for the response.
         self.answers_half_closed = True
         self.keep_alive = head.keep_alive
         self.status = 0
@@ -308,7 +308,7 @@ class Exchange(httputil.HTTPConnection):
         return Handover(transport, received, self._switching)
 
     def detach(self) -> DetachedStream:
-        """Let go of the connection and return it as an IOStream (`RequestHandler.detach`).
+        """Detach the connection and return it as an IOStream (`RequestHandler.detach`).
 
         It is for a 101, which is written first, or for a response that has not begun. Raises
         StreamClosedError if the client has gone.

@@ -41,9 +41,9 @@ def _accept_all(listening: socket.socket) -> Iterator[socket.socket]:
 class HttpServer:
     """Serves HTTP/1.1 and 1.0 (RFC 9112) to a Tornado application.
 
-    Sizes are in bytes, times in seconds. It stands in for `tornado.httpserver.HTTPServer` at a
-    fraction of its cost, with stricter
-    parsing, and with a limit on everything that a client can make it wait for or keep.
+    Sizes are in bytes, times in seconds. It replaces `tornado.httpserver.HTTPServer` at a
+    fraction of its cost. It parses strictly, and limits all that a client can make it wait for or
+    keep.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class HttpServer:
 
     @functools.cached_property
     def turns(self) -> Turns:
-        """What lets large bodies of many clients be handled one after the other."""
+        """Turns of the loop, shared by the large bodies of all clients."""
         return Turns(self.loop)
 
     @functools.cached_property
@@ -209,7 +209,7 @@ class HttpServer:
         self._look_if_all_gone()
 
     def forget_stream(self, stream: DetachedStream) -> None:
-        """Count a detached stream out, that was closed."""
+        """Remove a detached stream that was closed."""
         self.streams.discard(stream)
         self._look_if_all_gone()
 

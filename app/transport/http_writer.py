@@ -1,4 +1,4 @@
-"""Writes the responses of one HTTP connection, and notices a client that does not take them."""
+"""Writing of responses to one HTTP client, and deadlines for the client to take them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class HttpWriter:
         self._written = 0  # bytes of responses
         self._taken = 0  # how many had reached the client when _stuck_due was set
         self._stuck_due = math.inf  # loop time by which the client has to take some more
-        #: loop time at which a client that has shut its side is taken to have left; 0: it has not
+        #: loop time at which a client that has shut its side counts as gone; 0: it has not shut it
         self._half_closed_due = 0.0
 
     def write(self, data: bytes) -> asyncio.Future[None]:
@@ -74,7 +74,7 @@ class HttpWriter:
         return waiter
 
     def gone(self) -> asyncio.Future[None]:
-        """Return what a write results in whose client has gone; it need not be awaited."""
+        """Return the future of a write to a client that has gone; it need not be awaited."""
         future: asyncio.Future[None] = self._server.loop.create_future()
         _fail(future)
         return future
@@ -131,7 +131,7 @@ class HttpWriter:
         self._half_closed_due = self._server.loop.time() + seconds
 
     def has_left(self, now: float) -> bool:
-        """Return whether a client that has shut its side is taken to have left."""
+        """Return whether a client that has shut its side counts as gone."""
         return 0 < self._half_closed_due <= now and not self.untaken()
 
 

@@ -1,4 +1,4 @@
-"""What a WebSocket's client does after our close frame, and for how long it may."""
+"""The time after our close frame in which a WebSocket's client takes the rest and closes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.transport.timers import Timer
 LINGER = 2.0
 #: Seconds that it has at most to take what was sent before the close frame.
 LONGEST_LINGER = 60.0
-#: Bytes that it may still send then: what was on its way, but no flood.
+#: Bytes that it may still send then, which are dropped.
 DRAIN = 8_000_000
 
 
@@ -44,7 +44,7 @@ class Linger:
         self._taken = taken
         self._began = self._moved = clock.loop.time()  # `_moved`: when `_taken` was different
         self._dropped = 0  # bytes that came after our close frame
-        self._timer = Timer(self._look)
+        self._timer = Timer(self._check)
         clock.wheel.start(self._timer, LINGER)
 
     def drop(self, size: int) -> None:
@@ -57,7 +57,7 @@ class Linger:
         """Stop the timer: the connection is lost."""
         self._clock.wheel.stop(self._timer)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = self._clock.loop.time()
         if self._in_time(now) and now - self._began < LONGEST_LINGER:
             self._clock.wheel.start(self._timer, LINGER)

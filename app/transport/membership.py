@@ -51,7 +51,7 @@ class Membership:
     # Joining
 
     def connect(self, connection: Connection, namespace: str, auth: Any) -> None:
-        """Act on a CONNECT packet."""
+        """Act on a CONNECT packet of the client."""
         if namespace in connection.clients or namespace in connection.joining:
             self._leave_first(connection, namespace)
         if not self._exists(namespace):
@@ -83,7 +83,7 @@ class Membership:
             self._unregister(connection, namespace, sid)
             if not gone:
                 self._refuse(connection, namespace, refusal)
-        elif gone:  # while the handler ran: what it set up has to be undone
+        elif gone:  # while the handler ran; the disconnect handler undoes what it set up
             await self._run_disconnect(
                 connection, namespace, sid, connection.reason or Reason.CLIENT
             )

@@ -19,7 +19,7 @@ CLOSE, NOOP = b"1", b"6"
 MAX_PACKETS = 16
 #: Seconds that a poll waits for the outcome of an upgrade under way, as in Node's server.
 UPGRADE_POLL = 0.1
-#: Seconds for which a client that was between two polls can still fetch its last packets.
+#: Seconds in which a client that was between two polls can still fetch its last packets.
 LAST_POLL_TIMEOUT = 10.0
 #: The client broke Engine.IO or is gone: its next poll is answered with 400, as by Node's server.
 ABRUPT = frozenset(
@@ -182,7 +182,7 @@ class Polling:
         self.resume()
 
     async def room(self) -> None:
-        """Wait until the packets of the last POST are worked through, or it is no longer ours."""
+        """Wait for the packets of the last POST, the close or an upgrade."""
         connection = self.connection
         while connection.behind and not connection.closed and connection.transport is self:
             self._room = self._engine.loop.create_future()

@@ -91,9 +91,9 @@ class Rooms(socketio.AsyncManager):
         return client.eio_sid
 
     def stop_delivery(self, sid: str) -> None:
-        """Send nothing more to a client that has left, and stays in its rooms for its handler.
+        """Send no more to a client that has left, though it stays in its rooms for its handler.
 
-        Its connection may come back to the namespace meanwhile, as another client.
+        Its connection may join the namespace again meanwhile, as another client.
         """
         client = self.clients[sid]
         client.address = ""

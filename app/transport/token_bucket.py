@@ -29,7 +29,7 @@ class Reader(Protocol):
         """Stop reading: the bucket is empty."""
 
     def update_busy(self) -> None:
-        """Read again, unless something else forbids it: the bucket has a token."""
+        """Read again if nothing else prevents it: the bucket has a token."""
 
 
 class TokenBucket:

@@ -1,4 +1,4 @@
-"""Turns of the event loop, shared out so that large messages of many clients delay nobody."""
+"""Turns of the event loop, shared so that large messages do not delay other clients."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def _finish(future: asyncio.Future[None]) -> None:
 
 
 class Turns:
-    """Lets what is large begin only while this turn of the loop has bytes left.
+    """Lets work on a large message begin only while this turn of the loop has bytes left.
 
-    What has to wait begins in a later turn, the smallest first. In between the loop serves all
-    other clients.
+    Other work begins in a later turn, the smallest first. In between the loop serves all other
+    clients.
     """
 
     __slots__ = ("_began", "_left", "_loop", "_numbers", "_resting", "_waiting")

@@ -88,7 +88,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._paused = False
         self._backlog = Backlog(engine, self)
         self._linger: Linger | None = None  # from our close frame on
-        self._waits = False  # for a turn of the loop in which to work through what was read
+        self._waits = False  # for a turn of the loop in which to parse what was read
         self._probe: Probe | None = None  # until the client has upgraded
 
     # The socket changes hands
@@ -106,7 +106,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self._transport.set_write_buffer_limits(self._engine.settings.send_buffer)
 
     def start(self) -> None:
-        """Begin to work for the connection, with what has come in since the 101."""
+        """Begin with what has arrived since the 101."""
         self._corked = False
         self._work()
 
@@ -127,7 +127,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self._work()
 
     def _receive_event(self, nbytes: int) -> bool:
-        """Take the short way with a read that is one plain event; tell whether it was one."""
+        """Handle a read that is one plain event without the parser; return whether it was one."""
         connection, engine = self.connection, self._engine
         if connection.busy or connection.transport is not self:
             return False
@@ -161,11 +161,11 @@ class WebSocket(asyncio.BufferedProtocol):
             self._work()
 
     def unread(self) -> bool:
-        """Whether bytes of the client have arrived that were not read or worked through."""
+        """Whether bytes of the client wait to be read or parsed."""
         return self._waits or unread(self._transport) > 0
 
     def _work(self) -> None:
-        """Work through what was read, now or, if that is much, in a later turn of the loop."""
+        """Parse what was read now, or in a later turn of the loop if it is large."""
         if self._waits:
             return
         size = self._parser.ready
@@ -215,7 +215,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._settle(connection)
 
     def _settle(self, connection: Connection) -> None:
-        """After a read: write what came of it, and read on only if that is bearable."""
+        """After a read, write the answers, and pause reading if one side is behind."""
         if self._out:
             self.flush()
         if connection.busy or self.congested or self._paused:
@@ -287,7 +287,7 @@ class WebSocket(asyncio.BufferedProtocol):
         return self._sent + len(frame)
 
     def _give(self, data: bytes | bytearray) -> None:
-        """Write to the transport; a client to which that fails is lost, and nobody else."""
+        """Write to the transport; if that fails, cut this connection."""
         self._sent += len(data)
         try:
             # uvloop's write() raises if connection_lost() is about to come
@@ -299,7 +299,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._cut(Reason.TRANSPORT_ERROR)
 
     def _keep(self, data: bytes) -> None:
-        """Let data wait until the socket takes more; one message may be as big as it likes."""
+        """Keep data until the socket takes more. A single message may be of any size."""
         before = self.waiting()
         self._waiting.add(data)
         if before > self._engine.max_backlog:
@@ -399,7 +399,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def fail(self) -> None:
-        """Log the exception that is being handled and cut the connection, nobody else's."""
+        """Log the exception that is being handled, and cut this connection."""
         log.exception("a WebSocket failed and is cut sid=%s", self.connection.sid)
         self._cut(Reason.TRANSPORT_ERROR)
 

@@ -1,4 +1,4 @@
-"""A queue before a few threads: bounded, and of one address only a share of it."""
+"""Worker threads with a bounded queue, of which one address gets a share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class LineFull(Exception):
+class QueueFull(Exception):
     """Too many calls wait already, or the threads have stopped."""
 
 
@@ -20,38 +20,38 @@ class ShareUsed(Exception):
     """Too many calls of one address wait already."""
 
 
-class Line:
-    """Threads that run jobs, and the queue of calls that wait for one of them."""
+class Workers:
+    """Threads that run jobs, and the queue of the calls that wait for a thread."""
 
-    def __init__(self, name: str, *, threads: int, longest: int, share: int) -> None:
-        """At most `longest` calls wait, and at most `share` calls of one address run or wait."""
+    def __init__(self, name: str, *, threads: int, max_queue: int, share: int) -> None:
+        """At most `max_queue` calls wait, and at most `share` calls of one address run or wait."""
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"accounts {name}")
         self._turns = asyncio.Semaphore(threads)
-        self._most = longest + threads
+        self._max_calls = max_queue + threads
         self._share = share
         self._closed = False
-        self._inside = 0
+        self._calls = 0
         self._of_address: Counter[str] = Counter()
 
     @contextlib.asynccontextmanager
     async def turn(self, address: str) -> AsyncIterator[None]:
-        """Wait for a free thread; raises LineFull or ShareUsed at once if the call may not wait.
+        """Wait for a free thread; raises QueueFull or ShareUsed at once if the call may not wait.
 
         An empty address has no share: it stands for a caller that is no client.
         """
         if address and self._of_address[address] >= self._share:
             raise ShareUsed
-        if self._inside >= self._most:
-            raise LineFull
-        self._inside += 1
+        if self._calls >= self._max_calls:
+            raise QueueFull
+        self._calls += 1
         self._of_address[address] += 1
         try:
             async with self._turns:
                 if self._closed:
-                    raise LineFull
+                    raise QueueFull
                 yield
         finally:
-            self._inside -= 1
+            self._calls -= 1
             self._of_address[address] -= 1
             if not self._of_address[address]:
                 del self._of_address[address]
@@ -61,6 +61,6 @@ class Line:
         return asyncio.get_running_loop().run_in_executor(self._pool, job)
 
     async def close(self) -> None:
-        """Refuse those who wait, and return when the threads have finished what they began."""
+        """Refuse the calls that wait; return when the threads have finished their jobs."""
         self._closed = True
         await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
