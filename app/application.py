@@ -64,7 +64,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _SLOW_CLIENT = 30.0  # seconds that a client has for a request's headers, and for its body
 _LARGEST_HEADERS = 16_384  # bytes
 _FAREWELL = 2.5  # seconds that requests in hand have when the process stops
-_LETTING_GO = 1.0  # seconds that the stores have then
+_CLOSE_TIMEOUT = 1.0  # seconds in which expiry and the stores have to close
 
 
 class NotFoundHandler(BaseHandler[Any]):
@@ -151,7 +151,7 @@ class Application(Dispatcher):
         await cancel_all({work, waiting})
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
-        """Take no more connections, tell and close the open ones, commit, and let go.
+        """Accept no more connections, close the open ones, commit, and close the stores.
 
         Handlers of sockets may run for --drain-time; they are cut off soon when `hurry` is set.
         """
@@ -160,7 +160,7 @@ class Application(Dispatcher):
         if self._server is not None:
             await self._server.stop_listening()
         services.expiry.stop()
-        await services.expiry.finish(_LETTING_GO)
+        await services.expiry.finish(_CLOSE_TIMEOUT)
         services.metrics.stop()
         await services.connections.close_all()
         await services.devices.stop()
@@ -172,7 +172,7 @@ class Application(Dispatcher):
         await self.tasks.stop()
         await services.socket_server.eio.tasks.stop()
         try:
-            async with asyncio.timeout(_LETTING_GO):
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._let_go()
         except (TimeoutError, StoreError) as error:
             log.error("the stores were not closed in good order: %s", error or "too slow")
@@ -189,7 +189,7 @@ class Application(Dispatcher):
         """Write what is still to be written, and close the databases."""
         services = self.services
         try:
-            await services.stop(seconds=_LETTING_GO / 2)
+            await services.stop(seconds=_CLOSE_TIMEOUT / 2)
             await services.sessions.lifetimes.close()
         finally:
             await services.readiness.stop()

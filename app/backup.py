@@ -95,7 +95,7 @@ def restore(settings: Settings, folder: Path, *, replace: bool) -> list[str]:
 
 @contextlib.contextmanager
 def _owned(sessions: Path) -> Iterator[None]:
-    """Keep a server of an older release away, which locks only this file."""
+    """Lock out a server of an older release, which locks only this file."""
     if not sessions.with_suffix(".lock").exists():
         yield
         return

@@ -97,7 +97,7 @@ class Connections:
         }
 
     def attach(self, session_id: str, close: Callable[[int, str], None]) -> Callable[[], None]:
-        """Count a plain WebSocket of this session in; call what is returned once it is gone.
+        """Register a plain WebSocket of this session; call the returned function when it closes.
 
         `close` is called with a close code and a reason when the session ends (4401), and when
         the process stops (1001).

@@ -19,7 +19,7 @@ def hosts_warning(settings: Settings) -> str | None:
 
 
 def cookie_warning(settings: Settings) -> str | None:
-    """Return why pages of the configured origins would be visitors, and the remedy, or None.
+    """Return why the cookie does not reach the configured origins, and the remedy; None if it does.
 
     Browsers send a cookie to another site only with SameSite=None and Secure (RFC 6265bis, 5.6.7).
     """

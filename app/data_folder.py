@@ -1,4 +1,4 @@
-"""The data folder: who uses it, and a restore that was interrupted.
+"""Locks on the data folder, and the completion of an interrupted restore.
 
 A restore puts the new files into `restoring` inside of the folder, complete and checked, and moves
 them to their places then. If it is interrupted before that, nothing has changed; after that, the
@@ -25,7 +25,7 @@ class FolderBusy(Exception):
 
 
 def use(folder: Path) -> int:
-    """Keep restores away as long as the returned descriptor is open; raises FolderBusy.
+    """Lock the folder against restores until the returned descriptor closes; raises FolderBusy.
 
     Any number of processes may use a folder. Finishes a restore that was interrupted.
     """
@@ -37,7 +37,7 @@ def use(folder: Path) -> int:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keep all other processes away from the folder; raises FolderBusy."""
+    """Lock the folder against all other processes; raises FolderBusy."""
     why = f"{folder} is in use by another process; stop that one first"
     descriptor = _lock(folder, fcntl.LOCK_EX, why)
     try:

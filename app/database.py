@@ -91,7 +91,7 @@ def _postgresql(url: str, where: str, connections: int) -> sa.Engine:
 def _sqlite(path: Path, connections: int) -> sa.Engine:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     engine = sa.create_engine(
-        # of a file that was deleted no new and empty one is made
+        # a deleted file is not replaced by a new, empty one
         sa.URL.create(
             "sqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"}
         ),
@@ -133,7 +133,7 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 def checkpoint(engine: sa.Engine) -> None:
     """Move what is committed from SQLite's log into the database, which is then whole by itself."""
-    # where that fails all of it is in the log still, and the next one moves it
+    # if it fails, the log still holds everything, and the next checkpoint moves it
     with contextlib.suppress(SQLAlchemyError), engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 

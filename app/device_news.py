@@ -58,7 +58,7 @@ class DeviceNews:
         self._link.send(pack(("PUBLISH", _CHANNEL, message)))
 
     def stop(self) -> None:
-        """Tell nothing more."""
+        """Send no more lists."""
         if self._timer is not None:
             self._timer.cancel()
 

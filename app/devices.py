@@ -95,7 +95,7 @@ class Devices:
     # -- looking --
 
     async def rows(self, user: str, asking: Collection[str]) -> Rows:
-        """Return the living sessions of a user; those who ask are in it however many there are."""
+        """Return the living sessions of a user; those in `asking` are always among them."""
         records, more = await self._latest(user, asking)
         records.sort(key=lambda record: (record.created, record.id), reverse=True)
         transports = await self.presence.transports([record.id for record in records])

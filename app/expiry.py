@@ -57,13 +57,13 @@ class Expiry:
         self._background.start(self._run_periodically())
 
     def stop(self) -> None:
-        """Look no more; a round that has begun is finished."""
+        """Start no more rounds; one that has begun goes on."""
         self._stopped.set()
 
     async def finish(self, seconds: float) -> None:
-        """After `stop`: wait for what was begun, so that all who are told of an end hear of it.
+        """After `stop`, give the round under way so many seconds to announce its ends.
 
-        What takes longer than this is cut off.
+        A round that takes longer is cancelled.
         """
         await self._background.stop(seconds=seconds)
 
@@ -134,7 +134,7 @@ class Expiry:
             self._reconciled = now
         due = not 0 <= now - self._purged < _PURGE_EVERY
         if due and not self._held and (self._sweep is None or self._sweep.done()):
-            # as of the look at connected sessions, however long ago that is by now
+            # `now` is the time at which connected sessions were checked
             await self._sessions.lifetimes.flush(now=True)
             gone = await self._sessions.purge(_PURGE_AT_ONCE, now)
             if len(gone) < _PURGE_AT_ONCE:
@@ -143,7 +143,7 @@ class Expiry:
                 self._sweep = self._background.start(self._sweep_on(now))
 
     async def _sweep_on(self, as_of: float) -> None:
-        """Remove what is over in small batches with pauses, beside everything else."""
+        """Remove expired sessions in small batches, with pauses for other work."""
         loop, size = asyncio.get_running_loop(), _FEWEST_AT_ONCE
         try:
             while not self._stopped.is_set() and not self._held:

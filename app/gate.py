@@ -1,4 +1,4 @@
-"""What is answered before a route is looked for: hosts that are not served, and preflights."""
+"""Answers that come before routing: 421 for unknown hosts, 204 for CORS preflights."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _PREFLIGHT_LIFE = 600  # seconds that a browser may remember the answer
 
 @stream_request_body
 class MisdirectedHandler(SecurityHeaders):
-    """421 for a host that is not in --allowed-hosts (RFC 9110, 15.5.20), whatever is asked."""
+    """421 for a host that is not in --allowed-hosts (RFC 9110, 15.5.20), on every route."""
 
     def origin_error(self, trusted: Callable[[str], bool]) -> None:
-        """Let every origin come as far as the 421."""
+        """Answer requests of every origin with the 421."""
 
     def prepare(self) -> None:
         sentence = "the host %r is not served here; add it with --allowed-hosts"

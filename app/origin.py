@@ -39,7 +39,7 @@ class Origins:
 
 
 def origin_error(request: HTTPServerRequest, trusted: Callable[[str], bool]) -> str | None:
-    """Return why this request may not come from where it comes from, or None where it may.
+    """Return why the origin of this request is refused; None if it is allowed.
 
     `trusted` tells whether another site's origin may call. A browser that says `same-origin` is
     believed: scripts cannot set Sec-Fetch-Site, and behind a proxy the Host header may lack the
@@ -87,7 +87,7 @@ class OriginCheck(RequestHandler):
     """Judges every request by `origin_error`, in the place of Tornado's own rule."""
 
     def origin_error(self, trusted: Callable[[str], bool]) -> str | None:
-        """Return why this request may not change anything here, None where it may."""
+        """Return why the origin of this request is refused; None if it is allowed."""
         return origin_error(self.request, trusted)
 
     def _check_cross_origin(self, check: Callable[[str], bool]) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from app.background import cancel_all
 
 _BURST = 5.0  # checks that may follow each other at once
-_PER_SECOND = 1.0  # checks after that; who asks more often gets the latest result
+_PER_SECOND = 1.0  # checks after that; a caller in between gets the latest result
 _TIMEOUT = 5.0  # seconds that one check may take
 
 
@@ -29,7 +29,7 @@ class Readiness:
         return await asyncio.shield(self._task)
 
     async def stop(self) -> None:
-        """Cut off the check that runs."""
+        """Cancel the check that runs."""
         if self._task is not None:
             await cancel_all({self._task})
 

@@ -167,7 +167,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         await super().trigger_callback(sid, id, data)
 
     def stop(self) -> None:
-        """Wait for no acks any longer."""
+        """Stop waiting for acks."""
         for timer in self._ack_timers.values():
             timer.cancel()
         self._ack_timers.clear()

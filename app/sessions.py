@@ -243,7 +243,7 @@ class Sessions(Generic[D]):
         return Session(self, record)
 
     def touch(self, session: Session[D]) -> None:
-        """Note that the client sent this session's cookie; the store hears of it a little later."""
+        """Note that the client sent this session's cookie; it is written to the store later."""
         if session.record is not None:
             self.lifetimes.touch(session.record, shown=True)
 
@@ -290,7 +290,7 @@ class Sessions(Generic[D]):
         now if it is not given.
         """
         if as_of is None:
-            # of before the touches are written: who comes meanwhile is not over
+            # taken before the touches are written: a session used meanwhile has not expired
             as_of = self.clock()
             await self.lifetimes.flush(now=True)
         over = await self.store.purge(as_of, limit)

@@ -39,7 +39,7 @@ class Shared:
         self._background = Background()
 
     def know_connections(self, connections: Connections, keys: Sequence[str]) -> SharedPresence:
-        """Tell other processes of these connections; return who knows those of all.
+        """Tell other processes of these connections; return the presence of all processes.
 
         `keys` are those that sign cookies; `start` compares them with those of other processes.
         """

@@ -1,4 +1,4 @@
-"""Answering those who wait for a store."""
+"""Results for the callers that wait for a store."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ from app.stores.redis_link import Link
 from app.stores.redis_locks import RedisLease, RedisLocks
 from app.stores.redis_wire import Word, pack
 
-# Seconds that Redis keeps a record that is over. A process removes it long before, and tells of its
-# end; this only cleans up after processes that never come back. Redis goes by its own system's
-# clock, so it must survive that being set to another day for a moment.
+# Seconds for which Redis keeps an expired record. A process removes it long before, and announces
+# its end; this only cleans up after processes that never come back. It is long, since the clock of
+# the Redis machine may be set to another day for a moment.
 _SLACK = 30 * 86_400.0
 _AT_ONCE = 500
 _PING_KEPT = 60_000  # milliseconds
