@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.stores.redis_wire import Wire
-from app.transport import http
+from app.transport import http_input
 from app.transport.frames import FrameError, FrameParser
 from app.transport.http_body import ChunkedBody, FixedBody
 from app.transport.http_head import Refused, find_head, parse_head
@@ -247,7 +247,7 @@ async def test_a_head_that_comes_byte_by_byte_is_searched_once(
         searched.append(len(data) - start)
         return find_head(data, limit, start)
 
-    monkeypatch.setattr(http, "find_head", noting)
+    monkeypatch.setattr(http_input, "find_head", noting)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     head = b"GET /none HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 300 + b"\r\n\r\n"
     for at in range(len(head)):

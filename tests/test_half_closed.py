@@ -12,7 +12,7 @@ import pytest
 import tornado.web
 from tornado.iostream import StreamClosedError
 
-import app.transport.http as http
+import app.transport.http_writer as http_writer
 from tests.forks import WatchedStore
 from tests.http_kit import Client, HttpSite, http_site, status
 from tests.kit import serve, until
@@ -144,7 +144,7 @@ async def test_a_half_closed_connection_is_not_handed_over() -> None:
 
 async def test_a_client_that_has_left_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which looks the same at first: its request ends after a while, and at a reset at once."""
-    monkeypatch.setattr(http, "HALF_CLOSED", 0.3)
+    monkeypatch.setattr(http_writer, "HALF_CLOSED", 0.3)
     async with slow_site() as (site, own):
         client = await half_closed(site, POST)
         site.server._interval = 0.1

@@ -24,7 +24,7 @@ from tornado import httputil
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-import app.transport.http as http
+import app.transport.http_writer as http_writer
 from app.transport.dispatch import Dispatcher
 from app.transport.http import HttpConnection
 from app.transport.http_body import ChunkedBody, FixedBody
@@ -725,7 +725,7 @@ async def test_a_delegate_is_told_of_its_end_once(
     body: str, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By on_connection_close() during the request, by its callback after it, as in Tornado."""
-    monkeypatch.setattr(http, "HALF_CLOSED", 0.1)  # a client that has left is not told apart
+    monkeypatch.setattr(http_writer, "HALF_CLOSED", 0.1)  # a client that has left is not told apart
     async with http_site() as site:
         site.server.app = recorder = Recorder()
         client = await site.client()

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import app.transport.http as http
+import app.transport.http_writer as http_writer
 from app.transport import connection, packet_json
 from app.transport.packets import PacketError, decode
 from app.transport.turns import BUDGET, SMALL, Turns
@@ -382,7 +382,7 @@ async def test_a_client_that_waits_for_its_turn_is_not_read_from(
 async def test_large_forms_wait_for_their_turn(tmp_path: Path, monkeypatch: Any) -> None:
     """A page's body is no different, and a client that leaves meanwhile is forgotten."""
     waiting: list[Any] = []
-    monkeypatch.setattr(http, "HALF_CLOSED", 0.1)  # a client that has left is not told apart
+    monkeypatch.setattr(http_writer, "HALF_CLOSED", 0.1)  # a client that has left is not told apart
     monkeypatch.setattr(Turns, "enter", lambda turns, size, begin: waiting.append(begin))
     async with serve(tmp_path) as site, Raw(site.url) as raw, Raw(site.url) as leaver:
         body = b'{"username":"' + b"x" * 100_000 + b'"}'

@@ -19,7 +19,7 @@ from app.transport.http_context import HttpContext
 from app.transport.http_exchange import Exchange
 from app.transport.http_head import Refused, parse_head
 from app.transport.http_input import HttpInput
-from app.transport.http_writer import HALF_CLOSED, HttpWriter
+from app.transport.http_writer import HttpWriter
 
 if TYPE_CHECKING:
     from app.transport.http_server import HttpServer
@@ -29,9 +29,6 @@ log = logging.getLogger("app.transport.http")
 #: Seconds in which a client that was answered early may still send; bytes that it may send then.
 LINGER = 2.0
 DRAIN = 16_000_000
-#: Seconds for a response to a GET of a client that has shut its side. It may wait for long, and
-#: its client has more likely left; see HALF_CLOSED for other methods.
-HALF_CLOSED_GET = 1.0
 #: Headers of a response that the server gives by itself.
 _REFUSAL = (
     "Connection: close",
@@ -121,7 +118,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         if self._closing or not asks or not self._transport.can_write_eof():
             return False
         getting = exchange is not None and exchange.head.start_line.method == "GET"
-        self.writer.half_close(HALF_CLOSED_GET if getting else HALF_CLOSED)
+        self.writer.half_close(getting=getting)
         self.work()
         return not self._transport.is_closing()
 

@@ -15,6 +15,8 @@ log = logging.getLogger("app.transport.http")
 
 #: Seconds for the next piece of a response to a client that has shut its side.
 HALF_CLOSED = 10.0
+#: The same for a GET, which may wait for long, and whose client has more likely left.
+HALF_CLOSED_GET = 1.0
 
 
 class Server(Protocol):
@@ -62,7 +64,7 @@ class HttpWriter:
             self._written += len(data)
             self._transport.write(data)
             if self._half_closed_due:
-                self.half_close(HALF_CLOSED)
+                self.half_close(getting=False)
         except Exception:
             log.exception("a write failed, the connection is cut")
             self._transport.abort()
@@ -126,8 +128,9 @@ class HttpWriter:
         """Whether the client has shut its side."""
         return self._half_closed_due > 0
 
-    def half_close(self, seconds: float) -> None:
-        """Give a client that has shut its side so many seconds until something is written."""
+    def half_close(self, *, getting: bool) -> None:
+        """Give a client that has shut its side a while until something is written."""
+        seconds = HALF_CLOSED_GET if getting else HALF_CLOSED
         self._half_closed_due = self._server.loop.time() + seconds
 
     def has_left(self, now: float) -> bool:
