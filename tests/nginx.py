@@ -60,6 +60,8 @@ class Nginx:
             r"/opt/latchkey/static/": f"{self.folder}/static/",
             r"https://example\.com\$": f"{self.url}$",
             r"\bexample\.com\b": "localhost",
+            # the example of a trusted origin
+            r'# "https://app\.example\.org"': '"https://app.example.org"',
             # loopback only, and not every machine that tests has IPv6
             r".*listen \[::\]:.*\n": "",
             r"listen 443\b": f"listen 127.0.0.1:{self.port}",

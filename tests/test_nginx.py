@@ -101,6 +101,43 @@ async def test_what_is_not_for_the_public(tmp_path: Path, postgres: Postgres) ->
         assert (await ann.post("/login", data=b"x" * 990_000))[0] != 413
 
 
+async def test_pages_of_trusted_origins_may_read_what_nginx_answers_itself(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    """Files, 413, 429 and 503 have one Access-Control-Allow-Origin each, for others none."""
+    trusted, evil = "https://app.example.org", "https://evil.example"
+    too_large = ("Content-Length", "1000001")
+    async with two(tmp_path, postgres, f"--trusted-origins={trusted}") as site:
+
+        async def ask(method: str, path: str, *headers: tuple[str, str]) -> int:
+            """Ask from both origins, and return the status."""
+            for origin, shared in ((trusted, [trusted]), (evil, [])):
+                async with site.raw(source="127.0.0.3") as raw:
+                    raw.write(path, ("Origin", origin), *headers, method=method)
+                    answer = await raw.answer()
+                assert answer.all("Access-Control-Allow-Origin") == shared
+                assert answer.all("Access-Control-Allow-Credentials") == ["true"][: len(shared)]
+                assert "Origin" in answer.all("Vary")
+            return answer.status
+
+        assert await ask("GET", "/static/counter.js") == 200
+        assert await ask("GET", "/") == 200
+        assert await ask("POST", "/login", too_large) == 413
+        assert await ask("POST", "/socket.io/?sid=0-a", too_large) == 413
+        async with site.raw(source="127.0.0.3") as raw:
+            for _ in range(500):
+                raw.write("/healthz", ("Origin", trusted), method="HEAD")
+            limited = ""
+            while " 429 " not in limited:
+                limited = (await raw.reader.readuntil(b"\r\n\r\n")).decode()
+            assert limited.count(f"\r\nAccess-Control-Allow-Origin: {trusted}\r\n") == 1
+        for one in site.processes:
+            one.process.kill()
+            await one.process.wait()
+        assert await ask("GET", "/static/counter.js") == 200
+        assert await ask("GET", POLLING) == 503
+
+
 async def test_it_speaks_http_2_and_tls_of_today(tmp_path: Path, postgres: Postgres) -> None:
     """ALPN offers h2; TLS 1.1 is refused."""
     async with two(tmp_path, postgres) as site:
