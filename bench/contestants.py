@@ -27,7 +27,10 @@ NODE = ("node", "--expose-gc", str(HERE / "servers" / "recipe.js"))
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server by name; in its arguments `{data}` and `{redis}` stand for what a run gives it."""
+    """A server by name; in its arguments `{data}`, `{redis}` and `{number}` are filled in by a run.
+
+    No two servers of a run have the same number.
+    """
 
     name: str
     meaning: str
@@ -43,7 +46,8 @@ class Contestant:
 
 
 def _latchkey(store: str, *limits: str) -> tuple[str, ...]:
-    return (PYTHON, "-m", "app", "--data-dir={data}", f"--store={store}", *limits)
+    program = (PYTHON, "-m", "app", "--data-dir={data}", "--process-number={number}")
+    return (*program, f"--store={store}", *limits)
 
 
 LINEUP = {
@@ -120,7 +124,8 @@ class Servers:
         redis = f"redis://127.0.0.1:{self.redis_port()}/0" if contestant.needs_redis else ""
         self._started += 1
         data = self._directory / f"{self._started}-{name}"
-        arguments = [word.format(data=data, redis=redis) for word in contestant.argv]
+        given = {"data": data, "redis": redis, "number": self._started}
+        arguments = [word.format(**given) for word in contestant.argv]
         server = Server.start(
             lambda port: [*arguments, f"--port={port}", *more], data.with_suffix(".log")
         )

@@ -20,7 +20,7 @@ RECIPE_EVERY = 30  # seconds between two reads for each socket, in the recipe at
 @contextmanager
 def far_logouts(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
     """A session's sockets hang on two processes in halves; it is logged out at one of them."""
-    with servers.fresh(name) as here, servers.fresh(name, "--process-number=1") as there:
+    with servers.fresh(name) as here, servers.fresh(name) as there:
 
         def logout() -> float:
             (cookie,) = session_cookies(here.port, 1)
