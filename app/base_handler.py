@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Awaitable, Callable
 from types import FunctionType
 from typing import Any, ClassVar, Generic, cast
@@ -19,8 +18,6 @@ from app.security import SecurityHeaders
 from app.session import Session, SessionEnded
 from app.stores import Record, StoreError
 from app.surrogates import repair_text
-
-log = logging.getLogger("latchkey.pages")
 
 #: The code that `@tornado.web.authenticated` runs in the place of a method.
 _GUARD = cast(FunctionType, authenticated(lambda handler: None)).__code__
@@ -234,15 +231,6 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         else:
             back = self.request.uri if self.request.method in ("GET", "HEAD") else self.page
             self.redirect("/login?" + urlencode({"next": back}), status=303)
-
-    def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
-        """Log what a client or a store did as one line, and only our own faults with traceback."""
-        if isinstance(error, SessionEnded):
-            log.info("%s: its session had ended", self._request_summary())
-        elif isinstance(error, StoreError):
-            self.services.outages.add(self.request.remote_ip, error)
-        else:
-            super().log_exception(kind, error, traceback)
 
     def flush(self, include_footers: bool = False) -> Any:
         """Send what was written; before the first bytes, the cookie if the id is a new one."""

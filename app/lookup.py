@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Generic
+import logging
+from typing import Any, Generic
 
 from tornado.web import HTTPError
 
@@ -10,7 +11,10 @@ from app.codec import D
 from app.cookie import CookieId
 from app.origin import OriginCheck
 from app.services import Services
-from app.session import Session
+from app.session import Session, SessionEnded
+from app.stores import StoreError
+
+log = logging.getLogger("latchkey.pages")
 
 
 class TooMany(HTTPError):
@@ -88,6 +92,15 @@ class SessionLookup(OriginCheck, Generic[D]):
                     self.send_cookie(session)
                 return session
         return None
+
+    def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
+        """Log an ended session or a store that is down in one line, other errors as always."""
+        if isinstance(error, SessionEnded):
+            log.info("%s: its session had ended", self._request_summary())
+        elif isinstance(error, StoreError):
+            self.services.outages.add(self.request.remote_ip, error)
+        else:
+            super().log_exception(kind, error, traceback)
 
     def send_cookie(self, session: Session[D]) -> None:
         """Put this session's cookie on the response, in place of an earlier one."""

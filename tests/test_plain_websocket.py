@@ -272,9 +272,9 @@ async def test_a_plain_websocket_and_a_page_share_the_session(
 
 
 async def test_session_lookup_serves_tornados_own_handler(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As docs/websocket.md shows it."""
+    """As docs/websocket.md shows it; a message after the logout is no error of the program."""
     from app.lookup import SessionLookup
 
     class Own(SessionLookup[Any], WebSocketHandler):
@@ -298,6 +298,10 @@ async def test_session_lookup_serves_tornados_own_handler(
         async with visitor.http.ws_connect(site.url + "/own") as ws:
             await ws.send_str("")
             assert await ws.receive_str() == "2"
+            await visitor.post("/logout")
+            await ws.send_str("")
+            assert (await ws.receive()).type is aiohttp.WSMsgType.CLOSED
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 async def test_logout_closes_plain_websockets(
