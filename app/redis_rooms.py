@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +33,17 @@ def _unreadable(message: bytes) -> str:
             "are dropped; upgrade it to 5.14 or newer"
         )
     return "a message that is not one of python-socketio was dropped"
+
+
+def _encode_ack(told: dict[str, Any]) -> bytes:
+    """Encode a client's ack for the process that waits for it; bytes arrive there as bytes.
+
+    python-socketio has no form for those: they are placeholders in `args`, and in `attachments`.
+    """
+    args, attachments = packet_json.encode(list(told["args"]), max_attachments=sys.maxsize)
+    if attachments:
+        told = {**told, "attachments": attachments}
+    return msgspec.json.encode({**told, "args": msgspec.Raw(args)})
 
 
 class RedisRooms(AsyncPubSubManager, Rooms):
@@ -124,8 +137,8 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         )
 
     async def _publish(self, data: dict[str, Any]) -> None:
-        if data["method"] == "callback":  # a client's ack, which may hold bytes
-            message = msgspec.json.encode(data)
+        if data["method"] == "callback":
+            message = _encode_ack(data)
         else:
             message, _ = packet_json.encode(data)
         self._link.send(pack(("PUBLISH", self.channel, message)))
@@ -134,7 +147,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         if message.startswith(b'{"method":"emit"') and self._me in message:
             return  # one's own, which is most of what a process hears
         try:
-            told = packet_json.decode(message.decode())
+            told = packet_json.decode_trusted(message.decode())
             method, act = told["method"], self._acts[told["method"]]
         except (ValueError, KeyError, TypeError):
             self._complaints.add(_CHANNEL, _unreadable(message))
@@ -142,6 +155,12 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         if method == "callback" or told.get("host_id") != self.host_id:
             # at once, so that emits stay in their order
             self.server.eio.tasks.start(self._act(act, told))
+
+    async def _handle_callback(self, told: dict[str, Any]) -> None:
+        if told.get("attachments"):
+            attachments = [base64.b64decode(item) for item in told["attachments"]]
+            told["args"] = packet_json.fill(told["args"], attachments)
+        await super()._handle_callback(told)
 
     async def _act(self, act: Callable[[Any], Any], told: dict[str, Any]) -> None:
         try:

@@ -14,6 +14,7 @@ import pytest
 import socketio
 
 from app import presence
+from app.transport import packet_json
 from tests.browsers import PythonVisitor, browser, each_client, ended, joined, session_id
 from tests.devices import id_of, revoke, shown, watching
 from tests.kit import ROOT, Clock, Site, process, until
@@ -251,6 +252,31 @@ async def test_data_arrives_as_it_was_sent(tmp_path: Path, data: Any) -> None:
         assert tabs[0].received == tabs[1].received
 
 
+def nested(depth: int) -> list[Any]:
+    """Return a list in a list, and so on."""
+    return [nested(depth - 1)] if depth else []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        nested(packet_json.MAX_DEPTH + 50),
+        [[1]] * (packet_json.MAX_CONTAINERS + 1),
+        [1e300] * (packet_json.MAX_LARGE_EXPONENTS + 1),
+    ],
+    ids=["deep", "containers", "exponents"],
+)
+async def test_the_limits_for_clients_do_not_bind_other_processes(
+    tmp_path: Path, data: Any
+) -> None:
+    """A handler may send more than a client may, to clients of any process."""
+    async with sites(tmp_path) as (one, two), PythonVisitor(one.url) as visitor:
+        tabs = await tabs_at(visitor, one, two)
+        await one.services.socket_server.emit("news", data)
+        await until(lambda: all(tab.received for tab in tabs))
+        assert [tab.received for tab in tabs] == [[("news", (data,))]] * 2
+
+
 async def remote(tmp_path: Path, visitor: Any, one: Site, two: Site) -> tuple[Any, str]:
     """Return a tab at the second site, and its sid there."""
     (tab,) = await tabs_at(visitor, two)
@@ -267,6 +293,22 @@ async def test_a_callback_comes_back_from_another_process(tmp_path: Path) -> Non
         await server.emit("question", "why", to=sid, callback=lambda *args: answers.append(args))
         await until(lambda: answers == [("why", 42)])
         assert await server.call("question", "how", to=sid, timeout=5) == ("how", 42)
+
+
+@pytest.mark.parametrize("count", [1, 12])
+async def test_bytes_in_an_answer_come_back_from_another_process(
+    tmp_path: Path, count: int
+) -> None:
+    """As bytes, also where a server may send less of them in one message."""
+    async with (
+        sites(tmp_path, max_attachments=12) as (one, two),
+        PythonVisitor(one.url) as visitor,
+    ):
+        tab, sid = await remote(tmp_path, visitor, one, two)
+        answer = {"n": [bytes([number]) for number in range(count)]}
+        tab.client.on("question", lambda text: (answer, text))
+        server = one.services.socket_server
+        assert await server.call("question", "a", to=sid, timeout=5) == (answer, "a")
 
 
 async def test_rooms_and_disconnects_work_from_another_process(tmp_path: Path) -> None:

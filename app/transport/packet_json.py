@@ -48,15 +48,29 @@ _STEPS = bytes.maketrans(b"[]<>", bytes((1, 255, 4, 252)))  # 255 is -1, 252 is 
 
 
 def decode(text: str) -> Any:
-    """Decode JSON; a lone surrogate becomes U+FFFD. Raise ValueError without the client's words."""
-    try:
-        value = _decode(text) if len(text) <= SMALL else _decode_large(text)
-    except _ERRORS:
-        raise ValueError("invalid JSON") from None
+    """Decode a client's JSON; raise ValueError, also for what is nested too deeply.
+
+    A lone surrogate becomes U+FFFD. The error does not quote the client.
+    """
+    value = decode_trusted(text)
     # Counting brackets is far cheaper than measuring the depth, and nearly always enough.
     if count_containers(text) > MAX_DEPTH and _depth(text) > MAX_DEPTH:
         raise ValueError("nested too deeply")
     return value
+
+
+def count_large_exponents(text: str) -> int:
+    """Return how many numbers have an exponent of three digits or more, at most."""
+    numbers = text.encode("utf-8", "replace").translate(_DIGITS, b"+-")
+    return numbers.count(_LARGE_EXPONENT)
+
+
+def decode_trusted(text: str) -> Any:
+    """Decode JSON that another process of ours has encoded, however deep; raise ValueError."""
+    try:
+        return _decode(text) if len(text) <= SMALL else _decode_large(text)
+    except _ERRORS:
+        raise ValueError("invalid JSON") from None
 
 
 def count_containers(text: str) -> int:
@@ -80,17 +94,9 @@ def _decode_large(text: str) -> Any:
 
 
 def _reader(text: str) -> Callable[[str], Any]:
-    """Return what decodes this text fast: `loads`, unless it has many large exponents.
-
-    Raise ValueError if it has too many.
-    """
-    if len(text) <= _FEW_CHARACTERS:
-        return loads
-    numbers = text.encode("utf-8", "replace").translate(_DIGITS, b"+-")
-    count = numbers.count(_LARGE_EXPONENT)
-    if count > MAX_LARGE_EXPONENTS:
-        raise ValueError("too many large exponents")
-    return loads if count <= _FEW_LARGE_EXPONENTS else _loads_large_exponents
+    """Return what decodes this text fast: `loads`, unless it has many large exponents."""
+    few = len(text) <= _FEW_CHARACTERS or count_large_exponents(text) <= _FEW_LARGE_EXPONENTS
+    return loads if few else _loads_large_exponents
 
 
 def _finite(number: str) -> float:
@@ -149,7 +155,7 @@ def _attachment(placeholder: dict[str, Any], attachments: list[bytes]) -> bytes:
     return attachments[number]
 
 
-def encode(value: Any) -> tuple[bytes, list[bytes]]:
+def encode(value: Any, *, max_attachments: int = MAX_ATTACHMENTS) -> tuple[bytes, list[bytes]]:
     """Return a value as JSON with placeholders, and the binary values that they stand for.
 
     A lone surrogate becomes U+FFFD. Raise TypeError or ValueError for what JSON cannot hold: NaN
@@ -180,9 +186,9 @@ def encode(value: Any) -> tuple[bytes, list[bytes]]:
         encoded = _utf8(encoder.encode(value))
     except RecursionError:
         raise ValueError("nested too deeply, or contains itself") from None
-    if len(attachments) > MAX_ATTACHMENTS:
+    if len(attachments) > max_attachments:
         raise ValueError(
-            f"a message can have {MAX_ATTACHMENTS} binary values, "
+            f"a message can have {max_attachments} binary values, "
             f"and this one has {len(attachments)}: send them in several messages"
         )
     return encoded, attachments

@@ -158,8 +158,15 @@ def _check_containers(text: str, most: int) -> None:
         raise PacketError("too many arrays and objects")
 
 
+def _check_exponents(text: str) -> None:
+    most = packet_json.MAX_LARGE_EXPONENTS
+    if len(text) > most and packet_json.count_large_exponents(text) > most:
+        raise PacketError("too many large exponents")
+
+
 def _read_json(text: str) -> Any:
     _check_containers(text, packet_json.MAX_CONTAINERS)
+    _check_exponents(text)
     try:
         return packet_json.decode(text)
     except ValueError as error:
