@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import app.transport.http_writer as http_writer
-from app.transport import connection, packet_json
+from app.transport import message_deadline, packet_json
 from app.transport.packets import PacketError, decode
 from app.transport.turns import BUDGET, SMALL, Turns
 from tests.kit import serve, until
@@ -449,7 +449,7 @@ async def test_attachments_count_as_part_of_their_message(server: Server) -> Non
 @served()
 async def test_attachments_must_arrive_in_time(server: Server, monkeypatch: Any) -> None:
     """Pongs do not help; a message that is complete leaves nothing running."""
-    monkeypatch.setattr(connection, "MESSAGE_TIMEOUT", 0.2)
+    monkeypatch.setattr(message_deadline, "MESSAGE_TIMEOUT", 0.2)
     patient, late = await server.client(), await server.client()
     await patient.send(f'451-1["ack",{PLACEHOLDER}]', b"x")
     assert (await patient.receive()).startswith("461-1")
@@ -464,7 +464,7 @@ async def test_attachments_must_arrive_in_time(server: Server, monkeypatch: Any)
 @served()
 async def test_fragments_must_arrive_in_time(server: Server, monkeypatch: Any) -> None:
     """Those of an attachment too; a message whose last one came leaves nothing running."""
-    monkeypatch.setattr(connection, "MESSAGE_TIMEOUT", 0.2)
+    monkeypatch.setattr(message_deadline, "MESSAGE_TIMEOUT", 0.2)
     patient, first, second = [await server.client() for _ in range(3)]
     await patient.send_raw(frame(0x01, b"421") + frame(0x80, b'["ack"]'))
     assert await patient.receive() == "431[]"
@@ -484,7 +484,7 @@ async def test_the_deadline_of_attachments_waits_while_the_server_does_not_read(
     server: Server, monkeypatch: Any
 ) -> None:
     """A client that is throttled cannot be late."""
-    monkeypatch.setattr(connection, "MESSAGE_TIMEOUT", 0.2)
+    monkeypatch.setattr(message_deadline, "MESSAGE_TIMEOUT", 0.2)
     websocket = await server.client()
     await websocket.send(f'451-1["ack",{PLACEHOLDER}]', b"x")
     assert (await websocket.receive()).startswith("461-1")

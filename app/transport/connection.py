@@ -13,54 +13,19 @@ from app.transport.heartbeat import Heartbeat
 from app.transport.in_order import InOrder
 from app.transport.joining import Joining
 from app.transport.left_namespaces import LeftNamespaces
+from app.transport.message_deadline import MessageDeadline
 from app.transport.packets import Message, Packet, PacketError
 from app.transport.payload import Payload
 from app.transport.reason import Reason
 from app.transport.tasks import Tasks
 from app.transport.timers import Timer
 from app.transport.token_bucket import Limits, TokenBucket
+from app.transport.transport import Transport
 
 log = logging.getLogger("app.transport")
 
 #: Events of one connection that may be under way before its reading pauses.
 MAX_EVENTS_IN_HAND = 64
-#: Seconds that a message has until its last fragment and its last attachment are here.
-MESSAGE_TIMEOUT = 30.0
-
-
-class Transport(Protocol):
-    """What a connection asks of polling and of WebSocket."""
-
-    name: str
-    connection: Connection
-    congested: bool  # nothing is read until the client has taken more of what it was sent
-
-    def send(self, packet: bytes | Message) -> None:
-        """Send one Engine.IO packet; only a Message can have attachments."""
-
-    def ping(self) -> int:
-        """Send a ping before what waits; return how far it reaches, in bytes sent in all."""
-
-    def delivered(self, mark: int) -> bool:
-        """Tell whether everything up to `mark` has left this process."""
-
-    def waiting(self) -> int:
-        """Return how many bytes wait in this process."""
-
-    def taken(self) -> int:
-        """Return how much the client has taken, on the same scale."""
-
-    def behind(self, mark: int) -> bool:
-        """Whether the client cannot have seen yet what `mark` reaches to."""
-
-    def unread(self) -> bool:
-        """Whether something that the client has sent is still to be read."""
-
-    def resume(self) -> None:
-        """Go on with what the client sent: the connection is no longer busy."""
-
-    def close(self, reason: str, code: int) -> None:
-        """Send what is waiting, then the end; never wait for the client."""
 
 
 class Server(Protocol):
@@ -93,7 +58,6 @@ class Connection:
         "_in_hand",
         "_join",
         "_left",
-        "_message",
         "_unread",
         "bucket",
         "busy",
@@ -101,6 +65,7 @@ class Connection:
         "closed",
         "incomplete",
         "joining",
+        "message_deadline",
         "queues",
         "reason",
         "registered",
@@ -134,7 +99,7 @@ class Connection:
         self.bucket = TokenBucket(engine, self)
         self._unread: Payload | None = None  # packets of a POST that wait
         self._drained: asyncio.Event | None = None  # set when the client has taken more
-        self._message: Timer | None = None  # for the rest of a message
+        self.message_deadline = MessageDeadline(engine, self)
         self._heartbeat = Heartbeat(engine, self)
         self._join: Timer | None = None
         self.join_or_leave()
@@ -164,27 +129,6 @@ class Connection:
             self.refuse(error)
         except Exception:
             self.fail()
-
-    def begin_message(self) -> None:
-        """Start the deadline for the other fragments and attachments of a message."""
-        if self._message is None:
-            self._message = Timer(self._message_due)
-            self._engine.wheel.start(self._message, MESSAGE_TIMEOUT)
-
-    def end_message(self) -> None:
-        """Stop that deadline, unless the message still waits for attachments."""
-        if self._message is not None and self.incomplete is None:
-            self._engine.wheel.stop(self._message)
-            self._message = None
-
-    def _message_due(self) -> None:
-        wheel, message = self._engine.wheel, self._message
-        if message is not None and (self.busy or self.transport.congested):
-            wheel.start(message, MESSAGE_TIMEOUT)  # the server does not read
-        elif message is not None and self.transport.unread():
-            wheel.start(message, 0)
-        else:
-            self.refuse(PacketError("the rest of a message did not arrive in time"))
 
     def receive_all(self, payload: Payload) -> None:
         """Act on the packets of a POST; the rest of them waits while `busy` is true.
@@ -346,12 +290,11 @@ class Connection:
         if self.closed:
             return
         self.closed, self.reason = True, reason
-        wheel = self._engine.wheel
         self._heartbeat.stop()
         self.bucket.stop()
-        for timer in (self._join, self._message):
-            if timer is not None:
-                wheel.stop(timer)
+        self.message_deadline.stop()
+        if self._join is not None:
+            self._engine.wheel.stop(self._join)
         self.incomplete = self._unread = None
         self.joining = {}
         self._engine.forget(self)

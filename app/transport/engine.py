@@ -17,7 +17,7 @@ import msgspec
 from app.complaints import Complaints
 from app.guard import logged
 from app.transport import connection as connections
-from app.transport.connection import Connection, Transport
+from app.transport.connection import Connection
 from app.transport.cut_off import cut_off
 from app.transport.last_polls import LastPolls
 from app.transport.packets import Message
@@ -25,6 +25,7 @@ from app.transport.reason import Reason
 from app.transport.settings import TransportSettings
 from app.transport.tasks import Tasks
 from app.transport.timers import Wheel
+from app.transport.transport import Transport
 from app.transport.turns import Turns
 
 log = logging.getLogger("app.transport")
@@ -40,6 +41,12 @@ class Socket(Protocol):
     def flush(self) -> None: ...
     def fail(self) -> None: ...
     def abort(self) -> None: ...
+
+
+class NewTransport(Transport, Protocol):
+    """A transport that gets its connection."""
+
+    connection: Connection
 
 
 class Server(connections.Server, Protocol):
@@ -114,7 +121,7 @@ class Engine(engineio.AsyncServer):
             self._ids = [random[at : at + 20] for at in range(0, len(random), 20)]
         return self._ids.pop()
 
-    def open(self, transport: Transport, environ: dict[str, Any]) -> Connection:
+    def open(self, transport: NewTransport, environ: dict[str, Any]) -> Connection:
         """Register a new connection; its sid begins with this process's number, for the proxy."""
         if self.done is None:
             self.done = self.loop.create_future()

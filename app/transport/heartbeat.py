@@ -7,22 +7,10 @@ from typing import Protocol
 from app.transport.clock import Clock
 from app.transport.reason import Reason
 from app.transport.timers import Timer
+from app.transport.transport import Transport
 
 #: Bytes before a ping, or waiting behind it, that may take a client long to read.
 MUCH = 65536
-
-
-class Pinged(Protocol):
-    """A transport, as the heartbeat uses it; see `Transport`."""
-
-    @property
-    def congested(self) -> bool: ...
-    def ping(self) -> int: ...
-    def delivered(self, mark: int) -> bool: ...
-    def taken(self) -> int: ...
-    def waiting(self) -> int: ...
-    def behind(self, mark: int) -> bool: ...
-    def unread(self) -> bool: ...
 
 
 class Client(Protocol):
@@ -31,7 +19,7 @@ class Client(Protocol):
     @property
     def busy(self) -> bool: ...
     @property
-    def transport(self) -> Pinged: ...
+    def transport(self) -> Transport: ...
 
     def close_slow(self) -> None:
         """Close the client, which reads too slowly."""
@@ -65,7 +53,7 @@ class Heartbeat:
         self._clock = clock
         self._connection = connection
         #: The transport that the last ping went to, and how far it reaches there; None: answered.
-        self._mark: tuple[Pinged, int] | None = None
+        self._mark: tuple[Transport, int] | None = None
         self._pinged_at = 0.0  # loop time
         self._taken = 0  # bytes that the client had taken when its deadline was set
         self._behind = False  # whether it had yet to come to the ping at that time
@@ -141,7 +129,7 @@ class Heartbeat:
         self._connection.transport.ping()
         self._pinged_at = self._clock.loop.time()
 
-    def _more_time(self, pinged: Pinged, mark: int) -> float | None:
+    def _more_time(self, pinged: Transport, mark: int) -> float | None:
         """Return how many seconds more the client has for its pong; None if it has no more."""
         settings, transport = self._clock.settings, self._connection.transport
         before, self._taken = self._taken, transport.taken()

@@ -158,7 +158,7 @@ class SocketServer(socketio.AsyncServer):
         )
         if packet.announced:
             connection.incomplete = packet
-            connection.begin_message()
+            connection.message_deadline.start()
         else:
             self._act(connection, packet)
 
@@ -184,7 +184,7 @@ class SocketServer(socketio.AsyncServer):
             raise PacketError("an attachment that was not announced")
         if packet.add(data):
             connection.incomplete = None
-            connection.end_message()
+            connection.message_deadline.stop()
             self._act(connection, packet)
 
     def _act(self, connection: Connection, packet: packets.Packet) -> None:

@@ -203,7 +203,8 @@ class WebSocket(asyncio.BufferedProtocol):
                     self._probe.receive(message)
                 else:
                     connection.receive(message)
-                    connection.end_message()
+                    if connection.incomplete is None:
+                        connection.message_deadline.stop()
         except FrameError as error:
             self._engine.complain(connection, str(error))
             self._end(error.code)
@@ -227,7 +228,7 @@ class WebSocket(asyncio.BufferedProtocol):
                 self.fail_probe()
                 return
         elif control is FRAGMENT:
-            self.connection.begin_message()
+            self.connection.message_deadline.start()
         if control.opcode == frames.PING:
             self._write(frames.encode(frames.PONG, control.payload))
         elif control.opcode == frames.CLOSE:
