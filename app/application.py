@@ -51,7 +51,7 @@ from app.stores.memory import MemoryStore
 from app.stores.sqlite import SqliteStore
 from app.transport import SocketServer
 from app.transport.dispatch import Dispatcher
-from app.transport.engine import LAST_CLOSE
+from app.transport.engine import CLIENT_CLOSE_TIMEOUT
 from app.transport.http_server import HttpServer
 from handlers.session import SessionData
 
@@ -181,7 +181,7 @@ class Application(Dispatcher):
         """Wait for the handlers of the sockets that were closed at `began`, a monotonic time."""
         eio = self.services.socket_server.eio
         passed = time.monotonic() - began
-        seconds = max(self.services.settings.drain_time - passed, LAST_CLOSE)
+        seconds = max(self.services.settings.drain_time - passed, CLIENT_CLOSE_TIMEOUT)
         await eio.finish(seconds, hurry)
         await eio.cut_off(time.monotonic() - began)
 

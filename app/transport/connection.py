@@ -239,12 +239,12 @@ class Connection:
             if joining is None:
                 self.transport.send(message)
             else:
-                self._hold_back(joining, message)
+                self._send_later(joining, message)
         except Exception:  # an emit goes on with its other recipients
             self._engine.loop.call_soon(self.close, Reason.TRANSPORT_ERROR)
             log.exception("a client could not be sent to and is closed sid=%s", self.sid)
 
-    def _hold_back(self, joining: Joining, message: Message) -> None:
+    def _send_later(self, joining: Joining, message: Message) -> None:
         """Keep a message until CONNECT is answered."""
         if joining.size <= self._engine.max_backlog:
             joining.add(message)

@@ -31,7 +31,7 @@ from app.transport.turns import Turns
 log = logging.getLogger("app.transport")
 
 #: Seconds in which clients have to close their WebSockets when the process stops.
-LAST_CLOSE = 0.5
+CLIENT_CLOSE_TIMEOUT = 0.5
 _IDS_AT_ONCE = 100
 
 
@@ -156,15 +156,16 @@ class Engine(engineio.AsyncServer):
     async def finish(self, seconds: float, hurry: asyncio.Event | None = None) -> None:
         """Wait until the handlers of closed connections have ended, and their clients are gone.
 
-        Handlers have so many seconds; clients, and handlers once `hurry` is set, have LAST_CLOSE.
+        Handlers have so many seconds. Clients have CLIENT_CLOSE_TIMEOUT, and so have handlers once
+        `hurry` is set.
         """
         began = self.loop.time()
-        # an event would have to be kept by each of them, for the sake of this one moment
+        # an event that wakes this would have to be kept by each connection
         while self.tasks.waiting() or self.ending:
             passed = self.loop.time() - began
             if passed >= seconds:
                 break
-            if passed >= LAST_CLOSE:
+            if passed >= CLIENT_CLOSE_TIMEOUT:
                 self._cut_clients()
                 if hurry is not None and hurry.is_set():
                     break

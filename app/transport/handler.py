@@ -252,7 +252,7 @@ class SocketHandler(RequestHandler):
             raise ProtocolError(BAD_REQUEST)
         self._polling = True
         exchange = cast(Exchange, self.request.connection)
-        polling.carried_by(exchange)
+        polling.polled_by(exchange)
         # otherwise a pipelined POST would wait for ever
         exchange.set_next_callback(polling.nudge)
         payload = await polling.poll(wait=not exchange.followed)

@@ -60,10 +60,10 @@ class Polling:
         "_engine",
         "_final",
         "_outbox",
-        "_put_ever",
         "_room",
         "_size",
         "_stalled",
+        "_total",
         "_wake",
         "connection",
         "posting",
@@ -75,7 +75,7 @@ class Polling:
         self._final = b""  # what the open poll of a closed connection returns
         self._outbox: deque[bytes | Message] = deque()
         self._size = 0  # bytes in the outbox, with the overhead of each packet
-        self._put_ever = 0  # the same, with those that were fetched
+        self._total = 0  # the same of all packets, with those that were fetched
         self._carrier: Carrier | None = None  # of the last poll
         self._backlog = Backlog(engine, self)
         self._stalled = False  # it is about to be closed as slow
@@ -89,7 +89,7 @@ class Polling:
         size = len(packet) + OVERHEAD
         self._outbox.append(packet)
         self._size += size
-        self._put_ever += size
+        self._total += size
         settings = self._engine.settings
         if backlog > self._engine.max_backlog:  # one message may be as big as it likes
             self.stalled()
@@ -101,12 +101,12 @@ class Polling:
         size = 1 + OVERHEAD
         self._outbox.appendleft(b"2")
         self._size += size
-        self._put_ever += size
+        self._total += size
         self.nudge()
-        return self._put_ever - self._size + size
+        return self._total - self._size + size
 
     def delivered(self, mark: int) -> bool:
-        return self._put_ever - self._size >= mark
+        return self._total - self._size >= mark
 
     def waiting(self) -> int:
         """Return how many bytes wait for the next poll."""
@@ -114,7 +114,7 @@ class Polling:
 
     def taken(self) -> int:
         """Return how much was fetched, without what its poll still has to send."""
-        return self._put_ever - self._size - self._in_transit()
+        return self._total - self._size - self._in_transit()
 
     def behind(self, mark: int) -> bool:
         """Whether the client cannot have seen what `mark` reaches to.
@@ -139,7 +139,7 @@ class Polling:
         # the caller may be in the middle of an emit to many clients
         self._engine.loop.call_soon(self.connection.close, Reason.SLOW_CLIENT)
 
-    def carried_by(self, request: Carrier) -> None:
+    def polled_by(self, request: Carrier) -> None:
         """Note the request that asks for the next payload."""
         self._carrier = request
 

@@ -275,9 +275,9 @@ class WebSocket(asyncio.BufferedProtocol):
         out.clear()
         self._size = 0
         if self.congested:
-            self._keep(data)
+            self._enqueue(data)
         else:
-            self._give(data)
+            self._write_now(data)
 
     def ping(self) -> int:
         frame = frames.encode(frames.TEXT, b"2")
@@ -287,7 +287,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._waiting.add_first(frame)
         return self._sent + len(frame)
 
-    def _give(self, data: bytes | bytearray) -> None:
+    def _write_now(self, data: bytes | bytearray) -> None:
         """Write to the transport; if that fails, cut this connection."""
         self._sent += len(data)
         try:
@@ -299,7 +299,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self.fail()
         self._cut(Reason.TRANSPORT_ERROR)
 
-    def _keep(self, data: bytes) -> None:
+    def _enqueue(self, data: bytes) -> None:
         """Keep data until the socket takes more. A single message may be of any size."""
         before = self.waiting()
         self._waiting.add(data)
@@ -341,7 +341,7 @@ class WebSocket(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self.congested = False
         while self._waiting and not self.congested and self._state < State.CLOSED:
-            self._give(self._waiting.take())
+            self._write_now(self._waiting.take())
         if self._state == State.CLOSING and not self._waiting:
             self._shut()
         self.connection.wake_drained()
