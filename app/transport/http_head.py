@@ -53,8 +53,8 @@ class Head(NamedTuple):
 def find_head(data: bytes | bytearray, limit: int, searched: int = 0) -> int:
     """Return where the head at the beginning of `data` ends, 0 if its end has not come yet.
 
-    The first `searched` bytes were searched before, in vain. Raises Refused for what can become
-    no head within `limit` bytes, however little is there yet.
+    The first `searched` bytes were searched before. Raises Refused as soon as the data cannot
+    become a head of at most `limit` bytes.
     """
     start = max(searched - _LONGEST_MARK, 0)
     end = data.find(b"\r\n\r\n", start, limit) + 4

@@ -14,7 +14,7 @@ import msgspec
 from app.surrogates import repair_json, repair_text
 
 MAX_DEPTH = 128
-#: Characters up to which the cost of a text is no concern.
+#: Characters of a string that is cheap to decode, whatever it holds.
 SMALL = 4096
 #: Arrays and objects of a client's message: 200,000 of them, decoded and freed, take 40 ms.
 MAX_CONTAINERS = 200_000
@@ -87,7 +87,7 @@ def _decode(text: str) -> Any:
 
 
 def _decode_large(text: str) -> Any:
-    """Decode once, since to decode a megabyte in vain can take 40 ms."""
+    """Decode once: a megabyte that is decoded twice can take 40 ms more."""
     if "\\u" in text:
         text = repair_json(text)
     return _reader(text)(text)

@@ -91,7 +91,7 @@ class Polling:
         self._size += size
         self._total += size
         settings = self._engine.settings
-        if backlog > self._engine.max_backlog:  # one message may be as big as it likes
+        if backlog > self._engine.max_backlog:  # a single message may be of any size
             self.stalled()
         elif self._size > settings.send_buffer:
             self._backlog.watch()

@@ -184,7 +184,7 @@ class Rooms(socketio.AsyncManager):
     def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
         """Yield (sid, address) of a room, or of several, each client once; None is everybody.
 
-        None among several rooms is nobody, since it stands for a name that somebody has not got.
+        None in a collection of rooms reaches nobody: it stands for a name that is missing.
         """
         if several(room):
             members: dict[str, str] = {}

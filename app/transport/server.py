@@ -53,7 +53,7 @@ def _internal_error() -> dict[str, str]:
 class SocketServer(socketio.AsyncServer):
     """Socket.IO (protocol revision 5) for Tornado; requests come in through `SocketHandler`.
 
-    Four attributes are called synchronously, for whoever keeps books on connections:
+    Four attributes are called synchronously, to keep track of connections:
     `opened(eio_sid, environ)`, `upgraded(eio_sid)`, and `closed(eio_sid, reason)`, which comes
     exactly once, after the disconnect handlers were started; and `event_failed()`, for a handler
     that raised or an ack that could not be sent.
@@ -174,7 +174,7 @@ class SocketServer(socketio.AsyncServer):
         if connection.queues is not None:
             connection.start(handling, connection.queues.get("/"))
             return
-        # what `Connection.start` does, without a call for every event
+        # what `Connection.start` does, without another call for every event
         if self.eio.tasks.start(handling, connection.release):
             connection.hold()
 

@@ -6,14 +6,14 @@ import asyncio
 import functools
 from collections.abc import Callable
 
-#: Seconds by which a loop is late that was blocked, by a handler that does not await.
+#: A loop that is late by more than these seconds was blocked by a handler that does not await.
 _BLOCKED = 0.1
-#: Seconds, at most, for such a loop to work through what has arrived meanwhile.
+#: Seconds that such a loop gets, at most, to read what has arrived meanwhile.
 _LONGEST_GRACE = 1.0
 
 
 class Alarm:
-    """Calls a function at a time, once the loop has read what had arrived by then.
+    """Calls a function at a given time, after the loop has read what had arrived by then.
 
     uvloop runs timers before it reads, and a handler may have blocked either loop for seconds. No
     client may be judged by a deadline while its bytes lie unread in the kernel.
@@ -37,7 +37,7 @@ class Alarm:
         return self._rung or blocked
 
     def set(self, when: float) -> None:
-        """Call the function at this loop time, and not when it was due before."""
+        """Call the function at this loop time, which replaces the time of an earlier call."""
         self.cancel()
         self._when = when
         self._handle = self._loop.call_at(when, self._ring)

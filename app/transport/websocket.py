@@ -355,7 +355,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._end(code or _CODES.get(reason, frames.NORMAL))
 
     def _end(self, code: int) -> None:
-        """Send the close frame behind what waits, and then our FIN."""
+        """Send the data that waits, the close frame, and then our FIN."""
         if self._state >= State.CLOSING:
             return
         self._out.append(frames.encode_close(code))
@@ -444,7 +444,7 @@ class WebSocket(asyncio.BufferedProtocol):
     # The upgrade from polling
 
     def probe(self, connection: Connection) -> None:
-        """Begin to upgrade `connection`; one that upgrades already, or has, ends this socket."""
+        """Begin to upgrade `connection`; if it cannot be upgraded, close this WebSocket."""
         self.connection = connection
         polling = connection.transport
         if connection.closed or connection.upgrade or not isinstance(polling, Polling):
