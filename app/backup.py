@@ -39,12 +39,12 @@ class BackupError(Exception):
 def backup(settings: Settings, folder: Path) -> list[str]:
     """Copy the data folder to `folder`, which appears complete or not at all.
 
-    Returns the names of the copies. Raises BackupError, FolderBusy, OSError or sqlite3.Error.
+    Returns the names of the copies. Raises BackupError, FolderBusy or OSError.
     """
-    source = settings.data_dir
+    source, folder = settings.data_dir, folder.resolve()
     if not source.is_dir():
         raise BackupError(f"there is no data folder {source}; name it by --data-dir")
-    if folder.resolve().is_relative_to(source.resolve()):
+    if folder.is_relative_to(source.resolve()):
         raise BackupError(f"{folder} is in the data folder; choose a folder outside of it")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BackupError(f"{folder} is there and not empty; choose another folder")
@@ -70,12 +70,15 @@ def restore(settings: Settings, folder: Path, *, replace: bool) -> list[str]:
     All of it is copied and checked before anything is replaced, so a restore that fails changes
     nothing, and one that is interrupted while files are moved is finished by the next start.
 
-    Returns the names of the restored files. Raises BackupError, FolderBusy, FileOwned, ValueError,
-    OSError or sqlite3.Error.
+    Returns the names of the restored files. Raises BackupError, FolderBusy, FileOwned, ValueError
+    or OSError.
     """
     target = settings.data_dir
     if not folder.is_dir():
         raise BackupError(f"there is no folder {folder}")
+    # before anything is copied: the wrong folder may be a large one
+    if not any((folder / name).is_file() for name in (*_TABLES, "secret_key")):
+        raise BackupError(f"{folder} is no backup: it has no database and no key")
     settings.make_data_dir()
     with data_folder.alone(target), _owned(target / _SESSIONS):
         if data_folder.entries(target) and not replace:
@@ -85,8 +88,6 @@ def restore(settings: Settings, folder: Path, *, replace: bool) -> list[str]:
         partial = target / data_folder.PARTIAL
         with _new_folder(partial):
             names = copy_all(folder, partial)
-            if not {*names} & {*_TABLES, "secret_key"}:
-                raise BackupError(f"{folder} is no backup: it has no database and no key")
             kept_keys(partial / "secret_key")
             _give_to_owner(partial, target)
             data_folder.commit_restore(target, partial)
@@ -138,7 +139,10 @@ def _copy(source: Path, target: Path) -> bool:
     with source.open("rb") as file:
         is_database = file.read(len(_MAGIC)) == _MAGIC
     if is_database:
-        _copy_database(source, target)
+        try:
+            _copy_database(source, target)
+        except sqlite3.Error as error:
+            raise BackupError(f"{source} could not be copied ({error})") from error
     elif source.name in _TABLES:
         raise BackupError(f"{source} is no database; take it away, or put back a good one")
     else:
@@ -166,7 +170,13 @@ def _copy_database(source: Path, target: Path) -> None:
 
 
 def _read_only(path: Path) -> str:
-    return f"file:{quote(str(path.resolve()))}?mode=ro"
+    # SQLite makes a log beside a database even to read it, which a read-only medium does not allow
+    fixed = not os.access(path.parent, os.W_OK, effective_ids=True) and not _log(path).exists()
+    return f"file:{quote(str(path.resolve()))}?mode=ro{'&immutable=1' if fixed else ''}"
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
 
 
 def _give_to_owner(folder: Path, owner: Path) -> None:
@@ -227,7 +237,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         else:
             names = restore(settings, given.folder, replace=given.replace)
             done = f"{given.folder} is restored to {settings.data_dir}"
-    except (BackupError, FolderBusy, FileOwned, ValueError, OSError, sqlite3.Error) as error:
+    except (BackupError, FolderBusy, FileOwned, ValueError, OSError) as error:
         print(f"latchkey: {arguments[0]} failed: {error}", file=sys.stderr)
         return 1
     print(f"{done}: {', '.join(sorted(names))}")

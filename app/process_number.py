@@ -89,8 +89,9 @@ class ProcessNumber:
                 ours = await self._take()
                 if not ours and not self._lost:
                     log.error(
-                        "process number %d was taken by %s while the Redis was away; clients may "
-                        "be sent to the wrong process; restart one with another --process-number",
+                        "process number %d was taken by %s while the Redis was away or this "
+                        "process was suspended; clients may be sent to the wrong process; restart "
+                        "one with another --process-number",
                         *(self._number, await self._holder()),
                     )
                 self._lost = not ours

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from app import data_folder
+from app.backup import copy_all
 from tests.kit import Visitor, process, run, serve
 from tests.postgres import Postgres
 from tests.redis_server import empty_redis
@@ -32,6 +35,18 @@ async def restore(data: Path, folder: Path, *flags: str) -> str:
     code, out, err = await run("restore", str(folder), f"--data-dir={data}", *flags)
     assert (code, err) == (0, "")
     return out
+
+
+@contextlib.contextmanager
+def unprivileged() -> Iterator[None]:
+    """Act as a user to whom modes of files apply."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 def modes(folder: Path) -> set[int]:
@@ -219,6 +234,43 @@ async def test_a_broken_backup_is_refused_and_changes_nothing(
     assert {path.name for path in data.iterdir() if path.is_dir()} == set()
 
 
+async def test_a_wrong_folder_is_refused_before_it_is_copied(tmp_path: Path) -> None:
+    """It may be large, or hold databases that cannot be read."""
+    data, copy = await some_backup(tmp_path)
+    strange(copy)
+    (copy / "broken.sqlite3").write_bytes(b"SQLite format 3\0" + bytes(10))
+    said = await refused("restore", str(copy), f"--data-dir={data}", "--replace")
+    assert "is no backup" in said
+
+
+async def test_a_database_that_cannot_be_copied_is_named(tmp_path: Path) -> None:
+    data, copy = await some_backup(tmp_path)
+    (copy / "broken.sqlite3").write_bytes(b"SQLite format 3\0" + bytes(10))
+    said = await refused("restore", str(copy), f"--data-dir={data}", "--replace")
+    assert f"{copy / 'broken.sqlite3'} could not be copied" in said
+
+
+async def test_a_copy_by_hand_on_a_read_only_medium_can_be_restored() -> None:
+    """The files of a stopped server have no log, and SQLite cannot make one there."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data, new = folder / "data", folder / "new"
+        async with process(data) as site, Visitor(site.url) as visitor:
+            await visitor.sign_up("ann")
+            await site.stop()
+        assert not list(data.glob("*-wal"))
+        new.mkdir()
+        for path in (*folder.rglob("*"), folder):
+            path.chmod(0o777)
+        data.chmod(0o555)
+        with unprivileged():
+            names = copy_all(data, new)
+        data.chmod(0o755)
+        assert {ACCOUNTS, SESSIONS} <= {*names}
+        with contextlib.closing(sqlite3.connect(new / ACCOUNTS)) as accounts:
+            assert accounts.execute("SELECT name FROM accounts").fetchall() == [("ann",)]
+
+
 async def test_an_interrupted_restore_is_finished_by_the_next_start(tmp_path: Path) -> None:
     """At whichever step it was: the folder holds all that is old, or all that is new."""
     _, ann = await some_backup(tmp_path)
@@ -264,6 +316,10 @@ async def test_a_backup_goes_into_a_new_folder_only(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
     (tmp_path / "empty").mkdir()
     await backup(data, tmp_path / "empty")
+    (tmp_path / "target").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    await backup(data, tmp_path / "link")
+    assert contents(tmp_path / "target").keys() == contents(copy).keys()
 
 
 async def test_a_damaged_database_is_not_copied(tmp_path: Path) -> None:
