@@ -82,8 +82,8 @@ class Settings:
     new_session_timeout: float = _option(
         read.seconds(0, _CENTURY),
         "600",
-        "seconds without activity that end a visitor's session whose cookie never came back; "
-        "0: as any other",
+        "seconds without activity that end a visitor's session until the browser has sent its "
+        "cookie back; 0: as any other",
     )
     max_sessions_per_user: int = _option(
         read.integer(0, 10**6),
@@ -112,13 +112,13 @@ class Settings:
     allowed_hosts: tuple[str, ...] = _option(
         read.hosts,
         "",
-        "host names that are served beside IP addresses, localhost and *.localhost, "
-        "comma-separated, *.example.com for all below, * for any; ports do not matter",
+        "host names to serve besides IP addresses, localhost and *.localhost, comma-separated; "
+        "*.example.com for all names below, * for any; ports do not matter",
     )
     trusted_origins: tuple[str, ...] = _option(
         read.origins,
         "",
-        "other origins whose pages may call and read with cookies, comma-separated, such as "
+        "other origins whose pages may call this one with cookies, comma-separated, such as "
         "https://app.example.com, https://*.example.com, capacitor://localhost; empty: none",
     )
     frame_ancestors: tuple[str, ...] = _option(
@@ -145,31 +145,33 @@ class Settings:
     drain_time: float = _option(
         read.seconds(0, 3600),
         "5",
-        "seconds over which SIGTERM spreads the closing of many connections, 0: all at once; and "
-        "that their handlers have to end after that",
+        "seconds over which SIGTERM closes many connections, 0: all at once; their handlers then "
+        "have as long to end",
     )
     max_message_size: int = _option(
         read.integer(1024, 2**31 - 1),
         "1000000",
-        "bytes of the largest message, all its attachments included, or request body",
+        "bytes that a request body, or a message with all its attachments, may have",
     )
     max_attachments: int = _option(
-        read.integer(0, 99), "10", "number of binary values in one message of a client; 0: none"
+        read.integer(0, 99),
+        "10",
+        "number of binary values that a client's message may have; 0: none",
     )
     send_buffer: int = _option(
         read.integer(1024, 2**31 - 1),
         "1000000",
-        "bytes that may wait for a client that takes nothing for --send-timeout",
+        "bytes that may wait for a client; with more, --send-timeout applies",
     )
     send_timeout: float = _option(
         read.seconds(0.05, 3600),
         "10",
-        "seconds in which a client must take something while more than --send-buffer waits",
+        "seconds in which a client must take data while more than --send-buffer waits",
     )
     max_send_backlog: int = _option(
         read.integer(1024, 2**31 - 1),
         "64000000",
-        "bytes that may wait for a client that reads, at least --send-buffer",
+        "bytes that may wait even for a client that reads; at least --send-buffer",
     )
     max_connections_per_session: int = _option(
         read.integer(0, 10**6), "50", "connections of one session at a time; 0: no limit"
@@ -177,7 +179,8 @@ class Settings:
     events_per_second: int = _option(
         read.integer(0, 10**6),
         "200",
-        "events of one connection, bursts of twice that; each 10 kB of a message are one more; "
+        "events of one connection, in bursts of twice that; each 10 kB of a message count as one "
+        "more; "
         "0: no limit",
     )
     handshakes_per_minute: int = _option(
@@ -263,7 +266,7 @@ def _refuse_unknown_flags(rest: Sequence[str], known: Sequence[str]) -> None:
         return
     flag = rest[0].partition("=")[0]
     if not flag.startswith("--"):
-        raise SettingsError("there is a word that belongs to no flag; write --flag=value")
+        raise SettingsError("an argument belongs to no flag; write --flag=value")
     raise SettingsError(f"{flag} is no setting; {_did_you_mean(flag, '--', known)}")
 
 

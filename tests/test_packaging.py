@@ -37,7 +37,8 @@ FETCHED = f"static/{assets.LOCAL}"
 
 def blocks(language: str) -> list[str]:
     """Return the README's code blocks in this language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [text for name, text in found if name == language]
 
 
 def ignored(path: Path) -> bool:

@@ -249,8 +249,8 @@ def test_an_unknown_variable_is_refused(name: str, remedy: str) -> None:
         (["--secret-key", "hunter2"], "--secret-key is no setting; did you mean --secret-keys?"),
         (["--por=hunter2"], "--por is no setting; did you mean --port?"),
         (["--xyzzy=hunter2"], "--xyzzy is no setting; see python -m app --help"),
-        (["hunter2"], "a word that belongs to no flag"),
-        (["--secret-keys", KEY, "hunter2"], "a word that belongs to no flag"),
+        (["hunter2"], "an argument belongs to no flag"),
+        (["--secret-keys", KEY, "hunter2"], "an argument belongs to no flag"),
     ],
 )
 def test_an_unknown_flag_is_refused_without_its_value(arguments: list[str], sentence: str) -> None:
