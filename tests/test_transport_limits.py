@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import gc
 import socket
@@ -14,7 +15,7 @@ import socketio
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from app.transport import Rooms
-from app.transport.connection import MAX_EVENTS_IN_HAND, Connection
+from app.transport.connection import BYTES_IN_HAND, MAX_EVENTS_IN_HAND, Connection
 from tests.transport_kit import HANDSHAKE, Closed, Echo, Server, frame, plain_client, served
 
 
@@ -176,7 +177,7 @@ class Sleeper(Echo):
     running = most = done = 0
     gate: asyncio.Event
 
-    async def on_sleep(self, sid: str) -> None:
+    async def on_sleep(self, sid: str, *data: Any) -> None:
         Sleeper.running += 1
         Sleeper.most = max(Sleeper.most, Sleeper.running)
         await self.gate.wait()
@@ -212,6 +213,71 @@ async def test_reading_pauses_while_too_many_events_are_in_hand(
         await websocket.send('421["ack"]')
         while (packet := await websocket.receive()) != "431[]":
             assert not isinstance(packet, Closed)
+
+
+class OrderedSleeper(Sleeper):
+    ordered = True
+
+
+PLACEHOLDER = '{"_placeholder":true,"num":0}'
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+@pytest.mark.parametrize("kind", ["text", "binary"])
+@served(namespaces=(Sleeper,), max_message_size=1_000_000, events_per_second=0)
+async def test_large_messages_count_as_several_events_in_hand(
+    server: Server, transport: str, kind: str
+) -> None:
+    """Each is kept, decoded, for as long as its handler waits."""
+    Sleeper.running = Sleeper.most = Sleeper.done = 0
+    Sleeper.gate = asyncio.Event()
+    size = MAX_EVENTS_IN_HAND // 4 * BYTES_IN_HAND
+    packets: list[str | bytes] = [f'42["sleep","{"x" * size}"]']
+    if kind == "binary":
+        packets = [f'451-["sleep",{PLACEHOLDER}]', b"x" * size]
+    if transport == "websocket":
+        websocket = await server.client()
+        sending = asyncio.create_task(websocket.send(*packets * 8))
+    else:
+        body = "\x1e".join(
+            packet if isinstance(packet, str) else "b" + base64.b64encode(packet).decode()
+            for packet in packets
+        )
+        sid = await server.handshake()
+        await server.post(sid, "40")
+
+        async def post_all() -> None:
+            for _ in range(8):
+                await server.post(sid, body)
+
+        sending = asyncio.create_task(post_all())
+    await until(lambda: Sleeper.running == 4)
+    (connection,) = server.sio.eio.sockets.values()
+    await until(lambda: connection.busy)
+    Sleeper.gate.set()
+    await sending
+    await until(lambda: Sleeper.done == 8)
+    assert Sleeper.most == 4
+    assert not connection.busy
+
+
+@served(namespaces=(OrderedSleeper,), max_message_size=1_000_000, events_per_second=0)
+async def test_large_messages_in_the_queue_of_an_ordered_namespace_count_too(
+    server: Server,
+) -> None:
+    """The queue is bounded in bytes as well."""
+    Sleeper.running = Sleeper.most = Sleeper.done = 0
+    Sleeper.gate = asyncio.Event()
+    websocket = await server.client()
+    (connection,) = server.sio.eio.sockets.values()
+    size = MAX_EVENTS_IN_HAND // 4 * BYTES_IN_HAND
+    sending = asyncio.create_task(websocket.send(*[f'42["sleep","{"x" * size}"]'] * 8))
+    await until(lambda: connection.busy)
+    assert connection._in_hand == 4 * (1 + size // BYTES_IN_HAND)
+    Sleeper.gate.set()
+    await sending
+    await until(lambda: Sleeper.done == 8)
+    await until(lambda: not connection._in_hand)
 
 
 @served(namespaces=(Sleeper,))

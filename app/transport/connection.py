@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Protocol
 
 from app.guard import logged
@@ -26,6 +27,9 @@ log = logging.getLogger("app.transport")
 
 #: Events of one connection that may be under way before its reading pauses.
 MAX_EVENTS_IN_HAND = 64
+#: Bytes of a message that count as one more event in hand: decoded, a large message can take
+#: twenty times its size for as long as its handler runs.
+BYTES_IN_HAND = 32_768
 
 
 class Server(Protocol):
@@ -161,22 +165,29 @@ class Connection:
         log.exception("a connection failed and is closed sid=%s", self.sid)
         self.close(Reason.TRANSPORT_ERROR)
 
-    def start(self, handling: Coroutine[Any, Any, None], queue: InOrder | None = None) -> None:
-        """Run a handler, at once or after those of its queue; count it while it waits."""
-        if queue is not None:
-            queue.add(handling)
-        elif self._engine.tasks.start(handling, self.release):
-            self.hold()
+    def start(
+        self, handling: Coroutine[Any, Any, None], queue: InOrder | None = None, size: int = 0
+    ) -> None:
+        """Run a handler, at once or after those of its queue; count it while it waits.
 
-    def hold(self) -> None:
+        `size` is how many bytes its message has.
+        """
+        # at most half, so that one message alone pauses nothing: its handler may `call` the client
+        count = min(1 + size // BYTES_IN_HAND, MAX_EVENTS_IN_HAND // 2)
+        if queue is not None:
+            queue.add(handling, count)
+        elif self._engine.tasks.start(handling, partial(self.release, count=count)):
+            self.hold(count)
+
+    def hold(self, count: int = 1) -> None:
         """Count an event that waits for something; too many of them pause reading."""
-        self._in_hand += 1
+        self._in_hand += count
         if self._in_hand >= MAX_EVENTS_IN_HAND:
             self.update_busy()
 
-    def release(self, event: object) -> None:
+    def release(self, event: object, *, count: int = 1) -> None:
         """Count an event that has ended."""
-        self._in_hand -= 1
+        self._in_hand -= count
         if self.busy:
             self.update_busy()
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Protocol
 
 
 class Counter(Protocol):
     """What counts the events under way; their number bounds the queue."""
 
-    def hold(self) -> None: ...
-    def release(self, event: object) -> None: ...
+    def hold(self, count: int) -> None: ...
+    def release(self, event: object, *, count: int) -> None: ...
 
 
 class InOrder:
@@ -30,24 +31,25 @@ class InOrder:
         """`start` is `Tasks.start`."""
         self._start = start
         self._counter = counter
-        self._waiting: deque[Coroutine[Any, Any, None]] = deque()
+        self._waiting: deque[tuple[Coroutine[Any, Any, None], int]] = deque()
         self._running = False
 
-    def add(self, handling: Coroutine[Any, Any, None]) -> None:
-        """Run this after all that were added before."""
-        self._counter.hold()
-        self._waiting.append(handling)
+    def add(self, handling: Coroutine[Any, Any, None], count: int = 1) -> None:
+        """Run this after all that were added before; it counts as so many events."""
+        self._counter.hold(count)
+        self._waiting.append((handling, count))
         if not self._running:
             self._run()
 
     def _run(self) -> None:
         self._running = True
         while self._waiting:
-            if self._start(self._waiting.popleft(), self._ended):
+            handling, count = self._waiting.popleft()
+            if self._start(handling, partial(self._ended, count)):
                 return  # it waits for something
-            self._counter.release(self)
+            self._counter.release(self, count=count)
         self._running = False
 
-    def _ended(self, task: object) -> None:
-        self._counter.release(task)
+    def _ended(self, count: int, task: object) -> None:
+        self._counter.release(task, count=count)
         self._run()

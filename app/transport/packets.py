@@ -38,13 +38,24 @@ class PacketError(ValueError):
 class Packet:
     """One packet from a client, with the attachments that it still waits for."""
 
-    __slots__ = ("_room", "_text", "announced", "attachments", "data", "id", "namespace", "type")
+    __slots__ = (
+        "_room",
+        "_text",
+        "announced",
+        "attachments",
+        "data",
+        "id",
+        "length",
+        "namespace",
+        "type",
+    )
 
     def __init__(self, type: int, namespace: str, id: int | None, data: Any) -> None:
         self.type = type
         self.namespace = namespace
         self.id = id
         self.data = data
+        self.length = 0  # of its text and attachments, for whoever sets it
         self.announced = 0
 
     def announce(self, count: int, text: str, room: int) -> None:
@@ -66,6 +77,7 @@ class Packet:
         if self._room < 0:
             raise PacketError("message with its attachments too big")
         self.attachments.append(attachment)
+        self.length += len(attachment)
         if len(self.attachments) < self.announced:
             return False
         if self._text:

@@ -156,6 +156,7 @@ class SocketServer(socketio.AsyncServer):
         packet = packets.decode(
             text, limit=settings.max_message_size, max_attachments=settings.max_attachments
         )
+        packet.length = len(text)
         if packet.announced:
             connection.incomplete = packet
             connection.message_deadline.start()
@@ -198,7 +199,7 @@ class SocketServer(socketio.AsyncServer):
         elif kind == packets.EVENT:
             handling = self._handle(connection, namespace, sid, packet.id, packet.data)
             queue = connection.queues.get(namespace) if connection.queues else None
-            connection.start(handling, queue)
+            connection.start(handling, queue, packet.length)
         elif kind == packets.DISCONNECT:
             self._membership.leave(connection, namespace, Reason.CLIENT)
         elif packet.id in self.manager.callbacks.get(sid, ()):  # or nobody asked for the ack
