@@ -47,7 +47,7 @@ def backup(settings: Settings, folder: Path) -> list[str]:
     if folder.is_relative_to(source.resolve()):
         raise BackupError(f"{folder} is in the data folder; choose a folder outside of it")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BackupError(f"{folder} is there and not empty; choose another folder")
+        raise BackupError(f"{folder} exists and is not empty; choose another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.partial")
     used = data_folder.use(source)
@@ -78,7 +78,7 @@ def restore(settings: Settings, folder: Path, *, replace: bool) -> list[str]:
         raise BackupError(f"there is no folder {folder}")
     # before anything is copied: the wrong folder may be a large one
     if not any((folder / name).is_file() for name in (*_TABLES, "secret_key")):
-        raise BackupError(f"{folder} is no backup: it has no database and no key")
+        raise BackupError(f"{folder} is not a backup: it has no database and no key")
     settings.make_data_dir()
     with data_folder.alone(target), _owned(target / _SESSIONS):
         if data_folder.entries(target) and not replace:
@@ -127,7 +127,7 @@ def copy_all(source: Path, target: Path) -> list[str]:
 
 
 def _copy(source: Path, target: Path) -> bool:
-    """Copy a file or a folder; False for what is no data."""
+    """Copy a file or a folder; return False if it holds no data."""
     if source.is_dir():
         target.mkdir(mode=0o700)
         for path in source.iterdir():
@@ -144,7 +144,7 @@ def _copy(source: Path, target: Path) -> bool:
         except sqlite3.Error as error:
             raise BackupError(f"{source} could not be copied ({error})") from error
     elif source.name in _TABLES:
-        raise BackupError(f"{source} is no database; take it away, or put back a good one")
+        raise BackupError(f"{source} is not a database; remove it, or replace it by a good copy")
     else:
         shutil.copyfile(source, target)
     target.chmod(0o600)
@@ -180,7 +180,7 @@ def _log(path: Path) -> Path:
 
 
 def _give_to_owner(folder: Path, owner: Path) -> None:
-    """Let the user who owns the data folder use what root restores."""
+    """Give the files that root restores to the owner of the data folder."""
     if os.geteuid() != 0:
         return
     found = owner.stat()
@@ -192,18 +192,18 @@ def not_included(settings: Settings) -> list[str]:
     """Return a sentence for each kind of data that is not in the data folder."""
     said = []
     if settings.database != "sqlite":
-        said.append("Accounts are in PostgreSQL and not in it: use pg_dump.")
+        said.append("Not in the copy: accounts, which are in PostgreSQL. Use pg_dump.")
     if settings.shared:
-        said.append("Sessions are in Redis and not in it: keep the Redis's own file (RDB or AOF).")
+        said.append("Not in the copy: sessions, which are in Redis. Keep its RDB or AOF file.")
     if settings.store == "memory":
-        said.append("Sessions are in the memory of the process and not in it.")
+        said.append("Not in the copy: sessions, which are in the memory of the process.")
     if settings.secret_keys:
-        said.append("The keys of --secret-keys are not in it: keep them with your settings.")
+        said.append("Not in the copy: the keys of --secret-keys. Keep them with your settings.")
     return said
 
 
 def _read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return what was asked for; raises SettingsError."""
+    """Parse the arguments; raises SettingsError."""
     command = arguments[0]
     parser = Parser(prog=f"python -m app {command}", allow_abbrev=False)
     parser.add_argument("folder", type=Path, help="folder of the backup")

@@ -54,7 +54,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
 
     login_required: ClassVar[bool] = False
     #: If true, the events of one client run one after the other, in the order in which it sent
-    #: them, and then `on_disconnect`. Otherwise those that wait for something may overtake.
+    #: them, and then `on_disconnect`. Otherwise an event that waits lets the next one start.
     ordered: ClassVar[bool] = False
 
     def __init__(self, namespace: str, services: Services) -> None:
@@ -167,7 +167,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
                 handler.seconds.observe(perf_counter() - began)
 
     async def _ended(self, sid: str, event: str, error: SessionEnded) -> dict[str, str]:
-        """Close the sockets of the session that has ended, which may be another client's."""
+        """Close the sockets of the ended session, which may be another client's."""
         session_id = self._clients[sid].session_id
         ended = error.session_id or session_id
         await self.services.sessions.announce_gone(ended)

@@ -1,4 +1,4 @@
-"""What a fork's plain WebSockets subclass: those that speak a protocol other than Socket.IO."""
+"""The base class of a fork's plain WebSockets, which use another protocol than Socket.IO."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
             self.close(_INTERNAL_ERROR, "internal error")
 
     def on_finish(self) -> None:
-        """Count the handshake out: by now it is refused, or about to be a connection."""
+        """Stop counting the handshake, which is refused or about to become a connection."""
         if self._admitted:
             self.services.connections.admitted(self._admitted)
             self._admitted = ""

@@ -12,8 +12,8 @@ class UnknownSocket(LookupError):
 
     def __init__(self, sid: object) -> None:
         super().__init__(
-            f"unknown socket id {sid!r}: it never joined, or it has left; it can be used until "
-            "on_disconnect returns, and after that in tasks that its own events started"
+            f"unknown socket id {sid!r}: the client never joined, or it has left; its session "
+            "is available until on_disconnect returns, and then only in tasks of its own events"
         )
 
 

@@ -181,7 +181,7 @@ class Connections:
             sid = manager.sid_from_eio_sid(eio_sid, namespace)
             if sid is None:
                 continue
-            with logged(log, "the end of a session could not be told in %s", namespace):
+            with logged(log, "the end of a session could not be announced in %s", namespace):
                 await self._server.emit(
                     "session ended",
                     {"reason": reason, "reconnect": reconnect},

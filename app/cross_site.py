@@ -1,4 +1,4 @@
-"""What a start warns of: hosts that are not served, cookies that cannot reach this server."""
+"""Warnings at the start: hosts that are not served, cookies that cannot reach this server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.settings import Settings
 
 
 def hosts_warning(settings: Settings) -> str | None:
-    """Return what a site behind a proxy lacks if no host name is served, or None."""
+    """Return a warning if a proxy is trusted and no host name is served, else None."""
     if settings.allowed_hosts or not settings.trusted_proxies:
         return None
     return (

@@ -62,7 +62,7 @@ def _lock(folder: Path, kind: int, why: str) -> int:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what a data folder holds, without locks and what belongs to a restore."""
+    """List a data folder without its locks and the files of a restore."""
     return sorted(
         path
         for path in folder.iterdir()
@@ -71,7 +71,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def commit_restore(folder: Path, complete: Path) -> None:
-    """Replace what the folder holds by what `complete`, a folder inside of it, holds."""
+    """Replace the contents of the folder by those of `complete`, a folder inside it."""
     names = [path.name for path in complete.iterdir()]
     (complete / _NAMES).write_text(json.dumps(names))
     sync(complete / _NAMES)

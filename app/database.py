@@ -35,7 +35,7 @@ accounts = sa.Table(
 
 
 class DatabaseUnusable(SQLAlchemyError):
-    """What is stored in the database now would be lost; the text says why."""
+    """Data stored in the database now would be lost; the text says why."""
 
 
 def why(error: BaseException) -> str:

@@ -58,5 +58,5 @@ class Ends:
             self._background.start(self._expiry.resume())
 
     async def stop(self) -> None:
-        """End what is still announced."""
+        """Stop the announcements of ends that are still under way."""
         await self._background.stop()

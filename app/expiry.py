@@ -83,7 +83,7 @@ class Expiry:
             heapq.heappush(self._queue, (deadline, session_id))
 
     def watch_connected(self, record: Record) -> None:
-        """Look at a session that has a connection here when that is due."""
+        """Check a session that has a connection here when its check is due."""
         self.watch(record.id, self._sessions.lifetimes.next_look(record))
 
     async def resume(self) -> None:
@@ -115,7 +115,7 @@ class Expiry:
                 log.warning("sessions are not looked after until the store answers: %s", error)
             self._store_is_down = True
         except Exception:
-            log.exception("a look for expired sessions failed; the next one follows")
+            log.exception("a check for expired sessions failed; the next one runs as scheduled")
         else:
             if self._store_is_down:
                 log.warning("the store answers again")

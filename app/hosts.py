@@ -1,4 +1,4 @@
-"""Which hosts this server answers for.
+"""The hosts that this server serves.
 
 A site that an attacker owns can let its name point to an address of the visitor's own machine or
 network (DNS rebinding). Its pages are then of the same origin as this server, and only the Host

@@ -110,9 +110,9 @@ def warn_of_conflict(mine: str, others: Iterable[str]) -> None:
         theirs = other.split(",")
         if other and (accepted[-1] not in theirs or theirs[-1] not in accepted):
             log.warning(
-                "this process and another one that runs do not accept each other's cookies, so "
-                "their visitors are signed out in turn; a new key goes to the front of "
-                "--secret-keys in every process first, and to the end only when all have it "
+                "this process and another running process do not accept each other's cookies, so "
+                "visitors are signed out when they change between them; put a new key at the front "
+                "of --secret-keys in every process first, and at the end only when all have it "
                 "keys=%s other=%s",
                 mine,
                 other,

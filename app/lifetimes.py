@@ -105,7 +105,7 @@ class Lifetimes:
         return record.user is None and record.expires < self.expiry(record.created, record.seen)
 
     def next_look(self, record: Record) -> float:
-        """When the process that has a connection of this session has to look at it."""
+        """When a process with a connection of this session has to check it."""
         seen = self.seen(record)
         if not self.is_new(record):
             return self._expires(record, seen)
@@ -113,7 +113,7 @@ class Lifetimes:
         return min(early, self.expiry(record.created, seen))
 
     def must_extend(self, record: Record) -> bool:
-        """Whether this is a new session in the second half of its time."""
+        """Whether this is a new session in the second half of its idle timeout."""
         return self.is_new(record) and self.next_look(record) <= self._clock()
 
     async def extend(self, records: Sequence[Record]) -> list[Record]:
@@ -181,7 +181,7 @@ class Lifetimes:
         self._shown.discard(session_id)
 
     def follow_step(self, step: float) -> None:
-        """Move what clients did while the clock was in doubt to the time that it has from now on.
+        """Convert the activity noted while the clock was in doubt to the clock's new time.
 
         After a step forward they would otherwise be signed out as idle, although they are active.
         """
@@ -198,7 +198,7 @@ class Lifetimes:
         await self._write(list(self._touched))
 
     async def flush_user(self, user: str) -> None:
-        """Write what has gathered of one user's sessions."""
+        """Write the pending touches of one user's sessions."""
         await self._write([id for id, (_, record) in self._touched.items() if record.user == user])
 
     async def _write(self, ids: Sequence[str]) -> None:

@@ -62,7 +62,7 @@ def clean_name(name: str) -> str:
     if _BLANK.search(clean) or any(unicodedata.category(letter) in _UNSEEN for letter in clean):
         raise InvalidAccount("A name has no control characters and no invisible ones.")
     if mixes_scripts(clean):
-        raise InvalidAccount("A name is written in one alphabet, not in letters of several.")
+        raise InvalidAccount("Use the letters of one alphabet in a name, not of several.")
     return clean
 
 

@@ -61,7 +61,7 @@ class SharedPresence:
         return found
 
     async def others(self) -> list[str]:
-        """Return what each other process that runs says of itself; raises StoreError."""
+        """Return what each other running process publishes about itself; raises StoreError."""
         names = await self._link.run(pack(("SMEMBERS", scripts.PROCESSES)))
         found = [
             await self._link.run(pack(("HGET", scripts.PROCESS + name.decode(), "")))

@@ -26,13 +26,13 @@ _ACK_LIFE = 60.0  # seconds that a client of another process has to acknowledge
 
 
 def _unreadable(message: bytes) -> str:
-    """Say what is wrong with a message; it is not unpickled, which would run code in it."""
+    """Describe an invalid message without unpickling it, which would run code in it."""
     if message.startswith(_PICKLE):
         return (
             "a program with python-socketio older than 5.14 publishes pickled messages, which "
             "are dropped; upgrade it to 5.14 or newer"
         )
-    return "a message that is not one of python-socketio was dropped"
+    return "dropped a message that is not in python-socketio's format"
 
 
 def _encode_ack(told: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Prove that what an SQLite database acknowledges is there at the next start.
+"""Check that data acknowledged by SQLite would still be there at the next start.
 
 The proof is a random number that is written into the header of the database. It has to be found
 again in a copy of the write-ahead log, read as SQLite reads it after a crash: a running process
@@ -31,11 +31,12 @@ READ_MARK = "PRAGMA user_version"
 
 
 def damage(path: Path, error: object = "") -> str:
-    """Return what to say where the number is not found."""
+    """Return the error message for a number that is not found."""
     said = f" ({error})" if error else ""
     return (
-        f"{path.name}-wal is damaged{said}: what is stored now would be lost if this process were "
-        "killed. Stop it by SIGTERM, which writes everything into the database, and start it again"
+        f"{path.name}-wal is damaged{said}: data stored from now on would be lost if this process "
+        "were killed. Stop it by SIGTERM, which writes everything into the database, and start it "
+        "again"
     )
 
 

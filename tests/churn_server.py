@@ -1,4 +1,4 @@
-"""A server whose clients are told of every event and of every client that leaves.
+"""A server that tells its clients of every event and of every client that leaves.
 
     python -m tests.churn_server asyncio|uvloop FOLDER
 

@@ -1,4 +1,4 @@
-"""Tasks, timers and watchers end with what they serve, and all of them when the process stops."""
+"""Tasks, timers and watchers end with their owner, and all of them when the process stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What waits for a client: one that reads gets everything, one that does not is closed."""
+"""Data that waits for a client: one that reads gets all of it, others are closed."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ async def test_a_client_that_takes_nothing_is_closed_with_one_line_and_its_reaso
 
 @served(namespaces=(Library,), send_timeout=0.3, send_buffer=100_000)
 async def test_a_client_that_reads_one_poll_slowly_is_not_slow(server: Server) -> None:
-    """What its poll still has to send counts as progress, though it fetches nothing new."""
+    """A response that is still being sent counts as progress."""
     sid = await server.handshake()
     await server.post(sid, "40")
     await server.poll(sid)
@@ -266,7 +266,7 @@ async def test_drained_does_not_wait_for_a_client_that_reads(server: Server) -> 
 
 @served(namespaces=(Library,), send_buffer=100_000)
 async def test_drained_goes_on_after_an_upgrade(server: Server) -> None:
-    """What no poll fetched goes to the WebSocket, and the handler waits for that."""
+    """The WebSocket sends the packets that no poll has fetched, and the handler waits for that."""
     sid = await server.handshake()
     await server.post(sid, "40")
     await server.poll(sid)
@@ -286,7 +286,7 @@ async def test_drained_goes_on_after_an_upgrade(server: Server) -> None:
 
 
 @served(namespaces=(Library,), both_loops=True)
-async def test_a_closed_client_that_reads_slowly_gets_what_was_sent(
+async def test_a_closed_client_that_reads_slowly_gets_all_earlier_packets(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the close frame behind it, though it needs much longer than LINGER."""
@@ -324,7 +324,7 @@ async def test_a_closed_client_that_takes_nothing_is_cut(
 
 
 @served(namespaces=(Library,), both_loops=True)
-async def test_a_closed_client_that_reads_a_little_for_ever_is_cut(
+async def test_a_closed_client_that_reads_too_slowly_is_cut(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.transport.linger.LINGER", 0.05)

@@ -107,7 +107,7 @@ async def test_a_backup_during_registrations_has_all_that_came_before(tmp_path: 
         await again.sign_in(before[-1])
 
 
-async def test_a_backup_after_a_crash_has_what_is_only_in_the_logs(tmp_path: Path) -> None:
+async def test_a_backup_after_a_crash_includes_the_write_ahead_logs(tmp_path: Path) -> None:
     data, copy, new = tmp_path / "data", tmp_path / "copy", tmp_path / "new"
     async with process(data) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
@@ -121,7 +121,7 @@ async def test_a_backup_after_a_crash_has_what_is_only_in_the_logs(tmp_path: Pat
         assert await same.incr() == 21
 
 
-async def test_what_else_is_in_the_data_folder_is_copied(tmp_path: Path) -> None:
+async def test_a_backup_copies_other_files_of_the_data_folder(tmp_path: Path) -> None:
     """A fork's own files and databases, in folders too; no locks and no logs."""
     data, copy, new = tmp_path / "data", tmp_path / "copy", tmp_path / "new"
     (data / "pictures").mkdir(parents=True)
@@ -161,7 +161,7 @@ async def refused(*words: str) -> str:
     return err
 
 
-async def test_a_restore_replaces_nothing_unless_it_is_told_to(tmp_path: Path) -> None:
+async def test_a_restore_replaces_data_only_with_replace(tmp_path: Path) -> None:
     _, ann = await some_backup(tmp_path)
     data, _ = await some_backup(tmp_path, "bob")
     (data / "accounts.sqlite3-wal").write_bytes(b"the log of another database")
@@ -240,7 +240,7 @@ async def test_a_wrong_folder_is_refused_before_it_is_copied(tmp_path: Path) -> 
     strange(copy)
     (copy / "broken.sqlite3").write_bytes(b"SQLite format 3\0" + bytes(10))
     said = await refused("restore", str(copy), f"--data-dir={data}", "--replace")
-    assert "is no backup" in said
+    assert "is not a backup" in said
 
 
 async def test_a_database_that_cannot_be_copied_is_named(tmp_path: Path) -> None:
@@ -348,7 +348,9 @@ async def test_a_wrong_call_exits_2(words: list[str], said: str) -> None:
     assert err.count("\n") == 1
 
 
-async def test_a_backup_says_what_it_does_not_hold(tmp_path: Path, postgres: Postgres) -> None:
+async def test_a_backup_lists_data_that_it_does_not_hold(
+    tmp_path: Path, postgres: Postgres
+) -> None:
     """Accounts in PostgreSQL, sessions in Redis, and keys of the settings."""
     data = tmp_path / "data"
     data.mkdir()
@@ -359,18 +361,18 @@ async def test_a_backup_says_what_it_does_not_hold(tmp_path: Path, postgres: Pos
         f"--database={postgres.url(postgres.database())}",
         "--store=memory",
     )
-    assert "use pg_dump" in said
+    assert "Use pg_dump" in said
     assert "in the memory of the process" in said
     code, out, _ = await run(
         *("backup", str(tmp_path / "other"), f"--data-dir={data}", "--store=redis://127.0.0.1/0"),
         LATCHKEY_SECRET_KEYS="k" * 32,
     )
     assert code == 0
-    assert "the Redis's own file" in out
-    assert "keys of --secret-keys are not in it" in out
+    assert "RDB or AOF" in out
+    assert "Not in the copy: the keys of --secret-keys" in out
 
 
-async def test_what_root_restores_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
+async def test_files_that_root_restores_belong_to_the_owner_of_the_folder(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give files away")
     _, copy = await some_backup(tmp_path)

@@ -202,7 +202,7 @@ async def test_without_credentials_a_connection_upgrades_and_stays_a_visitors(
 
 
 @pytest.mark.parametrize("mode", ["polling", "websocket"])
-async def test_a_page_that_nobody_trusts_gets_nothing(
+async def test_a_page_of_an_untrusted_origin_gets_nothing(
     tmp_path: Path, chromium: str, mode: str
 ) -> None:
     """Neither its requests nor its sockets come through."""
@@ -232,7 +232,7 @@ async def test_a_framed_site_works_for_a_frame_ancestor(tmp_path: Path, chromium
         await shows(frame, count=2)
 
 
-async def test_nobody_frames_the_site_unless_told_so(tmp_path: Path, chromium: str) -> None:
+async def test_no_page_may_frame_the_site_by_default(tmp_path: Path, chromium: str) -> None:
     """The default."""
     expected = ("frame-ancestors", "Refused to frame", "Framing")
     async with two_sites(tmp_path, chromium, expected=expected) as (place, ann):

@@ -1,4 +1,4 @@
-"""Clients come and leave abruptly, and those who stay miss nothing, under both loops."""
+"""While clients come and leave abruptly, the others miss no event, under both loops."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ async def one_loop(loop: str, folder: Path) -> None:
 
 
 @pytest.mark.limit(SECONDS + 90)
-async def test_those_who_stay_miss_nothing_of_what_is_told_while_others_crash(
+async def test_connected_clients_get_every_event_while_others_crash(
     tmp_path: Path,
 ) -> None:
     """Both loops at the same time, each in a process of its own, for a minute."""

@@ -1,4 +1,4 @@
-"""The system's clock is set while the program runs: what sessions and rates make of it."""
+"""Sessions and rates when the system's clock is set while the program runs."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ async def step(system: Running, seconds: float) -> None:
 
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
 async def test_a_jump_of_two_days_signs_nobody_out(tmp_path: Path, store: str) -> None:
-    """Neither sockets nor pages, nor who comes during the jump, nor who stays away until after."""
+    """Neither with sockets nor with pages, active during the jump or not."""
     system = Running()
     async with (
         serve(tmp_path, store=store, clock=system.clock(), expiry_interval=0.05) as site,
@@ -184,7 +184,7 @@ async def test_an_event_during_a_jump_does_not_prolong_its_session(tmp_path: Pat
 
 
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
-async def test_a_step_that_is_followed_signs_out_only_who_was_not_active(
+async def test_a_step_that_is_followed_signs_out_only_inactive_users(
     tmp_path: Path, store: str
 ) -> None:
     """Clients that were active while the clock was in doubt stay, with pages and with sockets."""

@@ -242,7 +242,7 @@ def test_no_logging_handler_is_installed() -> None:
     assert after + logging.getLogger("socketio.server").handlers == before
 
 
-async def test_what_a_detached_stream_fills_is_still_what_tornado_reads() -> None:
+async def test_tornado_still_reads_the_buffers_of_a_detached_stream() -> None:
     """`DetachedStream` puts what the server had read into these two."""
     left, right = socket.socketpair()
     stream = tornado.iostream.IOStream(left)

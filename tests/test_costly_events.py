@@ -1,4 +1,4 @@
-"""What a user can pile up makes none of their events or pages dearer; costly ones have rates."""
+"""Events and pages cost the same however many sessions a user has; costly ones have rates."""
 
 from __future__ import annotations
 

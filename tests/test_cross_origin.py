@@ -1,4 +1,4 @@
-"""Pages of trusted origins: what they may ask and read, frame, and keep cookies for."""
+"""Pages of trusted origins: requests, readable responses, frames and cookies."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def test_a_trusted_page_may_read_why_its_body_is_refused(tmp_path: Path, k
                 await raw.until_end()
 
 
-async def test_a_store_that_is_down_is_told_to_a_trusted_page(tmp_path: Path) -> None:
+async def test_a_trusted_page_may_read_that_the_store_is_down(tmp_path: Path) -> None:
     """The 503 of a page and of a handshake can be read, and when to come back."""
     store = WatchedStore()
     async with serve(tmp_path, store=store, trusted_origins=(TRUSTED,)) as site:
@@ -207,7 +207,7 @@ async def test_a_preflight_of_others_is_refused(
 
 
 @pytest.mark.parametrize("wanted", ["x tenant", "x-tenant;", "\xa0x", "a,,b", ",", "a\x85"])
-async def test_what_is_no_list_of_names_is_not_echoed(tmp_path: Path, wanted: str) -> None:
+async def test_a_malformed_list_of_headers_is_not_echoed(tmp_path: Path, wanted: str) -> None:
     """Access-Control-Allow-Headers holds header names only (RFC 9110, 5.1)."""
     headers = [("Origin", TRUSTED), ("Access-Control-Request-Method", "GET")]
     headers.append(("Access-Control-Request-Headers", wanted))

@@ -1,4 +1,4 @@
-"""TCP may cut a stream of bytes anywhere: what is understood is always the same."""
+"""The parsers give the same result wherever TCP cuts the stream."""
 
 from __future__ import annotations
 

@@ -220,8 +220,8 @@ async def test_expired_records_without_sockets_are_swept_in_batches(tmp_path: Pa
         assert "purge" not in many.store.calls
 
 
-async def test_a_sweep_spares_those_who_come_meanwhile(tmp_path: Path) -> None:
-    """Whoever is active while a sweep goes on was not over when it began."""
+async def test_a_sweep_spares_sessions_that_become_active_meanwhile(tmp_path: Path) -> None:
+    """A session that is active during a sweep had not expired when it began."""
     async with crowd(tmp_path) as many:
         for _ in range(600):
             await many.sessions.create(remote_address="", user_agent="")
@@ -237,7 +237,7 @@ async def test_a_sweep_spares_those_who_come_meanwhile(tmp_path: Path) -> None:
         }
 
 
-async def test_a_stop_lets_a_batch_of_a_sweep_be_told(tmp_path: Path) -> None:
+async def test_a_stop_waits_until_a_batch_of_a_sweep_is_announced(tmp_path: Path) -> None:
     """Whatever was removed is announced, and nothing more is removed."""
     async with crowd(tmp_path) as many:
         made = [await many.sessions.create(remote_address="", user_agent="") for _ in range(1000)]

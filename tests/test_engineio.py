@@ -293,7 +293,7 @@ async def test_a_poll_brings_about_as_many_bytes_as_a_message_may_have(server: S
 
 @served()
 async def test_a_split_message_is_whole_after_an_upgrade(server: Server) -> None:
-    """What the polls have not brought comes by the WebSocket, as binary frames."""
+    """Attachments that no poll has fetched arrive by the WebSocket, as binary frames."""
     sid = await server.handshake()
     await server.post(sid, "40")
     await server.poll(sid)

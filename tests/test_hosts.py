@@ -1,4 +1,4 @@
-"""Which hosts are served: others may be a stranger's name for this machine (DNS rebinding)."""
+"""The hosts that are served; all others get 421, against DNS rebinding."""
 
 from __future__ import annotations
 

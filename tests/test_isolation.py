@@ -1,4 +1,4 @@
-"""What fails for one client, listener or timer fails for nobody else."""
+"""A failure of one client, listener or timer does not affect the others."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def reset(plain: socket.socket) -> None:
 
 @pytest.mark.parametrize("leave", [reset, socket.socket.close], ids=["RST", "FIN"])
 @served(namespaces=(Told,), both_loops=True)
-async def test_clients_that_leave_in_the_turn_of_an_emit_stall_nobody(
+async def test_clients_that_leave_during_an_emit_delay_no_other(
     server: Server, leave: Callable[[socket.socket], None]
 ) -> None:
     """uvloop's write() raises for them, and the clients behind them are still written to."""
@@ -383,7 +383,7 @@ async def test_listeners_to_the_redis_link_fail_alone(
     assert "a listener to a lost connection failed" in caplog.text
 
 
-async def test_what_is_told_of_other_processes_fails_item_by_item(
+async def test_news_of_other_processes_fails_item_by_item(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One session or user of a message that fails leaves the others heard."""

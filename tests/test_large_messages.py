@@ -1,4 +1,4 @@
-"""Large messages delay nobody but who sends them, and take no more memory than the settings say."""
+"""Large messages delay only their sender, and take no more memory than the settings allow."""
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ async def test_large_posts_of_many_clients_let_a_small_one_pass(server: Server) 
 
 @served(namespaces=(Noting,), max_message_size=1_000_000)
 async def test_large_messages_with_small_last_attachments_wait_too(server: Server) -> None:
-    """What is decoded with the attachment counts, not what comes last."""
+    """The size that counts is that of the message, not of its last attachment."""
     crowd = [await server.client() for _ in range(20)]
     other = await server.client()
     for client in crowd:
@@ -356,7 +356,7 @@ async def test_large_messages_with_small_last_attachments_wait_too(server: Serve
 async def test_a_client_that_waits_for_its_turn_is_not_read_from(
     server: Server, monkeypatch: Any
 ) -> None:
-    """What it sends meanwhile stays in its kernel, and is handled in order afterwards."""
+    """The server reads later packets of the client afterwards, in order."""
     waiting: list[Any] = []
 
     def enter(turns: Turns, size: int, begin: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Nobody gets a name that looks like another's (Unicode Technical Standard 39)."""
+"""Names that look like existing names are refused (Unicode Technical Standard 39)."""
 
 from __future__ import annotations
 

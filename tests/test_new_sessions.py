@@ -150,7 +150,7 @@ async def test_a_quiet_client_without_cookies_ends_as_idle(tmp_path: Path) -> No
 
 
 async def test_a_process_that_stood_still_ends_nobody_who_is_connected(tmp_path: Path) -> None:
-    """What its own clients ask for counts, though nothing prolonged their session in time."""
+    """Requests of its own clients count, although nothing prolonged their session in time."""
     async with street(tmp_path) as place:
         socket = await joined(place.visitor, "websocket")
         place.clock.now += 5000
@@ -182,7 +182,7 @@ async def test_a_connection_counts_in_all_processes(tmp_path: Path) -> None:
         assert await two.services.sessions.store.load(id) is None
 
 
-async def test_what_one_process_saw_of_a_cookie_holds_for_all(tmp_path: Path) -> None:
+async def test_a_cookie_seen_by_one_process_counts_for_all(tmp_path: Path) -> None:
     """An event at another process, which knows the session as new, does not shorten it."""
     clock = Clock()
     async with (

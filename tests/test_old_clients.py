@@ -1,4 +1,4 @@
-"""Clients and programs that are too old, or expect what is not here, are told so in words."""
+"""Old clients, old emitters and the Admin UI get an error that says what is wrong."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_the_log_quotes_an_unknown_revision(
 
 
 class Burglar:
-    """What runs code when it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return Path.touch, (Path("unpickled"),)  # type: ignore[return-value]

@@ -26,7 +26,7 @@ from tests.transport_kit import tls_contexts
 
 
 class Echo(WebSocketHandler):
-    """What a fork may have written for Tornado's server."""
+    """A handler that a fork may have written for Tornado's server."""
 
     closed: list[tuple[int | None, str | None]]
     sockets: list[WebSocketHandler]
@@ -154,7 +154,7 @@ async def test_a_ping_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert await raw.receive() == "are you there"
 
 
-async def test_what_is_sent_right_behind_the_request_is_read(
+async def test_data_sent_right_after_the_request_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that does not wait for the 101 loses nothing."""

@@ -167,7 +167,7 @@ def overwrite_all(log: Path) -> None:
 async def test_a_damaged_log_is_not_ready(
     tmp_path: Path, spoil: Callable[[Path], None], name: str, part: str
 ) -> None:
-    """What comes after the damage would not be there at the next start."""
+    """Data written after the damage would be lost at the next start."""
     log = tmp_path / "log"
     async with process(tmp_path / "data", log=log) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
@@ -286,7 +286,7 @@ async def test_writes_and_checkpoints_do_not_disturb_each_other(
         assert len(await store.load_many([str(number) for number in range(200)])) == 200
 
 
-async def test_a_copy_of_the_accounts_file_has_each_account(tmp_path: Path) -> None:
+async def test_a_copy_of_the_accounts_file_has_every_account(tmp_path: Path) -> None:
     """It need not wait until the program stops, and no log is needed beside it."""
     copy = tmp_path / "copy"
     async with process(tmp_path / "data") as site:

@@ -1,4 +1,4 @@
-"""Who gets an emit, and who acknowledges it; in one process, and in several over one Redis."""
+"""Recipients of emits and their acks, in one process and in several over one Redis."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ each_kind = pytest.mark.parametrize("kind", ["memory", "redis"])
 
 
 @each_kind
-async def test_an_empty_list_of_recipients_is_nobody(
+async def test_an_empty_list_of_recipients_reaches_nobody(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For `emit` and `send`, of the server and of a namespace, as `to` and as `room`."""

@@ -305,7 +305,7 @@ async def test_sessions_of_an_older_release_are_found_by_public_id() -> None:
         assert await one.count("anna") == 7
 
 
-async def test_an_index_loses_what_an_older_release_ended() -> None:
+async def test_an_index_loses_sessions_that_an_older_release_ended() -> None:
     """That leaves the public id behind, which then finds nothing, and is dropped."""
     async with processes() as (one, _):
         await one.save(record("a", user="anna"))
@@ -506,7 +506,7 @@ async def test_what_is_asked_because_of_an_answer_leaves_with_that_of_the_others
 
 
 async def test_who_waited_on_a_connection_that_is_lost_finds_it_gone() -> None:
-    """What they ask then is not lost with that connection."""
+    """Their requests are not lost with that connection."""
     async with processes(1) as (store,):
         await store.save(record())
         wire = store._link._wire

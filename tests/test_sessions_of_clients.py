@@ -70,7 +70,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("begun", ["in the event", "by the event", "by on_connect"])
-async def test_what_an_event_started_outlives_its_socket(
+async def test_tasks_of_an_event_outlive_its_socket(
     begun: str, tmp_path: Path, modules: tuple[str, ...]
 ) -> None:
     """It edits the session, knows the user, and reaches the sockets that are there by then."""

@@ -75,7 +75,7 @@ def begin(visitor: Visitor, address: str, name: str) -> asyncio.Task[int]:
     return asyncio.ensure_future(sign_in(visitor, address, name, WRONG))
 
 
-async def test_one_address_cannot_fill_the_line(
+async def test_one_address_cannot_fill_the_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With an account for each try; meanwhile another address signs in and /readyz says 200."""
@@ -92,7 +92,7 @@ async def test_one_address_cannot_fill_the_line(
         await asyncio.gather(*flood)
 
 
-async def test_a_limited_address_takes_no_place_in_the_line(
+async def test_a_limited_address_takes_no_place_in_the_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its tries get 429 at once, while those of others wait, and cost neither hash nor query."""
@@ -127,7 +127,7 @@ async def test_forged_device_cookies_do_not_lead_around_the_limit(
         assert gate.hashing == 0
 
 
-async def test_readiness_is_asked_once_for_all_who_ask_together(
+async def test_simultaneous_probes_share_one_readiness_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A flood of /readyz does not queue up either."""

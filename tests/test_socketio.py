@@ -465,7 +465,7 @@ async def test_two_users_never_share_a_task(server: Server) -> None:
 
 
 @served(namespaces=(Curious,))
-async def test_what_ends_as_cancelled_closes_no_connection(server: Server) -> None:
+async def test_a_cancelled_handler_closes_no_connection(server: Server) -> None:
     """Neither an event nor the callback of an ack, before their first wait."""
     websocket = await server.client()
     await websocket.send('421["give_up"]')

@@ -1,4 +1,4 @@
-"""What a stop waits for: handlers of sockets, for --drain-time, and what it says of the others."""
+"""A stop waits for handlers for --drain-time, then cancels the rest and logs them."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_handlers_that_are_cut_off_are_named_and_cancelled(
         assert all(float(line.rpartition("=")[2].rstrip("s")) >= 0.5 for line in lines)
 
 
-async def test_a_hurry_ends_the_wait_for_handlers(
+async def test_a_second_stop_ends_the_wait_for_handlers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Those that still run are cut off at once."""

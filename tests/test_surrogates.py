@@ -49,7 +49,7 @@ def test_only_lone_surrogates_are_replaced(text: str) -> None:
 
 
 @given(_TEXTS)
-def test_what_is_sent_is_always_utf8(text: str) -> None:
+def test_outgoing_text_is_always_utf8(text: str) -> None:
     """In plain values and in nested ones, in keys too."""
     for value in ([text], [{text: [text]}], {text: text}):
         encoded, _ = packet_json.encode(value)

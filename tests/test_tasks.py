@@ -143,7 +143,7 @@ async def test_outside_of_a_task_there_is_none_afterwards(seen: Seen) -> None:
 @pauses
 @on_both_loops
 async def test_each_coroutine_has_one_task_of_its_own(seen: Seen, pause: Any) -> None:
-    """What one leaves on its task is not there for the next."""
+    """Names that one coroutine sets on its task are not there for the next."""
     kept: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
     released: list[str] = []
     tasks = []
@@ -454,7 +454,7 @@ async def test_several_may_begin_to_wait_for_one_future_together(seen: Seen) -> 
 
 
 @on_both_loops
-async def test_what_cannot_be_awaited_fails_where_it_is(seen: Seen) -> None:
+async def test_awaiting_a_wrong_object_fails_in_the_coroutine(seen: Seen) -> None:
     """As in any task, which raises RuntimeError there."""
     heard: list[str] = []
 
@@ -478,7 +478,7 @@ async def test_what_cannot_be_awaited_fails_where_it_is(seen: Seen) -> None:
 @pytest.mark.parametrize("waits", [False, True])
 @on_both_loops
 async def test_an_error_reaches_the_exception_handler_of_the_loop(seen: Seen, waits: bool) -> None:
-    """Of the first step and of a later one alike; whoever starts it does not hear of it."""
+    """Errors of the first step and of later ones; the caller that started it gets none of them."""
 
     async def work() -> None:
         if waits:
@@ -583,7 +583,7 @@ async def test_a_task_is_shown_with_the_name_of_its_coroutine(seen: Seen) -> Non
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio starts tasks eagerly")
-async def test_asyncio_lets_others_say_which_task_is_current() -> None:
+async def test_asyncio_lets_other_code_set_the_current_task() -> None:
     """What app/transport/tasks.py uses of it before Python 3.12."""
     loop, outer = asyncio.get_running_loop(), current()
     other: asyncio.Task[None] = asyncio.Task(turn(), loop=loop)

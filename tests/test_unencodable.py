@@ -77,7 +77,7 @@ async def test_an_ack_that_cannot_be_sent_says_so(
 
 @pytest.mark.parametrize("kind", BAD)
 @served(namespaces=(Bad,))
-async def test_an_emit_of_what_cannot_be_sent_raises(server: Server, kind: str) -> None:
+async def test_an_emit_of_unencodable_data_raises(server: Server, kind: str) -> None:
     """Where it was called; none of several receivers gets a part of it, and no callback is left."""
     clients = [await server.client() for _ in range(3)]
     sid = server.sio.eio.sockets[clients[0].sid].clients["/"]

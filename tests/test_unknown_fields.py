@@ -180,7 +180,7 @@ async def test_a_replaced_struct_keeps_the_fields_of_its_place() -> None:
 
 
 async def test_removed_objects_take_their_fields_away() -> None:
-    """What the older release deletes, or replaces by another type, is gone."""
+    """Objects that the older release deletes, or replaces by another type, lose their fields."""
 
     def change(data: Any) -> None:
         del data.by_name["x"]

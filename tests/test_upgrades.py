@@ -1,4 +1,4 @@
-"""Upgrades from polling: one at a time, and none that holds anything but its own socket."""
+"""Upgrades from polling: one at a time, and each holds only its own socket."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_the_rules_are_loaded_when_somebody_asks() -> None:
 
 
 async def test_headers_of_many_sessions_are_looked_at_once() -> None:
-    """Whoever has made up a thousand of them cannot have them looked at again and again."""
+    """A client cannot have a thousand made-up headers checked again and again."""
     headers = {f"a/{number}" for number in range(1100)}
     await describe(headers)
     looked = _parse.cache_info().misses

@@ -1,4 +1,4 @@
-"""Where one place answers many, a failure with one of them is nobody else's."""
+"""A failure with one caller does not affect the others."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Write:
             self._over()
 
 
-async def test_what_follows_a_write_cannot_stop_the_writer(
+async def test_a_failure_after_a_write_cannot_stop_the_writer(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with opened("sqlite", tmp_path) as store:

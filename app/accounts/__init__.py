@@ -37,7 +37,8 @@ _READERS = 2  # threads for what needs no hash
 _MAX_QUEUE = 200  # calls that may wait for a worker, some seconds of work
 _SHARE = 20  # calls of one address that may run or wait, so that it cannot fill the queue
 _ANSWER_WITHIN = 2.0  # seconds from when a call has its turn
-_TOO_MANY = "Too many people sign in right now; try again in a moment."
+_TOO_MANY = "Too many people are signing in right now. Try again in a moment."
+_TOO_MANY_OF_ONE = "Too many sign-ins at once from your network. Try again in a moment."
 _NO_ANSWER = "The database of accounts does not answer; try again in a moment."
 
 
@@ -55,7 +56,7 @@ class AddressBusy(AccountsUnavailable):
 
 
 class Accounts:
-    """Who may sign in. A few threads do all work, and a bounded number of calls wait for them.
+    """The accounts. A few threads do all work, and a bounded number of calls wait for them.
 
     Calls that compute a hash, calls that only read, and readiness have threads of their own, and
     each thread has its own connection. `address` is what limits know a client by; one address
@@ -190,7 +191,7 @@ class Accounts:
                 async with asyncio.timeout(_ANSWER_WITHIN):
                     return await workers.run(job)
         except ShareUsed:
-            raise AddressBusy("Too many tries at once from your network; try again.") from None
+            raise AddressBusy(_TOO_MANY_OF_ONE) from None
         except QueueFull:
             raise AccountsUnavailable(_TOO_MANY) from None
         except (SQLAlchemyError, TimeoutError) as error:

@@ -42,7 +42,7 @@ async def _add(settings: Settings, name: str, password: str) -> str:
 
 
 def _read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return what was asked for; raises SettingsError."""
+    """Parse the arguments; raises SettingsError."""
     parser = Parser(prog="python -m app.accounts", allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="add")
     meaning = "make an account: add NAME asks for its password"

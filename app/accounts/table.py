@@ -28,7 +28,7 @@ def _of(keys: Collection[str]) -> sa.Select[tuple[str]]:
 
 @dataclass(frozen=True)
 class Proof:
-    """What a try to prove who one is has come to; true where the password was right."""
+    """The result of a sign-in; true if the password was right."""
 
     name: str | None  # as it is stored; None: nobody has it
     stamp: str | None = field(default=None, repr=False)  # the hash that the password fits

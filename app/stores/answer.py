@@ -1,4 +1,4 @@
-"""Results for the callers that wait for a store."""
+"""Results for callers that wait for a store."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
 
     def __repr__(self) -> str:
-        """Show what a log may show."""
+        """Show only the public id, for logs."""
         return f"<Record of session {public_id(self.id)}>"
 
     def with_data(self, data: bytes) -> Record:

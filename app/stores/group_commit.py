@@ -158,7 +158,7 @@ class GroupCommit:
             try:  # `logged` would cost 0.3 µs for every write
                 write.over(None if isinstance(outcome, Exception) else outcome)
             except Exception:
-                log.exception("what follows a write to %s failed", self._name)
+                log.exception("a step after a write to %s failed", self._name)
             answer(future, outcome)
 
     def _next(self) -> None:

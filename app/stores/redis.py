@@ -149,7 +149,7 @@ class RedisStore:
         await self._link.run(pack(("SET", key, value, "PX", _PING_KEPT)))
         found = await self._link.run(pack(("GET", key)))
         if found != value.encode():
-            raise StoreUnavailable("the Redis does not keep what is written; see to its settings")
+            raise StoreUnavailable("Redis does not keep what is written to it; check its settings")
 
     async def close(self) -> None:
         await cancel_all(self._indexing.values())

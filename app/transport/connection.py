@@ -315,5 +315,5 @@ class Connection:
             if transport is not None:
                 with logged(log, "a transport could not be closed sid=%s", self.sid):
                     transport.close(reason, code)
-        with logged(log, "the end of a connection could not be told sid=%s", self.sid):
+        with logged(log, "the end of a connection could not be announced sid=%s", self.sid):
             self._engine.server.connection_closed(self, reason)

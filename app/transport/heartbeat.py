@@ -152,5 +152,5 @@ class Heartbeat:
             connection.close_slow()
             return
         if connection.busy:
-            connection.complain("closed: it sends without end and answers no ping")
+            connection.complain("closed: the client sends without pause and answers no ping")
         connection.close(Reason.PING_TIMEOUT)

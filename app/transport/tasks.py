@@ -57,7 +57,7 @@ class Tasks:
         """Cancel the handlers that still run, and wait for their end."""
         left = await cancel_all(self._waiting, seconds=0.5)
         if left:
-            log.error("handlers go on though they were cancelled count=%d", len(left))
+            log.error("handlers still run after they were cancelled count=%d", len(left))
 
     def _ended(self, task: _Task) -> None:
         _, done = self._waiting.pop(task)
