@@ -270,7 +270,7 @@ async def test_a_flood_of_sign_ins_is_refused_rather_than_stored_up(
         waiting = [asyncio.ensure_future(accounts.verify("ann", PASSWORD)) for _ in range(most)]
         await asyncio.sleep(0)
         try:
-            with pytest.raises(AccountsUnavailable, match="try again"):
+            with pytest.raises(AccountsUnavailable, match="Try again"):
                 await asyncio.wait_for(accounts.verify("ann", PASSWORD), 5)
         finally:
             gate.set()
