@@ -109,10 +109,10 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
                     return  # the client has gone
 
         It returns True as soon as no more than `--send-buffer` bytes wait for the client, which
-        is at once for most clients. It returns False if the client has gone, or is none of this
-        process. A client that takes nothing for `--send-timeout` seconds is closed ("client reads
-        too slowly"), which ends the wait as well. In `on_connect` nothing is sent before the
-        handler returns, so it does not wait there.
+        is at once for most clients. It returns False if the client has gone, or is connected to
+        another process. A client that takes nothing for `--send-timeout` seconds is closed
+        ("client reads too slowly"), which ends the wait as well. In `on_connect` nothing is sent
+        before the handler returns, so it does not wait there.
         """
         eio_sid = self.server.manager.eio_sid_from_sid(sid, self.namespace)
         connection = self.server.eio.sockets.get(eio_sid)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from app.guard import logged
+
 log = logging.getLogger("latchkey.clock")
 
 _CHECK_INTERVAL = 1.0  # seconds between two looks at the system's clock
@@ -15,7 +17,7 @@ _CONFIRMATION = 600.0  # seconds after which a larger step is believed
 _LOG_INTERVAL = 60.0  # seconds between two log lines, for a clock that keeps jumping
 
 
-# Seconds on a clock that nobody sets. Linux stops CLOCK_MONOTONIC while the machine is suspended;
+# Seconds on a clock that cannot be set. Linux stops CLOCK_MONOTONIC while the machine is suspended;
 # other systems have no CLOCK_BOOTTIME.
 elapsed: Callable[[], float] = partial(
     time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -25,7 +27,7 @@ elapsed: Callable[[], float] = partial(
 class Clock:
     """Seconds since 1970; the source of every deadline of a session.
 
-    It reads the system's clock when it is made and runs on by a clock that nobody sets. It
+    It reads the system's clock when it is made and runs on by a clock that cannot be set. It
     follows corrections of up to 5 s at once. It ignores a larger step until that has lasted for
     10 minutes, so that a jump that is taken back ends no session. Call it on one thread only.
     """
@@ -35,7 +37,7 @@ class Clock:
         wall: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = elapsed,
     ) -> None:
-        """`wall` is the system's clock, `elapsed` one that nobody sets; both in seconds."""
+        """`wall` is the system's clock, `elapsed` one that cannot be set; both in seconds."""
         self._wall = wall
         self._elapsed = elapsed
         now = elapsed()
@@ -71,7 +73,8 @@ class Clock:
             self._log_step(now)
         elif now - self._step_began >= _CONFIRMATION:
             for listener in self.on_step:
-                listener(step)
+                with logged(log, "a listener to a step of the clock failed"):
+                    listener(step)
             self._offset += step
             self._step = 0.0
             log.warning("sessions follow the new time of the system's clock step=%+.0fs", step)

@@ -52,6 +52,26 @@ class Running(System):
         return super().wall()
 
 
+def test_a_listener_that_fails_stops_neither_the_clock_nor_the_other_listeners(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    system = System()
+    clock = system.clock()
+    heard: list[float] = []
+
+    def fail(step: float) -> None:
+        raise RuntimeError
+
+    clock.on_step += [fail, heard.append]
+    system.set_by = DAY
+    for _ in range(700):
+        system.steady += 1
+        clock()
+    assert heard == [pytest.approx(DAY)]
+    assert clock() == pytest.approx(system.wall(), abs=0.01)
+    assert "a listener to a step of the clock failed" in caplog.text
+
+
 def test_it_begins_at_the_systems_time_and_runs_on() -> None:
     system = System()
     clock = system.clock()

@@ -14,11 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import modules of the rows above its own, and of its own package. A name stands
 # for its submodules too: "app.stores" is app.stores.sqlite as well.
 LAYERS = (
-    ("app.background",),
+    ("app.background", "app.guard"),
     (
         "app.options",
         "app.complaints",
-        "app.guard",
         "app.user_agents",
         "app.surrogates",
         "app.lookalikes",
