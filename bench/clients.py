@@ -1,4 +1,4 @@
-"""Raw clients: pre-encoded requests on plain sockets, and just enough parsing to know an answer."""
+"""Raw clients: plain sockets, pre-encoded requests, and enough parsing to recognise an answer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MASK = b"\x5a\xa5\x3c\xc3"
 
 
 class LoadError(Exception):
-    """A server answered what it should not, or closed; figures would mean nothing."""
+    """A server gave a wrong answer or closed a connection, so that figures would mean nothing."""
 
 
 def frame(payload: bytes, first: int = 0x81) -> bytes:
-    """A masked WebSocket frame (RFC 6455, section 5.2) of up to 125 bytes, text if not said."""
+    """Return a masked WebSocket frame (RFC 6455, 5.2) of up to 125 bytes; by default of text."""
     masked = bytes(byte ^ MASK[index % 4] for index, byte in enumerate(payload))
     return bytes((first, 0x80 | len(payload))) + MASK + masked
 
@@ -27,7 +27,7 @@ INCREMENT = frame(b'420["incr"]')
 
 
 def cookies_of(head: bytes) -> bytes:
-    """The `name=value` pairs of every Set-Cookie in a response's head, for a Cookie header."""
+    """Return a Cookie header with the cookies that a response sets."""
     lines = [line for line in head.split(b"\r\n") if line[:11].lower() == b"set-cookie:"]
     return b"; ".join(line[11:].split(b";")[0].strip() for line in lines)
 
@@ -54,10 +54,12 @@ class Client:
 
     def send(self, data: bytes) -> None:
         if self.socket.send(data) != len(data):
-            raise LoadError("A server does not read: a few hundred bytes did not fit its socket.")
+            raise LoadError(
+                "A server does not read: a few hundred bytes did not fit into its socket."
+            )
 
     def read(self) -> bytes:
-        """What has arrived, after what was left over; marks the client closed at the end."""
+        """Return the bytes that are not parsed yet; at the end of the stream mark it closed."""
         try:
             data = self.socket.recv(65536)
         except BlockingIOError:
@@ -77,7 +79,7 @@ class Client:
 
 
 class HttpClient(Client):
-    """Keeps one HTTP/1.1 connection and posts on it, as a page's own fetch does."""
+    """A client that posts on one HTTP/1.1 connection, as the script of a page does."""
 
     def __init__(self, port: int, source: str = "127.0.0.1", cookie: bytes = b"") -> None:
         super().__init__(port, source)
@@ -85,7 +87,7 @@ class HttpClient(Client):
         self.ask(b"/incr", cookie)
 
     def ask(self, path: bytes, cookie: bytes) -> None:
-        """Post to that path from now on; without a cookie the first answer's is taken."""
+        """Post to that path from now on; without a cookie, use the one of the first answer."""
         self.cookie = cookie
         self.request = (
             b"POST %b HTTP/1.1\r\nHost: %b\r\nOrigin: http://%b\r\nSec-Fetch-Site: same-origin\r\n"
@@ -137,7 +139,7 @@ class SocketClient(Client):
         )
 
     def receive(self) -> int:
-        """Take what has arrived; the number of acks in it."""
+        """Parse what has arrived; return the number of acks in it."""
         return self._take(self.read())
 
     def _take_head(self, data: bytes) -> int:
@@ -171,7 +173,7 @@ class SocketClient(Client):
 
     def _packet(self, first: int, payload: bytes) -> int:
         if first == 0x89:
-            self.send(frame(payload, 0x8A))  # a heartbeat below Engine.IO's own
+            self.send(frame(payload, 0x8A))  # of the WebSocket layer
         elif first == 0x88:
             self.closed = True
         elif payload[:2] == b"43":
@@ -187,6 +189,6 @@ class SocketClient(Client):
             self.send(JOIN)
         elif payload[:2] == b"40":
             self.joined = True
-        elif payload not in (b"1", b"41", b"6"):  # a goodbye, whose close follows, or nothing
-            raise LoadError(f"A server sent what no one asked for: {payload[:200]!r}")
+        elif payload not in (b"1", b"41", b"6"):  # the close frame follows, or no-op
+            raise LoadError(f"A server sent an unexpected packet: {payload[:200]!r}")
         return 0

@@ -1,4 +1,4 @@
-"""Rows about many connections: what they hold, what they cost at rest and when they leave."""
+"""Rows about many connections: their memory, and their CPU while idle and at disconnect."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from contextlib import ExitStack, contextmanager
 from bench.clients import HttpClient, LoadError, SocketClient
 from bench.contestants import Servers
 from bench.load import Crowd, open_sockets
-from bench.measures import Figures, Measure, Sizes, until_quiet
+from bench.measures import Figures, Measure, Sizes, until_idle
 from bench.process import Server
 
 
 @contextmanager
 def memory(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
-    """A fresh server each time; one that has served has room left that hides what is used."""
+    """Measure a new server each time: free memory of a used one would hide what is needed."""
 
     def measure() -> Figures:
         with servers.fresh(name) as server, Crowd[SocketClient]() as crowd:
@@ -32,7 +32,7 @@ def memory(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
 
 @contextmanager
 def disconnects(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
-    """The same number leaves while few and while many others stay; no heartbeat falls into it."""
+    """Disconnect as many clients among few others as among many, without heartbeats."""
     with ExitStack() as stack:
         fields = []
         for staying in (sizes.few, sizes.many):
@@ -49,18 +49,18 @@ def disconnects(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
 
 
 def _leave(server: Server, crowd: Crowd[SocketClient], how_many: int) -> float:
-    """Microseconds of CPU per client that closes its connection."""
+    """Return the microseconds of CPU per client that closes its connection."""
     leaving = open_sockets(crowd, server.port, how_many)
     crowd.rest(0.2)
     before = server.cpu()
     crowd.remove(leaving)
-    until_quiet(server)
+    until_idle(server)
     return (server.cpu() - before) / how_many * 1e6
 
 
 @contextmanager
 def idle(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
-    """Heartbeats and the expiry callback only; measured over whole heartbeat intervals."""
+    """Measure heartbeats and the expiry callback alone, over whole heartbeat intervals."""
     beat = f"--ping-interval={sizes.idle_seconds}"
     with servers.fresh(name, beat) as server, Crowd[SocketClient]() as crowd:
         open_sockets(crowd, server.port, sizes.idle)

@@ -1,4 +1,4 @@
-"""Who is measured: how each server is started, and what it needs to be here."""
+"""The contestants: how each server is started, and what it needs."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ LIMITS = (
 )
 NO_LIMITS = tuple(f"--{limit}=0" for limit in LIMITS)
 PYTHON = sys.executable
-NODE = ("node", "--expose-gc", str(HERE / "servers" / "recipe.js"))
+RECIPE = ("--expose-gc", str(HERE / "servers" / "recipe.js"))
+NODE = ("node", *RECIPE)
+BUN = ("{bun}", *RECIPE)  # the same file: Bun runs what was written for Node
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server by name; in its arguments `{data}`, `{redis}` and `{number}` are filled in by a run.
+    """A server by name.
 
-    No two servers of a run have the same number.
+    A run fills in `{data}`, `{redis}`, `{number}` and `{bun}` in its arguments. No two servers of
+    a run have the same number.
     """
 
     name: str
@@ -41,8 +44,12 @@ class Contestant:
         return any("{redis}" in argument for argument in self.argv)
 
     @property
+    def needs_bun(self) -> bool:
+        return "{bun}" in self.argv
+
+    @property
     def needs_node(self) -> bool:
-        return self.argv[0] == "node"
+        return RECIPE[-1] in self.argv
 
 
 def _latchkey(store: str, *limits: str) -> tuple[str, ...]:
@@ -68,6 +75,8 @@ LINEUP = {
         ),
         Contestant("node", "express-session and Socket.IO, MemoryStore", NODE),
         Contestant("node-redis", "the same with connect-redis", (*NODE, "--redis={redis}")),
+        Contestant("bun", "the recipe of `node`, run by Bun", BUN),
+        Contestant("bun-redis", "the same with connect-redis", (*BUN, "--redis={redis}")),
         Contestant(
             "stock", "python-socketio on Tornado", (PYTHON, "-m", "bench.servers.stock_tornado")
         ),
@@ -82,16 +91,27 @@ def install_recipe() -> None:
     if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
         return
     if shutil.which("npm") is None:
-        raise StartError("npm is not installed; the Node recipe needs Node 20 or later and npm.")
+        raise StartError("npm is not installed; the recipe needs Node 20 or later and npm.")
     command = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise StartError(f"npm could not install the Node recipe: {done.stderr.strip()[-300:]}")
+        raise StartError(f"npm could not install the recipe: {done.stderr.strip()[-300:]}")
     installed.touch()
 
 
+def bun_program() -> Path:
+    """Return the Bun that npm installed for this system.
+
+    The package `bun` puts it in its place by an install script, and none is run here.
+    """
+    found = sorted((HERE / "node_modules" / "@oven").glob("bun-*/bin/bun"))
+    if not found:
+        raise StartError("npm has no Bun for this system.")
+    return found[0]
+
+
 class Servers:
-    """The servers of one run: some kept warm for several rows, some fresh for one measurement."""
+    """The servers of one run: some stay warm for several rows, some serve one measurement."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -107,9 +127,9 @@ class Servers:
         self._stack.close()
 
     def warm(self, name: str) -> Server:
-        """The server of that name which lives until the end of the run.
+        """Return the server of that name that stays up until the end of the run.
 
-        Its heartbeats are rare: clients answer none while it is the turn of others.
+        Its heartbeats are rare, because its clients answer none while others are measured.
         """
         if name not in self._warm:
             self._warm[name] = self._stack.enter_context(self.fresh(name, "--ping-interval=600"))
@@ -117,14 +137,15 @@ class Servers:
 
     @contextmanager
     def fresh(self, name: str, *more: str) -> Iterator[Server]:
-        """A new server with an empty store, stopped at the end of the block."""
+        """Run a new server with an empty store until the end of the block."""
         contestant = LINEUP[name]
         if contestant.needs_node:
             install_recipe()
+        bun = bun_program() if contestant.needs_bun else ""
         redis = f"redis://127.0.0.1:{self.redis_port()}/0" if contestant.needs_redis else ""
         self._started += 1
         data = self._directory / f"{self._started}-{name}"
-        given = {"data": data, "redis": redis, "number": self._started}
+        given = {"data": data, "redis": redis, "number": self._started, "bun": bun}
         arguments = [word.format(**given) for word in contestant.argv]
         server = Server.start(
             lambda port: [*arguments, f"--port={port}", *more], data.with_suffix(".log")
@@ -135,7 +156,7 @@ class Servers:
             server.stop()
 
     def redis_port(self) -> int:
-        """The port of a Redis of this run's own, which keeps nothing."""
+        """Return the port of this run's own Redis, which saves nothing."""
         if self._redis is None:
             here = str(self._directory)
             command = ("redis-server", "--save", "", "--bind", "127.0.0.1", "--dir", here, "--port")

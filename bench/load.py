@@ -13,14 +13,14 @@ from typing import Generic, TypeVar
 from bench.clients import Client, LoadError, SocketClient
 
 AT_ONCE = 50  # handshakes in hand, well below every server's listen backlog
-PATIENCE = 20.0  # seconds without any answer until a server counts as stuck
+ANSWER_TIMEOUT = 20.0  # seconds without any answer until a server counts as stuck
 
 C = TypeVar("C", bound=Client)
 
 
 @dataclass(frozen=True)
 class Slice:
-    """What one stretch of load came to: operations, wall seconds and each operation's seconds."""
+    """The outcome of one stretch of load: operations, wall seconds, seconds of each operation."""
 
     ops: int
     seconds: float
@@ -28,13 +28,13 @@ class Slice:
 
 
 def sources(how_many: int, each: int = 400, first: int = 0) -> list[str]:
-    """Loopback addresses, from the `first` on, so that none makes more than `each` connections."""
+    """Return loopback addresses from the `first` on, one for each `each` connections."""
     numbers = range(first, first + math.ceil(how_many / each))
     return [f"127.0.{1 + number // 250}.{1 + number % 250}" for number in numbers]
 
 
 class Crowd(Generic[C]):
-    """Clients of one server, driven together until something has happened."""
+    """Clients of one server, driven together."""
 
     def __init__(self) -> None:
         self.clients: list[C] = []
@@ -61,7 +61,7 @@ class Crowd(Generic[C]):
         return client
 
     def remove(self, clients: Iterable[C]) -> None:
-        """Close these from our side and forget them."""
+        """Close and forget these clients."""
         leaving = set(clients)
         self.clients = [client for client in self.clients if client not in leaving]
         for client in leaving:
@@ -72,7 +72,9 @@ class Crowd(Generic[C]):
         client.close()
 
     def ready(self, timeout: float) -> list[tuple[C, int]]:
-        """Clients that received something within `timeout` seconds, and how many answers."""
+        """Return the clients that received something within `timeout` seconds, each with the number
+        of its answers.
+        """
         answered = []
         for fd, _ in self._poll.poll(timeout):
             client = self._by_fd[fd]
@@ -83,13 +85,15 @@ class Crowd(Generic[C]):
         return answered
 
     def until(self, done: Callable[[], bool], what: str) -> None:
-        """Answer heartbeats and collect until `done()`; a server that falls silent is an error."""
+        """Answer heartbeats and receive until `done()`; raise LoadError if nothing comes."""
         silent_since = time.monotonic()
         while not done():
             if self.ready(0.5):
                 silent_since = time.monotonic()
-            elif time.monotonic() - silent_since > PATIENCE:
-                raise LoadError(f"Nothing came for {PATIENCE:.0f} s while waiting for {what}.")
+            elif time.monotonic() - silent_since > ANSWER_TIMEOUT:
+                raise LoadError(
+                    f"Nothing came for {ANSWER_TIMEOUT:.0f} s while waiting for {what}."
+                )
 
     def rest(self, seconds: float) -> None:
         """Do nothing but answer heartbeats."""
@@ -101,7 +105,7 @@ class Crowd(Generic[C]):
         return sum(client.closed for client in self.clients)
 
     def repeat(self, seconds: float) -> Slice:
-        """A closed loop: each client sends its request again as soon as it has the answer."""
+        """Run a closed loop: each client sends its request again as soon as it has the answer."""
         latencies: list[float] = []
         clock = time.perf_counter
         start = clock()
@@ -111,8 +115,10 @@ class Crowd(Generic[C]):
             client.send(client.request)
         in_hand = len(self.clients)
         while in_hand:
-            if clock() - end > PATIENCE:
-                raise LoadError(f"{in_hand} requests had no answer {PATIENCE:.0f} s after the end.")
+            if clock() - end > ANSWER_TIMEOUT:
+                raise LoadError(
+                    f"{in_hand} requests had no answer {ANSWER_TIMEOUT:.0f} s after the end."
+                )
             for client, answers in self.ready(1.0):
                 if client.closed:
                     raise LoadError("A server closed a connection under load.")

@@ -1,4 +1,4 @@
-"""What every measurement needs: sizes, figures, a warm-up and sessions."""
+"""Parts of every measurement: sizes, figures, warm-up and sessions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Measure = Callable[[], Figures]
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything; `QUICK` shows that all works, `FULL` gives figures to quote."""
+    """The amounts of a run; `QUICK` shows that everything works, `FULL` gives figures to quote."""
 
     seconds: float  # of load per measurement
     warm: float  # seconds of load before the first; Node's compiler needs two or three
@@ -78,12 +78,12 @@ Field = Callable[[Servers, str, Sizes], AbstractContextManager[Measure]]
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest of the ordered values that `percent` of them do not exceed (nearest rank)."""
+    """Return the smallest of the ordered values that `percent` of them do not exceed."""
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def loaded(server: Server, work: Callable[[], Slice]) -> Figures:
-    """CPU per operation, throughput and latency of one slice of load."""
+    """Return CPU per operation, throughput and latency of one slice of load."""
     before = server.cpu()
     done = work()
     cpu = server.cpu() - before
@@ -96,13 +96,13 @@ def loaded(server: Server, work: Callable[[], Slice]) -> Figures:
     }
 
 
-def until_quiet(server: Server) -> None:
-    """Wait until the server has done its work: a tenth of a second with next to no CPU."""
+def until_idle(server: Server) -> None:
+    """Wait until the server rests: it uses less than 3 ms of CPU in 0.1 s."""
     deadline = time.monotonic() + 30
     before = -1.0
     while server.cpu() - before > 0.003:
         if time.monotonic() > deadline:
-            raise LoadError("A server was still busy 30 s after clients had left.")
+            raise LoadError("A server was still busy 30 s after its clients had left.")
         before = server.cpu()
         time.sleep(0.1)
 
@@ -114,7 +114,7 @@ def warm_up(measure: Measure, seconds: float) -> None:
 
 
 def session_cookies(port: int, how_many: int) -> list[bytes]:
-    """Cookies of that many new sessions, each made by a page."""
+    """Return the cookies of that many new sessions, each made by a page."""
     with Crowd[HttpClient]() as pages:
         cookies: list[bytes] = []
         for address in sources(how_many, 50):

@@ -1,4 +1,4 @@
-"""An SVG of the medians, a group of bars per row, in the reader's own light or dark."""
+"""An SVG of the medians: a group of bars per row, in the light or dark colours of the reader."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 
 
 def svg(results: Sequence[Result]) -> str:
-    """The drawing as text; rows that count errors, and rows without figures, are left out."""
+    """Return the drawing as text, without rows that count errors or have no figures."""
     drawn: list[str] = []
     top = 0.0
     for result in (result for result in results if result.rounds and result.row.unit):

@@ -1,4 +1,4 @@
-"""One server process: started on a free loopback port, measured from outside, stopped."""
+"""A server process: started on a free loopback port, measured from outside, stopped."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-START_LIMIT = 30.0  # seconds until a server must listen
-STOP_LIMIT = 5.0  # seconds from SIGTERM to SIGKILL
+START_TIMEOUT = 30.0  # seconds until a server must listen
+STOP_TIMEOUT = 5.0  # seconds from SIGTERM to SIGKILL
 
 
 class StartError(Exception):
-    """A server lacks something or does not listen; the sentence says what."""
+    """A server cannot be started; the message says why."""
 
 
 def free_port() -> int:
@@ -25,12 +25,12 @@ def free_port() -> int:
 
 
 class Server:
-    """A running server and what the operating system knows about it, and it alone."""
+    """A running server, measured by what the operating system knows of its process."""
 
     def __init__(self, argv: Sequence[str], port: int, log: Path) -> None:
         self.port = port
         self._log = log
-        self._is_node = argv[0] == "node"
+        self._collects = "--expose-gc" in argv
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 argv,
@@ -46,7 +46,7 @@ class Server:
 
     @classmethod
     def start(cls, command: Callable[[int], Sequence[str]], log: Path) -> Server:
-        """Start what `command(port)` names and wait until it listens."""
+        """Run `command(port)` and wait until it listens."""
         port = free_port()
         try:
             server = cls(command(port), port, log)
@@ -60,46 +60,46 @@ class Server:
         return server
 
     def _wait_until_it_listens(self) -> None:
-        deadline = time.monotonic() + START_LIMIT
+        deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise StartError(f"it ended at its start: {self._last_words()}")
+                raise StartError(f"it ended at its start: {self._last_line()}")
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
                 time.sleep(0.05)
             else:
                 return
-        raise StartError(f"it did not listen within {START_LIMIT:.0f} s: {self._last_words()}")
+        raise StartError(f"it did not listen within {START_TIMEOUT:.0f} s: {self._last_line()}")
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing."
+        return lines[-1] if lines else "it printed nothing."
 
     def cpu(self) -> float:
-        """Seconds of CPU so far: user and system, all threads, finer than the clock's ticks.
+        """Return the seconds of CPU so far: user and system, all threads.
 
-        The kernel adds what a thread has run when it comes off its core or at a tick, so a server
-        gets a moment to come to rest first.
+        The kernel adds the time of a thread when it leaves its core or at a tick, so give the
+        server a moment to come to rest.
         """
         time.sleep(0.01)
         return time.clock_gettime(self._cpu_clock)
 
     def resident(self) -> int:
-        """Bytes of memory that are resident now."""
+        """Return the bytes of resident memory."""
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def collect_garbage(self) -> None:
-        """Ask Node (started with `--expose-gc`) to collect; no other server gets that signal."""
-        if self._is_node:
+        """Ask a server that was started with `--expose-gc` to collect; no other gets the signal."""
+        if self._collects:
             self._process.send_signal(signal.SIGUSR2)
             time.sleep(0.3)
 
     def stop(self) -> None:
         self._process.terminate()
         try:
-            self._process.wait(STOP_LIMIT)
+            self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -1,4 +1,4 @@
-"""Rows about Redis and several processes: how soon an end is everywhere, what idling costs."""
+"""Rows about Redis and several processes: a logout everywhere, and idle sessions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bench.contestants import Servers
 from bench.load import Crowd, open_sockets
 from bench.measures import Figures, Measure, Sizes, percentile, session_cookies
 
-# what the scripts of this store run inside of Redis while nothing happens: no commands of ours
+# commands that the scripts of this store run inside of Redis while idle
 WITHIN_SCRIPTS = frozenset({"hmget", "zrangebyscore", "hset", "zadd", "pexpire"})
-RECIPE_EVERY = 30  # seconds between two reads for each socket, in the recipe at its best
+RECIPE_EVERY = 30  # seconds between two reads of each socket's session, in a recipe
 
 
 @contextmanager
 def far_logouts(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
-    """A session's sockets hang on two processes in halves; it is logged out at one of them."""
+    """Log out, at one of two processes, a session that has half of its sockets at each."""
     with servers.fresh(name) as here, servers.fresh(name) as there:
 
         def logout() -> float:
@@ -47,7 +47,7 @@ def far_logouts(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
 
 @contextmanager
 def idle_sessions(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
-    """Sessions with a socket each that do nothing, without heartbeats: expiry and reconcile."""
+    """Measure idle sessions with a socket each, without heartbeats: expiry and reconciliation."""
     with servers.fresh(name, "--ping-interval=600") as server, Crowd[SocketClient]() as crowd:
         open_sockets(crowd, server.port, sizes.idle)
         crowd.rest(sizes.settle)
@@ -67,7 +67,7 @@ def idle_sessions(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure
             sent = sum(calls for name, calls in made.items() if name not in WITHIN_SCRIPTS)
             return {
                 "core_percent": busy * 100,
-                "commands_per_s": (sent - 1) / seconds,  # without the INFO of our own
+                "commands_per_s": (sent - 1) / seconds,  # without our own INFO
                 "records_per_s": made.get("hmget", 0) / seconds,
                 "recipe_per_s": sizes.idle / RECIPE_EVERY,
             }
@@ -76,7 +76,7 @@ def idle_sessions(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure
 
 
 def _commands(port: int) -> dict[str, int]:
-    """How often each command has been run by this Redis."""
+    """Return how often this Redis has run each command."""
     with socket.create_connection(("127.0.0.1", port), 5) as connection:
         connection.sendall(b"INFO commandstats\r\n")
         reader = connection.makefile("rb")

@@ -1,4 +1,4 @@
-"""What a run found, for people (Markdown) and for programs (JSON)."""
+"""Reports of a run: tables in Markdown, and JSON for programs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from os import cpu_count, getloadavg
 from pathlib import Path
 from typing import Any
 
+from bench.contestants import bun_program
+from bench.process import StartError
 from bench.run import Result
 
 PACKAGES = ("tornado", "python-socketio", "python-engineio", "uvicorn", "uvloop", "msgspec")
@@ -29,12 +31,12 @@ EXTRA = {
 
 
 def figure(value: float) -> str:
-    """Three digits that matter, and no more."""
+    """Format a number with three significant digits."""
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
 def table(result: Result) -> str:
-    """A Markdown table of one row: a line for each contestant, medians over the rounds."""
+    """Return a Markdown table of one row: a line for each contestant, medians over the rounds."""
     row = result.row
     extra = [key for key in EXTRA if any(key in r[0] for r in result.rounds.values())]
     head = ["", f"{row.unit} (lowest to highest)".strip(), *(EXTRA[key][0] for key in extra)]
@@ -50,19 +52,20 @@ def table(result: Result) -> str:
 
 
 def summary(results: Sequence[Result]) -> str:
-    """A Markdown table of what must be reached, and whether it was."""
+    """Return a Markdown table of the targets, and whether each was met."""
     lines = [
         _line(["work", "", "reached", "at most", ""]),
         _line(["---", "---", "--:", "--:", "---"]),
     ]
     for result in results:
+        missed = result.missed()
         for target in result.row.targets:
             reached = result.reached(target)
             if reached is None:
                 continue
             compared = f"{target.who} / {target.against}" if target.against else target.who
             unit = " ×" if target.against else f" {result.row.unit}".rstrip()
-            verdict = "met" if reached <= target.at_most else "**missed**"
+            verdict = "**missed**" if target in missed else "met"
             cells = [f"{figure(reached)}{unit}", f"{target.at_most:g}{unit}", verdict]
             lines.append(_line([result.row.title, compared, *cells]))
     return "\n".join(lines) if len(lines) > 2 else ""
@@ -73,7 +76,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def as_json(results: Sequence[Result], options: dict[str, Any]) -> dict[str, Any]:
-    """Everything measured, with the machine and the versions that it was measured on."""
+    """Return all figures, with the machine and the versions that they were measured on."""
     return {
         "options": options,
         "machine": machine(),
@@ -98,7 +101,7 @@ def as_json(results: Sequence[Result], options: dict[str, Any]) -> dict[str, Any
 
 
 def machine() -> dict[str, Any]:
-    """Processor, system and versions; no names and no paths of this machine."""
+    """Return processor, system and versions, without names and paths of this machine."""
     models = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -110,7 +113,8 @@ def machine() -> dict[str, Any]:
         "load": getloadavg()[0],  # at the end, the bench's own load included
         "system": f"{platform.system()} {platform.release()}",
         "python": sys.version.split()[0],
-        "node": _node_version(),
+        "node": _printed_version("node"),
+        "bun": _bun_version(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
 
@@ -122,9 +126,16 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _node_version() -> str | None:
+def _printed_version(program: str) -> str | None:
     try:
-        done = subprocess.run(("node", "--version"), capture_output=True, text=True, check=True)
+        done = subprocess.run((program, "--version"), capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+def _bun_version() -> str | None:
+    try:
+        return _printed_version(str(bun_program()))
+    except StartError:
+        return None

@@ -1,4 +1,4 @@
-"""Run a row: its contestants side by side, round after round."""
+"""Run a row: all its contestants in each round."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Result:
-    """What a row came to: every round's figures by contestant, and who has none and why."""
+    """The outcome of a row: every round's figures by contestant, and why some have none."""
 
     row: Row
     rounds: dict[str, list[Figures]] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Result:
 
     @contextmanager
     def attempt(self, name: str) -> Iterator[None]:
-        """Note who cannot be started and who breaks, and go on with the others."""
+        """Record a contestant that does not start or breaks, and go on with the others."""
         try:
             yield
         except StartError as why:
@@ -38,22 +38,27 @@ class Result:
             self.rounds.pop(name, None)
 
     def median(self, name: str, figure: str = "") -> float:
-        """The median over the rounds of that figure, or of the one that the row compares."""
+        """Return the median over the rounds of that figure, or of the one that the row compares."""
         key = figure or self.row.figure
         return statistics.median(figures[key] for figures in self.rounds[name])
 
     def reached(self, target: Target) -> float | None:
-        """The ratio, or the figure itself, that the target bounds; None if somebody is absent."""
+        """Return the ratio or figure that the target bounds; None if a contestant is absent."""
         if target.who not in self.rounds or target.against not in (None, *self.rounds):
             return None
         against = 1.0 if target.against is None else self.median(target.against)
         return self.median(target.who) / against
 
+    def missed(self) -> list[Target]:
+        """Return the targets that were measured and not reached."""
+        reached = ((target, self.reached(target)) for target in self.row.targets)
+        return [target for target, value in reached if value is not None and value > target.at_most]
+
 
 def run_row(
     row: Row, names: Sequence[str], servers: Servers, rounds: int, sizes: Sizes, say: Say
 ) -> Result:
-    """Measure these contestants of a row; one that breaks is left out of the rest of it."""
+    """Measure these contestants of a row; leave out one that breaks from then on."""
     result = Result(row)
     for together in [names] if row.together else [[name] for name in names]:
         with ExitStack() as stack:
@@ -73,6 +78,6 @@ def run_row(
 
 
 def rotated(names: Sequence[str], by: int) -> list[str]:
-    """The names, beginning with another one each round."""
+    """Return the names in an order that begins with another one each round."""
     start = by % len(names) if names else 0
     return [*names[start:], *names[:start]]

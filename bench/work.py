@@ -1,4 +1,4 @@
-"""Rows about operations: each prepares one contestant and gives what measures it once."""
+"""Rows about operations. Each prepares a contestant and yields a function to measure it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.measures import (
     Sizes,
     loaded,
     session_cookies,
-    until_quiet,
+    until_idle,
     warm_up,
 )
 
@@ -36,7 +36,7 @@ def increments(clients: int) -> Field:
 
 @contextmanager
 def posts(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
-    """New connections each time: Node and uvicorn close those that were idle for 5 s."""
+    """Post pages. Connections are new each time: Node and uvicorn close those idle for 5 s."""
     server = servers.warm(name)
     cookies = session_cookies(server.port, 50)
 
@@ -53,19 +53,19 @@ def posts(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
 
 @contextmanager
 def handshakes(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
-    """From connecting to having joined, without a cookie; closing them again is not measured."""
+    """Open sockets without a cookie: from connecting to having joined, closing not included."""
     server = servers.warm(name)
     made = itertools.count()
 
     def measure() -> Figures:
-        # other addresses each time: 600 handshakes a minute from one are what the limits allow
+        # other addresses each time: the limits allow 600 handshakes a minute from one address
         addresses = sources(sizes.handshakes, 100, next(made) * sizes.handshakes // 100)
         with Crowd[SocketClient]() as crowd:
             before, start = server.cpu(), time.perf_counter()
             open_sockets(crowd, server.port, sizes.handshakes, addresses=addresses)
             seconds = time.perf_counter() - start
             cpu = server.cpu() - before
-        until_quiet(server)
+        until_idle(server)
         return {"cpu_us": cpu / sizes.handshakes * 1e6, "ops_per_s": sizes.handshakes / seconds}
 
     warm_up(measure, sizes.warm)
@@ -74,7 +74,7 @@ def handshakes(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
 
 @contextmanager
 def room(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
-    """Each `POST /incr` of a session emits `current count` to all sockets of that session."""
+    """Emit to a room: each `POST /incr` sends `current count` to all sockets of its session."""
     server = servers.warm(name)
     cookies = session_cookies(server.port, 1)
     with Crowd[SocketClient]() as room:
@@ -102,9 +102,9 @@ def _deliver(room: Crowd[SocketClient]) -> None:
     waiting = {client for client in room.clients if client.events < wanted}
     deadline = time.monotonic() + 20
     while waiting:
-        told = [client for client, _ in room.ready(1.0)]
-        waiting.difference_update([client for client in told if client.events >= wanted])
-        if any(client.closed for client in told):
-            raise LoadError("A server closed a socket that it should have told of a change.")
+        received = [client for client, _ in room.ready(1.0)]
+        waiting.difference_update([client for client in received if client.events >= wanted])
+        if any(client.closed for client in received):
+            raise LoadError("A server closed a socket instead of sending it an event.")
         if time.monotonic() > deadline:
-            raise LoadError(f"{len(waiting)} sockets of a session did not hear of its change.")
+            raise LoadError(f"{len(waiting)} sockets of a session did not receive an event.")

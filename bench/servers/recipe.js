@@ -1,5 +1,5 @@
-// The hand-wired recipe: express-session for the pages, the same middleware under Socket.IO's engine,
-// and in every event a reload before the change and a save after it.
+// The hand-wired recipe, for Node and Bun: express-session for the pages, the same middleware under
+// Socket.IO's engine, and in every event a reload before the change and a save after it.
 "use strict";
 
 const { createServer } = require("node:http");
@@ -46,7 +46,7 @@ function makeServer(store) {
 
   io.engine.use(sessions);
   io.engine.use((req, res, next) => {
-    // What most recipes forget: without it a WebSocket's cookie names a session that nobody stored.
+    // Most recipes forget this: without it a WebSocket's cookie names a session that was never stored.
     if (req._query.sid || req.session.count !== undefined) return next();
     req.session.count = 0;
     req.session.save(next);
@@ -71,4 +71,4 @@ function makeServer(store) {
 
 makeStore().then((store) => makeServer(store).listen(Number(options.port), "127.0.0.1"));
 process.on("SIGTERM", () => process.exit(0));
-process.on("SIGUSR2", () => global.gc?.()); // so that memory is measured without what is only garbage
+process.on("SIGUSR2", () => global.gc?.()); // so that no garbage is measured as memory

@@ -1,4 +1,4 @@
-"""What people wire by hand around python-socketio: loaded and saved without a lock."""
+"""The session that people wire into python-socketio by hand: loaded and saved without a lock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Sessions:
         self._stored: dict[str, str] = {}
 
     async def load(self, session_id: str | None) -> tuple[str, Data]:
-        """The stored session of that id, or a new one, not yet stored, under a new id."""
+        """Return the stored session of that id, or a new one under a new id, not yet stored."""
         stored = self._stored.get(session_id) if session_id else None
         if session_id is None or stored is None:
             return secrets.token_urlsafe(32), {"count": 0}
@@ -28,7 +28,7 @@ class Sessions:
         self._stored[session_id] = json.dumps(data)
 
     async def increment(self, session_id: str | None) -> tuple[str, int]:
-        """Reload, change, save; whoever does the same in between loses his change."""
+        """Reload, change and save; a concurrent change is lost."""
         session_id, data = await self.load(session_id)
         data["count"] += 1
         await self.save(session_id, data)
@@ -36,7 +36,7 @@ class Sessions:
 
 
 def wire(sio: socketio.AsyncServer, sessions: Sessions, cookie: Any) -> None:
-    """Register the events; `cookie(environ)` is the session id in a handshake's cookie or None."""
+    """Register the events; `cookie(environ)` returns the session id of a handshake, or None."""
 
     async def connect(sid: str, environ: dict[str, Any]) -> None:
         session_id, data = await sessions.load(cookie(environ))
