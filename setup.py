@@ -108,13 +108,17 @@ if __name__ == "__main__":
         # static is no package of Python, but listed here its files are installed beside app
         packages=[*find_packages(include=["app", "app.*", "handlers", "handlers.*"]), "static"],
         package_data={
-            "app.transport": ["*.pyi"],
+            "app.transport.socketio": ["*.pyi"],
             "handlers": ["templates/*"],
             "static": ["*", "*/*"],
         },
         include_package_data=False,
         # without a compiler plain.py does the same, only slower
-        ext_modules=[Extension("app.transport._plain", ["app/transport/_plain.c"], optional=True)],
+        ext_modules=[
+            Extension(
+                "app.transport.socketio._plain", ["app/transport/socketio/_plain.c"], optional=True
+            )
+        ],
         install_requires=[
             "tornado>=6.6",
             "python-engineio>=4.15.1,<5",

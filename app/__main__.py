@@ -17,15 +17,15 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from app.application import Application, make_app
-from app.background import cancel_all
-from app.backup import COMMANDS
-from app.backup import main as run_command
-from app.data_folder import FolderBusy
+from app.common.background import cancel_all
+from app.ops.backup import COMMANDS
+from app.ops.backup import main as run_command
+from app.ops.data_folder import FolderBusy
+from app.ops.systemd import notify
 from app.options import shown
 from app.settings import Settings, SettingsError, parse_settings
 from app.stores import StoreError
-from app.stores.sqlite_file import FileOwned
-from app.systemd import notify
+from app.stores.sqlite.file import FileOwned
 
 
 async def serve(settings: Settings) -> None:

@@ -17,46 +17,46 @@ from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
 
 import handlers
-from app import data_folder
 from app.accounts import Accounts
 from app.assets import client_script
-from app.audit import Audit
-from app.background import cancel_all
-from app.base_handler import BaseHandler
-from app.clock import Clock
-from app.complaints import Complaints
-from app.connections import Connections
-from app.cookie import SessionCookie
-from app.cross_site import cookie_warning, hosts_warning
-from app.devices import Devices
-from app.expiry import Expiry
-from app.forwarded import apply_forwarded
-from app.gate import answer_early
-from app.handshake import HandshakeHandler
-from app.hosts import Hosts
-from app.keys import check_last_key, signing_keys
-from app.known_device import KnownDevice
+from app.common.background import cancel_all
+from app.common.rate_limited_log import Complaints
+from app.devices.devices import Devices
+from app.extensions import add_module
 from app.limits import Limits
-from app.metrics import Metrics
-from app.modules import add_module
-from app.origin import Origins, sharing
-from app.readiness import Readiness
-from app.security import StaticHandler
+from app.ops import data_folder
+from app.ops.audit import Audit
+from app.ops.keys import check_last_key, signing_keys
+from app.ops.metrics import Metrics
+from app.ops.readiness import Readiness
 from app.services import Services
-from app.sessions import Sessions
+from app.sessions.clock import Clock
+from app.sessions.expiry import Expiry
+from app.sessions.manager import Sessions
 from app.settings import Settings
+from app.sockets.connections import Connections
+from app.sockets.handshake import HandshakeHandler
 from app.stores import SessionStore, StoreError
 from app.stores.counted import CountedStore, StoreCounts
 from app.stores.memory import MemoryStore
-from app.stores.sqlite import SqliteStore
+from app.stores.sqlite.store import SqliteStore
 from app.transport import SocketServer
-from app.transport.dispatch import Dispatcher
-from app.transport.engine import CLIENT_CLOSE_TIMEOUT
-from app.transport.http_server import HttpServer
+from app.transport.engineio.server import CLIENT_CLOSE_TIMEOUT
+from app.transport.http.dispatcher import Dispatcher
+from app.transport.http.server import HttpServer
+from app.web.cookies import SessionCookie
+from app.web.cross_site import cookie_warning, hosts_warning
+from app.web.early_answers import answer_early
+from app.web.forwarded import apply_forwarded
+from app.web.handler import BaseHandler
+from app.web.hosts import Hosts
+from app.web.known_device import KnownDevice
+from app.web.origin import Origins, sharing
+from app.web.security_headers import StaticHandler
 from handlers.session import SessionData
 
 if TYPE_CHECKING:
-    from app.shared import Shared
+    from app.cluster.cluster import Shared
 
 log = logging.getLogger("latchkey")
 
@@ -296,7 +296,7 @@ def make_app(
 
 def _share(settings: Settings) -> Shared:
     try:
-        module = importlib.import_module("app.shared")
+        module = importlib.import_module("app.cluster.cluster")
     except ImportError as error:
         raise ValueError(
             f"--store redis needs the package {error.name}; run pip install -e '.[redis]'"

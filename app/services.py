@@ -7,26 +7,26 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from app.background import Background
-from app.listeners import Listeners
+from app.common.background import Background
+from app.common.listeners import Listeners
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.accounts import Accounts
-    from app.audit import Audit
-    from app.complaints import Complaints
-    from app.connections import Connections
-    from app.cookie import SessionCookie
-    from app.devices import Devices
-    from app.expiry import Expiry
-    from app.handshake import HandshakeHandler
-    from app.known_device import KnownDevice
+    from app.common.rate_limited_log import Complaints
+    from app.devices.devices import Devices
     from app.limits import Limits
-    from app.metrics import Metrics
-    from app.readiness import Readiness
-    from app.session import Session
-    from app.sessions import Sessions
+    from app.ops.audit import Audit
+    from app.ops.metrics import Metrics
+    from app.ops.readiness import Readiness
+    from app.sessions.expiry import Expiry
+    from app.sessions.manager import Sessions
+    from app.sessions.session import Session
+    from app.sockets.connections import Connections
+    from app.sockets.handshake import HandshakeHandler
     from app.transport import SocketServer
+    from app.web.cookies import SessionCookie
+    from app.web.known_device import KnownDevice
 
 
 @dataclass

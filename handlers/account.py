@@ -7,11 +7,11 @@ import msgspec
 from tornado.web import HTTPError, authenticated
 
 from app.accounts import AccountsUnavailable, InvalidAccount, Proof, account_key
-from app.devices import Device, public_id
+from app.devices.devices import Device, public_id
 from app.limits import in_words, subscriber
-from app.lookup import TooMany
-from app.session import SessionEnded
+from app.sessions.session import SessionEnded
 from app.stores import StoreError
+from app.web.session_lookup import TooMany
 from handlers.account_page import AccountPage
 from handlers.session import BaseNamespace
 

@@ -3,9 +3,9 @@
 from collections import Counter
 from datetime import UTC, datetime
 
-from app.devices import Device, seen_by
-from app.lookup import TooMany
-from app.session import SessionEnded
+from app.devices.devices import Device, seen_by
+from app.sessions.session import SessionEnded
+from app.web.session_lookup import TooMany
 from handlers.session import BaseHandler
 
 _BLANK = Device(id="", browser="", system="", address="", signed_in=0, seen=0, connections=[])

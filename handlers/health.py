@@ -2,8 +2,8 @@
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.lookup import SessionLookup
-from app.security import SecurityHeaders
+from app.web.security_headers import SecurityHeaders
+from app.web.session_lookup import SessionLookup
 from handlers.session import SessionData
 
 

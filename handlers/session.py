@@ -2,7 +2,9 @@
 
 import msgspec
 
-from app import base_handler, base_namespace, base_websocket
+from app.sockets import namespace as base_namespace
+from app.sockets import websocket as base_websocket
+from app.web import handler as base_handler
 
 
 class SessionData(msgspec.Struct):

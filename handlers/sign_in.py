@@ -8,7 +8,7 @@ from tornado.web import HTTPError
 
 from app.accounts import AccountsUnavailable, InvalidAccount, NameTaken, account_key
 from app.limits import in_words, subscriber
-from app.lookup import TooMany
+from app.web.session_lookup import TooMany
 from handlers.session import BaseHandler
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.chromium import path
-from tests.postgres import Place, Postgres
+from tests.support.chromium import path
+from tests.support.postgres import Place, Postgres
 
 _LIMIT = 30.0  # seconds that a test may take unless it says `@pytest.mark.limit(seconds)`
 

@@ -11,11 +11,17 @@ from typing import TypeVar
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app import database
+from app.accounts import database
+from app.accounts.passwords import (
+    InvalidAccount,
+    NameTaken,
+    account_key,
+    clean_name,
+    clean_password,
+)
 from app.accounts.table import AccountTable, Proof
 from app.accounts.workers import QueueFull, ShareUsed, Workers
-from app.complaints import Complaints
-from app.passwords import InvalidAccount, NameTaken, account_key, clean_name, clean_password
+from app.common.rate_limited_log import Complaints
 from app.settings import Settings
 
 __all__ = [

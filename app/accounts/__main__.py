@@ -9,9 +9,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from app import data_folder
 from app.accounts import Accounts, AccountsUnavailable, InvalidAccount
-from app.data_folder import FolderBusy
+from app.ops import data_folder
+from app.ops.data_folder import FolderBusy
 from app.options import Parser, shown
 from app.settings import Settings, SettingsError, parse_settings
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from app import database
-from app.database import accounts as _accounts
-from app.lookalikes import lookalikes
-from app.passwords import InvalidAccount, NameTaken, Passwords, account_key, clean_password
+from app.accounts import database
+from app.accounts.database import accounts as _accounts
+from app.accounts.lookalikes import lookalikes
+from app.accounts.passwords import InvalidAccount, NameTaken, Passwords, account_key, clean_password
 from app.settings import Settings
 
 log = logging.getLogger("latchkey.accounts")

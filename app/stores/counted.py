@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from time import perf_counter
 from typing import TypeVar
 
-from app.histogram import Histogram
+from app.common.histogram import Histogram
 from app.stores.base import PAGE, Record, SessionStore, StoreError
 
 T = TypeVar("T")

@@ -5,10 +5,10 @@ packets go to `SocketServer` and from there to the namespaces. This package know
 sessions.
 """
 
-from app.transport.handler import SocketHandler, UnknownSid
-from app.transport.reason import Reason
-from app.transport.rooms import Rooms
-from app.transport.server import SocketServer
+from app.transport.engineio.handler import SocketHandler, UnknownSid
+from app.transport.engineio.reason import Reason
 from app.transport.settings import TransportSettings
+from app.transport.socketio.rooms import Rooms
+from app.transport.socketio.server import SocketServer
 
 __all__ = ["Reason", "Rooms", "SocketHandler", "SocketServer", "TransportSettings", "UnknownSid"]

@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from typing import Any
 
-from app.background import cancel_all
+from app.common.background import cancel_all
 
 log = logging.getLogger("latchkey.tasks")
 

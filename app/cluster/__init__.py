@@ -1,0 +1,1 @@
+"""Several processes over one Redis: session ends, rooms, presence, device changes."""

@@ -1,0 +1,4 @@
+"""Small helpers for every room: background tasks, guarded loops, listeners, rate-limited log.
+
+Imports nothing else of app.
+"""

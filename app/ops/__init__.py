@@ -1,0 +1,1 @@
+"""For operators: metrics, audit log, readiness, data folder, keys, backup, systemd."""

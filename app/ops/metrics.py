@@ -1,0 +1,193 @@
+"""What a process has done and how long it took, in the words of Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from app.common.guard import logged
+from app.common.histogram import BOUNDS, Histogram
+from app.sessions.session import Reason
+from app.stores import Record
+from app.stores.counted import StoreCounts
+
+if TYPE_CHECKING:
+    from app.sockets.connections import Connections
+    from app.transport import SocketServer
+
+log = logging.getLogger("latchkey.metrics")
+
+_LAG_EVERY = 0.5  # seconds
+_HANDSHAKES = MappingProxyType(
+    {
+        101: "accepted",
+        200: "accepted",
+        400: "invalid",
+        401: "unauthorized",
+        403: "forbidden",
+        429: "limited",
+        503: "unavailable",
+    }
+)
+_Labels = tuple[str, ...]
+
+
+class Metrics(Collector):
+    """Plain counts that cost next to nothing, turned into metrics when somebody asks."""
+
+    def __init__(self, store: StoreCounts, server: SocketServer, connections: Connections) -> None:
+        self._store = store
+        self._server = server
+        self._connections = connections
+        self._events: dict[_Labels, Histogram] = {}
+        self.event_errors: Counter[str] = Counter()
+        self.limits: Counter[str] = Counter()  # by the setting's name
+        self._handshakes: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
+        self._ends: Counter[str] = Counter()
+        self._lag = Histogram()
+        self._timer: asyncio.TimerHandle | None = None
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def text(self) -> bytes:
+        """Return all of it in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    # What others tell
+
+    def event(self, namespace: str, event: str) -> Histogram:
+        """Return where the durations of one event are counted; it must be one with a handler."""
+        return self._events.setdefault((namespace, event), Histogram())
+
+    def event_failed(self) -> None:
+        """Count an event whose handler failed, or whose ack could not be sent."""
+        self.event_errors["internal"] += 1
+
+    def handshake(self, status: int) -> None:
+        """Count a handshake by its answer."""
+        self._handshakes[_HANDSHAKES.get(status, "failed")] += 1
+
+    def request(self, status: int) -> None:
+        """Count an answered request."""
+        self._requests[str(status)] += 1
+
+    async def ended(self, session_id: str, reason: Reason, record: Record | None) -> None:
+        """Count the end of a session, once: without a record another process has counted it."""
+        if record is not None:
+            self._ends[reason] += 1
+
+    def start(self) -> None:
+        """Begin to measure how late the running loop is."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + _LAG_EVERY
+
+        def look() -> None:
+            self.start()
+            self._lag.observe(max(0.0, loop.time() - due))
+
+        self._timer = loop.call_at(due, look)
+
+    def stop(self) -> None:
+        """Measure no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # What Prometheus asks
+
+    def collect(self) -> Iterator[Metric]:
+        for part in (self._of_connections, self._of_work, self._of_the_store, self._of_the_loop):
+            with logged(log, "some metrics could not be read"):
+                yield from list(part())
+
+    def _of_the_loop(self) -> Iterator[Metric]:
+        yield _histogram("loop_lag_seconds", "How late the event loop was.", {(): self._lag})
+
+    def _of_connections(self) -> Iterator[Metric]:
+        open_now = Counter({"polling": 0, "websocket": 0})
+        open_now.update(
+            connection.transport.name for connection in self._server.eio.sockets.values()
+        )
+        gauge = GaugeMetricFamily(
+            "latchkey_connections", "Open connections by transport.", labels=["transport"]
+        )
+        for transport, number in open_now.items():
+            gauge.add_metric([transport], number)
+        yield gauge
+        yield GaugeMetricFamily(
+            "latchkey_connected_sessions",
+            "Sessions with connections.",
+            value=len(self._connections.session_ids()),
+        )
+        closed = self._server.eio.closed_by
+        yield _counter("connections_closed", "Closed connections.", "reason", closed)
+        yield _counter("handshakes", "Handshakes by result.", "result", self._handshakes)
+
+    def _of_work(self) -> Iterator[Metric]:
+        yield _counter("requests", "Answered HTTP requests.", "code", self._requests)
+        yield _histogram(
+            "event_seconds",
+            "Time that events took, with the wait for their session.",
+            self._events,
+            "namespace",
+            "event",
+        )
+        yield _counter("event_errors", "Events that failed.", "error", self.event_errors)
+        yield _counter("session_ends", "Sessions that ended here.", "reason", self._ends)
+        yield _histogram(
+            "session_end_close_seconds",
+            "Time from the end of a session until the last of its connections here was closed.",
+            {(): self._connections.closing},
+        )
+        hit = self.limits + Counter(events_per_second=self._server.eio.throttled)
+        yield _counter("limits_hit", "Times that a limit held somebody up.", "limit", hit)
+
+    def _of_the_store(self) -> Iterator[Metric]:
+        store = self._store
+        yield _histogram(
+            "edit_lock_seconds", "Time that edits waited for their session.", {(): store.locks}
+        )
+        timed = {**store.others, "save": store.saves, "lock": store.locks}
+        calls = {call: sum(histogram.buckets()) for call, histogram in timed.items()}
+        calls["load"] = store.loads
+        yield _counter("store_calls", "Calls of the session store.", "call", calls)
+        yield _counter("store_errors", "Calls of the store that failed.", "call", store.errors)
+        yield _histogram(
+            "store_seconds",
+            "Time that calls of the session store took; those of load are not measured.",
+            {(call,): histogram for call, histogram in timed.items()},
+            "call",
+        )
+
+
+def _counter(name: str, meaning: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily("latchkey_" + name, meaning, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _histogram(
+    name: str, meaning: str, histograms: Mapping[_Labels, Histogram], *labels: str
+) -> Metric:
+    family = HistogramMetricFamily("latchkey_" + name, meaning, labels=labels)
+    bounds = [*map(repr, BOUNDS), "+Inf"]
+    for values, histogram in histograms.items():
+        buckets = list(zip(bounds, map(float, accumulate(histogram.buckets())), strict=True))
+        family.add_metric(values, buckets, histogram.total)
+    return family

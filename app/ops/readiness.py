@@ -1,0 +1,55 @@
+"""Whether this process can serve: its store and its database of accounts can be written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from app.common.background import cancel_all
+
+_BURST = 5.0  # checks that may follow each other at once
+_PER_SECOND = 1.0  # checks after that; a caller in between gets the latest result
+_TIMEOUT = 5.0  # seconds that one check may take
+
+
+class Readiness:
+    """Runs one check at a time and few of them, so that probes cost little."""
+
+    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[bool]]]) -> None:
+        """`checks` are named as /readyz names what failed."""
+        self._checks = checks
+        self._task: asyncio.Task[list[str]] | None = None
+        self._left = _BURST
+        self._counted = 0.0
+
+    async def failed(self) -> list[str]:
+        """Return the names of the checks that fail now, or failed a moment ago."""
+        if self._task is None or (self._task.done() and self._may_check()):
+            self._task = asyncio.get_running_loop().create_task(self._check())
+        return await asyncio.shield(self._task)
+
+    async def stop(self) -> None:
+        """Cancel the check that runs."""
+        if self._task is not None:
+            await cancel_all({self._task})
+
+    def _may_check(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        self._left = min(_BURST, self._left + (now - self._counted) * _PER_SECOND)
+        self._counted = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    async def _check(self) -> list[str]:
+        names = list(self._checks)
+        results = await asyncio.gather(*(self._passes(name) for name in names))
+        return [name for name, passed in zip(names, results, strict=True) if not passed]
+
+    async def _passes(self, name: str) -> bool:
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                return await self._checks[name]()
+        except TimeoutError:
+            return False

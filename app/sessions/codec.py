@@ -1,0 +1,140 @@
+"""The typed record of a fork, to bytes and back, checked both ways."""
+
+from __future__ import annotations
+
+import types
+from datetime import datetime
+from typing import Any, Generic, NoReturn, TypeVar
+
+import msgspec
+
+from app.common.surrogates import repair
+from app.sessions.unknown_fields import UnknownFields
+
+D = TypeVar("D", bound=msgspec.Struct)
+
+
+class InvalidData(ValueError):
+    """Session data does not fit its record; the text names the field. Nothing was stored."""
+
+
+def _refuse(self: object, name: str, value: object) -> NoReturn:
+    raise AttributeError(
+        f"session data is read-only outside of its block; write "
+        f"`async with self.session as data: data.{name} = …` "
+        f"(in a namespace: `async with self.session_for(sid) as data`)"
+    )
+
+
+def _read_only(data_type: type[D]) -> type[D]:
+    """Return a subclass whose instances show the data and refuse assignment with a remedy."""
+    body: dict[str, Any] = {
+        "__setattr__": _refuse,
+        "__delattr__": lambda self, name: _refuse(self, name, None),
+        "__module__": data_type.__module__,
+        "__qualname__": data_type.__qualname__,
+    }
+    if hasattr(data_type, "__post_init__"):
+
+        def on_a_twin(self: Any) -> None:
+            """Run the type's own `__post_init__`, which may assign."""
+            twin = data_type(**msgspec.structs.asdict(self))
+            for name in self.__struct_fields__:
+                msgspec.structs.force_setattr(self, name, getattr(twin, name))
+
+        body["__post_init__"] = on_a_twin
+    made: type[D] = types.new_class(
+        data_type.__name__, (data_type,), exec_body=lambda namespace: namespace.update(body)
+    )
+    return made
+
+
+class Codec(Generic[D]):
+    """Encodes and decodes session data of one type (MessagePack, so NaN and bytes survive)."""
+
+    def __init__(self, data_type: type[D]) -> None:
+        """Raises TypeError for a type that cannot be made without arguments."""
+        try:
+            data_type()
+        except TypeError as error:
+            raise TypeError(
+                f"{data_type.__name__} holds what a new session starts with, "
+                f"so each of its fields needs a default ({error})"
+            ) from None
+        self.new = data_type
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(data_type)
+        self._reader = msgspec.msgpack.Decoder(_read_only(data_type))
+
+    def draft(self, encoded: bytes) -> D:
+        """Decode data that may be changed; raises InvalidData."""
+        try:
+            return self._decoder.decode(encoded)
+        except Exception as error:
+            raise InvalidData(self._misfit(error)) from None
+
+    def snapshot(self, encoded: bytes) -> D:
+        """Decode data that refuses assignment; raises InvalidData."""
+        try:
+            return self._reader.decode(encoded)
+        except Exception as error:
+            raise InvalidData(self._misfit(error)) from None
+
+    def encode(self, data: D) -> bytes:
+        """Encode without checking the types of the values; raises InvalidData.
+
+        A lone surrogate is stored as U+FFFD.
+        """
+        try:
+            return self._encode(data)
+        except Exception as error:
+            raise InvalidData(f"{self._culprit(data)}{error}; nothing was stored") from None
+
+    def checked(self, data: D) -> bytes:
+        """Encode, and make sure that the types are right; raises InvalidData."""
+        try:
+            encoded = self._encoder.encode(data)
+        except Exception:
+            encoded = self.encode(data)  # repairs it, or says what is wrong
+        try:
+            self._reader.decode(encoded)
+        except Exception as error:
+            raise InvalidData(f"{self._misfit(error)}; nothing was stored") from None
+        return encoded
+
+    def unknown(self, data: D, encoded: bytes) -> UnknownFields | None:
+        """Return the fields of stored data that its type does not know; None if there are none.
+
+        `data` is what `draft` made of `encoded`. This takes longer than decoding, so ask only
+        if the encoded draft differs from `encoded`.
+        """
+        try:
+            return UnknownFields(data, msgspec.msgpack.decode(encoded)) or None
+        except RecursionError:  # values nested a few hundred deep, which hold no structs
+            return None
+
+    def with_unknown(self, data: D, encoded: bytes, unknown: UnknownFields) -> bytes:
+        """Return the encoded data with the fields that its type does not know."""
+        raw = msgspec.msgpack.decode(encoded)
+        unknown.add_to(data, raw)
+        return self._encoder.encode(raw)
+
+    def _encode(self, data: object) -> bytes:
+        try:
+            return self._encoder.encode(data)
+        except UnicodeEncodeError:
+            kept = (bytes, bytearray, datetime)  # types that MessagePack has
+            return self._encoder.encode(repair(msgspec.to_builtins(data, builtin_types=kept)))
+
+    def _misfit(self, error: Exception) -> str:
+        """Say what does not fit; a `__post_init__` may raise anything."""
+        return f"{self.new.__name__}: {error}"
+
+    def _culprit(self, data: D) -> str:
+        """Name the field that does not encode."""
+        for name in data.__struct_fields__:
+            try:
+                self._encode(getattr(data, name))
+            except Exception:
+                return f"{self.new.__name__}.{name}: "
+        return f"{self.new.__name__}: "

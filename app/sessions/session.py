@@ -1,0 +1,183 @@
+"""The login session as pages and sockets see it; it knows neither Tornado nor Socket.IO."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Coroutine, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Literal
+
+from app.sessions.codec import D, InvalidData
+from app.sessions.edits import Edit, SessionEnded
+from app.stores import Record
+
+if TYPE_CHECKING:
+    from app.sessions.manager import Sessions
+
+__all__ = ["Reason", "Session", "SessionEnded", "SessionFor"]
+
+Reason = Literal["logout", "revoked", "idle", "expired", "regenerated"]
+
+
+class Session(Generic[D]):
+    """One session as it was when it was loaded; `async with session as data` edits it.
+
+    `data` refuses assignment outside of the block. After a block this object shows what the
+    block stored. A session without record is a visitor's: it comes to life with the first
+    block that changes something.
+    """
+
+    __slots__ = (
+        "_address",
+        "_agent",
+        "_data",
+        "_edit",
+        "_encoded",
+        "_may_create",
+        "_sessions",
+        "record",
+    )
+
+    def __init__(
+        self,
+        sessions: Sessions[D],
+        record: Record | None,
+        *,
+        remote_address: str = "",
+        user_agent: str = "",
+        may_create: Callable[[], None] | None = None,
+    ) -> None:
+        """Raises InvalidData where the record's data does not fit the type.
+
+        `may_create` is asked before a visitor's session is stored, and may raise.
+        """
+        self._sessions = sessions
+        self._address = remote_address
+        self._agent = user_agent
+        self._may_create = may_create
+        self._edit: Edit[D] | None = None
+        self.record = record
+        self._encoded = sessions.blank if record is None else record.data
+        # what a block has just checked, or nobody ever changed, is decoded when it is asked for
+        self._data: D | None = None
+        if self._encoded != sessions.blank:
+            self._data = sessions.codec.snapshot(self._encoded)
+
+    def __bool__(self) -> bool:
+        return self.record is not None
+
+    @property
+    def data(self) -> D:
+        """What the session holds; it refuses assignment outside of a block."""
+        if self._data is None:
+            self._data = self._sessions.codec.snapshot(self._encoded)
+        return self._data
+
+    @property
+    def id(self) -> str:
+        """The session's id, or an empty string for a visitor's that was not stored."""
+        return "" if self.record is None else self.record.id
+
+    @property
+    def user(self) -> str | None:
+        """Name of the user who signed in, or None."""
+        return None if self.record is None else self.record.user
+
+    @property
+    def created(self) -> float:
+        """Seconds since 1970 when this id was issued; 0 for a visitor's."""
+        return 0.0 if self.record is None else self.record.created
+
+    @property
+    def seen(self) -> float:
+        """Seconds since 1970 of the latest request or event; 0 for a visitor's."""
+        return 0.0 if self.record is None else self._sessions.lifetimes.seen(self.record)
+
+    @property
+    def expires(self) -> float:
+        """Seconds since 1970 when it is over unless touched; infinity: never."""
+        return math.inf if self.record is None else self._sessions.lifetimes.deadline(self.record)
+
+    @property
+    def remote_address(self) -> str:
+        """Address of the client that this session was made for."""
+        return self._address if self.record is None else self.record.remote_address
+
+    @property
+    def user_agent(self) -> str:
+        """User-Agent header of the client that this session was made for."""
+        return self._agent if self.record is None else self.record.user_agent
+
+    def check_unchanged(self) -> None:
+        """Raise RuntimeError where nested data was changed outside of a block."""
+        if self._data is None:
+            return
+        codec = self._sessions.codec
+        try:
+            encoded = codec.encode(self._data)
+            # an older release may have written the same data otherwise
+            changed = encoded != self._encoded and (
+                encoded != codec.encode(codec.snapshot(self._encoded))
+            )
+        except InvalidData:
+            changed = True
+        if changed:
+            raise RuntimeError(
+                "session data was changed outside of its block, and that change is not stored; "
+                "write `async with self.session as data:` around it"
+            )
+
+    async def __aenter__(self) -> D:
+        self.check_unchanged()
+        if self._edit is not None and self.record is None:
+            raise RuntimeError("this session is already open in a block; use that block's data")
+        edit = Edit(self._sessions, self.id)
+        if self.record is None:
+            if self._may_create is not None:
+                self._may_create()
+            self._edit = edit
+        data = await edit.begin()
+        # only here, since the lock of the session keeps a second block out from now on
+        self._edit = edit
+        return data
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        edit = self._edit
+        assert edit is not None
+        try:
+            if kind is not None:
+                await edit.abandon()
+                return
+            record = await edit.commit(self._address, self._agent)
+            if record is not None:
+                self.record = record
+                self._encoded, self._data = record.data, None
+        finally:
+            # only now, or two blocks of one visitor would make two sessions
+            if self._edit is edit:
+                self._edit = None
+
+
+class SessionFor(Edit[D]):
+    """A socket's way to its session: `await` it to read, `async with` it to edit."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, Session[D]]:
+        return self._sessions.get(self.session_id).__await__()
+
+    __aenter__ = Edit.begin
+
+    def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Coroutine[Any, Any, object]:
+        # what `commit` returns is not looked at, since it runs only where nothing was raised
+        return self.commit("", "") if kind is None else self.abandon()

@@ -1,0 +1,1 @@
+"""A socket: base class of namespaces, handshake, and which connections belong to which session."""

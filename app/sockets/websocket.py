@@ -1,0 +1,115 @@
+"""The base class of a fork's plain WebSockets, which use another protocol than Socket.IO."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, ClassVar, Generic
+
+from tornado.iostream import IOStream
+from tornado.web import HTTPError
+from tornado.websocket import WebSocketHandler
+
+from app.sessions.codec import D
+from app.sessions.session import Session, SessionEnded, SessionFor
+from app.sockets.connections import SESSION_ENDED
+from app.stores import StoreError
+from app.web.security_headers import SecurityHeaders
+from app.web.session_lookup import SessionLookup, TooMany
+
+log = logging.getLogger("latchkey.sockets")
+
+_INTERNAL_ERROR, _TRY_AGAIN_LATER = 1011, 1013  # close codes (RFC 6455, 7.4)
+
+
+class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic[D]):
+    """A WebSocket (RFC 6455) that shares the session with the pages.
+
+    A subclass overrides `receive`, which gets one message at a time. `await self.session` reads
+    the session, `async with self.session as data` edits it. The socket is closed with code 4401
+    when its session ends.
+    """
+
+    #: Whether a visitor is refused with 401.
+    login_required: ClassVar[bool] = False
+
+    session: SessionFor[D]
+    _admitted = ""  # id of the session in which this handshake is counted
+
+    async def receive(self, message: str | bytes) -> None:
+        """Act on a message of the client; an error that is raised closes the socket."""
+
+    # What Tornado calls
+
+    async def prepare(self) -> None:
+        """Find the session, or make one, and set its cookie on the 101."""
+        if self.request.method != "GET":  # RFC 6455, 4.1
+            raise HTTPError(405)
+        try:
+            found = await self._session_of_handshake()
+        except StoreError as error:
+            raise HTTPError(503, str(error)) from error
+        services = self.services
+        services.sessions.touch(found)
+        services.expiry.watch(found.id, found.expires)
+        self.session = SessionFor(services.sessions, found.id)
+
+    async def _session_of_handshake(self) -> Session[D]:
+        services = self.services
+        if services.stopping:
+            raise HTTPError(503, "this process is about to stop")
+        error = self.origin_error(self.check_origin)
+        if error is not None:
+            raise HTTPError(403, error)
+        wait = services.limits.handshake(self.remote_address)
+        if wait:
+            services.metrics.limits["handshakes_per_minute"] += 1
+            raise TooMany(wait, "too many handshakes from this address")
+        found: Session[D] | None = await self.find_session()
+        if self.login_required and (found is None or found.user is None):
+            raise HTTPError(401, "sign in first")
+        if found is None:
+            found = await services.sessions.create(
+                remote_address=self.remote_address, user_agent=self.user_agent
+            )
+            self.send_cookie(found)
+        if not services.connections.admit(found.id, services.settings.max_connections_per_session):
+            services.metrics.limits["max_connections_per_session"] += 1
+            raise HTTPError(429, "too many connections of one session")
+        self._admitted = found.id
+        return found
+
+    def detach(self) -> IOStream:
+        """Take the connection over, and let it end with its session."""
+        stream = super().detach()
+        connections = self.services.connections
+        stream.set_close_callback(connections.attach(self.session.session_id, self.close))
+        return stream
+
+    async def on_message(self, message: str | bytes) -> None:
+        """Hand a message to `receive` if the session is alive; it counts as activity."""
+        if self.ws_connection is None or self.ws_connection.is_closing():
+            return
+        try:
+            await self.services.sessions.active(self.session.session_id)
+            await self.receive(message)
+        except SessionEnded:
+            self.close(SESSION_ENDED, "session ended")
+        except StoreError as error:
+            self.services.outages.add(self.request.remote_ip, error)
+            self.close(_TRY_AGAIN_LATER, "the session store does not answer")
+        except Exception:
+            log.exception("a message of the WebSocket %s failed", self.request.path)
+            self.close(_INTERNAL_ERROR, "internal error")
+
+    def on_finish(self) -> None:
+        """Stop counting the handshake, which is refused or about to become a connection."""
+        if self._admitted:
+            self.services.connections.admitted(self._admitted)
+            self._admitted = ""
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Refuse a handshake with a short text, which no browser shows."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, TooMany):
+            self.set_header("Retry-After", str(error.wait))
+        self.finish(self._reason)

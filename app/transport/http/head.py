@@ -1,0 +1,151 @@
+"""The head of an HTTP/1 request, read strictly: what two parsers might read in two ways is refused.
+
+There is one grammar and no second chance (RFC 9112, sections 2 to 6): no bare CR or LF, no folded
+lines, no space before a colon, no control characters, no second Content-Length, no transfer
+coding but `chunked`. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from tornado.httputil import RequestStartLine
+
+from app.transport.http.headers import Headers
+
+_MOST_FIELDS = 100
+# RFC 9112, 3 and 5; RFC 9110, 5.6.2 (token) and 5.5 (field-value)
+_HEAD = re.compile(
+    rb"(?:\r\n)?"  # RFC 9112, 2.2: one empty line before a request is nothing
+    rb"[A-Z]+ [!-~]+ HTTP/[0-9]\.[0-9]\r\n"
+    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*\r\n"
+)
+_NEVER_IN_A_HEAD = re.compile(
+    rb"\A(?!(?:\r\n?)?(?:[A-Z]|\Z))|(?<!\r)\n|\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+)
+_LONGEST_MARK = 3  # bytes of an end of the head, or of what is never in one, that may be cut off
+_ABSOLUTE = re.compile(r"https?://([^/?]+)(/.*)?", re.IGNORECASE)
+_LENGTH = re.compile(r"[0-9]{1,15}")
+# RFC 9110, 7.2 and RFC 3986, 3.2.2; brackets and colons wherever they are
+_HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=\[\]:-]|%[0-9A-Fa-f]{2})*")
+
+
+class Refused(Exception):
+    """A request that is answered with `status` and the end of its connection."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)  # for the log: no word of the client's own
+        self.status = status
+
+
+class Head(NamedTuple):
+    """What the head of a request says."""
+
+    start_line: RequestStartLine
+    headers: Headers
+    host: str
+    length: int | None  # bytes of the body; None: chunked
+    keep_alive: bool
+    expects_continue: bool
+
+
+def find_head(data: bytes | bytearray, limit: int, searched: int = 0) -> int:
+    """Return where the head at the beginning of `data` ends, 0 if its end has not come yet.
+
+    The first `searched` bytes were searched before. Raises Refused as soon as the data cannot
+    become a head of at most `limit` bytes.
+    """
+    start = max(searched - _LONGEST_MARK, 0)
+    end = data.find(b"\r\n\r\n", start, limit) + 4
+    if end > 3:
+        return end
+    if _NEVER_IN_A_HEAD.search(data, start, limit):
+        raise Refused(400, "not an HTTP request")
+    if len(data) >= limit:
+        if data.find(b"\r\n", 0, limit) < 0:
+            raise Refused(414, "request line too long")
+        raise Refused(431, "header fields too large")
+    return 0
+
+
+def parse_head(data: bytes) -> Head:
+    """Read a whole head, with the empty line at its end. Raises Refused."""
+    if not _HEAD.fullmatch(data):
+        raise Refused(400, "malformed request line or header field")
+    request_line, *fields = data.decode("latin-1").strip("\r\n").split("\r\n")
+    method, target, version = request_line.split(" ")
+    if version not in ("HTTP/1.1", "HTTP/1.0"):
+        raise Refused(505, "HTTP version not supported")
+    headers = _headers(fields)
+    return Head(
+        RequestStartLine(method, _origin_form(method, target, headers), version),
+        headers,
+        _host(version, headers),
+        _length(version, headers),
+        _keep_alive(version, headers),
+        _expects_continue(version, headers),
+    )
+
+
+def _headers(fields: list[str]) -> Headers:
+    if len(fields) > _MOST_FIELDS:
+        raise Refused(431, "too many header fields")
+    parts = [field.partition(":") for field in fields]
+    return Headers([(name, value.strip(" \t")) for name, _, value in parts])
+
+
+def _origin_form(method: str, target: str, headers: Headers) -> str:
+    """Return the target as path and query (RFC 9112, 3.2); an absolute one must be our Host's."""
+    if "#" not in target:
+        if target[0] == "/" or (target == "*" and method == "OPTIONS"):
+            return target
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute and absolute[1].lower() == headers.get("Host", "").lower():
+            return absolute[2] or "/"
+    raise Refused(400, "malformed request target")
+
+
+def _host(version: str, headers: Headers) -> str:
+    """Return the one Host that there has to be (RFC 9112, 3.2)."""
+    hosts = headers.get_list("Host")
+    if not hosts and version == "HTTP/1.0":
+        return "127.0.0.1"
+    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+        raise Refused(400, "missing, repeated or malformed Host")
+    return hosts[0]
+
+
+def _length(version: str, headers: Headers) -> int | None:
+    """Return the length of the body, None if it is chunked (RFC 9112, 6.1 to 6.3)."""
+    lengths = headers.get_list("Content-Length")
+    codings = headers.get_list("Transfer-Encoding")
+    if codings:
+        chunked = len(codings) == 1 and codings[0].lower() == "chunked"
+        if lengths or not chunked or version == "HTTP/1.0":
+            raise Refused(400, "unsupported Transfer-Encoding")
+        return None
+    if not lengths:
+        return 0
+    if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
+        raise Refused(400, "repeated or malformed Content-Length")
+    return int(lengths[0])
+
+
+def _keep_alive(version: str, headers: Headers) -> bool:
+    """Apply RFC 9112, 9.3."""
+    values = headers.get_list("Connection")
+    if not values:
+        return version == "HTTP/1.1"
+    options = [option.strip(" \t") for option in ",".join(values).lower().split(",")]
+    return "close" not in options and (version == "HTTP/1.1" or "keep-alive" in options)
+
+
+def _expects_continue(version: str, headers: Headers) -> bool:
+    """Apply RFC 9110, 10.1.1."""
+    values = headers.get_list("Expect")
+    if not values or version == "HTTP/1.0":
+        return False
+    if [value.lower() for value in values] != ["100-continue"]:
+        raise Refused(417, "unsupported Expect")
+    return True

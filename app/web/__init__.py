@@ -1,0 +1,1 @@
+"""A page: base class of handlers, session lookup, cookies, origins and security headers."""

@@ -1,0 +1,116 @@
+"""Response headers that keep browsers out of trouble (OWASP ASVS 5.0, 3.4)."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+from tornado.web import HTTPError, StaticFileHandler
+
+from app.transport.descriptors import out_of_descriptors
+from app.transport.http.headers import Headers
+from app.web.origin import OriginCheck, sharing
+
+_HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
+
+
+@functools.lru_cache(256)
+def content_security_policy(
+    host: str, secure: bool, scripts: tuple[str, ...], ancestors: tuple[str, ...] = ()
+) -> str:
+    """Return the policy: own scripts and styles, `scripts`, and sockets to `host`.
+
+    `ancestors` are the sources whose pages may frame this site.
+
+    The host is named because `'self'` does not cover WebSockets in older browsers.
+    """
+    socket = f" {'wss' if secure else 'ws'}://{host}" if _HOST.fullmatch(host) else ""
+    sources = " ".join(["'self'", *scripts])
+    frames = " ".join(ancestors) or "'none'"
+    return (
+        f"default-src 'none'; object-src 'none'; script-src {sources}; "
+        f"style-src 'self'; img-src 'self' data:; connect-src 'self'{socket}; "
+        f"form-action 'self'; frame-ancestors {frames}; base-uri 'none'"
+    )
+
+
+@functools.lru_cache(256)
+def _security_headers(
+    host: str, secure: bool, scripts: tuple[str, ...], ancestors: tuple[str, ...]
+) -> Headers:
+    """Return what every response begins with, to be copied."""
+    headers = Headers(
+        (
+            ("Content-Type", "text/html; charset=UTF-8"),
+            ("Content-Security-Policy", content_security_policy(host, secure, scripts, ancestors)),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "same-origin"),
+            ("Cross-Origin-Opener-Policy", "same-origin"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
+        )
+    )
+    # it knows no list of origins, and browsers ignore it beside frame-ancestors
+    if ancestors in ((), ("'self'",)):
+        headers["X-Frame-Options"] = "SAMEORIGIN" if ancestors else "DENY"
+    if secure:
+        headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+    return headers
+
+
+class SecurityHeaders(OriginCheck):
+    """Puts the security headers on every response of a handler, errors included."""
+
+    def clear(self) -> None:
+        """Begin the response anew (`HttpServer` adds the date)."""
+        request, settings = self.request, self.settings
+        self._headers = _security_headers(
+            request.host,
+            request.protocol == "https",
+            settings.get("script_sources", ()),
+            settings.get("frame_ancestors", ()),
+        ).copy()
+        if settings.get("trusted_origins"):
+            self._headers.update(sharing(request.headers, settings["trusted_origins"]))
+        self._write_buffer = []
+        self.set_status(200)
+        self.set_default_headers()
+
+    def head(self, *arguments: Any, **named: Any) -> Any:
+        """Answer as GET does; the body is left out on the way (RFC 9110, 9.3.2)."""
+        get: Callable[..., Any] = self.get
+        return get(*arguments, **named)
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Answer with an error: 503 if there was no descriptor to open a file with."""
+        if out_of_descriptors(kwargs.get("exc_info", (None, None))[1]):
+            status_code = 503
+        super().send_error(status_code, **kwargs)
+
+    def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
+        """Log what many may meet at once in one line, of which there are only so many a second."""
+        services, request = self.settings["services"], self.request
+        why = f"{str(request.method)[:20]} {request.path[:100]!r}: {str(error)[:300]}"
+        if isinstance(error, HTTPError) and error.status_code < 500:
+            services.complaints.add(request.remote_ip, why)
+        elif out_of_descriptors(error) or (
+            isinstance(error, HTTPError) and error.status_code == 503
+        ):
+            services.outages.add(request.remote_ip, why)
+        else:
+            super().log_exception(kind, error, traceback)
+
+
+class StaticHandler(SecurityHeaders, StaticFileHandler):
+    """Serves /static/ with the security headers; other sites' pages may load what is there."""
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
+
+    def parse_url_path(self, url_path: str) -> str:
+        """Refuse what no file system has a name for."""
+        if "\0" in url_path:
+            raise HTTPError(404)
+        return super().parse_url_path(url_path)

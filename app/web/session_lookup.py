@@ -1,0 +1,127 @@
+"""One lookup, two doors: how a request finds its session, for pages and for sockets."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Generic
+
+from tornado.web import HTTPError
+
+from app.services import Services
+from app.sessions.codec import D
+from app.sessions.session import Session, SessionEnded
+from app.stores import StoreError
+from app.web.cookies import CookieId
+from app.web.origin import OriginCheck
+
+log = logging.getLogger("latchkey.pages")
+
+
+class TooMany(HTTPError):
+    """429: something was asked for too often, and may be again after `wait` seconds."""
+
+    def __init__(self, wait: int, why: str) -> None:
+        super().__init__(429, why)
+        self.wait = wait
+
+
+class SessionLookup(OriginCheck, Generic[D]):
+    """A request handler that can find, and hand out, the session cookie.
+
+    Requests of other origins are judged as those of pages, also by a plain WebSocketHandler.
+    """
+
+    @property
+    def services(self) -> Services:
+        """The parts of this application."""
+        services: Services = self.application.settings["services"]
+        return services
+
+    @property
+    def secure(self) -> bool:
+        """Whether the browser came by https, as far as that can be trusted."""
+        return self.request.protocol == "https"
+
+    @property
+    def remote_address(self) -> str:
+        """Address of the client, behind trusted proxies too."""
+        return self.request.remote_ip or ""
+
+    @property
+    def user_agent(self) -> str:
+        """User-Agent header of the client, which may say anything."""
+        return self.request.headers.get("User-Agent", "")
+
+    def visitor(self) -> Session[D]:
+        """Return a session that comes to life with its first edit, if that is not too late."""
+        return self.services.sessions.visitor(
+            remote_address=self.remote_address,
+            user_agent=self.user_agent,
+            may_create=self._may_create,
+        )
+
+    def _may_create(self) -> None:
+        """Raise where a session cannot be made for this request any more, or not now."""
+        if self._headers_written:
+            raise RuntimeError(
+                "a new session needs its cookie on the response; edit it before the first flush()"
+            )
+        wait = self.services.limits.new_session(self.remote_address)
+        if wait:
+            self.services.metrics.limits["handshakes_per_minute"] += 1
+            raise TooMany(wait, "too many new sessions from this address")
+
+    def shown_session_ids(self) -> list[str]:
+        """Return the ids in this request's well-signed cookies, whether they live or not."""
+        return [cookie.session_id for cookie in self._shown_cookies()]
+
+    def _shown_cookies(self) -> list[CookieId]:
+        headers = self.request.headers.get_list("Cookie")
+        return self.services.cookie.read(headers, secure=self.secure) if headers else []
+
+    async def find_session(self) -> Session[D] | None:
+        """Return the living session that this request's cookie names.
+
+        A missing, forged, expired or unknown cookie is a new visitor's: None. A cookie that an
+        older key signed is answered with one that the newest key signs.
+        """
+        for cookie in self._shown_cookies():
+            session = await self.services.sessions.load(cookie.session_id)
+            if session is not None:
+                if cookie.stale:
+                    self.send_cookie(session)
+                return session
+        return None
+
+    def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
+        """Log an ended session or a store that is down in one line, other errors as always."""
+        if isinstance(error, SessionEnded):
+            log.info("%s: its session had ended", self._request_summary())
+        elif isinstance(error, StoreError):
+            self.services.outages.add(self.request.remote_ip, error)
+        else:
+            super().log_exception(kind, error, traceback)
+
+    def send_cookie(self, session: Session[D]) -> None:
+        """Put this session's cookie on the response, in place of an earlier one."""
+        if session.record is None:
+            raise RuntimeError("a session must be stored before its cookie leaves")
+        left = self.services.sessions.lifetimes.time_left(session.record)
+        self._put_cookie(self.services.cookie.set(session.id, secure=self.secure, max_age=left))
+
+    def forget_cookie(self) -> None:
+        """Make the browser forget the session's cookie."""
+        self._put_cookie(self.services.cookie.delete(secure=self.secure))
+
+    def _put_cookie(self, value: str) -> None:
+        if self._headers_written:
+            raise RuntimeError("the session cookie must be set before the response has begun")
+        name = self.services.cookie.name(secure=self.secure)
+        others = [
+            other
+            for other in self._headers.get_list("Set-Cookie")
+            if not other.startswith(name + "=")
+        ]
+        self.set_header("Set-Cookie", value)
+        for other in others:
+            self.add_header("Set-Cookie", other)

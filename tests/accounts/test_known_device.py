@@ -1,0 +1,165 @@
+"""The cookie by which a browser is known that signed in to an account before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.settings import Settings
+from app.web.cookies import SessionCookie
+from app.web.known_device import KnownDevice
+from tests.support.forms import PASSWORD, known, send
+from tests.support.kit import Visitor, serve
+
+KEYS = ("an old key of sixteen", "a new key of sixteen")
+
+
+def device(*keys: str, **settings: Any) -> KnownDevice:
+    """Return the cookie's reader and writer with these keys."""
+    cookie = SessionCookie(Settings(**settings), keys or KEYS)
+    return KnownDevice(cookie, "latchkey", keys or KEYS)
+
+
+def sent(header: str) -> str:
+    """Return what a browser sends back of a Set-Cookie header."""
+    return header.partition(";")[0]
+
+
+def test_a_device_is_known_to_its_account_only() -> None:
+    """Its cookie says nothing for another account, nor for a name that nobody can have."""
+    ours = device()
+    header = sent(ours.issue("ann", "stamp", secure=False))
+    found = ours.recognise([header], "ann", "stamp", secure=False)
+    assert found
+    assert ours.recognise(["a=b; " + header], "ann", "stamp", secure=False) == found
+    for stamp in ("another", ""):
+        assert ours.recognise([header], "ann", stamp, secure=False) == ""
+    for account in ("bob", "", "ann "):
+        assert ours.recognise([header], account, "stamp", secure=False) == ""
+    assert sent(ours.issue("ann", "stamp", secure=False)) != header
+
+
+@pytest.mark.parametrize("space", ["\xa0", "\x85", "\xc2\xa0", "\x1f"])
+def test_a_name_with_other_white_space_is_another_name(space: str) -> None:
+    """Plain http and other hosts may set such a cookie: it does not begin with `__Secure-`."""
+    ours = device()
+    header = sent(ours.issue("ann", "stamp", secure=True))
+    assert ours.recognise([header], "ann", "stamp", secure=True)
+    assert ours.recognise([space + header], "ann", "stamp", secure=True) == ""
+
+
+@pytest.mark.parametrize(
+    "value", ["", "x", ".", "x.y", "x" * 5000, "é", "x.y.z", '"', "a" * 22 + "." + "b" * 43]
+)
+def test_a_forged_cookie_is_a_strangers(value: str) -> None:
+    """Whatever it is, it raises nothing and is known to nobody."""
+    assert device().recognise([f"latchkey-device={value}"], "ann", "stamp", secure=False) == ""
+
+
+def test_keys_may_be_changed() -> None:
+    """A cookie of the old key is known while that key is kept, and not longer."""
+    old = sent(device(KEYS[0]).issue("ann", "stamp", secure=False))
+    assert device(*KEYS).recognise([old], "ann", "stamp", secure=False)
+    assert device(KEYS[1]).recognise([old], "ann", "stamp", secure=False) == ""
+
+
+def test_its_attributes() -> None:
+    """Only the login page gets to see it, no script does, and over https it is Secure."""
+    plain, secure = (
+        device().issue("ann", "stamp", secure=False),
+        device().issue("ann", "stamp", secure=True),
+    )
+    assert plain.split("; ")[1:] == ["Max-Age=31536000", "Path=/login", "HttpOnly", "SameSite=Lax"]
+    assert secure.startswith("__Secure-latchkey-device=")
+    assert secure.endswith("; Secure")
+    assert "ann" not in plain
+    assert device().recognise([sent(plain)], "ann", "stamp", secure=True) == ""
+
+
+async def test_strangers_cannot_lock_an_owner_out(tmp_path: Path) -> None:
+    """After a stranger's many tries the owner's browser signs in, and another one waits."""
+    async with (
+        serve(tmp_path, failed_logins_per_minute=3) as site,
+        Visitor(site.url) as owner,
+        Visitor(site.url) as stranger,
+    ):
+        await owner.sign_up("ann")
+        await owner.post("/logout")
+        for _ in range(3):
+            answer = await send(stranger, "json", "/login", username="ann", password="wrong wrong")
+            assert answer.status == 401
+        answer = await send(stranger, "json", "/login", username="ann", password=PASSWORD)
+        assert answer.status == 429
+        await owner.sign_in("ANN")
+
+
+async def test_a_known_device_has_few_tries_of_its_own(tmp_path: Path) -> None:
+    """Who steals one cannot guess at will, nor try other accounts by it."""
+    async with (
+        serve(tmp_path, failed_logins_per_minute=3) as site,
+        Visitor(site.url) as ann,
+    ):
+        await known(site, "bob")
+        await ann.sign_up("ann")
+        statuses = [
+            (await send(ann, "json", "/login", username="ann", password="wrong wrong")).status
+            for _ in range(5)
+        ]
+        assert statuses == [401, 401, 401, 429, 429]
+        # its failures were not the address's: others behind it may still try
+        statuses = [
+            (await send(ann, "json", "/login", username="bob", password="wrong wrong")).status
+            for _ in range(5)
+        ]
+        assert statuses == [401, 401, 401, 429, 429]
+
+
+@pytest.mark.parametrize("change", ["password", "delete"])
+async def test_devices_of_an_earlier_password_are_strangers(tmp_path: Path, change: str) -> None:
+    """However many somebody gathered while he knew it, or owned the name, he guesses as others do.
+
+    The browser that has changed the password stays known.
+    """
+    async with (
+        serve(tmp_path, failed_logins_per_minute=3) as site,
+        Visitor(site.url) as ann,
+        Visitor(site.url) as guesser,
+    ):
+        await guesser.sign_up("ann")
+        gathered = []
+        for _ in range(4):
+            fields = {"username": "ann", "password": PASSWORD}
+            answer = await send(guesser, "json", "/login", **fields)
+            gathered.append(answer.headers.getall("Set-Cookie")[1].partition(";")[0])
+        await ann.sign_in("ann")
+        fields = {"password": PASSWORD, "new_password": "a quite new password"}
+        assert (await send(ann, "json", f"/account/{change}", **fields)).status == 204
+        if change == "delete":
+            await ann.sign_up("ann", "a quite new password")
+        guesser.jar.clear()
+        statuses = []
+        for cookie in gathered:
+            answer = await guesser.post(
+                "/login",
+                json={"username": "ann", "password": "wrong wrong"},
+                headers={"Cookie": cookie},
+            )
+            statuses.append(answer[0])
+            guesser.jar.clear()
+        assert statuses == [401, 401, 401, 429]
+        await ann.post("/logout")
+        await ann.sign_in("ann", "a quite new password")
+
+
+async def test_a_failed_login_makes_no_device_known(tmp_path: Path) -> None:
+    """The cookie comes with a login that went well, and with no other answer."""
+    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
+        await known(site, "ann")
+        for password, there in (("wrong wrong", False), (PASSWORD, True)):
+            answer = await send(visitor, "json", "/login", username="ann", password=password)
+            cookies = answer.headers.getall("Set-Cookie", [])
+            assert any("-device=" in cookie for cookie in cookies) == there
+            if there:
+                assert cookies[0].startswith("latchkey=")

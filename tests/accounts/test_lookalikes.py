@@ -1,0 +1,142 @@
+"""Names that look like existing names are refused (Unicode Technical Standard 39)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from app.accounts import Accounts, InvalidAccount, NameTaken, account_key, database
+from app.accounts.lookalikes import lookalikes, mixes_scripts
+from app.accounts.passwords import Passwords
+from app.settings import Settings
+from tests.accounts.test_accounts import PASSWORD, add, opened
+from tests.support.kit import Visitor, serve
+from tests.support.postgres import Place
+
+CYRILLIC_ADMIN = "\u0430dmin"  # with the letter a of Cyrillic
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        CYRILLIC_ADMIN,
+        "\u0430\u0501min",
+        "p\u0430ypal",
+        "\u03a9mega",
+        "Иван Smith",
+        "ひら한",  # Hiragana and Hangul
+        "ㄅひ",  # Bopomofo and Hiragana
+        "мαx",
+    ],
+)
+def test_a_name_in_letters_of_several_alphabets_mixes_scripts(name: str) -> None:
+    assert mixes_scripts(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("admin", "Zoë", "Đorđe", "naïve-2", "O'Brien", "42", "😀", "a😀b"),
+        *("Иван", "Ольга 2", "Ελένη", "مريم", "דוד", "राम", "ธนา", "Ջոն"),
+        *("日本太郎Taro", "ニコ", "さくら", "김철수 kim", "李ㄅx", "王小明"),
+    ],
+)
+def test_a_name_in_one_way_of_writing_does_not_mix(name: str) -> None:
+    """Japanese, Korean and Chinese with Latin letters are each one way of writing."""
+    assert not mixes_scripts(name)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("coco", "\u0441\u043e\u0441\u043e"),  # Cyrillic
+        ("ape", "\u0430\u0440\u0435"),
+        ("\u043e\u043e", "\u03bf\u03bf"),  # Cyrillic and Greek
+        ("admin", "adm\u0131n"),  # the dotless i of Turkish
+        ("ニロ", "二口"),  # Katakana and Han
+        ("eyeyeyeyeyey", "\u0435\u0443" * 6),  # spelt in more ways than are tried
+        ("coco 2", "\u0441\u043e\u0441\u043e 2"),
+    ],
+)
+def test_names_that_look_the_same_are_lookalikes_both_ways(one: str, other: str) -> None:
+    assert other in lookalikes(one)
+    assert one in lookalikes(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("kern", "kem"), ("user1", "userl"), ("иван", "ivan"), ("max", "mac"), ("o", "0")],
+)
+def test_names_that_differ_are_no_lookalikes(one: str, other: str) -> None:
+    """ASCII letters and digits never stand for each other."""
+    assert other not in lookalikes(one)
+    assert one not in lookalikes(other)
+    assert one not in lookalikes(one)
+
+
+async def test_a_page_refuses_the_name_with_a_sentence(tmp_path: Path) -> None:
+    """Whether it mixes alphabets, or looks like a name that is taken."""
+    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as eve:
+        await ann.sign_up("coco")
+        for name, said in (
+            (CYRILLIC_ADMIN, "one alphabet"),
+            ("\u0441\u043e\u0441\u043e", "looks like one that is taken"),
+        ):
+            account = {"username": name, "password": PASSWORD}
+            status, text = await eve.post("/register", json=account)
+            assert status == 422 or status == 409, text
+            assert said in text
+        await eve.sign_up("\u0438\u0432\u0430\u043d")  # all Cyrillic, and like nobody's
+        assert (await eve.get("/account"))[0] == 200
+
+
+async def test_the_database_refuses_a_lookalike_in_any_order(place: Place) -> None:
+    async with opened(place) as accounts:
+        await accounts.register("\u0430\u0440\u0435", PASSWORD)
+        with pytest.raises(NameTaken, match="looks like"):
+            await accounts.register("Ape", PASSWORD)
+        with pytest.raises(NameTaken, match="is taken"):
+            await accounts.register("\u0410\u0440\u0435", PASSWORD)
+        await accounts.register("max", PASSWORD)
+        await accounts.register("mac", PASSWORD)
+
+
+@pytest.mark.limit(60)
+async def test_the_command_refuses_it_too(place: Place) -> None:
+    code, _, error = await add("add", CYRILLIC_ADMIN, "--password-stdin", *place.flags)
+    assert (code, "one alphabet" in error) == (1, True)
+    assert (await add("add", "ape", "--password-stdin", *place.flags))[0] == 0
+    code, _, error = await add("add", "\u0430\u0440\u0435", "--password-stdin", *place.flags)
+    assert (code, "looks like" in error) == (1, True)
+
+
+async def test_accounts_that_exist_sign_in_whatever_their_name(tmp_path: Path) -> None:
+    """An older release let them have it."""
+    settings = Settings(data_dir=tmp_path)
+    accounts = Accounts(settings)
+    try:
+        row = {"name": CYRILLIC_ADMIN, "key": account_key(CYRILLIC_ADMIN), "created": time.time()}
+        row["password_hash"] = Passwords().hash(PASSWORD)
+        with database.writing(accounts._table._engine) as connection:
+            connection.execute(sa.insert(database.accounts), row)
+        assert await accounts.verify(CYRILLIC_ADMIN, PASSWORD) == CYRILLIC_ADMIN
+        with pytest.raises(InvalidAccount):
+            await accounts.register(CYRILLIC_ADMIN + "2", PASSWORD)
+    finally:
+        await accounts.close()
+
+
+async def test_unicodes_tables_are_read_when_somebody_registers() -> None:
+    """They take 6 MB, which a process that only serves has no use for."""
+    import asyncio
+
+    program = "import app.__main__, sys; print('confusable_homoglyphs.confusables' in sys.modules)"
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await child.communicate()
+    assert out.strip() == b"False"

@@ -1,0 +1,280 @@
+"""The pages in a real browser: Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.chromium import OVER_WEBSOCKET, fill, fits, person, press, register, says, shows
+from tests.support.forks import WatchedStore
+from tests.support.forms import PASSWORD
+from tests.support.kit import ROOT, serve
+
+SCREENSHOT = ROOT / "docs" / "screenshot.png"
+pytestmark = pytest.mark.limit(60)
+
+
+async def test_a_newcomer_counts_in_two_tabs_until_signing_out_in_one(
+    tmp_path: Path, chromium: str
+) -> None:
+    """The main job: register, one count from page and socket in two tabs, and one way out."""
+    async with serve(tmp_path) as site, person(chromium, site) as ann:
+        one = await ann.tab()
+        await register(one, "Ann")
+        await shows(one, count=0, state=OVER_WEBSOCKET)
+        await press(one, "Add one from the page")
+        await shows(one, count=1)
+        await press(one, "Add one from the socket")
+        await shows(one, count=2)
+
+        two = await ann.tab()
+        await shows(two, count=2, user="Ann", state=OVER_WEBSOCKET)
+        await press(two, "Add one from the socket")
+        await shows(two, count=3)
+        await shows(one, count=3)
+        await press(one, "Add one from the page")
+        await shows(two, count=4)
+        if os.environ.get("UPDATE_SCREENSHOTS") == "1":
+            await picture(two)
+
+        await press(one, "Sign out")
+        await shows(one, count=0, user="visitor")
+        await says(two, "You signed out in another tab.")
+        await shows(two, count=0, user="visitor", state=OVER_WEBSOCKET)
+        assert await two.get_by_role("button", name="Sign out").count() == 0
+        await shows(one, state=OVER_WEBSOCKET)
+        assert await one.locator("#notice").is_hidden()
+
+
+async def picture(page: Any) -> None:
+    """Write the README's screenshot."""
+    await page.set_viewport_size({"width": 960, "height": 580})
+    SCREENSHOT.parent.mkdir(exist_ok=True)
+    await page.screenshot(path=SCREENSHOT)
+
+
+async def test_signing_in_shows_in_the_other_tab(tmp_path: Path, chromium: str) -> None:
+    """Its socket comes back with the new cookie, and the page with the user; the count stays."""
+    async with serve(tmp_path) as site, person(chromium, site) as ann:
+        one, two = await ann.tab(), await ann.tab()
+        await shows(one, state=OVER_WEBSOCKET)
+        await shows(two, state=OVER_WEBSOCKET)
+        await one.reload()
+        await shows(one, user="visitor", state=OVER_WEBSOCKET)
+        await press(one, "Add one from the socket")
+        await shows(one, count=1)
+        await register(one, "Ann")
+        await shows(two, count=1, user="Ann", state=OVER_WEBSOCKET)
+        assert await two.locator("#notice").is_hidden()
+        await press(two, "Add one from the page")
+        await shows(one, count=2, user="Ann")
+
+
+async def test_everything_but_the_socket_works_without_scripts(
+    tmp_path: Path, chromium: str
+) -> None:
+    """Register, count, sign out, sign in: forms all the way, and the page says what is missing."""
+    async with (
+        serve(tmp_path) as site,
+        person(chromium, site, java_script_enabled=False, expected=["401"]) as ann,
+    ):
+        page = await ann.tab()
+        assert await page.locator("noscript p").is_visible()
+        await press(page, "Add one from the page")
+        await shows(page, count=1, user="visitor")
+        await register(page, "Ann")
+        await press(page, "Add one from the page")
+        await shows(page, count=2, user="Ann", state="No socket")
+        assert await page.get_by_role("button", name="Add one from the socket").is_disabled()
+        await press(page, "Sign out")
+        await shows(page, count=0, user="visitor")
+        await page.get_by_role("link", name="Sign in").click()
+        await fill(page, "ann", "wrong wrong wrong")
+        await press(page, "Sign in")
+        assert await page.get_by_role("alert").inner_text() == "Wrong name or wrong password."
+        assert await page.get_by_label("Name").input_value() == "ann"
+        assert await page.get_by_label("Password").input_value() == ""
+        await fill(page, "ann", PASSWORD)
+        await press(page, "Sign in")
+        await shows(page, user="Ann")
+
+
+async def test_signing_in_goes_on_to_where_it_was_asked_for(tmp_path: Path, chromium: str) -> None:
+    """`next` outlives a wrong password and the way over the register page."""
+    async with serve(tmp_path) as site, person(chromium, site, expected=["401"]) as ann:
+        await site.services.accounts.register("Ann", PASSWORD)
+        page = await ann.tab("/login?next=/%3Fseen%3D1")
+        await fill(page, "ann", "wrong wrong wrong")
+        await press(page, "Sign in")
+        assert await page.get_by_label("Password").evaluate("it => it === document.activeElement")
+        await page.get_by_role("main").get_by_role("link", name="Register").click()
+        await page.get_by_role("main").get_by_role("link", name="Sign in").click()
+        await fill(page, "ann", PASSWORD)
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(site.url + "/?seen=1")
+        await shows(page, user="Ann", state=OVER_WEBSOCKET)
+
+
+async def test_a_first_click_before_the_handshake_makes_no_second_session(
+    tmp_path: Path, chromium: str
+) -> None:
+    """The page waits for the cookie that the handshake is about to bring."""
+    store = WatchedStore()
+    async with serve(tmp_path, store=store) as site, person(chromium, site) as ann:
+
+        async def slowly(_: Any) -> None:
+            await asyncio.sleep(0.5)
+
+        site.services.before_handshake.append(slowly)
+        page = await ann.tab()
+        await press(page, "Add one from the page")
+        await shows(page, count=1, state=OVER_WEBSOCKET)
+        await press(page, "Add one from the socket")
+        await shows(page, count=2)
+        assert len(store.ids) == 1
+
+
+async def test_a_page_and_a_socket_of_two_sessions_find_together(
+    tmp_path: Path, chromium: str
+) -> None:
+    """Two tabs that a newcomer opens at once may each get a session; the next click mends it."""
+    async with serve(tmp_path) as site, person(chromium, site) as ann:
+        page = await ann.tab()
+        await shows(page, state=OVER_WEBSOCKET)
+        await ann.context.clear_cookies()
+        await press(page, "Add one from the page")
+        await shows(page, count=1, state=OVER_WEBSOCKET)
+        await press(page, "Add one from the socket")
+        await shows(page, count=2)
+
+
+@pytest.mark.parametrize(
+    ("reaction", "reason", "sentence"),
+    [
+        ("reconnect", "revoked", "signed out from another device"),
+        ("reconnect", "idle", "without activity"),
+        ("reconnect", "expired", "longest life"),
+        ("disconnect", "expired", "longest life"),
+    ],
+)
+async def test_a_page_says_why_its_session_ended(
+    tmp_path: Path, chromium: str, reaction: str, reason: Any, sentence: str
+) -> None:
+    """By reconnect it goes on as a visitor, by disconnect it stays away; both with the reason."""
+    store = WatchedStore()
+    async with (
+        serve(tmp_path, store=store, on_session_end=reaction) as site,
+        person(chromium, site) as ann,
+    ):
+        page = await ann.tab()
+        await register(page, "Ann")
+        await press(page, "Add one from the socket")
+        await shows(page, count=1, state=OVER_WEBSOCKET)
+        (session_id,) = store.ids
+        assert await site.services.sessions.end(session_id, reason)
+        await says(page, sentence)
+        if reaction == "reconnect":
+            await shows(page, count=0, user="visitor", state=OVER_WEBSOCKET)
+            await says(page, sentence)
+            await press(page, "Add one from the socket")
+            await shows(page, count=1)
+            assert await page.locator("#notice").is_hidden()
+        else:
+            stays = "Disconnected. Reload this page to begin a new session."
+            await shows(page, state=stays)
+            await asyncio.sleep(2)
+            await shows(page, user="Ann", state=stays)
+            assert await page.get_by_role("button", name="Add one from the socket").is_disabled()
+
+
+async def test_a_lost_connection_is_shown_and_comes_back(tmp_path: Path, chromium: str) -> None:
+    """While it is gone the socket's button is off; the number is right again afterwards."""
+    store = WatchedStore()
+    async with serve(tmp_path, store=store) as site, person(chromium, site) as ann:
+        page = await ann.tab()
+        await shows(page, count=0, state=OVER_WEBSOCKET)
+        await site.services.connections.close_all()
+        await shows(page, state="Disconnected, connecting again…")
+        assert await page.get_by_role("button", name="Add one from the socket").is_disabled()
+        (session_id,) = store.ids
+        async with await site.services.sessions.get(session_id) as data:
+            data.count = 41
+        await shows(page, count=41, state=OVER_WEBSOCKET)
+        await press(page, "Add one from the socket")
+        await shows(page, count=42)
+
+
+async def test_without_the_socketio_client_the_page_says_so_and_works(
+    tmp_path: Path, chromium: str
+) -> None:
+    """No file and no CDN: plain words, what to do about it, and the page's half goes on."""
+    async with (
+        serve(tmp_path) as site,
+        person(chromium, site, expected=["ERR_FAILED"]) as ann,
+    ):
+        await ann.context.route("**/socket.io.min.js*", lambda route: route.abort())
+        page = await ann.tab()
+        await shows(page, state="No socket: the Socket.IO client could not be loaded.")
+        await says(page, "npm")
+        await says(page, "The page works without it")
+        await press(page, "Add one from the page")
+        await shows(page, count=1)
+        await page.reload()
+        await shows(page, count=1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_pages_fit_the_screen(tmp_path: Path, chromium: str, scheme: Any, width: int) -> None:
+    """No page is wider than a phone, not even with the longest name; light and dark differ."""
+    store = WatchedStore()
+    async with (
+        serve(tmp_path, store=store) as site,
+        person(
+            chromium,
+            site,
+            expected=["404"],
+            color_scheme=scheme,
+            viewport={"width": width, "height": 740},
+        ) as ann,
+    ):
+        page = await ann.tab()
+        for path in ("/", "/login", "/register", "/nowhere"):
+            await page.goto(site.url + path)
+            await fits(page, width)
+        await page.goto(site.url)
+        await register(page, "W" * 64)
+        (session_id,) = [record.id for record in store.records if record.user]
+        async with await site.services.sessions.get(session_id) as data:
+            data.count = 123_456_789
+        await page.goto(site.url)
+        await shows(page, count=123_456_789)
+        await fits(page, width)
+        background = await page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+        brightness = sum(int(part) for part in background[4:-1].split(","))
+        assert brightness < 150 if scheme == "dark" else brightness > 600
+
+
+async def test_forms_work_with_the_keyboard_and_password_managers(
+    tmp_path: Path, chromium: str
+) -> None:
+    """Fields have labels and autocomplete, focus can be seen, and Tab goes where the eye goes."""
+    async with serve(tmp_path) as site, person(chromium, site) as ann:
+        for path, kind in (("/login", "current-password"), ("/register", "new-password")):
+            page = await ann.tab(path)
+            name, password = page.get_by_label("Name"), page.get_by_label("Password")
+            assert await name.get_attribute("autocomplete") == "username"
+            assert await password.get_attribute("autocomplete") == kind
+            assert await name.evaluate("it => it === document.activeElement")
+            await page.keyboard.type("Ann")
+            await page.keyboard.press("Tab")
+            assert await password.evaluate("it => it === document.activeElement")
+            outline = "it => getComputedStyle(it).outlineStyle + getComputedStyle(it).outlineWidth"
+            assert await password.evaluate(outline) == "solid3px"
+        await page.keyboard.type(PASSWORD)
+        await page.keyboard.press("Enter")
+        await shows(page, user="Ann", state=OVER_WEBSOCKET)

@@ -1,0 +1,138 @@
+"""deploy/ and docs/deploy.md agree with the program, and the unit's command starts it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.settings import PREFIX, Settings, parse_settings
+from bench.process import free_port
+from tests.support.kit import ROOT
+
+GUIDE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+NGINX = (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8")
+UNIT = (ROOT / "deploy" / "latchkey@.service").read_text(encoding="utf-8")
+
+
+def unit(name: str) -> str:
+    """Return the value of one setting of the unit."""
+    (value,) = re.findall(rf"^{name}=(.*)$", UNIT, re.MULTILINE)
+    return str(value)
+
+
+def test_the_guides_settings_are_taken() -> None:
+    """What it puts into /etc/latchkey.env is what the program reads, by these names."""
+    (block,) = re.findall(r"cat >/etc/latchkey\.env <<END\n(.*?)END\n", GUIDE, re.DOTALL)
+    text = re.sub(r"\$\(openssl rand -hex 32\)|\$\w+", "0123456789abcdef" * 2, block)
+    environ = dict(line.split("=", 1) for line in text.splitlines())
+    settings = parse_settings([], environ)
+    assert settings.store.startswith("redis://:")
+    assert settings.database.startswith("postgresql://latchkey:")
+    assert settings.cookie_secure == "yes"
+    for name in re.findall(rf"{PREFIX}[A-Z_]+", GUIDE):
+        assert hasattr(settings, name.removeprefix(PREFIX).lower()), name
+
+
+def test_the_guides_links_lead_somewhere() -> None:
+    """Every file that it links or copies is there."""
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", GUIDE):
+        assert (ROOT / "docs" / target).exists(), target
+    for path in re.findall(r"/opt/latchkey/([\w./@-]+)", GUIDE + UNIT):
+        assert (ROOT / path).exists() or path.startswith((".venv", "static/vendor")), path
+    headings = {
+        "#" + re.sub(r"[^a-z -]", "", line.lower()).strip().replace(" ", "-")
+        for line in re.findall(r"^## (.*)$", GUIDE, re.MULTILINE)
+    }
+    assert set(re.findall(r"\]\((#[^)]*)\)", GUIDE)) <= headings
+
+
+@pytest.mark.parametrize("language", ["sh"])
+def test_the_guides_blocks_are_shell(language: str) -> None:
+    """Nothing that the shell would stumble over."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+    assert len(blocks) >= 7
+    for block in blocks:
+        done = subprocess.run(
+            ["bash", "-n"], input=block, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr + block
+
+
+def test_nginx_waits_as_long_as_the_program_does() -> None:
+    """Its limits fit the defaults of the settings."""
+    settings = Settings()
+    (size,) = re.findall(r"client_max_body_size (\d+);", NGINX)
+    assert int(size) == settings.max_message_size
+    for name in ("proxy_read_timeout", "proxy_send_timeout"):
+        (seconds,) = re.findall(rf"{name} (\d+)s;", NGINX)
+        assert int(seconds) > settings.ping_interval + settings.ping_timeout
+    assert int(unit("TimeoutStopSec")) >= settings.drain_time + 10
+
+
+def test_each_process_in_nginx_has_its_place_everywhere() -> None:
+    """In the three groups of all, in a group of its own, as another one's backup, in the map."""
+    numbers = sorted(set(re.findall(r"upstream latchkey_(\d+) ", NGINX)))
+    assert numbers == ["0", "1"]
+    for number in numbers:
+        port = 8880 + int(number)
+        assert NGINX.count(f"server 127.0.0.1:{port} max_fails=") == 4
+        assert NGINX.count(f"server 127.0.0.1:{port} backup;") == 1
+        assert f"~^{number}- latchkey_{number};" in NGINX
+        assert re.search(rf"upstream latchkey_{number} {{\n +server 127.0.0.1:{port} max", NGINX)
+
+
+@pytest.mark.parametrize("number", [0, 12])
+def test_the_units_command_starts_a_process(tmp_path: Path, number: int) -> None:
+    """As systemd would run it: a port of its own, its folder, and READY=1 when it serves."""
+    base = free_port() - number
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    python = tmp_path / ".venv" / "bin" / "python"
+    # not a link, by which Python would not find the packages of its environment
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    for name in ("app", "handlers", "static"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    command = unit("ExecStart").replace("%i", str(number)).replace("$$", "$")
+    command = command.replace("8880", str(base))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        with subprocess.Popen(
+            shlex.split(command),
+            cwd=tmp_path,
+            env={
+                "NOTIFY_SOCKET": str(tmp_path / "notify"),
+                "STATE_DIRECTORY": str(tmp_path / "state"),
+                "LATCHKEY_STORE": "memory",
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as running:
+            try:
+                assert manager.recv(100) == b"READY=1"
+                assert running.stdout is not None
+                line = running.stdout.readline()
+            finally:
+                running.terminate()
+                assert running.wait(20) == 0
+    assert f":{base + number} " in line
+    assert (tmp_path / "state").is_dir()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
+@pytest.mark.parametrize("question", [["verify"], ["security", "--offline=yes", "--threshold=20"]])
+def test_systemd_takes_the_unit_and_finds_little_exposed(question: list[str]) -> None:
+    """`verify` finds nothing to say, and `security` rates it below 2 of 10."""
+    path = ROOT / "deploy" / "latchkey@.service"
+    done = subprocess.run(
+        ["systemd-analyze", *question, path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert question != ["verify"] or done.stderr == ""

@@ -1,0 +1,266 @@
+"""/metrics: what a process counts, and that the dashboard asks for nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.common.histogram import BOUNDS, Histogram
+from app.sockets.namespace import BaseNamespace
+from app.stores import StoreUnavailable
+from app.stores.memory import MemoryStore
+from tests.support.forks import fork
+from tests.support.kit import ROOT, Visitor, serve, until
+from tests.support.raw import WEBSOCKET, Raw
+
+Samples = dict[str, float]
+
+
+async def scrape(visitor: Visitor) -> Samples:
+    """Return the value of every sample by its name and labels, as a Prometheus would read it."""
+    status, text = await visitor.get("/metrics")
+    assert status == 200
+    samples: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
+            name = f"{sample.name}{{{labels}}}" if labels else sample.name
+            assert name not in samples, f"{name} is there twice"
+            samples[name] = sample.value
+    return samples
+
+
+def total(samples: Samples, prefix: str) -> float:
+    return sum(value for name, value in samples.items() if name.startswith(prefix))
+
+
+async def test_connections_are_counted_by_transport(tmp_path: Path) -> None:
+    """Open ones as they are, closed ones by the reason, and the sessions that they belong to."""
+    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as bob:
+        await ann.incr()
+        first = await ann.socket("websocket")
+        await ann.socket("polling")
+        third = await bob.socket("websocket")
+        before = await scrape(ann)
+        assert before["latchkey_connections{transport=websocket}"] == 2
+        assert before["latchkey_connections{transport=polling}"] == 1
+        assert before["latchkey_connected_sessions"] == 2
+        assert before["latchkey_handshakes_total{result=accepted}"] == 3
+        await first.close()
+        await third.close()
+        await until(lambda: len(site.services.connections) == 1)
+        after = await scrape(ann)
+        assert after["latchkey_connections{transport=websocket}"] == 0
+        assert after["latchkey_connected_sessions"] == 1
+        assert total(after, "latchkey_connections_closed_total") == 2
+
+
+async def test_refused_handshakes_and_limits_are_counted(tmp_path: Path) -> None:
+    """By what was wrong with them: the origin, the protocol, or too many."""
+    limits = {"max_connections_per_session": 1, "handshakes_per_minute": 4}
+    async with serve(tmp_path, **limits) as site, Visitor(site.url) as ann:
+        await ann.incr()
+        await ann.socket("websocket")
+        cookie = ("Cookie", ann.cookie)
+        for path, headers, status in (
+            (WEBSOCKET, [cookie], 429),
+            (WEBSOCKET, [("Origin", "http://evil.example")], 403),
+            (WEBSOCKET.replace("4", "3"), [], 400),
+            (WEBSOCKET, [], 101),
+            (WEBSOCKET, [], 101),
+            (WEBSOCKET, [], 429),
+        ):
+            async with Raw(site.url) as raw:
+                assert (await raw.websocket(*headers, path=path)).status == status
+        samples = await scrape(ann)
+    for result, number in (("accepted", 3), ("limited", 2), ("forbidden", 1), ("invalid", 1)):
+        assert samples[f"latchkey_handshakes_total{{result={result}}}"] == number
+    assert samples["latchkey_limits_hit_total{limit=max_connections_per_session}"] == 1
+    assert samples["latchkey_limits_hit_total{limit=handshakes_per_minute}"] == 1
+
+
+async def test_failed_logins_and_fast_clients_are_counted_as_limited(tmp_path: Path) -> None:
+    """One line of `limits_hit` for each setting that held somebody up."""
+    limits = {"failed_logins_per_minute": 1, "events_per_second": 5}
+    async with serve(tmp_path, **limits) as site, Visitor(site.url) as ann:
+        wrong = {"username": "ann", "password": "wrong wrong wrong"}
+        assert [(await ann.post("/login", json=wrong))[0] for _ in range(2)] == [401, 429]
+        socket = await ann.socket("websocket")
+        await asyncio.gather(*(socket.call("count") for _ in range(12)))
+        samples = await scrape(ann)
+    assert samples["latchkey_limits_hit_total{limit=failed_logins_per_minute}"] == 1
+    assert samples["latchkey_limits_hit_total{limit=events_per_second}"] >= 1
+    assert samples["latchkey_requests_total{code=429}"] == 1
+
+
+async def test_events_edits_and_store_calls_are_counted_and_timed(tmp_path: Path) -> None:
+    """A histogram for each event, one for the wait for a lock, one for each call of the store."""
+    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+        socket = await ann.socket("websocket")
+        before = await scrape(ann)
+        for _ in range(3):
+            await socket.call("incr")
+        await socket.call("count")
+        await socket.call("no_such_event")
+        await socket.call("incr", 1, 2, 3)
+        (session_id,) = site.services.connections.session_ids()
+        lease = await site.services.sessions.store.lock(session_id)
+        waiting = asyncio.ensure_future(socket.call("incr"))
+        await asyncio.sleep(0.3)
+        await lease.release()
+        await waiting
+        after = await scrape(ann)
+
+    def grown(name: str) -> float:
+        return after[name] - before.get(name, 0)
+
+    assert grown("latchkey_event_seconds_count{event=incr,namespace=/}") == 5
+    assert grown("latchkey_event_seconds_sum{event=incr,namespace=/}") >= 0.29
+    assert grown("latchkey_event_seconds_bucket{event=incr,le=+Inf,namespace=/}") == 5
+    assert grown("latchkey_event_errors_total{error=unknown}") == 1
+    assert grown("latchkey_event_errors_total{error=arguments}") == 1
+    assert not any("no_such_event" in name for name in after)
+    assert grown("latchkey_edit_lock_seconds_count") == 4
+    assert grown("latchkey_edit_lock_seconds_sum") >= 0.29
+    assert grown("latchkey_store_calls_total{call=save}") == 4
+    assert grown("latchkey_store_calls_total{call=lock}") == 4
+    assert grown("latchkey_store_calls_total{call=load}") == 1
+    assert after["latchkey_store_calls_total{call=create}"] == 1
+
+
+class BrokenStore(MemoryStore):
+    """A store that loses its disk when the test says so."""
+
+    broken = False
+
+    def take(self, session_id: str) -> None:
+        return None
+
+    async def lock(self, session_id: str) -> Any:
+        if self.broken:
+            raise StoreUnavailable("gone")
+        return await super().lock(session_id)
+
+
+async def test_an_ack_that_cannot_be_sent_is_counted(tmp_path: Path, monkeypatch: Any) -> None:
+    """As an error of the server's own."""
+
+    class Odd(BaseNamespace[Any]):
+        async def on_odd(self, sid: str) -> object:
+            return object()
+
+    modules = fork(monkeypatch, namespaces=[("/odd", Odd)])
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as ann:
+        socket = await ann.socket(namespaces=("/odd",))
+        assert await socket.call("odd", namespace="/odd") == {"error": "internal error"}
+        samples = await scrape(ann)
+        await socket.close()
+    assert samples["latchkey_event_errors_total{error=internal}"] == 1
+
+
+async def test_errors_of_the_store_are_counted_by_call(tmp_path: Path) -> None:
+    """They show both as the store's and as the event's."""
+    store = BrokenStore()
+    async with serve(tmp_path, store=store) as site, Visitor(site.url) as ann:
+        socket = await ann.socket("websocket")
+        store.broken = True
+        await socket.call("incr")
+        samples = await scrape(ann)
+    assert samples["latchkey_store_errors_total{call=lock}"] == 1
+    assert samples["latchkey_event_errors_total{error=store}"] == 1
+
+
+async def test_ends_are_counted_by_reason_and_timed_to_the_last_close(tmp_path: Path) -> None:
+    """A session without connections ends too, and then there is nothing to close."""
+    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as bob:
+        await ann.incr()
+        await bob.incr()
+        await asyncio.gather(*(ann.socket("websocket") for _ in range(3)))
+        assert [(await who.post("/logout"))[0] for who in (ann, bob)] == [204, 204]
+        samples = await scrape(ann)
+    assert samples["latchkey_session_ends_total{reason=logout}"] == 2
+    assert samples["latchkey_session_end_close_seconds_count"] == 1
+    assert samples["latchkey_connections_closed_total{reason=server disconnect}"] == 3
+
+
+async def test_a_client_that_does_not_read_is_counted_when_it_is_closed(tmp_path: Path) -> None:
+    """By the reason that its disconnect handlers are told."""
+    async with (
+        serve(tmp_path, send_buffer=1024, max_send_backlog=1024) as site,
+        Visitor(site.url) as ann,
+    ):
+        await ann.socket("polling")
+        server = site.services.socket_server
+        for _ in range(200):
+            await server.emit("noise", "x" * 10_000)
+        await until(lambda: not site.services.connections)
+        samples = await scrape(ann)
+    assert samples["latchkey_connections_closed_total{reason=client reads too slowly}"] == 1
+
+
+async def test_a_loop_that_is_held_up_shows(tmp_path: Path) -> None:
+    """The lag is how late a timer came, twice a second."""
+    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+        await asyncio.sleep(0.45)
+        time.sleep(0.5)  # the whole loop, on purpose
+        await asyncio.sleep(0.2)
+        samples = await scrape(ann)
+    assert samples["latchkey_loop_lag_seconds_sum"] >= 0.3
+    assert samples["process_open_fds"] > 0
+
+
+def test_a_histogram_puts_a_duration_under_the_bound_that_it_does_not_exceed() -> None:
+    """As Prometheus has it: `le` is less than or equal."""
+    histogram = Histogram()
+    for seconds in (BOUNDS[3] * 1.01, 0.0, 1000.0, BOUNDS[0], BOUNDS[3]):
+        histogram.observe(seconds)
+    buckets = histogram.buckets()
+    assert buckets[0] == 2
+    assert buckets[3] == buckets[4] == buckets[-1] == 1
+    assert sum(buckets) == 5
+    assert list(BOUNDS) == sorted(BOUNDS)
+
+
+def test_a_histogram_counts_all_however_many_there_are_and_however_often_it_is_read() -> None:
+    """It holds back only so many, and what was read is not counted again."""
+    histogram = Histogram()
+    durations = [1000.0 if number % 3 else BOUNDS[number % 17] for number in range(1000)]
+    for number, seconds in enumerate(durations, 1):
+        histogram.observe(seconds)
+        assert len(histogram._unsorted) < 200
+        if number in (70, 140, 610, 1000):
+            assert histogram.total == pytest.approx(sum(durations[:number]))
+            assert sum(histogram.buckets()) == number
+            assert histogram.total == pytest.approx(sum(durations[:number]))
+    expected = [sum(seconds == bound for seconds in durations) for bound in (*BOUNDS, 1000.0)]
+    assert histogram.buckets() == expected
+    histogram.at_once += 2
+    assert histogram.buckets() == [expected[0] + 2, *expected[1:]]
+
+
+async def test_the_dashboard_asks_for_metrics_that_exist(tmp_path: Path) -> None:
+    """Every name in docs/dashboard.json is one that /metrics has, and the other way round."""
+    dashboard = json.loads((ROOT / "docs" / "dashboard.json").read_text(encoding="utf-8"))
+    expressions = [
+        target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())
+    ]
+    asked = set(re.findall(r"\b(?:latchkey|process)_\w+", " ".join(expressions)))
+    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+        _, text = await ann.get("/metrics")
+    families = re.findall(r"^# TYPE (\w+) (\w+)", text, re.MULTILINE)
+    there = {name for name, _ in families}
+    histograms = "|".join(name for name, kind in families if kind == "histogram")
+    of_histograms = re.compile(f"({histograms})_(bucket|count|sum)$")
+    assert {of_histograms.sub(r"\1", name) for name in asked} >= {
+        name for name in there if name.startswith("latchkey")
+    }
+    for name in asked:
+        assert name in there or of_histograms.fullmatch(name), name
+    assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {"${source}"}

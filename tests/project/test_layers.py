@@ -1,0 +1,363 @@
+"""Who may import whom, read from the source: nobody has to remember it."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+# What each room of app/ may import besides itself: packages, and files beside them.
+ROOMS: dict[str, tuple[str, ...]] = {
+    "app.common": (),
+    "app.options": (),
+    "app.assets": (),
+    "app.settings": ("app.options",),
+    "app.transport": ("app.common",),
+    "app.stores": ("app.common", "app.options"),
+    "app.sessions": ("app.common", "app.stores"),
+    "app.devices": ("app.common", "app.sessions", "app.stores"),
+    "app.accounts": ("app.common", "app.options", "app.settings", "app.stores"),
+    "app.limits": ("app.settings",),
+    "app.ops": ("app.common", "app.options", "app.sessions", "app.settings", "app.stores"),
+    "app.services": (
+        *("app.accounts", "app.common", "app.devices", "app.limits", "app.ops", "app.sessions"),
+        *("app.settings", "app.transport"),
+    ),
+    "app.web": (
+        *("app.common", "app.limits", "app.services", "app.sessions", "app.settings"),
+        *("app.stores", "app.transport"),
+    ),
+    "app.sockets": (
+        *("app.common", "app.services", "app.sessions", "app.stores", "app.transport", "app.web"),
+    ),
+    "app.cluster": (
+        *("app.common", "app.ops", "app.services", "app.sessions", "app.sockets", "app.stores"),
+        "app.transport",
+    ),
+    "app.extensions": ("app.services", "app.sessions", "app.stores"),
+    "app.application": ("app", "handlers"),
+}
+# The packages inside of the transport and of the stores.
+TRANSPORT: dict[str, tuple[str, ...]] = {
+    "app.transport.http": (),
+    "app.transport.engineio": ("app.transport.http",),
+    "app.transport.socketio": ("app.transport.engineio",),
+}
+# Imports that break the rules above and are to go; the list only gets shorter.
+TO_GO = frozenset(
+    {
+        ("app.services", "app.sockets.connections"),
+        ("app.services", "app.sockets.handshake"),
+        ("app.services", "app.web.cookies"),
+        ("app.services", "app.web.known_device"),
+        ("app.web.handler", "app.sockets.connections"),
+        ("app.ops.metrics", "app.sockets.connections"),
+        ("app.ops.metrics", "app.transport"),
+        ("app.transport.http.dispatcher", "app.transport.engineio.frames"),
+        ("app.transport.http.connection", "app.transport.http.server"),
+        ("app.transport.engineio.connection", "app.transport.socketio.in_order"),
+        ("app.transport.engineio.connection", "app.transport.socketio.joining"),
+        ("app.transport.engineio.connection", "app.transport.socketio.left_namespaces"),
+        ("app.transport.engineio.connection", "app.transport.socketio.packets"),
+        ("app.transport.engineio.handler", "app.transport.socketio.server"),
+        ("app.transport.engineio.message_deadline", "app.transport.socketio.packets"),
+        ("app.transport.engineio.polling", "app.transport.socketio.packets"),
+        ("app.transport.engineio.server", "app.transport.socketio.packets"),
+        ("app.transport.engineio.transport", "app.transport.socketio.packets"),
+        ("app.transport.engineio.websocket", "app.transport.socketio.packet_json"),
+        ("app.transport.engineio.websocket", "app.transport.socketio.packets"),
+        ("app.transport.engineio.websocket", "app.transport.socketio.plain"),
+        ("app.sessions.session", "app.sessions.manager"),
+        ("app.sessions.edits", "app.sessions.manager"),
+    }
+)
+WEB = ("tornado", "socketio", "engineio")
+
+# Calls that make something that can change later. An instance of a class of ours counts neither
+# way here, nor does a memo (functools.cache): both need a reviewer, not a list.
+# fmt: off
+MUTABLE_CALLS = frozenset({
+    "dict", "list", "set", "bytearray", "defaultdict", "deque", "OrderedDict", "Counter",
+    "ChainMap", "array", "SimpleNamespace", "WeakKeyDictionary", "WeakValueDictionary", "WeakSet",
+    "Lock", "RLock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Queue", "SimpleQueue",
+    "LifoQueue", "PriorityQueue", "count", "ThreadPoolExecutor",
+})
+# fmt: on
+MUTABLE_DISPLAYS = (ast.Dict, ast.List, ast.Set, ast.DictComp, ast.ListComp, ast.SetComp)
+
+
+def module_name(path: Path) -> str:
+    """Return the dotted name under which a file of this repository is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {
+    module_name(path): path
+    for folder in ("app", "handlers")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+}
+CORE = [name for name in MODULES if name.split(".")[:2] in (["app", "sessions"], ["app", "stores"])]
+
+
+@functools.cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+
+
+def imports(name: str, source: ast.Module) -> set[str]:
+    """Return the dotted names that a module imports: at its top, in a function, or for types."""
+    package = name if MODULES[name].stem == "__init__" else name.rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(source):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*(parts if node.level else []), *filter(None, [node.module])])
+            # `from app.web import origin` imports a module, `from app.web.origin import A` a name
+            found.update(
+                full if (full := f"{base}.{alias.name}") in MODULES else base
+                for alias in node.names
+            )
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            found.update(
+                argument.value
+                for argument in node.args
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+            )
+    return found
+
+
+def reached(name: str) -> set[str]:
+    """Return everything that is imported in the course of importing this module."""
+    seen: set[str] = set()
+    waiting = {name}
+    while waiting:
+        module = waiting.pop()
+        seen.add(module)
+        wanted = imports(module, tree(module)) if module in MODULES else set()
+        # to import a.b.c is to import a and a.b first
+        waiting |= wanted | {parent for parent in [module.rpartition(".")[0]] if parent}
+        waiting -= seen
+    return seen - {name}
+
+
+def entry(name: str, table: dict[str, tuple[str, ...]]) -> str | None:
+    """Return the entry of a table that covers a module."""
+    return next((room for room in table if f"{name}.".startswith(f"{room}.")), None)
+
+
+def forbidden(name: str, source: ast.Module) -> list[str]:
+    """Return sentences about the imports of a module that the tables do not allow."""
+    if name.split(".")[0] != "app" or name == "app" or name.endswith("__main__"):
+        return []
+    if entry(name, ROOMS) is None:
+        return [f"{name} has no room yet: add it to ROOMS in tests/project/test_layers.py"]
+    return [
+        f"{name} imports {wanted}, which {room} may not import"
+        for table in (ROOMS, TRANSPORT)
+        if (room := entry(name, table)) is not None
+        for wanted in sorted(imports(name, source))
+        if (other := entry(wanted, table) or wanted.split(".")[0]) not in (room, *table[room])
+        and other.split(".")[0] in ("app", "handlers")
+        and (table is ROOMS or other in TRANSPORT)
+        and "app" not in table[room]
+        and (name, wanted) not in TO_GO
+    ]
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the groups of names that reach each other."""
+    reaching = {name: _reaching(graph, name) for name in graph}
+    groups = {
+        tuple(sorted(other for other in reaching[name] if name in reaching.get(other, ())))
+        for name in graph
+    }
+    return sorted(list(group) for group in groups if len(group) > 1)
+
+
+def _reaching(graph: dict[str, set[str]], start: str) -> set[str]:
+    seen: set[str] = set()
+    waiting = {start}
+    while waiting:
+        name = waiting.pop()
+        new = graph.get(name, set()) - seen
+        seen |= new
+        waiting |= new
+    return seen
+
+
+def call_name(node: ast.expr) -> str:
+    """Return the last name of what a call calls: deque for collections.deque[int](…)."""
+    func = node.func if isinstance(node, ast.Call) else node
+    while isinstance(func, ast.Subscript):
+        func = func.value
+    return ast.unparse(func).rpartition(".")[2]
+
+
+def can_change(value: ast.expr) -> bool:
+    """Whether this expression makes something that can change after it was made."""
+    if isinstance(value, ast.Call):
+        return call_name(value) in MUTABLE_CALLS
+    if isinstance(value, ast.Tuple):
+        return any(can_change(element) for element in value.elts)
+    if isinstance(value, ast.BinOp):
+        return can_change(value.left) or can_change(value.right)
+    return isinstance(value, MUTABLE_DISPLAYS)
+
+
+def mutable_state(body: list[ast.stmt]) -> list[str]:
+    """Return what is assigned here, outside of functions, that can change later.
+
+    What counts: a dict, list, set, queue, lock and the like, shown or called for, bound to any
+    name but a __dunder__ in a module or class body; and a `global` statement anywhere.
+    """
+    found: list[str] = []
+    for statement in body:
+        found += [
+            f"global {', '.join(node.names)}"
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Global)
+        ]
+        found += _assigned(statement)
+    return found
+
+
+def _assigned(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        return []
+    if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.NamedExpr):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names = [ast.unparse(target) for target in targets]
+        if node.value is None or not can_change(node.value):
+            return []
+        return [name for name in names if not (name.startswith("__") and name.endswith("__"))]
+    return [name for child in ast.iter_child_nodes(node) for name in _assigned(child)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_what_its_room_may_import(name: str) -> None:
+    """Imports for types and inside of functions count too."""
+    assert forbidden(name, tree(name)) == []
+
+
+def test_no_files_import_each_other() -> None:
+    """Where two files need each other, the lower one states a Protocol."""
+    graph = {
+        name: {
+            wanted
+            for wanted in imports(name, tree(name))
+            if wanted in MODULES and wanted != name and (name, wanted) not in TO_GO
+        }
+        for name in MODULES
+    }
+    assert circles(graph) == []
+
+
+@pytest.mark.parametrize("pair", sorted(TO_GO))
+def test_the_list_of_imports_to_go_is_exact(pair: tuple[str, str]) -> None:
+    """An import that is gone leaves the list."""
+    name, wanted = pair
+    assert wanted in imports(name, tree(name))
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_the_core_does_no_web_input_or_output(name: str) -> None:
+    """Session, codec and stores reach neither Tornado nor Socket.IO, on no way round either."""
+    web = {module for module in reached(name) if module.split(".")[0] in WEB}
+    assert not web, f"{name} must work without a web server, but it comes to import {web}"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in MODULES if name.split(".")[:2] == ["app", "transport"]]
+)
+def test_the_transport_knows_no_sessions(name: str) -> None:
+    """The transport carries connections; whose they are is decided above it."""
+    reach = {module for module in reached(name) if module.startswith("app.")}
+    known = {
+        module for module in reach if module.startswith(("app.sessions.session", "app.stores"))
+    }
+    assert not known, f"{name} comes to import {known}"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] == "app"])
+def test_no_module_of_app_keeps_state(name: str) -> None:
+    """make_app builds everything, so that a test can build ten applications."""
+    found = mutable_state(tree(name).body)
+    assert not found, (
+        f"{name} keeps {found} for the whole process; make it a tuple, a frozenset or a "
+        "MappingProxyType, or give it to an object that make_app builds"
+    )
+
+
+@pytest.mark.parametrize("room", [*ROOMS, *TRANSPORT])
+def test_the_tables_name_only_what_exists(room: str) -> None:
+    """A room that went away leaves no gap behind in the tables."""
+    assert room in MODULES
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("cache = {}", ["cache"]),
+        ("cache: dict[str, int] = dict()", ["cache"]),
+        ("import collections\nwaiting = collections.deque[int]()", ["waiting"]),
+        ("pair = (1, [])", ["pair"]),
+        ("if True:\n    names = [*'ab']", ["names"]),
+        ("class A:\n    seen = set()", ["seen"]),
+        ("def f():\n    global n\n    n = 1", ["global n"]),
+        ("__all__ = ['f']", []),
+        ("names = ('a', 'b')\nmost = frozenset({1})", []),
+        ("from types import MappingProxyType\nwords = MappingProxyType({'a': 1})", []),
+        ("def f():\n    local = {}", []),
+    ],
+)
+def test_mutable_state_is_recognised(source: str, found: list[str]) -> None:
+    """Each line shows what counts as state of a module, or what does not."""
+    assert mutable_state(ast.parse(source).body) == found
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "found"),
+    [
+        ("import app.web.origin", "app.sessions.codec", "app.web.origin"),
+        ("from app.web import origin", "app.sessions.codec", "app.web.origin"),
+        ("from ..web.origin import Origins", "app.sessions.codec", "app.web.origin"),
+        ("from app import limits", "app.sessions.codec", "app.limits"),
+        ("from ..sessions.session import Session", "app.stores.memory", "app.sessions.session"),
+        ("def f():\n    from app.web.origin import A", "app.sessions.codec", "app.web.origin"),
+        ("if TYPE_CHECKING:\n    import app.limits", "app.sessions.codec", "app.limits"),
+        ("import handlers.session", "app.sessions.codec", "handlers.session"),
+        (
+            "import importlib\nimportlib.import_module('app.web.origin')",
+            "app.sessions.codec",
+            "app.web.origin",
+        ),
+        (
+            "from app.transport.socketio import packets",
+            "app.transport.http.head",
+            "app.transport.socketio.packets",
+        ),
+    ],
+)
+def test_a_forbidden_import_is_found(source: str, name: str, found: str) -> None:
+    """However it is written, an import that the room may not have is refused."""
+    (sentence,) = forbidden(name, ast.parse(source))
+    assert sentence.startswith(f"{name} imports {found},")
+
+
+def test_a_circle_is_found() -> None:
+    """Longer ones too."""
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
+    assert circles(graph) == [["a", "b", "c"]]
+
+
+def test_a_new_module_needs_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that is in no table is refused with a sentence that says what to do."""
+    monkeypatch.setitem(MODULES, "app.stray", ROOT / "app" / "stray.py")
+    (sentence,) = forbidden("app.stray", ast.parse(""))
+    assert "add it to ROOMS" in sentence

@@ -1,0 +1,268 @@
+"""The queue of deadlines behind the periodic callback: what it asks, and whom it closes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.stores import Record, StoreUnavailable
+from app.stores.memory import MemoryStore
+from tests.support.counting import CountingStore
+from tests.support.kit import Clock, Site, Socket, Visitor, serve, until
+
+
+class Asked(CountingStore):
+    """A store that remembers about whom it was asked, and whose calls fail when told so."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore())
+        self.asked: list[list[str]] = []
+        self.down: tuple[str, ...] = ()
+
+    async def before(self, call: str) -> None:
+        if call in self.down:
+            raise StoreUnavailable("the store is down")
+
+    async def load_many(self, session_ids: Sequence[str]) -> dict[str, Record]:
+        self.asked.append(list(session_ids))
+        return await super().load_many(session_ids)
+
+
+class Crowd:
+    """Visitors with sockets on a site whose clock and callback stand still until told."""
+
+    def __init__(self, site: Site, store: Asked, clock: Clock, stack: Any) -> None:
+        self.site = site
+        self.store = store
+        self.clock = clock
+        self._stack = stack
+        self.expiry = site.services.expiry
+        self.sessions = site.services.sessions
+        self.connections = site.services.connections
+
+    async def join(self, sockets: int = 1) -> str:
+        """Let one more visitor come, with so many sockets; return his session's id."""
+        visitor = await self._stack.enter_async_context(Visitor(self.site.url))
+        await visitor.incr()
+        known = set(self.connections.session_ids())
+        for _ in range(sockets):
+            socket: Socket = await visitor.socket("websocket")
+            self._stack.push_async_callback(socket.close)
+        (session_id,) = set(self.connections.session_ids()) - known
+        return str(session_id)
+
+    def here(self) -> set[str]:
+        """Return the sessions that have connections."""
+        return set(self.connections.session_ids())
+
+    async def look(self, seconds: float = 0) -> list[list[str]]:
+        """Let time pass, do one round, and return about whom the store was asked."""
+        self.clock.now += seconds
+        self.store.asked.clear()
+        await self.expiry.look()
+        return [ids for ids in self.store.asked if ids]
+
+    async def run(self) -> None:
+        """Do one round as the periodic callback does."""
+        await self.expiry._run()
+
+
+@contextlib.asynccontextmanager
+async def crowd(tmp_path: Path, **settings: Any) -> AsyncIterator[Crowd]:
+    """Serve with a callback that does not come by itself."""
+    store, clock = Asked(), Clock()
+    settings = {"session_idle_timeout": 1000.0, "expiry_interval": 3600.0, **settings}
+    settings.setdefault("new_session_timeout", 0)
+    async with (
+        serve(tmp_path, store=store, clock=clock, **settings) as site,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        site.services.expiry._reconciled = clock.now
+        yield Crowd(site, store, clock, stack)
+
+
+async def test_nobody_is_asked_about_before_his_time(tmp_path: Path) -> None:
+    """A round with nothing due asks the store nothing, however many are connected."""
+    async with crowd(tmp_path) as many:
+        for _ in range(5):
+            await many.join()
+        assert await many.look(5) == []
+
+
+async def test_only_those_who_are_due_are_asked_about_in_one_batch(tmp_path: Path) -> None:
+    """Two of five have had their time: one question about two, and they are closed."""
+    async with crowd(tmp_path) as many:
+        first, second = await many.join(), await many.join()
+        many.clock.now += 500
+        others = {await many.join() for _ in range(3)}
+        many.expiry._reconciled = many.clock.now + 500
+        asked = await many.look(500)
+        assert [sorted(ids) for ids in asked] == [sorted([first, second])]
+        assert many.here() == others
+
+
+async def test_a_session_with_many_sockets_is_asked_about_once(tmp_path: Path) -> None:
+    """The cost is per session, not per socket; all its sockets are closed."""
+    async with crowd(tmp_path) as many:
+        one = await many.join(sockets=4)
+        assert many.connections.count(one) == 4
+        many.expiry._reconciled = many.clock.now + 1000
+        assert await many.look(1000) == [[one]]
+        assert many.here() == set()
+
+
+async def test_an_active_session_is_looked_at_once_per_idle_timeout(tmp_path: Path) -> None:
+    """At its old deadline the later one is found, and nobody asks again until that."""
+    async with crowd(tmp_path) as many:
+        one = await many.join()
+        many.clock.now += 900
+        await many.sessions.active(one)
+        many.expiry._reconciled = many.clock.now + 100
+        assert await many.look(100) == [[one]]
+        assert many.here() == {one}
+        for _ in range(8):
+            many.expiry._reconciled = many.clock.now + 100
+            assert await many.look(100) == []
+        many.expiry._reconciled = many.clock.now + 100
+        assert await many.look(100) == [[one]]
+        assert many.here() == set()
+
+
+async def test_reconcile_closes_those_whose_record_was_removed(tmp_path: Path) -> None:
+    """Within 30 s, without a deadline having come; the others stay."""
+    async with crowd(tmp_path) as many:
+        gone, stays = await many.join(), await many.join()
+        await many.store.inner.destroy(gone)
+        assert await many.look(29) == []
+        assert many.here() == {gone, stays}
+        assert [sorted(ids) for ids in await many.look(1)] == [sorted([gone, stays])]
+        assert many.here() == {stays}
+
+
+@pytest.mark.parametrize("down", [("load_many",), ("destroy",), ("touch", "load_many", "purge")])
+async def test_a_store_that_is_down_closes_nobody_and_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, down: tuple[str, ...]
+) -> None:
+    """When it answers again, who is over is closed, and that is logged once too."""
+    async with crowd(tmp_path) as many:
+        over = await many.join()
+        many.clock.now += 500
+        stays = await many.join()
+        many.store.down = down
+        many.clock.now += 500
+        for _ in range(3):
+            await many.run()
+        assert many.here() == {over, stays}
+        many.store.down = ()
+        # the queue itself must know who is due
+        many.expiry._reconciled = many.expiry._purged = many.clock.now
+        await many.run()
+        await many.run()
+        assert many.here() == {stays}
+        told = [line for line in caplog.messages if "store" in line]
+        assert len(told) == 2
+        assert "until the store answers" in told[0]
+        assert told[1] == "the store answers again"
+
+
+async def test_a_reconcile_that_failed_is_made_up_for(tmp_path: Path) -> None:
+    """Not 30 s later, but with the next round in which the store answers."""
+    async with crowd(tmp_path) as many:
+        gone = await many.join()
+        await many.store.inner.destroy(gone)
+        many.store.down = ("load_many",)
+        many.clock.now += 30
+        await many.run()
+        assert many.here() == {gone}
+        many.store.down = ()
+        many.clock.now += 1
+        await many.run()
+        assert many.here() == set()
+
+
+async def test_a_clock_that_is_set_back_does_not_stop_the_rounds(tmp_path: Path) -> None:
+    """A record that was removed is noticed, though the last look lies in the future."""
+    async with crowd(tmp_path) as many:
+        gone = await many.join()
+        await many.store.inner.destroy(gone)
+        await many.look(-10_000)
+        assert many.here() == set()
+
+
+async def swept(many: Crowd) -> None:
+    """Wait until the sweep that has begun is over."""
+    sweep = many.expiry._sweep
+    assert sweep is not None
+    await sweep
+
+
+async def test_expired_records_without_sockets_are_swept_in_batches(tmp_path: Path) -> None:
+    """None is larger than 500, the rounds go on meanwhile, and then the disk has peace."""
+    async with crowd(tmp_path) as many:
+        made = [await many.sessions.create(remote_address="", user_agent="") for _ in range(3000)]
+        heard: list[str] = []
+        many.sessions.on_end.append(lambda id, reason, record: heard.append(id))
+        many.store.calls.clear()
+        await many.look(1000)
+        assert 0 < len(heard) < 3000
+        await many.look(1)
+        await until(lambda: len(heard) == 3000)
+        assert set(heard) == {one.id for one in made}
+        assert many.store.calls.count("purge") >= 7
+        await swept(many)
+        many.store.calls.clear()
+        await many.look(1)
+        assert "purge" not in many.store.calls
+
+
+async def test_a_sweep_spares_sessions_that_become_active_meanwhile(tmp_path: Path) -> None:
+    """A session that is active during a sweep had not expired when it began."""
+    async with crowd(tmp_path) as many:
+        for _ in range(600):
+            await many.sessions.create(remote_address="", user_agent="")
+        many.clock.now += 999
+        late = [await many.sessions.create(remote_address="", user_agent="") for _ in range(3)]
+        await many.look(1)
+        many.clock.now += 998
+        many.sessions.touch(late[0])
+        many.clock.now += 10
+        await swept(many)
+        assert set(await many.store.inner.load_many([one.id for one in late])) == {
+            one.id for one in late
+        }
+
+
+async def test_a_stop_waits_until_a_batch_of_a_sweep_is_announced(tmp_path: Path) -> None:
+    """Whatever was removed is announced, and nothing more is removed."""
+    async with crowd(tmp_path) as many:
+        made = [await many.sessions.create(remote_address="", user_agent="") for _ in range(1000)]
+        heard: list[str] = []
+
+        async def slow_hook(session_id: str, reason: str, record: Any) -> None:
+            await asyncio.sleep(0.001)
+            heard.append(session_id)
+
+        many.sessions.on_end.append(slow_hook)
+        await many.look(1000)
+        await until(lambda: len(heard) > 200)
+        many.expiry.stop()
+        await many.expiry.finish(5)
+        left = await many.store.inner.load_many([one.id for one in made])
+        assert len(left) + len(heard) == 1000
+        assert left
+
+
+async def test_sessions_that_never_end_do_not_fill_the_queue(tmp_path: Path) -> None:
+    """Those without connections are forgotten, those with connections are not."""
+    async with crowd(tmp_path, session_idle_timeout=0.0, session_max_age=0.0) as many:
+        one = await many.join()
+        for number in range(5000):
+            many.expiry.watch(str(number), float("inf"))
+        await many.look()
+        assert [session_id for _, session_id in many.expiry._queue] == [one]
+        assert many.expiry._watched == {one}

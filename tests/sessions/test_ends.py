@@ -1,0 +1,199 @@
+"""The end of a session closes everything that hangs on it, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from handlers.session import BaseNamespace
+from tests.support.browsers import browser, each_client, each_mode, ended, joined, session_id
+from tests.support.forks import WatchedStore, fork
+from tests.support.kit import Clock, Visitor, serve, until
+from tests.support.nodeclient import NodeVisitor
+from tests.support.raw import POLLING, Raw
+
+
+async def poll_in(url: str, cookie: tuple[str, str]) -> str:
+    """Join by polling with plain requests; return the path of the connection."""
+    async with Raw(url) as raw:
+        opened = await raw.ask(POLLING, cookie)
+        path = POLLING + "&sid=" + opened.body.partition('"sid":"')[2].partition('"')[0]
+        assert (await raw.ask(path, cookie, method="POST", body=b"40")).status == 200
+        assert (await raw.ask(path, cookie)).body.startswith("40")
+        return path
+
+
+class QuietNamespace(BaseNamespace):
+    """A second namespace, which does nothing."""
+
+
+@each_mode
+async def test_logout_closes_every_namespace(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each namespace of the official client is told `session ended` and then disconnected."""
+    modules = fork(monkeypatch, namespaces=[("/quiet", QuietNamespace)])
+    async with serve(tmp_path, modules=modules) as site, NodeVisitor(site.url) as visitor:
+        await visitor.sign_up("ada")
+        socket = await joined(visitor, mode, namespaces=("/", "/quiet"))
+        await visitor.post("/logout")
+        for namespace in ("/", "/quiet"):
+            await until(lambda namespace=namespace: socket.ends(namespace))
+            assert ended(socket, namespace) == [{"reason": "logout", "reconnect": True}]
+            told = [what for name, what, _ in socket.log if name == namespace]
+            assert told == ["connect", "event", "disconnect"]
+
+
+@each_client
+@each_mode
+async def test_logout_closes_the_socket_of_every_tab(
+    tmp_path: Path, client: str, mode: str
+) -> None:
+    """All connections of the session are gone when the logout's response has arrived."""
+    async with serve(tmp_path) as site, browser(client, site.url) as visitor:
+        await visitor.sign_up("ada")
+        tabs = [await joined(visitor, mode) for _ in range(3)]
+        ours = session_id(visitor.cookie)
+        assert site.services.connections.count(ours) == 3
+        await visitor.post("/logout")
+        assert site.services.connections.count(ours) == 0
+        await until(lambda: all(ended(tab) for tab in tabs))
+
+
+@each_client
+@each_mode
+async def test_logout_leaves_other_sessions_alone(tmp_path: Path, client: str, mode: str) -> None:
+    """Another device of the same user stays signed in and connected."""
+    async with (
+        serve(tmp_path) as site,
+        browser(client, site.url) as here,
+        browser(client, site.url) as there,
+    ):
+        await here.sign_up("ada")
+        await there.sign_in("ada")
+        socket = await joined(there, mode)
+        await here.post("/logout")
+        assert await socket.call("whoami") == "ada"
+        assert ended(socket) == []
+
+
+async def test_a_websocket_that_stays_gets_nowhere(tmp_path: Path) -> None:
+    """After the logout a raw client CONNECTs and emits on its old WebSocket: no answer comes."""
+    async with serve(tmp_path) as site, Visitor(site.url) as visitor, Raw(site.url) as raw:
+        await visitor.sign_up("ada")
+        await raw.websocket(("Cookie", visitor.cookie))
+        raw.send("40")
+        while not (await raw.receive() or "40").startswith("40"):
+            pass
+        await visitor.post("/logout")
+        raw.send("40")
+        raw.send('420["whoami"]')
+        rest = await raw.until_closed()
+        assert rest[0] == '42["session ended",{"reason":"logout","reconnect":true}]'
+        assert not any(text.startswith(("40", "43")) for text in rest)
+
+
+async def test_a_polling_client_that_stays_gets_nowhere(tmp_path: Path) -> None:
+    """After the logout an Engine.IO id takes no CONNECT, whatever cookie comes with it."""
+    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
+        await visitor.sign_up("ada")
+        cookie = ("Cookie", visitor.cookie)
+        path = await poll_in(site.url, cookie)
+        await visitor.post("/logout")
+        async with Raw(site.url) as raw:
+            assert (await raw.ask(path, cookie, method="POST", body=b"40")).status == 400
+        for _ in range(2):
+            async with Raw(site.url) as raw:
+                assert "40{" not in (await raw.ask(path, cookie)).body
+
+
+async def test_a_waiting_poll_is_answered_by_the_end(tmp_path: Path) -> None:
+    """The poll that hangs during the logout returns with `session ended`, not 25 s later."""
+    async with serve(tmp_path) as site, Visitor(site.url) as visitor, Raw(site.url) as poll:
+        await visitor.sign_up("ada")
+        cookie = ("Cookie", visitor.cookie)
+        poll.write(await poll_in(site.url, cookie), cookie)
+        await asyncio.sleep(0.05)
+        await visitor.post("/logout")
+        answer = await poll.answer(seconds=2)
+        assert '42["session ended",{"reason":"logout","reconnect":true}]' in answer.body
+
+
+@each_client
+async def test_told_to_disconnect_a_client_stays_away(tmp_path: Path, client: str) -> None:
+    """With --on-session-end=disconnect the client makes no further try by itself."""
+    async with (
+        serve(tmp_path, on_session_end="disconnect") as site,
+        browser(client, site.url) as visitor,
+    ):
+        await visitor.sign_up("ada")
+        socket = await joined(visitor, "websocket", reconnection=True)
+        await visitor.post("/logout")
+        await until(lambda: ended(socket) == [{"reason": "logout", "reconnect": False}])
+        # four times as long as the client waits before it tries again
+        with pytest.raises(AssertionError, match="in time"):
+            await until(lambda: socket.connects > 1, 0.8)
+        assert len(site.services.connections) == 0
+
+
+@each_mode
+async def test_the_official_client_knows_that_the_server_disconnected(
+    tmp_path: Path, mode: str
+) -> None:
+    """With --on-session-end=disconnect its reason is `io server disconnect`, and no try is made."""
+    async with (
+        serve(tmp_path, on_session_end="disconnect") as site,
+        NodeVisitor(site.url) as visitor,
+    ):
+        await visitor.sign_up("ada")
+        socket = await joined(visitor, mode, reconnection=True)
+        await visitor.post("/logout")
+        await until(lambda: bool(socket.ends()))
+        assert socket.ends() == ["io server disconnect"]
+        assert socket.attempts == 0
+
+
+@each_client
+@each_mode
+async def test_told_to_reconnect_a_client_returns_as_a_stranger(
+    tmp_path: Path, client: str, mode: str
+) -> None:
+    """With --on-session-end=reconnect the client comes back by itself, in a fresh session."""
+    async with serve(tmp_path) as site, browser(client, site.url) as visitor:
+        await visitor.sign_up("ada")
+        await visitor.incr()
+        socket = await joined(visitor, mode, reconnection=True)
+        await visitor.post("/logout")
+        await until(lambda: socket.connects == 2)
+        assert await socket.call("whoami") is None
+        assert await socket.call("count") == 0
+
+
+@each_mode
+async def test_a_deleted_record_closes_its_sockets(tmp_path: Path, mode: str) -> None:
+    """Somebody removes a record from the store: within half a minute its sockets are closed."""
+    store, clock = WatchedStore(), Clock()
+    async with (
+        serve(tmp_path, store=store, clock=clock, expiry_interval=0.05) as site,
+        NodeVisitor(site.url) as visitor,
+    ):
+        socket = await joined(visitor, mode)
+        store.lose(session_id(visitor.cookie))
+        clock.now += 31
+        await until(lambda: ended(socket) == [{"reason": "revoked", "reconnect": True}])
+        await until(lambda: bool(socket.ends()))
+
+
+@each_client
+async def test_an_event_notices_a_deleted_record_at_once(tmp_path: Path, client: str) -> None:
+    """The first event after the removal is refused, changes nothing and closes the socket."""
+    store = WatchedStore()
+    async with serve(tmp_path, store=store) as site, browser(client, site.url) as visitor:
+        socket = await joined(visitor, "websocket")
+        store.lose(session_id(visitor.cookie))
+        await socket.emit("incr") if client == "official" else await socket.client.emit("incr")
+        await until(lambda: ended(socket) == [{"reason": "revoked", "reconnect": True}])
+        assert not store.ids
+        await until(lambda: len(site.services.connections) == 0)

@@ -1,0 +1,387 @@
+"""How sessions begin, grow older and end: visitors, deadlines, touches, signing in, purging."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from pathlib import Path
+
+import pytest
+
+from app.sessions.manager import Sessions
+from app.sessions.session import Session, SessionEnded, SessionFor
+from app.stores import Record, SessionStore
+from app.stores.memory import MemoryStore
+from tests.support.counting import CountingStore
+from tests.support.kit import Clock
+from tests.support.sessions import Data, made, over
+from tests.support.stores import every_store, opened
+
+BROWSER = {"remote_address": "192.0.2.1", "user_agent": "test"}
+
+
+class Life:
+    """Sessions with a clock that moves, and what was announced of their ends."""
+
+    def __init__(self, store: SessionStore | None = None, **limits: float) -> None:
+        self.store = store or MemoryStore()
+        self.sessions: Sessions[Data] = over(self.store, **limits)
+        self.ends: list[tuple[str, str]] = []
+        self.sessions.on_end.append(self.ended)
+
+    async def ended(self, session_id: str, reason: str, record: Record | None) -> None:
+        self.ends.append((session_id, reason))
+
+    async def begin(self) -> Session[Data]:
+        return await self.sessions.create(**BROWSER)
+
+    def wait(self, seconds: float) -> None:
+        clock = self.sessions.clock
+        assert isinstance(clock, Clock)
+        clock.now += seconds
+
+
+async def test_a_visitor_is_stored_by_the_first_change_only() -> None:
+    """Reading, an unchanged block and a block that raises store nothing."""
+    store = CountingStore(MemoryStore())
+    session = over(store).visitor(**BROWSER)
+    assert session.data.count == 0
+    async with session:
+        pass
+    with pytest.raises(ZeroDivisionError):
+        async with session as data:
+            data.count = 1 // 0
+    assert not session
+    assert store.calls == []
+    async with session as data:
+        data.count = 1
+    assert session
+    assert store.calls == ["save"]
+    assert (session.remote_address, session.user_agent) == ("192.0.2.1", "test")
+
+
+async def test_a_visitor_may_be_edited_again() -> None:
+    """The second block edits the session that the first one made."""
+    life = Life()
+    session = life.sessions.visitor(**BROWSER)
+    async with session as data:
+        data.count = 1
+    first = session.id
+    async with session as data:
+        data.count += 1
+    assert session.id == first
+    assert (await life.sessions.get(first)).data.count == 2
+
+
+@every_store
+async def test_two_blocks_of_a_visitor_at_once_do_not_make_two_sessions(
+    kind: str, tmp_path: Path
+) -> None:
+    """The second raises instead of losing what the first one wrote, also while that is stored."""
+    async with opened(kind, tmp_path) as store:
+        counting = CountingStore(store)
+        session = over(counting).visitor(**BROWSER)
+
+        async def edit(turns: int) -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            async with session as data:
+                data.count += 1
+
+        # at once, and right after the first block's end, when it is being stored
+        results = await asyncio.gather(edit(0), edit(0), edit(1), return_exceptions=True)
+        assert counting.calls.count("save") == 1
+        assert results.count(None) == session.data.count
+
+
+async def test_a_refused_visitor_is_not_stored_and_may_try_again() -> None:
+    """`may_create` raising leaves nothing behind."""
+    refused = [RuntimeError("too late")]
+
+    def may_create() -> None:
+        if refused:
+            raise refused.pop()
+
+    store = CountingStore(MemoryStore())
+    session = over(store).visitor(**BROWSER, may_create=may_create)
+    with pytest.raises(RuntimeError, match="too late"):
+        async with session:
+            raise AssertionError("the block must not begin")
+    assert store.calls == []
+    async with session as data:
+        data.count = 1
+    assert session
+
+
+async def test_ids_are_long_random_and_new() -> None:
+    """256 bits of the system's randomness, never the same twice."""
+    life = Life()
+    ids = {(await life.begin()).id for _ in range(100)}
+    assert len(ids) == 100
+    assert {len(id) for id in ids} == {43}
+
+
+@every_store
+async def test_an_idle_session_ends_when_somebody_looks(kind: str, tmp_path: Path) -> None:
+    """Just before its idle timeout it lives; at that moment it is over, for every door."""
+    async with opened(kind, tmp_path) as store:
+        life = Life(store, idle_timeout=100)
+        session = await life.begin()
+        life.wait(99.5)
+        assert await life.sessions.load(session.id) is not None
+        life.wait(0.5)
+        assert await life.sessions.load(session.id) is None
+        assert life.ends == [(session.id, "idle")]
+        assert await store.load(session.id) is None
+
+
+@pytest.mark.parametrize("door", ["edit", "get", "event", "sign in"])
+async def test_every_door_ends_an_expired_session(door: str) -> None:
+    """Whoever comes first after the deadline ends it, hears so, and leaves the lock free."""
+    life = Life(idle_timeout=100)
+    session = await life.begin()
+    life.wait(100)
+    with pytest.raises(SessionEnded) as caught:  # noqa: PT012
+        if door == "edit":
+            async with session:
+                raise AssertionError("the block must not begin")
+        elif door == "get":
+            await SessionFor(life.sessions, session.id)
+        elif door == "event":
+            await life.sessions.active(session.id)
+        else:
+            await life.sessions.sign_in(session, "anna", **BROWSER)
+    assert caught.value.args[0] == session.id
+    assert life.ends == [(session.id, "idle")]
+    assert await life.store.load(session.id) is None
+    await (await asyncio.wait_for(life.store.lock(session.id), 2)).release()
+
+
+async def test_activity_extends_the_idle_timeout_but_not_the_absolute_one() -> None:
+    """Touched every minute, a session still ends at its absolute age, as expired."""
+    life = Life(idle_timeout=100, max_age=1000)
+    session = await life.begin()
+    for _ in range(16):
+        life.wait(60)
+        await life.sessions.active(session.id)
+    assert session.expires == session.created + 1000
+    life.wait(39)
+    assert await life.sessions.load(session.id) is not None
+    life.wait(1)
+    assert await life.sessions.load(session.id) is None
+    assert life.ends == [(session.id, "expired")]
+
+
+async def test_without_limits_a_session_never_ends() -> None:
+    """0 means none, for both limits."""
+    life = Life(idle_timeout=0, max_age=0)
+    session = await life.begin()
+    assert session.expires == math.inf
+    life.wait(10**9)
+    assert await life.sessions.purge(10) == []
+    assert await life.sessions.load(session.id) is not None
+
+
+async def test_touches_are_written_at_most_once_per_interval() -> None:
+    """A thousand events of one minute are one write."""
+    store = CountingStore(MemoryStore())
+    life = Life(store, idle_timeout=6000)
+    session = await life.begin()
+    await life.sessions.lifetimes.flush()
+    for _ in range(1000):
+        life.wait(0.1)
+        life.sessions.touch(session)
+        await life.sessions.lifetimes.flush()
+    assert life.sessions.lifetimes.coalescing == 60
+    assert store.calls.count("touch") == 2  # the first one, and one a minute later
+
+
+async def test_an_event_asks_the_store_only_where_what_is_known_would_end_it() -> None:
+    """What another process did to a shared session may be news here, so an end is never guessed."""
+
+    class Remembering(CountingStore):
+        def known(self, session_id: str) -> Record | None:
+            return old
+
+    store = Remembering(MemoryStore())
+    life = Life(store, idle_timeout=100)
+    session = await life.begin()
+    old = session.record
+    life.wait(99)
+    await life.sessions.active(session.id)
+    assert store.calls == ["save"]
+    await life.sessions.lifetimes.flush(now=True)
+    life.wait(99)
+    await life.sessions.active(session.id)
+    life.wait(100)
+    with pytest.raises(SessionEnded):
+        await life.sessions.active(session.id)
+    assert store.calls == ["save", "touch", "load", "load", "destroy"]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_a_touch_near_the_end_is_written_at_once_where_others_use_the_store(
+    shared: bool,
+) -> None:
+    """Another process, which cannot know of it, would end the session meanwhile."""
+    store = CountingStore(MemoryStore())
+    store.shared = shared
+    life = Life(store, idle_timeout=100, max_age=150)
+    session = await life.begin()
+    life.wait(79)
+    await life.sessions.active(session.id)
+    await asyncio.sleep(0)
+    assert "touch" not in store.calls
+    life.wait(2)
+    await life.sessions.active(session.id)
+    await asyncio.sleep(0)
+    assert store.calls.count("touch") == shared
+    life.wait(60)
+    await life.sessions.active(session.id)
+    await asyncio.sleep(0)
+    assert store.calls.count("touch") == shared, "no touch moves the age limit"
+
+
+async def test_an_unwritten_touch_counts() -> None:
+    """A session is never over early because the store has not heard of its activity."""
+    store = CountingStore(MemoryStore())
+    life = Life(store, idle_timeout=100)
+    session = await life.begin()
+    life.wait(99)
+    life.sessions.touch(session)
+    life.wait(99)
+    assert await life.sessions.load(session.id) is not None
+    async with session as data:
+        data.count = 1
+    assert "touch" not in store.calls
+
+
+@every_store
+async def test_purge_spares_what_was_touched_but_not_written(kind: str, tmp_path: Path) -> None:
+    """The touches are written before the store removes what it takes for expired."""
+    async with opened(kind, tmp_path) as store:
+        life = Life(store, idle_timeout=100)
+        active, idle = await life.begin(), await life.begin()
+        life.wait(99)
+        life.sessions.touch(active)
+        life.wait(2)
+        assert [record.id for record in await life.sessions.purge(10)] == [idle.id]
+        assert await life.sessions.load(active.id) is not None
+        assert life.ends == [(idle.id, "idle")]
+
+
+async def test_purge_spares_what_is_touched_while_touches_are_written() -> None:
+    """A client that comes during the write, a moment before its deadline, stays."""
+
+    class Slow(CountingStore):
+        async def before(self, call: str) -> None:
+            if call == "touch":
+                life.sessions.touch(late)
+                life.wait(2)
+
+    life = Life(Slow(MemoryStore()), idle_timeout=100)
+    late, other = await life.begin(), await life.begin()
+    life.wait(99)
+    life.sessions.touch(other)
+    assert await life.sessions.purge(10) == []
+    assert await life.sessions.load(late.id) is not None
+
+
+async def test_purge_tells_the_reason_of_each() -> None:
+    """Idle where it was idle, expired where the absolute age was reached."""
+    life = Life(idle_timeout=100, max_age=150)
+    old = await life.begin()
+    life.wait(99)
+    life.sessions.touch(old)
+    young = await life.begin()
+    life.wait(101)
+    await life.sessions.purge(10)
+    assert dict(life.ends) == {old.id: "expired", young.id: "idle"}
+
+
+@every_store
+async def test_signing_in_gives_a_new_id_and_keeps_the_data(kind: str, tmp_path: Path) -> None:
+    """The old id is dead, the new one holds the data, the user and a fresh age."""
+    async with opened(kind, tmp_path) as store:
+        life = Life(store, max_age=1000)
+        old = await life.begin()
+        async with old as data:
+            data.count = 7
+        life.wait(10)
+        new = await life.sessions.sign_in(old, "anna", remote_address="::1", user_agent="x" * 9999)
+        assert new.id != old.id
+        assert (new.user, new.data.count, new.created) == ("anna", 7, old.created + 10)
+        assert (new.remote_address, new.user_agent) == ("::1", "x" * 512)
+        assert await life.sessions.load(old.id) is None
+        with pytest.raises(SessionEnded):
+            async with old:
+                raise AssertionError("the block must not begin")
+        assert [record.id for record in await store.of_user("anna")] == [new.id]
+
+
+@every_store
+async def test_of_two_sign_ins_at_once_one_is_too_late(kind: str, tmp_path: Path) -> None:
+    """The second finds the old session ended; there is one new session, not two."""
+    async with opened(kind, tmp_path) as store:
+        life = Life(store)
+        old = await life.begin()
+        both = await asyncio.gather(
+            life.sessions.sign_in(old, "anna", **BROWSER),
+            life.sessions.sign_in(old, "bert", **BROWSER),
+            return_exceptions=True,
+        )
+        assert [type(one) for one in both].count(SessionEnded) == 1
+        assert len([*await store.of_user("anna"), *await store.of_user("bert")]) == 1
+
+
+@every_store
+async def test_signing_in_waits_for_a_block_and_takes_its_change(kind: str, tmp_path: Path) -> None:
+    """What a block writes while somebody signs in is in the new session."""
+    async with opened(kind, tmp_path) as store:
+        life = Life(store)
+        old = await life.begin()
+        inside = asyncio.Event()
+
+        async def edit() -> None:
+            async with SessionFor(life.sessions, old.id) as data:
+                inside.set()
+                await asyncio.sleep(0.01)
+                data.count = 5
+
+        async def sign_in() -> Session[Data]:
+            await inside.wait()
+            return await life.sessions.sign_in(old, "anna", **BROWSER)
+
+        new = (await asyncio.gather(sign_in(), edit()))[0]
+        assert new.data.count == 5
+
+
+async def test_signing_in_inside_of_a_block_raises() -> None:
+    """It would wait for the block that waits for it."""
+    life = Life()
+    session = await life.begin()
+    async with session:
+        with pytest.raises(RuntimeError, match="already open in the block"):
+            await asyncio.wait_for(life.sessions.sign_in(session, "anna", **BROWSER), 2)
+
+
+async def test_an_end_reaches_every_listener() -> None:
+    """One that raises is logged and does not keep the others from hearing."""
+    life = Life()
+
+    async def broken(session_id: str, reason: str, record: Record | None) -> None:
+        raise ZeroDivisionError
+
+    life.sessions.on_end.insert(0, broken)
+    session = await life.begin()
+    assert await life.sessions.end(session.id, "logout")
+    assert not await life.sessions.end(session.id, "logout")
+    assert life.ends == [(session.id, "logout")] * 2
+
+
+async def test_an_end_in_one_session_leaves_the_others() -> None:
+    """Only the one that was named is over."""
+    sessions, session = await made(MemoryStore())
+    other = await sessions.create(**BROWSER)
+    await sessions.end(session.id, "logout")
+    assert await sessions.load(other.id) is not None

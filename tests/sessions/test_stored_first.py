@@ -1,0 +1,111 @@
+"""A page's change is stored before its response leaves, however the handler ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.stores import Lease, Record
+from app.web.handler import BaseHandler
+from tests.support.forks import WatchedStore, fork
+from tests.support.kit import serve
+from tests.support.leases import LeaseOver
+from tests.support.raw import Answer, Raw
+
+
+async def click(raw: Raw, cookie: str, path: str) -> Answer:
+    """Count once, with this cookie if it is not empty."""
+    headers = [("Cookie", cookie)] if cookie else []
+    return await raw.ask(path, *headers, method="POST", body=b"")
+
+
+class SlowLease(LeaseOver):
+    """A lease whose save takes 0.1 s."""
+
+    async def save(self, data: bytes) -> Record:
+        await asyncio.sleep(0.1)
+        return await super().save(data)
+
+
+class SlowStore(WatchedStore):
+    """A store whose every write takes 0.1 s."""
+
+    def __init__(self) -> None:
+        super().__init__(save_takes=0.1)
+
+    async def lock(self, session_id: str) -> Lease:  # type: ignore[override]
+        return SlowLease(await super().lock(session_id))
+
+
+class WayHandler(BaseHandler[Any]):
+    """Edits the session and ends its response in one of several ways."""
+
+    async def post(self, way: str) -> None:
+        async with self.session as data:
+            data.count += 1
+        if way == "nothing":
+            self.set_status(204)
+        elif way == "null":
+            self.finish(None)
+        elif way == "length":
+            self.set_header("Content-Length", "2")
+            self.write("ab")
+        elif way == "parts":
+            self.set_header("Content-Length", "2")
+            self.write("a")
+            await self.flush()
+            self.write("b")
+        elif way == "headers":
+            self.set_cookie("theirs", "1")
+            self.add_header("Set-Cookie", "other=2")
+        elif way == "twice":
+            self.finish("ab")
+            self.finish("cd")
+
+
+WAYS = [("/way/(.*)", WayHandler)]
+
+
+@pytest.mark.parametrize("way", ["nothing", "null", "length", "parts", "headers", "write"])
+async def test_the_change_is_stored_before_the_response(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A12, B1 to B4, M1: however a response ends, when it arrives the slow store has the change."""
+    store = SlowStore()
+    modules = fork(monkeypatch, routes=WAYS)
+    async with serve(tmp_path, store=store, modules=modules) as site, Raw(site.url) as raw:
+        cookie = ""
+        for count in (1, 2):
+            answer = await click(raw, cookie, "/way/" + way)
+            (record,) = store.records
+            assert site.services.sessions.codec.draft(record.data).count == count
+            cookie = cookie or next(
+                value.partition(";")[0]
+                for value in answer.all("Set-Cookie")
+                if value.startswith("latchkey=")
+            )
+
+
+async def test_cookies_of_a_handler_are_kept_beside_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O6: what a handler sets itself goes out with the session's cookie."""
+    modules = fork(monkeypatch, routes=WAYS)
+    async with serve(tmp_path, modules=modules) as site, Raw(site.url) as raw:
+        answer = await click(raw, "", "/way/headers")
+        names = sorted(value.partition("=")[0] for value in answer.all("Set-Cookie"))
+        assert names == ["latchkey", "other", "theirs"]
+
+
+async def test_a_second_finish_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A11, M2: the first response stands, and the session is as it was stored."""
+    modules = fork(monkeypatch, routes=WAYS)
+    async with serve(tmp_path, modules=modules) as site, Raw(site.url) as raw:
+        answer = await click(raw, "", "/way/twice")
+        assert (answer.status, answer.body) == (200, "ab")
+        assert (await click(raw, answer.cookie, "/incr")).body == "2"

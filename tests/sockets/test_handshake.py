@@ -1,0 +1,300 @@
+"""What a handshake decides before anything is accepted, seen byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import socketio
+from tornado.web import HTTPError
+
+from app.sockets.handshake import HandshakeHandler
+from handlers.session import BaseNamespace
+from tests.support.browsers import each_transport
+from tests.support.forks import WatchedStore, fork
+from tests.support.kit import Visitor, serve, until
+from tests.support.raw import POLLING, UPGRADE, WEBSOCKET, Answer, Raw
+
+FOREIGN = ("Origin", "https://evil.example")
+
+
+async def handshake(raw: Raw, transport: str, *headers: tuple[str, str]) -> Answer:
+    """Ask for a connection by this transport and return the head of the answer."""
+    if transport == "websocket":
+        return await raw.websocket(*headers)
+    return await raw.ask(POLLING, *headers)
+
+
+ACCEPTED = {"polling": 200, "websocket": 101}
+
+
+@each_transport
+async def test_the_cookie_is_on_the_first_response(tmp_path: Path, transport: str) -> None:
+    """Both the polling response and the 101 carry exactly one Set-Cookie."""
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        answer = await handshake(raw, transport)
+        assert answer.status == ACCEPTED[transport]
+        (cookie,) = answer.all("Set-Cookie")
+        assert cookie.startswith("latchkey=")
+        assert {"HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
+
+
+@each_transport
+async def test_the_session_is_stored_before_its_cookie_leaves(
+    tmp_path: Path, transport: str
+) -> None:
+    """When the response's first bytes arrive the store has the record, slow as it is."""
+    store = WatchedStore(save_takes=0.1)
+    async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
+        answer = await handshake(raw, transport)
+        ids = store.ids
+        assert ids == {answer.cookie.partition("=")[2].partition(".")[0]}
+
+
+@each_transport
+async def test_a_known_cookie_is_not_sent_again(tmp_path: Path, transport: str) -> None:
+    """A handshake with a living session's cookie makes no session and sets no cookie."""
+    store = WatchedStore()
+    async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
+        async with Visitor(site.url) as visitor:
+            await visitor.incr()
+            answer = await handshake(raw, transport, ("Cookie", visitor.cookie))
+        assert answer.status == ACCEPTED[transport]
+        assert answer.cookie == ""
+        assert len(store.ids) == 1
+
+
+@each_transport
+async def test_a_foreign_origin_gets_403_and_no_session(tmp_path: Path, transport: str) -> None:
+    """Another site's page is refused before the 101; nothing is stored and no cookie set."""
+    store = WatchedStore()
+    async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
+        answer = await handshake(raw, transport, FOREIGN)
+        assert answer.status == 403
+        assert answer.cookie == ""
+        assert not store.ids
+
+
+@each_transport
+async def test_a_cross_site_request_without_origin_gets_403(tmp_path: Path, transport: str) -> None:
+    """Browsers leave Origin out of some requests; Sec-Fetch-Site tells then."""
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        answer = await handshake(raw, transport, ("Sec-Fetch-Site", "cross-site"))
+        assert answer.status == 403
+
+
+@each_transport
+async def test_the_own_origin_is_welcome(tmp_path: Path, transport: str) -> None:
+    """A page of this very host may connect."""
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        answer = await handshake(raw, transport, ("Origin", site.url))
+        assert answer.status == ACCEPTED[transport]
+
+
+@each_transport
+async def test_a_trusted_origin_is_welcome(tmp_path: Path, transport: str) -> None:
+    """An origin in --trusted-origins may connect and read the answer with credentials."""
+    async with serve(tmp_path, trusted_origins=("https://evil.example",)) as site:
+        async with Raw(site.url) as raw:
+            answer = await handshake(raw, transport, FOREIGN)
+        assert answer.status == ACCEPTED[transport]
+        assert answer.all("Access-Control-Allow-Origin") == ["https://evil.example"]
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        ("\xa0upgrade", 400),
+        ("upgrade\x85", 400),
+        ("close,\xa0upgrade", 400),
+        ("close,\t upgrade", 101),
+    ],
+)
+async def test_a_connection_option_has_its_exact_name(
+    tmp_path: Path, value: str, status: int
+) -> None:
+    """Only spaces and tabs may stand around it."""
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        headers = {**UPGRADE, "Connection": value}
+        assert (await raw.ask(WEBSOCKET, *headers.items())).status == status
+
+
+@each_transport
+async def test_a_claimed_host_does_not_make_an_origin_ours(tmp_path: Path, transport: str) -> None:
+    """X-Forwarded-Host from somebody who is no trusted proxy opens nothing."""
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        claim = ("X-Forwarded-Host", "evil.example")
+        answer = await handshake(raw, transport, FOREIGN, claim)
+        assert answer.status == 403
+
+
+@each_transport
+async def test_who_does_not_wait_for_his_answer_gets_no_connection(
+    tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He left while the hook made up its mind, and is not counted among his session's sockets."""
+    asked: list[HandshakeHandler] = []
+    go_on = asyncio.Event()
+
+    async def hesitate(handler: HandshakeHandler) -> None:
+        asked.append(handler)
+        await go_on.wait()
+
+    modules = fork(monkeypatch, before_handshake=hesitate)
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
+        await visitor.incr()
+        async with Raw(site.url) as raw:
+            upgrade = UPGRADE.items() if transport == "websocket" else ()
+            path = WEBSOCKET if transport == "websocket" else POLLING
+            raw.write(path, *upgrade, ("Cookie", visitor.cookie))
+            await until(lambda: asked)
+            assert site.services.connections._arriving
+        await until(lambda: asked[0].request.connection.closed)
+        go_on.set()
+        await until(lambda: not site.services.connections._arriving)
+        assert len(site.services.connections) == 0
+        assert 'latchkey_handshakes_total{result="accepted"}' not in (
+            site.services.metrics.text().decode()
+        )
+
+
+async def refuse(handler: Any) -> None:
+    raise HTTPError(401)
+
+
+@each_transport
+async def test_a_hook_refuses_before_the_101(
+    tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fork's `before_handshake` answers with its own status instead of a connection."""
+    modules = fork(monkeypatch, before_handshake=refuse)
+    async with serve(tmp_path, modules=modules) as site, Raw(site.url) as raw:
+        answer = await handshake(raw, transport)
+        assert answer.status == 401
+        assert len(site.services.connections) == 0
+
+
+@each_transport
+async def test_a_refused_handshake_leaves_no_session(
+    tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom the hook refuses gets no cookie, so no record is stored for him either."""
+    store = WatchedStore()
+    modules = fork(monkeypatch, before_handshake=refuse)
+    async with serve(tmp_path, store=store, modules=modules) as site, Raw(site.url) as raw:
+        answer = await handshake(raw, transport)
+        assert answer.cookie == ""
+        assert not store.ids
+
+
+async def only_known(handler: Any) -> None:
+    if handler.session.user is None:
+        raise HTTPError(401)
+
+
+@each_transport
+async def test_a_hook_sees_who_signed_in(
+    tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`before_handshake` finds the session of the cookie on its handler."""
+    modules = fork(monkeypatch, before_handshake=only_known)
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
+        await visitor.sign_up("ada")
+        async with Raw(site.url) as raw:
+            answer = await handshake(raw, transport, ("Cookie", visitor.cookie))
+        assert answer.status == ACCEPTED[transport]
+
+
+class WhereNamespace(BaseNamespace):
+    """Tells a client where its handshake came from."""
+
+    def on_connect(self, sid: str, environ: dict[str, Any]) -> None:
+        self.address = environ["REMOTE_ADDR"]
+
+    def on_address(self, sid: str) -> Any:
+        return self.address
+
+
+async def seen_address(url: str, transport: str, source: str, forwarded: str = "") -> str:
+    """Connect from this loopback address and return what the server takes it for."""
+    connector = aiohttp.TCPConnector(local_addr=(source, 0))
+    async with aiohttp.ClientSession(connector=connector) as http:
+        client = socketio.AsyncSimpleClient(http_session=http, reconnection=False)
+        headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+        await client.connect(url, headers=headers, transports=[transport], namespace="/where")
+        return str(await client.call("address", timeout=5))
+
+
+@each_transport
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "wanted"),
+    [
+        ("", "", "127.0.0.5"),
+        ("", "203.0.113.9", "127.0.0.5"),
+        ("127.0.0.5", "203.0.113.9", "203.0.113.9"),
+        ("127.0.0.5", "198.51.100.1, 203.0.113.9", "203.0.113.9"),
+        ("127.0.0.5,203.0.113.9", "198.51.100.1, 203.0.113.9", "198.51.100.1"),
+        ("127.0.0.5", "not an address", "127.0.0.5"),
+    ],
+)
+async def test_environ_has_the_clients_address(
+    tmp_path: Path,
+    transport: str,
+    proxies: str,
+    forwarded: str,
+    wanted: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """REMOTE_ADDR is the client's; what X-Forwarded-For says counts from trusted proxies only."""
+    modules = fork(monkeypatch, namespaces=[("/where", WhereNamespace)])
+    networks = tuple(ip_network(word) for word in proxies.split(",") if word)
+    async with serve(tmp_path, modules=modules, trusted_proxies=networks) as site:
+        assert await seen_address(site.url, transport, "127.0.0.5", forwarded) == wanted
+
+
+@each_transport
+async def test_https_at_a_trusted_proxy_makes_a_host_cookie(tmp_path: Path, transport: str) -> None:
+    """Behind a trusted proxy with TLS the handshake's cookie is Secure and `__Host-`."""
+    networks = (ip_network("127.0.0.1"),)
+    async with serve(tmp_path, trusted_proxies=networks) as site, Raw(site.url) as raw:
+        answer = await handshake(raw, transport, ("X-Forwarded-Proto", "https"))
+        (cookie,) = answer.all("Set-Cookie")
+        assert cookie.startswith("__Host-latchkey=")
+        assert "Secure" in cookie.split("; ")
+
+
+@each_transport
+async def test_a_plain_client_cannot_claim_https(tmp_path: Path, transport: str) -> None:
+    """X-Forwarded-Proto from anybody else is ignored."""
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        answer = await handshake(raw, transport, ("X-Forwarded-Proto", "https"))
+        (cookie,) = answer.all("Set-Cookie")
+        assert cookie.startswith("latchkey=")
+        assert "Secure" not in cookie.split("; ")
+
+
+async def test_an_upgrade_after_the_end_is_an_unknown_id(tmp_path: Path) -> None:
+    """The last words that wait for a poll are no reason to let a WebSocket in."""
+    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
+        _, opened = await visitor.get("/socket.io/?EIO=4&transport=polling")
+        sid = json.loads(opened[1:])["sid"]
+        polling = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
+        await visitor.post(polling, data="40")
+        await visitor.get(polling)
+        cookie = visitor.cookie
+        await visitor.post("/logout")
+        upgrade = {
+            "Cookie": cookie,
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        }
+        path = f"/socket.io/?EIO=4&transport=websocket&sid={sid}"
+        assert (await visitor.get(path, headers=upgrade))[0] == 400
+        assert "session ended" in (await visitor.get(polling, headers={"Cookie": cookie}))[1]

@@ -1,0 +1,511 @@
+"""Plain WebSockets of a fork: Tornado's own handler, and `BaseWebSocket` with its session."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import tornado.web
+from tornado.iostream import StreamClosedError
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from app.sessions.session import SessionFor
+from handlers.session import BaseWebSocket
+from tests.support.browsers import joined
+from tests.support.forks import WatchedStore, fork
+from tests.support.http_kit import http_site
+from tests.support.kit import Clock, Site, Visitor, serve, until
+from tests.support.raw import UPGRADE, Raw
+from tests.support.transport_kit import tls_contexts
+
+
+class Echo(WebSocketHandler):
+    """A handler that a fork may have written for Tornado's server."""
+
+    closed: list[tuple[int | None, str | None]]
+    sockets: list[WebSocketHandler]
+
+    def initialize(self) -> None:
+        self.sockets.append(self)
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        return "two" if "two" in subprotocols else None
+
+    def get_compression_options(self) -> dict[str, Any] | None:
+        return {} if self.get_query_argument("deflate", "") else None
+
+    async def on_message(self, message: str | bytes) -> None:
+        await self.write_message(message, binary=isinstance(message, bytes))
+        if message == "close me":
+            self.close(4000, "as you wish")
+
+    def on_close(self) -> None:
+        self.closed.append((self.close_code, self.close_reason))
+
+
+class Counting(BaseWebSocket):
+    """Counts in the session what it is told."""
+
+    async def receive(self, message: str | bytes) -> None:
+        if message == "fail":
+            raise ZeroDivisionError
+        if message == "read":
+            session = await self.session
+            await self.write_message(f"{session.data.count} {session.user}")
+            return
+        async with self.session as data:
+            data.count += 1
+        await self.write_message(str(data.count))
+
+
+class Members(Counting):
+    login_required = True
+
+
+@contextlib.asynccontextmanager
+async def echo_site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any
+) -> AsyncIterator[tuple[Site, type[Echo]]]:
+    class Own(Echo):
+        closed: list[tuple[int | None, str | None]] = []
+        sockets: list[WebSocketHandler] = []
+
+    modules = fork(monkeypatch, routes=[("/echo", Own)])
+    async with serve(tmp_path, modules=modules, **settings) as site:
+        yield site, Own
+
+
+@contextlib.asynccontextmanager
+async def counting_site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any
+) -> AsyncIterator[Site]:
+    routes = [("/count", Counting), ("/members", Members)]
+    modules = fork(monkeypatch, routes=routes)
+    async with serve(tmp_path, modules=modules, **settings) as site:
+        yield site
+
+
+async def _echoes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with echo_site(tmp_path, monkeypatch) as (site, own), Visitor(site.url) as visitor:
+        async with visitor.http.ws_connect(site.url + "/echo", protocols=("one", "two")) as ws:
+            assert ws.protocol == "two"
+            await ws.send_str("héllo")
+            assert await ws.receive_str() == "héllo"
+            for size in (0, 125, 126, 70_000, 999_000):
+                await ws.send_bytes(b"x" * size)
+                assert len(await ws.receive_bytes()) == size
+            await ws.close(code=4321, message=b"bye")
+        await until(lambda: own.closed)
+        assert own.closed == [(4321, "bye")]
+        assert not site.app._server.streams  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_plain_websocket_echoes_text_and_binary_of_any_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: str
+) -> None:
+    """On both loops; the client's close code and reason are those of `on_close`."""
+    run: Callable[[Coroutine[Any, Any, None]], None] = (
+        asyncio.run if loop == "asyncio" else pytest.importorskip("uvloop").run
+    )
+    run(asyncio.wait_for(_echoes(tmp_path, monkeypatch), 20))
+
+
+async def test_messages_are_compressed_where_both_want_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with echo_site(tmp_path, monkeypatch) as (site, _), Visitor(site.url) as visitor:
+        async with visitor.http.ws_connect(site.url + "/echo?deflate=1", compress=15) as ws:
+            assert ws.compress
+            await ws.send_str("a" * 100_000)
+            assert await ws.receive_str() == "a" * 100_000
+        async with visitor.http.ws_connect(site.url + "/echo", compress=15) as ws:
+            assert not ws.compress
+
+
+async def test_the_server_closes_with_its_code_and_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        echo_site(tmp_path, monkeypatch) as (site, _),
+        Visitor(site.url) as visitor,
+        visitor.http.ws_connect(site.url + "/echo") as ws,
+    ):
+        await ws.send_str("close me")
+        await ws.receive_str()
+        end = await ws.receive()
+        assert (end.type, end.data, end.extra) == (
+            aiohttp.WSMsgType.CLOSE,
+            4000,
+            "as you wish",
+        )
+
+
+async def test_a_ping_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with echo_site(tmp_path, monkeypatch) as (site, _), Raw(site.url) as raw:
+        assert (await raw.websocket(path="/echo")).status == 101
+        raw.send(b"are you there", opcode=9)
+        assert await raw.receive() == "are you there"
+
+
+async def test_data_sent_right_after_the_request_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that does not wait for the 101 loses nothing."""
+    async with echo_site(tmp_path, monkeypatch) as (site, _), Raw(site.url) as raw:
+        raw.write("/echo", *UPGRADE.items())
+        raw.send("early")
+        assert (await raw.answer()).status == 101
+        assert await raw.receive() == "early"
+
+
+async def test_a_client_that_vanishes_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a reset at once, and by pings that nobody answers."""
+    async with echo_site(tmp_path, monkeypatch, ping_interval=0.2, ping_timeout=0.1) as (site, own):
+        async with Raw(site.url) as raw:
+            await raw.websocket(path="/echo")
+            raw.writer.transport.abort()  # type: ignore[attr-defined]
+            await until(lambda: len(own.closed) == 1)
+        async with Raw(site.url) as raw:
+            await raw.websocket(path="/echo")
+            await raw.until_closed()  # by Tornado, which cuts the connection 5 s later
+        with pytest.raises(WebSocketClosedError):
+            own.sockets[0].write_message("too late")
+
+
+async def test_a_stop_closes_plain_websockets_with_1001(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that does not answer the close frame is cut off."""
+    async with contextlib.AsyncExitStack() as stack:
+        async with echo_site(tmp_path, monkeypatch) as (site, own):
+            polite = await stack.enter_async_context(Visitor(site.url))
+            ws = await polite.http.ws_connect(site.url + "/echo")
+            rude = await stack.enter_async_context(Raw(site.url))
+            await rude.websocket(path="/echo")
+            leaving = asyncio.ensure_future(ws.receive())
+        assert (await leaving).data == 1001
+        await rude.until_closed()
+        assert rude.code == 1001
+        await rude.until_end()
+        await until(lambda: len(own.closed) == 2)
+
+
+async def test_another_sites_page_opens_no_plain_websocket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Unless it is a trusted one; so it is for Tornado's handler and for ours. The log says why."""
+    trusted = ("https://friend.example",)
+    modules = fork(monkeypatch, routes=[("/count", Counting), ("/raw", WebSocketHandler)])
+    store = WatchedStore()
+    async with serve(tmp_path, modules=modules, store=store, trusted_origins=trusted) as site:
+        async with Raw(site.url) as raw:
+            evil = ("Origin", "https://evil.example")
+            assert (await raw.websocket(evil, path="/count")).status == 403
+            assert not store.made
+            assert (
+                "Origin 'https://evil.example' is neither this host nor in --trusted" in caplog.text
+            )
+        for path in ("/count", "/raw"):
+            for headers, wanted in (
+                ([("Origin", "https://evil.example")], 403),
+                ([("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")], 403),
+                ([("Origin", "https://friend.example"), ("Sec-Fetch-Site", "cross-site")], 101),
+                ([("Origin", site.url)], 101),
+                ([], 101),
+            ):
+                async with Raw(site.url) as raw:
+                    assert (await raw.websocket(*headers, path=path)).status == wanted, headers
+
+
+async def test_reading_pauses_while_a_handler_is_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that floods a busy handler fills the kernel's buffers, not the process."""
+    go_on = asyncio.Event()
+
+    class Slow(Echo):
+        closed: list[tuple[int | None, str | None]] = []
+        sockets: list[WebSocketHandler] = []
+
+        async def on_message(self, message: str | bytes) -> None:
+            await go_on.wait()
+
+    modules = fork(monkeypatch, routes=[("/slow", Slow)])
+    async with serve(tmp_path, modules=modules) as site, Raw(site.url) as raw:
+        await raw.websocket(path="/slow")
+        raw.send("begin")
+        (stream,) = site.app._server.streams  # type: ignore[union-attr]
+        for _ in range(300):
+            raw.send(b"x" * 100_000, opcode=2)
+        await asyncio.sleep(0.2)
+        unsent = raw.writer.transport.get_write_buffer_size()  # type: ignore[attr-defined]
+        assert unsent > 10_000_000
+        assert len(stream._read_buffer) < 1_000_000
+        go_on.set()
+        await asyncio.wait_for(raw.writer.drain(), 10)
+
+
+async def test_a_plain_websocket_and_a_page_share_the_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A visitor's session is made by the handshake, and its cookie is on the 101."""
+    async with counting_site(tmp_path, monkeypatch) as site, Visitor(site.url) as visitor:
+        async with visitor.http.ws_connect(site.url + "/count") as ws:
+            assert visitor.cookie
+            await ws.send_str("incr")
+            assert await ws.receive_str() == "1"
+            assert await visitor.incr() == 2
+            await ws.send_str("read")
+            assert await ws.receive_str() == "2 None"
+        async with visitor.http.ws_connect(site.url + "/count") as ws:
+            await ws.send_str("incr")
+            assert await ws.receive_str() == "3"
+
+
+async def test_session_lookup_serves_tornados_own_handler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As docs/websocket.md shows it; a message after the logout is no error of the program."""
+    from app.web.session_lookup import SessionLookup
+
+    class Own(SessionLookup[Any], WebSocketHandler):
+        async def prepare(self) -> None:
+            found = await self.find_session()
+            if found is None:
+                raise tornado.web.HTTPError(401)
+            self.session: SessionFor[Any] = SessionFor(self.services.sessions, found.id)
+
+        async def on_message(self, message: str | bytes) -> None:
+            async with self.session as data:
+                data.count += 1
+            await self.write_message(str(data.count))
+
+    modules = fork(monkeypatch, routes=[("/own", Own)])
+    modules = ("counter", *modules) if "counter" not in modules else modules
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
+            await visitor.http.ws_connect(site.url + "/own")
+        await visitor.incr()
+        async with visitor.http.ws_connect(site.url + "/own") as ws:
+            await ws.send_str("")
+            assert await ws.receive_str() == "2"
+            await visitor.post("/logout")
+            await ws.send_str("")
+            assert (await ws.receive()).type is aiohttp.WSMsgType.CLOSED
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+async def test_logout_closes_plain_websockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 4401; what the client still sends is not acted upon."""
+    async with counting_site(tmp_path, monkeypatch) as site, Visitor(site.url) as visitor:
+        await visitor.sign_up("alice")
+        async with visitor.http.ws_connect(site.url + "/members") as ws:
+            await ws.send_str("read")
+            assert await ws.receive_str() == "0 alice"
+            await visitor.post("/logout")
+            end = await ws.receive()
+            assert (end.data, end.extra) == (4401, "session ended: logout")
+        await until(lambda: len(site.services.connections) == 0)
+
+
+async def test_an_idle_session_ends_its_plain_websocket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message and a handshake are activity, an open socket is none."""
+    clock = Clock()
+    async with (
+        counting_site(tmp_path, monkeypatch, clock=clock, session_idle_timeout=10) as site,
+        Visitor(site.url) as visitor,
+        visitor.http.ws_connect(site.url + "/count") as ws,
+    ):
+        for _ in range(2):
+            clock.now += 6
+            await site.services.expiry.look()
+            await ws.send_str("read")
+            await ws.receive_str()
+        clock.now += 6
+        async with visitor.http.ws_connect(site.url + "/count"):
+            clock.now += 6  # since the handshake, 12 since the message
+            await site.services.expiry.look()
+            await ws.send_str("read")
+            assert await ws.receive_str() == "0 None"
+        clock.now += 11
+        await site.services.expiry.look()
+        assert (await ws.receive()).data == 4401
+
+
+async def test_a_message_of_an_ended_session_closes_the_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the record was removed behind the server's back."""
+    store = WatchedStore()
+    async with (
+        counting_site(tmp_path, monkeypatch, store=store) as site,
+        Visitor(site.url) as visitor,
+        visitor.http.ws_connect(site.url + "/count") as ws,
+    ):
+        store.lose(next(iter(store.ids)))
+        await ws.send_str("incr")
+        assert (await ws.receive()).data == 4401
+
+
+async def test_failures_close_with_a_code_that_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1011 for an error of the fork's, 1013 where the store does not answer."""
+    store = WatchedStore()
+    async with (
+        counting_site(tmp_path, monkeypatch, store=store) as site,
+        Visitor(site.url) as visitor,
+    ):
+        async with visitor.http.ws_connect(site.url + "/count") as ws:
+            await ws.send_str("fail")
+            assert (await ws.receive()).data == 1011
+        async with visitor.http.ws_connect(site.url + "/count") as ws:
+            store.down = True
+            await ws.send_str("incr")
+            assert (await ws.receive()).data == 1013
+        answer = await visitor.get("/count", headers=UPGRADE)
+        assert answer[0] == 503
+        store.down = False
+
+
+async def test_a_refused_plain_websocket_gets_a_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """401 without login, 429 beyond the limits, 503 while the process stops; no 101 before."""
+    async with (
+        counting_site(
+            tmp_path, monkeypatch, max_connections_per_session=2, handshakes_per_minute=6
+        ) as site,
+        Visitor(site.url) as visitor,
+        contextlib.AsyncExitStack() as stack,
+    ):
+
+        async def status(path: str) -> int:
+            try:
+                ws = visitor.http.ws_connect(site.url + path)
+                await stack.enter_async_context(ws)
+            except aiohttp.WSServerHandshakeError as error:
+                return error.status
+            return 101
+
+        assert await status("/members") == 401
+        assert [await status("/count") for _ in range(3)] == [101, 101, 429]
+        site.services.stopping = True
+        assert await status("/count") == 503
+        site.services.stopping = False
+        assert [await status("/count") for _ in range(3)][-1] == 429
+        assert not site.services.connections._arriving
+
+
+async def test_an_account_page_counts_plain_websockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are connections of their session like those of Socket.IO."""
+    async with (
+        counting_site(tmp_path, monkeypatch) as site,
+        Visitor(site.url) as visitor,
+        visitor.http.ws_connect(site.url + "/count"),
+    ):
+        socket_io = await joined(visitor, "websocket")
+        (session_id,) = site.services.connections.session_ids()
+        names = await site.services.connections.transports([session_id])
+        assert names == {session_id: ["websocket", "websocket"]}
+        await socket_io.close()
+
+
+async def test_a_handler_detaches_its_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a protocol of its own; at a stop what is left of it is cut."""
+
+    class Tunnel(tornado.web.RequestHandler):
+        async def get(self) -> None:
+            stream = self.detach()
+            await stream.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            with contextlib.suppress(StreamClosedError):
+                while True:
+                    await stream.write((await stream.read_until(b"\n")).upper())
+
+    modules = fork(monkeypatch, routes=[("/tunnel", Tunnel)])
+    async with contextlib.AsyncExitStack() as stack:
+        async with serve(tmp_path, modules=modules) as site:
+            raw = await stack.enter_async_context(Raw(site.url))
+            raw.write("/tunnel")
+            assert (await raw.answer()).status == 101
+            raw.writer.write(b"abc\n")
+            assert await raw.reader.readline() == b"ABC\n"
+        await raw.until_end()
+
+
+async def test_a_response_that_has_begun_cannot_be_detached() -> None:
+    seen: list[str] = []
+
+    class Late(tornado.web.RequestHandler):
+        async def get(self) -> None:
+            self.write("begun")
+            await self.flush()
+            try:
+                self.detach()
+            except RuntimeError as error:
+                seen.append(str(error))
+                raise
+
+    async with http_site() as site:
+        site.app.add_handlers(".*", [("/late", Late)])
+        client = await site.client()
+        await client.send(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
+        await client.rest()
+        await client.close()
+    assert seen == ["only a finished 101, or no response at all, can be detached"]
+
+
+async def test_a_connection_with_tls_is_not_detached_but_closed() -> None:
+    contexts = tls_contexts()
+
+    class Plain(WebSocketHandler):
+        pass
+
+    async with http_site(ssl=contexts[0]) as site:
+        site.app.add_handlers(".*", [("/ws", Plain)])
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port, ssl=contexts[1])
+        head = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
+        writer.write(f"GET /ws HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+
+
+async def test_a_plain_websocket_holds_one_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that asyncio had is closed, and that of the stream with it."""
+
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    async with echo_site(tmp_path, monkeypatch) as (site, own):
+        before = descriptors()
+        for number in range(5):
+            with socket.create_connection(site.url.removeprefix("http://").split(":")) as plain:  # type: ignore[arg-type]
+                plain.setblocking(False)
+                loop = asyncio.get_running_loop()
+                head = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
+                await loop.sock_sendall(
+                    plain, f"GET /echo HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode()
+                )
+                assert (await loop.sock_recv(plain, 1000)).startswith(b"HTTP/1.1 101")
+                await until(lambda: descriptors() == before + 2)
+            await until(lambda seen=number + 1: len(own.closed) == seen)
+        await until(lambda: descriptors() == before)

@@ -1,0 +1,688 @@
+"""What only the Redis store promises: leases, what Redis forgets by itself, what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextvars import Context
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.sessions.manager import Sessions
+from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable, public_id
+from app.stores.redis import locks as redis_locks
+from app.stores.redis import scripts as redis_scripts
+from app.stores.redis.address import Address, NoRedis
+from app.stores.redis.store import RedisStore
+from app.stores.redis.wire import ReplyError, Wire
+from app.transport.tasks import Tasks
+from handlers.session import SessionData
+from tests.support.kit import run, until
+from tests.support.redis_server import RedisServer, empty_redis, free_port, shared_server
+from tests.support.several import processes
+from tests.support.stores import record
+
+SECRET = "--secret-keys=0123456789abcdef"
+
+
+async def increment(store: RedisStore, times: int) -> None:
+    for _ in range(times):
+        lease = await store.lock("a")
+        assert lease.record is not None
+        await lease.save(b"%d" % (int(lease.record.data) + 1))
+
+
+async def test_edits_of_several_processes_are_all_kept() -> None:
+    """Four processes with ten editors each raise one number, and none is lost."""
+    async with processes(4) as stores:
+        await stores[0].save(record(data=b"0"))
+        await asyncio.gather(*(increment(store, 5) for store in stores for _ in range(10)))
+        loaded = await stores[0].load("a")
+        assert loaded is not None
+        assert (loaded.data, loaded.version) == (b"200", 201)
+
+
+async def test_a_busy_process_lets_others_have_their_turn() -> None:
+    """Who has edits queued without end does not keep another process from its one edit."""
+    async with processes() as (busy, other):
+        await busy.save(record(data=b"0"))
+        rest = [asyncio.ensure_future(increment(busy, 1000)) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(increment(other, 20), 5)
+        assert not any(editing.done() for editing in rest)
+        for editing in rest:
+            editing.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+
+async def test_who_waits_is_told_and_need_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock changes hands between processes by a message, before the next question is due."""
+    monkeypatch.setattr(redis_locks, "_ASK_AGAIN", 1000.0)
+    async with processes() as (one, two):
+        lease = await one.lock("a")
+        waiting = asyncio.ensure_future(two.lock("a"))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        await lease.release()
+        await (await asyncio.wait_for(waiting, 5)).release()
+
+
+async def test_a_lease_that_ran_out_overwrites_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes too late gets LeaseLost, whether the other has saved by then or not."""
+    monkeypatch.setattr(redis_locks, "_LEASE", 50)
+    async with processes() as (one, two):
+        await one.save(record())
+        late = await one.lock("a")
+        lease = await two.lock("a")
+        with pytest.raises(LeaseLost):
+            await late.save(b"late")
+        await lease.save(b"in time")
+        late = await one.lock("a")
+        lease = await two.lock("a")
+        await lease.save(b"again")
+        with pytest.raises(LeaseLost):
+            await late.save(b"late")
+        loaded = await one.load("a")
+        assert loaded is not None
+        assert (loaded.data, loaded.version) == (b"again", 3)
+
+
+async def test_a_sign_in_that_was_overtaken_keeps_the_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process wrote once the lease had run out moves to the new id as well."""
+    monkeypatch.setattr(redis_locks, "_LEASE", 50)
+    async with processes() as (one, two):
+        slow, other = (
+            Sessions(store, SessionData, idle_timeout=100, max_age=1000, clock=time.time)
+            for store in (one, two)
+        )
+        session = await slow.create(remote_address="", user_agent="")
+        save = one.save
+
+        async def edit() -> None:
+            async with await other.get(session.id) as data:
+                data.count += 1
+
+        async def stalled(record: Record) -> None:
+            await save(record)
+            await asyncio.sleep(0.1)
+            # as another process, which knows of no block around this
+            await asyncio.create_task(edit(), context=Context())
+
+        monkeypatch.setattr(one, "save", stalled)
+        signed_in = await slow.sign_in(session, "ann", remote_address="", user_agent="")
+        assert (await other.get(signed_in.id)).data.count == 1
+        assert await other.load(session.id) is None
+
+
+async def test_a_slow_edit_that_nobody_overtook_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease that ran out while nobody else wanted the lock is no reason to refuse."""
+    monkeypatch.setattr(redis_locks, "_LEASE", 50)
+    async with processes(1) as (store,):
+        await store.save(record())
+        lease = await store.lock("a")
+        await asyncio.sleep(0.1)
+        assert (await lease.save(b"slow")).data == b"slow"
+
+
+async def test_a_lock_that_is_not_to_be_had_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """StoreBusy comes when patience ends, and leaves nobody's turn reserved."""
+    monkeypatch.setattr(redis_locks, "_PATIENCE", 0.2)
+    async with processes() as (one, two):
+        lease = await one.lock("a")
+        with pytest.raises(StoreBusy, match="another process"):
+            await two.lock("a")
+        await lease.release()
+        await (await asyncio.wait_for(one.lock("a"), 2)).release()
+
+
+async def test_the_lock_of_a_process_that_died_comes_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease ends by itself, and the next one reads what was stored before."""
+    monkeypatch.setattr(redis_locks, "_LEASE", 300)
+    async with processes() as (dead, other):
+        await dead.save(record())
+        await dead.lock("a")
+        lease = await other.lock("a")
+        assert lease.record == record()
+        await lease.release()
+
+
+async def test_a_lock_tells_of_what_others_did() -> None:
+    """Of a session that is known here it has the times and the data that another process wrote."""
+    async with processes() as (one, two):
+        await one.save(record())
+        await two.touch({"a": (1050.0, 1150.0)})
+        lease = await one.lock("a")
+        assert lease.record == record(seen=1050.0)
+        await lease.release()
+        await (await two.lock("a")).save(b"new")
+        lease = await one.lock("a")
+        assert lease.record == record(data=b"new", seen=1050.0, version=2)
+        await lease.release()
+
+
+async def test_a_lock_does_not_send_what_is_known() -> None:
+    """However much is in a session, its data comes once and not for each edit."""
+    async with processes() as (one, two):
+        await one.save(record(data=bytes(100_000)))
+        await (await two.lock("a")).release()
+        with shared_server().client() as redis:
+            before = redis.info("stats")["total_net_output_bytes"]
+            for _ in range(10):
+                lease = await two.lock("a")
+                assert lease.record == record(data=bytes(100_000))
+                await lease.release()
+            assert redis.info("stats")["total_net_output_bytes"] - before < 100_000
+
+
+async def test_a_lock_of_what_is_known_is_answered_by_a_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the times look like, they are sent to the Redis as it has them."""
+    read: list[bytes] = []
+    data_received = Wire.data_received
+
+    def noting(wire: Wire, data: bytes) -> None:
+        read.append(data)
+        data_received(wire, data)
+
+    monkeypatch.setattr(Wire, "data_received", noting)
+    async with processes(1) as (store,):
+        for id, seen in (("a", 1000.0), ("b", 1763999999.1234567), ("c", 0.1 + 0.2)):
+            await store.save(record(id, seen=seen))
+            read.clear()
+            lease = await store.lock(id)
+            assert read == [b":1\r\n"]
+            assert lease.record == record(id, seen=seen)
+            await lease.save(b"new")
+
+
+async def test_who_no_longer_waits_disturbs_nobody() -> None:
+    """The answer to one who was cancelled is read past, on the same connection."""
+    async with processes(1) as (store,):
+        await store.save(record())
+        wire = store._link._wire
+        tired = asyncio.ensure_future(store.load("a"))
+        loads = [asyncio.ensure_future(store.load(id)) for id in ("a", "b", "a")]
+        await asyncio.sleep(0)
+        tired.cancel()
+        assert await asyncio.gather(*loads) == [record(), None, record()]
+        assert tired.cancelled()
+        assert store._link._wire is wire
+
+
+async def test_a_late_touch_does_not_shorten() -> None:
+    """Of two processes that saw a client, the one that saw him later counts."""
+    async with processes() as (one, two):
+        await one.save(record())
+        await one.touch({"a": (1050.0, 1150.0)})
+        await two.touch({"a": (1020.0, 1120.0)})
+        assert await two.load("a") == record(seen=1050.0)
+        assert await two.purge(1130.0, 10) == []
+
+
+async def test_redis_forgets_by_itself_what_is_over() -> None:
+    """Record and index have a time to live that a touch extends; what never ends has none.
+
+    It is a month longer than the session's: a Redis whose clock is set forward by two days for a
+    moment must not remove sessions that processes still serve.
+    """
+    month = 30 * 86_400_000
+    async with processes(1) as (store,):
+        with shared_server().client() as redis:
+            await store.save(record("a", user="anna"))
+            first = redis.pttl("latchkey:{a}")
+            assert month + 90_000 < first <= month + 100_000
+            assert redis.pttl("latchkey:user:anna") >= first - 1000
+            await store.touch({"a": (2000.0, 12_000.0)})
+            assert redis.pttl("latchkey:{a}") > month + 9_000_000
+            assert redis.pttl("latchkey:user:anna") > month + 9_000_000
+            await store.save(record("b", user="anna", expires=float("inf")))
+            assert redis.pttl("latchkey:{b}") == redis.pttl("latchkey:user:anna") == -1
+            await store.destroy("a")
+            await store.destroy("b")
+            assert redis.keys("latchkey:*") == []
+
+
+async def test_an_index_drops_what_redis_has_forgotten() -> None:
+    """The sessions of a user, and those to purge, are the ones that have a record."""
+    async with processes(1) as (store,):
+        with shared_server().client() as redis:
+            await store.save(record("a", user="anna"))
+            await store.save(record("b", user="anna"))
+            redis.delete("latchkey:{a}")
+            assert [found.id for found in await store.of_user("anna")] == ["b"]
+            assert redis.zrange("latchkey:user:anna", 0, -1) == [b"b"]
+            assert [found.id for found in await store.purge(2000.0, 10)] == ["b"]
+            assert redis.zrange("latchkey:expiry", 0, -1) == []
+
+
+def counted(store: RedisStore) -> Counter[str]:
+    """Return the names of the scripts that this store runs from now on, counted."""
+    names = {id(script): name for name, script in vars(redis_scripts).items()}
+    calls: Counter[str] = Counter()
+    run = store._run
+
+    async def count(script: redis_scripts.Script, *words: Any) -> Any:
+        calls[names[id(script)]] += 1
+        return await run(script, *words)
+
+    store._run = count  # type: ignore[method-assign]
+    return calls
+
+
+async def test_sessions_of_an_older_release_are_found_by_public_id() -> None:
+    """It wrote no index of public ids; that is made when somebody asks, and only once."""
+    async with processes() as (one, _):
+        for number in range(7):
+            await one.save(record(str(number), seen=1000.0 + number, user="anna"))
+        with shared_server().client() as client:
+            for number in range(5):
+                client.hdel(f"latchkey:{{{number}}}", "public")
+                client.hdel("latchkey:public:anna", public_id(str(number)))
+            client.zadd("latchkey:user:anna", {"gone": 1.0})
+        calls = counted(one)
+        found = await asyncio.gather(*(one.find("anna", public_id("3")) for _ in range(20)))
+        assert found == [record("3", seen=1003.0, user="anna")] * 20
+        assert calls["UNINDEXED"] == 2
+        calls.clear()
+        for number in range(7):
+            assert await one.find("anna", public_id(str(number))) is not None
+        assert await one.find("anna", "unknown") is None
+        assert calls == {"FIND": 8}
+        assert await one.count("anna") == 7
+
+
+async def test_an_index_loses_sessions_that_an_older_release_ended() -> None:
+    """That leaves the public id behind, which then finds nothing, and is dropped."""
+    async with processes() as (one, _):
+        await one.save(record("a", user="anna"))
+        with shared_server().client() as client:
+            client.delete("latchkey:{a}")
+            assert await one.find("anna", public_id("a")) is None
+            assert client.hlen("latchkey:public:anna") == 0
+
+
+async def test_the_index_of_public_ids_lives_as_long_as_the_sessions() -> None:
+    """Redis forgets it with the list of the user, also after a touch."""
+    async with processes() as (one, _):
+        await one.save(record("a", user="anna"))
+        await one.touch({"a": (2000.0, 12_000.0)})
+        with shared_server().client() as client:
+            lists = client.pttl("latchkey:user:anna"), client.pttl("latchkey:public:anna")
+            assert lists[0] == pytest.approx(lists[1], abs=2000)
+        await one.save(record("b", user="anna", expires=math.inf))
+        with shared_server().client() as client:
+            assert client.pttl("latchkey:public:anna") == -1
+
+
+async def test_a_purge_of_two_processes_removes_each_once() -> None:
+    """Each record is returned to one of them only."""
+    async with processes() as stores:
+        for number in range(100):
+            await stores[0].save(record(str(number)))
+        found = await asyncio.gather(*(store.purge(2000.0, 80) for store in stores))
+        ids = [gone.id for portion in found for gone in portion]
+        assert len(ids) == len(set(ids)) == 100
+
+
+async def test_a_record_is_known_until_its_end_is_told() -> None:
+    """What was read or written here is known, until another process ends the session."""
+    async with processes() as (one, two):
+        await one.save(record())
+        assert one.known("a") == record()
+        assert two.known("a") is None
+        lease = await two.lock("a")
+        await lease.save(b"new")
+        assert one.known("a") == record()
+        assert await one.load("a") == one.known("a") == two.known("a")
+        await two.destroy("a")
+        await until(lambda: one.known("a") is None)
+
+
+async def test_nothing_is_known_where_no_end_can_be_told() -> None:
+    """With the connection goes what was known; afterwards it is read again."""
+    async with processes(1) as (store,):
+        await store.save(record())
+        with shared_server().client() as redis:
+            redis.client_kill_filter(_type="pubsub")
+        await until(lambda: store.known("a") is None)
+        await until(lambda: store._link.up)
+        assert await store.load("a") == store.known("a") == record()
+
+
+async def test_scripts_that_were_flushed_are_taught_again() -> None:
+    """Somebody who runs SCRIPT FLUSH costs a round trip and nothing else."""
+    async with processes(1) as (store,):
+        await store.save(record())
+        with shared_server().client() as redis:
+            redis.script_flush()
+        results = await asyncio.gather(store.lock("a"), store.save(record("b")), store.destroy("b"))
+        await results[0].save(b"new")
+        assert (await store.load_many(["a"]))["a"].data == b"new"
+
+
+async def test_a_lock_is_given_back_though_the_scripts_were_flushed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where nobody waits for the answer: the next one need not wait for the lease's end."""
+    monkeypatch.setattr(redis_locks, "_LEASE", 60_000)
+    async with processes() as (one, two):
+        await one.save(record())
+        lease = await one.lock("a")
+        with shared_server().client() as redis:
+            redis.script_flush()
+        await lease.release()
+        await (await asyncio.wait_for(two.lock("a"), 2)).release()
+
+
+async def test_a_lock_whose_release_was_cut_off_is_given_back_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A connection that is lost with the command on its way holds nobody up for a lease."""
+    monkeypatch.setattr(redis_locks, "_LEASE", 60_000)
+    async with processes() as (one, two):
+        await one.save(record())
+        await two.ping()
+        lease = await one.lock("a")
+        wire = one._link._wire
+        assert wire is not None
+        await lease.release()
+        wire.abort()  # before the loop has written it
+        await (await asyncio.wait_for(two.lock("a"), 2)).release()
+
+
+_B = "'latchkey:{b}'"
+SPOILT = {
+    "no number": ("HSET", "latchkey:{b}", "version", "x"),
+    "no times": ("HDEL", "latchkey:{b}", "seen"),
+    "no data": ("HDEL", "latchkey:{b}", "data"),
+    "no birth": ("HSET", "latchkey:{b}", "made", b"\xc1"),
+    "no text": ("HSET", "latchkey:{b}", "user", b"\xff"),
+    "no hash": ("EVAL", f"redis.call('del', {_B}) redis.call('rpush', {_B}, 1)", "0"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+async def test_a_record_that_was_spoilt_by_hand_harms_no_other(how: str) -> None:
+    """Nobody reads it, and whatever is done with many sessions goes on with the others."""
+    async with processes() as (one, two):
+        for id in "abc":
+            await one.save(record(id, user="ann"))
+        with shared_server().client() as redis:
+            redis.execute_command(*SPOILT[how])
+        if how != "no hash":
+            await (await one.lock("b")).release()  # who knows it as it was
+            lease = await two.lock("b")
+            assert lease.record is None
+            await lease.release()
+        assert set(await two.load_many(["a", "b", "c"])) == {"a", "c"}
+        assert {found.id for found in await two.of_user("ann")} == {"a", "c"}
+        assert {found.id for found in await two.purge(5000.0, 10)} == {"a", "c"}
+        with shared_server().client() as redis:
+            assert redis.exists("latchkey:{b}") == 0
+            assert redis.zcard("latchkey:expiry") == 0
+
+
+@contextlib.contextmanager
+def watched(store: RedisStore) -> Iterator[list[bytes]]:
+    """Note what a connected store writes to its socket."""
+    wire = store._link._wire
+    assert wire is not None
+    writes: list[bytes] = []
+    transport = wire._transport
+    assert transport is not None
+
+    class Watched:
+        def write(self, data: bytes) -> None:
+            writes.append(data)
+            transport.write(data)
+
+        def is_closing(self) -> bool:
+            return transport.is_closing()
+
+    wire._transport = Watched()  # type: ignore[assignment]
+    try:
+        yield writes
+    finally:
+        wire._transport = transport
+
+
+async def test_commands_of_one_turn_leave_together() -> None:
+    """A hundred loads at once are one write to the socket."""
+    async with processes(1) as (store,):
+        await store.ping()
+        with watched(store) as writes:
+            await asyncio.gather(*(store.load(str(number)) for number in range(100)))
+        assert len(writes) == 1
+
+
+async def test_commands_gather_while_others_are_not_answered() -> None:
+    """What is asked meanwhile, in many turns, leaves with the answers as one more write."""
+    async with processes(1) as (store,):
+        await store.ping()
+        with watched(store) as writes, shared_server().client() as redis:
+            redis.client_pause(500)
+            loads = []
+            for number in range(5):
+                loads.append(asyncio.ensure_future(store.load(str(number))))
+                await asyncio.sleep(0.01)
+            assert len(writes) == 1
+            await asyncio.gather(*loads)
+        assert len(writes) == 2
+
+
+async def test_what_is_asked_because_of_an_answer_leaves_with_that_of_the_others() -> None:
+    """Twenty edits that lock and save are two writes, however each of them goes on."""
+    async with processes(1) as (store,):
+        await store.ping()
+        await asyncio.gather(*(store.save(record(str(number))) for number in range(20)))
+        tasks, ended = Tasks(), asyncio.Semaphore(0)
+
+        async def edit(id: str) -> None:
+            lease = await store.lock(id)
+            await lease.save(b"new")
+
+        with watched(store) as writes:
+            for number in range(20):
+                assert tasks.start(edit(str(number)), lambda _: ended.release())
+            for _ in range(20):
+                await asyncio.wait_for(ended.acquire(), 2)
+        assert len(writes) == 2
+        found = await store.load_many([str(number) for number in range(20)])
+        assert {record.data for record in found.values()} == {b"new"}
+
+
+async def test_who_waited_on_a_connection_that_is_lost_finds_it_gone() -> None:
+    """Their requests are not lost with that connection."""
+    async with processes(1) as (store,):
+        await store.save(record())
+        wire = store._link._wire
+        assert wire is not None
+        tasks, outcomes, ended = Tasks(), [], asyncio.Event()
+
+        async def edit() -> None:
+            with pytest.raises(StoreUnavailable):
+                await store.lock("a")
+            outcomes.append(store._link.up)
+            outcomes.append(await store.load("a"))
+
+        assert tasks.start(edit(), lambda _: ended.set())
+        wire.abort()
+        await asyncio.wait_for(ended.wait(), 2)
+        assert outcomes == [False, record()]
+
+
+async def test_another_database_of_the_same_redis_is_another_store() -> None:
+    """The number in the URL counts."""
+    url = empty_redis()
+    async with processes(1, url) as (zero,), processes(1, url[:-1] + "3") as (three,):
+        await zero.save(record())
+        assert await three.load("a") is None
+
+
+# -- what cannot be used --
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://localhost",
+        "redis+sentinel://localhost/service/db",
+        "redis+sentinel://a:b:c/service",
+        "redis+sentinel://localhost:\u0662\u0666/service",
+        "redis+sentinel://localhost:26379/service/\u0661",
+        "redis+sentinel://localhost:/service",
+        "redis://localhost/0?socket_timeout=x",
+    ],
+)
+def test_a_url_that_names_no_redis_is_refused(url: str) -> None:
+    """With a sentence."""
+    with pytest.raises(NoRedis, match="--store: "):
+        Address(url)
+
+
+async def refused(tmp_path: Path, url: str, *flags: str) -> str:
+    """Start `python -m app` with this store; return the one line that it ends with."""
+    code, out, err = await run("--port=0", f"--data-dir={tmp_path}", f"--store={url}", *flags)
+    assert out == ""
+    assert code in (1, 2)
+    line = err.strip().splitlines()[-1]
+    assert line.startswith("latchkey: ")
+    assert "Traceback" not in err
+    return line
+
+
+async def test_it_needs_keys(tmp_path: Path) -> None:
+    """A key that one process made would be unknown to the others."""
+    assert "--secret-keys" in await refused(tmp_path, "redis://127.0.0.1:1/0")
+
+
+async def test_a_redis_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
+    """The sentence has the address, without the password, and the setting."""
+    line = await refused(tmp_path, "redis://:hunter22@127.0.0.1:1/0", SECRET)
+    assert "redis://127.0.0.1:1/0" in line
+    assert "--store" in line
+    assert "hunter22" not in line
+
+
+async def test_a_wrong_password_ends_the_start(tmp_path: Path) -> None:
+    """Redis says what is wrong; the right one is let in."""
+    server = RedisServer(tmp_path / "redis", "--requirepass", "hunter22")
+    server.start()
+    try:
+        plain = f"127.0.0.1:{server.port}/0"
+        assert "NOAUTH" in await refused(tmp_path / "data", f"redis://{plain}", SECRET)
+        wrong = await refused(tmp_path / "data", f"redis://:wrong@{plain}", SECRET)
+        assert "WRONGPASS" in wrong
+        assert ":wrong@" not in wrong
+        async with processes(1, f"redis://:hunter22@{plain}") as (store,):
+            await store.save(record())
+    finally:
+        server.kill()
+
+
+async def test_tls_with_a_certificate_that_is_checked(tmp_path: Path) -> None:
+    """rediss:// speaks TLS and trusts whom the URL names; a stranger's certificate is refused."""
+    certificate, key = certify(tmp_path, "own")
+    stranger, _ = certify(tmp_path, "stranger")
+    port = free_port()
+    server = RedisServer(
+        tmp_path / "redis",
+        *("--tls-port", str(port), "--tls-cert-file", certificate, "--tls-key-file", key),
+        *("--tls-auth-clients", "no"),
+    )
+    server.start()
+    try:
+        url = f"rediss://localhost:{port}/0?ssl_ca_certs="
+        async with processes(1, url + certificate) as (store,):
+            await store.save(record())
+            assert await store.load("a") == record()
+        assert "certificate verify failed" in await refused(tmp_path, url + stranger, SECRET)
+    finally:
+        server.kill()
+
+
+def certify(folder: Path, name: str) -> tuple[str, str]:
+    """Make a certificate for localhost that signs itself; return its path and its key's."""
+    certificate, key = str(folder / f"{name}.pem"), str(folder / f"{name}.key")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        capture_output=True,
+        check=True,
+    )
+    return certificate, key
+
+
+async def test_a_cluster_is_refused(tmp_path: Path) -> None:
+    """It would spread keys that belong together; the sentence says so."""
+    bus = ("--cluster-port", str(free_port()))
+    server = RedisServer(tmp_path / "redis", "--cluster-enabled", "yes", *bus)
+    server.start()
+    try:
+        assert "Cluster" in await refused(tmp_path / "data", server.url, SECRET)
+    finally:
+        server.kill()
+
+
+async def test_a_replica_is_refused(tmp_path: Path) -> None:
+    """It takes no writes; the sentence says to name its master."""
+    server = RedisServer(tmp_path / "redis", "--replicaof", "127.0.0.1", "1")
+    server.start()
+    try:
+        assert "replica" in await refused(tmp_path / "data", server.url, SECRET)
+    finally:
+        server.kill()
+
+
+async def test_a_redis_that_evicts_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It works, and the log says what to set."""
+    server = RedisServer(
+        tmp_path / "redis", "--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru"
+    )
+    server.start()
+    try:
+        async with processes(1, server.url) as (store,):
+            await store.ping()
+        assert "set it to noeviction" in caplog.text
+    finally:
+        server.kill()
+
+
+async def test_what_is_closed_says_so() -> None:
+    """After `close` every call fails at once."""
+    async with processes(1) as (store,):
+        await store.save(record())
+        await store.close()
+        with pytest.raises(StoreUnavailable):
+            await store.load("a")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("NOSCRIPT No matching script. Please use EVAL.", "NOSCRIPT"),
+        ("READONLY You can't write ... script: f1, on @user_script:5.", "READONLY"),
+        (
+            "ERR Error running script (call to f_1): @user_script:5: @user_script: 5: "
+            "-READONLY You can't write against a read only replica.",
+            "READONLY",
+        ),
+        ("ERR Error running script (call to f_1): @user_script:1: @user_script: 1: oh", "ERR"),
+    ],
+)
+def test_the_code_of_an_error_in_a_script_is_found(text: str, code: str) -> None:
+    """Redis 7 begins with it, Redis 6.2 does not."""
+    assert ReplyError(text).code == code

@@ -1,0 +1,389 @@
+"""Locks of busy sessions, which a process keeps until another one wants them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from app.stores import LeaseLost, RecordGone
+from app.stores.base import Lease
+from app.stores.redis import kept_locks as redis_kept
+from app.stores.redis import locks as redis_locks
+from app.stores.redis.kept_locks import KeptLocks
+from app.stores.redis.store import RedisStore
+from tests.support.kit import until
+from tests.support.redis_server import shared_server
+from tests.support.several import processes
+from tests.support.stores import record
+
+LOCK = "latchkey:{a}:lock"
+
+
+async def taken(store: RedisStore) -> Lease:
+    """Lock as an edit does."""
+    return store.take("a") or await asyncio.wait_for(store.lock("a"), 2)
+
+
+async def edit(store: RedisStore, times: int = 1) -> None:
+    """Raise the number in the session, again and again."""
+    for _ in range(times):
+        lease = await taken(store)
+        assert lease.record is not None
+        await lease.save(b"%d" % (int(lease.record.data) + 1))
+
+
+async def number(store: RedisStore) -> int:
+    loaded = await store.load("a")
+    assert loaded is not None
+    return int(loaded.data)
+
+
+def is_locked() -> bool:
+    with shared_server().client() as redis:
+        return bool(redis.exists(LOCK))
+
+
+def scripts_run() -> int:
+    """How often a script was called in this Redis so far."""
+    with shared_server().client() as redis:
+        return int(redis.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"])
+
+
+@pytest.fixture
+def slow_ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let nothing be given back because time passed, nor be asked for twice."""
+    monkeypatch.setattr(redis_kept, "_LATELY", 1000.0)
+    monkeypatch.setattr(redis_locks, "_ASK_AGAIN", 1000.0)
+    return
+
+
+@pytest.fixture
+def fast_ticks(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Return seconds after which what was kept has been given back."""
+    monkeypatch.setattr(redis_kept, "_LATELY", 0.02)
+    return 0.1
+
+
+async def test_a_busy_session_asks_once_an_edit() -> None:
+    """From the third edit in a row on: the second finds out that the session is busy."""
+    async with processes(1) as (store,):
+        await store.save(record(data=b"0"))
+        before = scripts_run()
+        await edit(store, 2)
+        assert scripts_run() - before == 4
+        await edit(store, 10)
+        assert scripts_run() - before == 14
+        assert is_locked()
+        assert await number(store) == 12
+
+
+async def test_a_quiet_session_asks_twice_an_edit_and_no_more(fast_ticks: float) -> None:
+    """Nothing is kept that is unlikely to be of use."""
+    async with processes(1) as (store,):
+        await store.save(record(data=b"0"))
+        before = scripts_run()
+        for _ in range(4):
+            await edit(store)
+            assert not is_locked()
+            await asyncio.sleep(fast_ticks)
+        assert scripts_run() - before == 8
+
+
+async def test_what_is_not_used_is_given_back(fast_ticks: float) -> None:
+    """Soon, and no longer looked after then."""
+    async with processes(1) as (store,):
+        await store.save(record(data=b"0"))
+        await edit(store, 5)
+        assert is_locked()
+        await until(lambda: not is_locked())
+        await asyncio.sleep(fast_ticks)
+        kept = store._locks._kept
+        assert not kept.now
+        assert not kept._lately
+        assert not kept._before
+        assert kept._timer is None
+        await edit(store, 5)
+        assert is_locked()
+        assert await number(store) == 10
+
+
+@pytest.mark.usefixtures("slow_ticks")
+async def test_another_process_gets_it_at_once() -> None:
+    """It is told so, and need not wait for anything; edits go to and fro."""
+    async with processes() as (one, two):
+        await one.save(record(data=b"0"))
+        for _ in range(3):
+            for store in (one, two):
+                await edit(store, 4)
+                assert is_locked()
+        assert await number(one) == 24
+
+
+@pytest.mark.usefixtures("slow_ticks")
+async def test_another_process_gets_it_after_the_edit_that_has_it() -> None:
+    """A kept lock in use is waited for, and not kept again."""
+    async with processes() as (one, two):
+        await one.save(record(data=b"0"))
+        await edit(one, 4)
+        lease = one.take("a")
+        assert lease is not None
+        waiting = asyncio.ensure_future(two.lock("a"))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        await lease.save(b"5")
+        other = await asyncio.wait_for(waiting, 2)
+        assert other.record == record(data=b"5", version=6)
+        await other.save(b"6")
+        assert not is_locked()
+
+
+async def test_who_wants_it_and_is_not_heard_gets_it_with_the_next_save(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The Redis knows who waits; whoever saves is told and keeps nothing."""
+    monkeypatch.setattr(redis_kept, "_LATELY", 1000.0)
+    async with processes() as (one, two):
+        await one.save(record(data=b"0"))
+        await edit(one, 4)
+        lease = one.take("a")
+        assert lease is not None
+        for channel in one._link._listeners:
+            if channel.startswith(b"latchkey:wanted:"):
+                one._link._listeners[channel] = lambda channel, message: None
+        waiting = asyncio.ensure_future(two.lock("a"))
+        await asyncio.sleep(0.1)
+        await lease.save(b"5")
+        other = await asyncio.wait_for(waiting, 2)
+        assert one.take("a") is None
+        await other.save(b"6")
+        await edit(one)
+        assert not is_locked()
+        assert await number(one) == 7
+
+
+async def test_busy_processes_share_a_session() -> None:
+    """Each keeps the lock as long as no other wants it; none starves, no edit is lost."""
+    async with processes(4) as stores:
+        await stores[0].save(record(data=b"0"))
+        await asyncio.wait_for(asyncio.gather(*(edit(store, 50) for store in stores)), 30)
+        assert await number(stores[0]) == 200
+
+
+async def test_who_queues_here_gets_it_from_the_one_before() -> None:
+    """Of ten who edit at once in one process all but the first few ask once."""
+    async with processes(1) as (store,):
+        await store.save(record(data=b"0"))
+        before = scripts_run()
+        await asyncio.gather(*(edit(store) for _ in range(10)))
+        assert scripts_run() - before == 12
+        assert await number(store) == 10
+
+
+async def test_who_stood_still_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kept lock is a lease like any: when it may have run out, it is not relied upon."""
+    monkeypatch.setattr(redis_locks, "_LEASE", 50)
+    monkeypatch.setattr(redis_kept, "_LATELY", 1000.0)
+    monkeypatch.setattr(redis_kept, "_LONGEST", 0.05)
+    async with processes() as (one, two):
+        await one.save(record(data=b"0"))
+        await edit(one, 4)
+        await until(lambda: not is_locked())
+        await edit(two)
+        assert one.take("a") is None
+        await edit(one)
+        assert await number(one) == 6
+
+
+async def test_what_was_kept_for_too_long_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without waiting for oneself."""
+    monkeypatch.setattr(redis_kept, "_LONGEST", -1.0)
+    async with processes(1) as (store,):
+        await store.save(record(data=b"0"))
+        await asyncio.wait_for(edit(store, 10), 2)
+        assert await number(store) == 10
+
+
+async def test_a_busy_session_keeps_a_whole_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It begins anew with each save."""
+    monkeypatch.setattr(redis_locks, "_LEASE", 60_000)
+    async with processes(1) as (store,):
+        await store.save(record(data=b"0"))
+        await edit(store, 4)
+        with shared_server().client() as redis:
+            redis.pexpire(LOCK, 50)
+            await edit(store)
+            assert redis.pttl(LOCK) > 50_000
+
+
+async def test_a_kept_lease_that_ran_out_overwrites_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever is too slow with one gets LeaseLost, as with any lock."""
+    monkeypatch.setattr(redis_locks, "_LEASE", 50)
+    async with processes() as (one, two):
+        await one.save(record(data=b"0"))
+        await edit(one, 4)
+        lease = one.take("a")
+        assert lease is not None
+        await until(lambda: not is_locked())
+        await edit(two)
+        with pytest.raises(LeaseLost):
+            await lease.save(b"late")
+        assert await number(one) == 5
+
+
+@pytest.mark.usefixtures("slow_ticks")
+async def test_a_session_that_ended_elsewhere_is_over() -> None:
+    """Whether this process has heard of it, or finds out when it saves."""
+    async with processes() as (one, two):
+        await one.save(record(data=b"0"))
+        await edit(one, 4)
+        lease = one.take("a")
+        assert lease is not None
+        await two.destroy("a")
+        with pytest.raises(RecordGone):
+            await lease.save(b"late")
+        await one.save(record(data=b"0"))
+        await edit(one, 4)
+        await two.destroy("a")
+        await until(lambda: one.known("a") is None)
+        assert one.take("a") is None
+        lease = await taken(one)
+        assert lease.record is None
+        await lease.release()
+        await asyncio.wait_for(two.lock("a"), 2)
+
+
+async def test_what_is_not_known_for_certain_is_read_again() -> None:
+    """Another session ended while the reply was on its way, so what was saved is not kept."""
+    async with processes(1) as (store,):
+        await store.save(record(data=b"0"))
+        await edit(store, 4)
+        editing = asyncio.ensure_future(edit(store))
+        await asyncio.sleep(0)
+        store._known._hear_gone(b"latchkey:gone", b"b")
+        await editing
+        known = store.known("a")
+        assert known is not None
+        assert known.data == b"4"
+        await edit(store)
+        assert await number(store) == 6
+
+
+@pytest.mark.usefixtures("slow_ticks")
+async def test_what_was_kept_on_a_lost_connection_is_given_back() -> None:
+    """Once there is another one; nothing is taken to be locked, though it is known again."""
+    async with processes() as (one, two):
+        await one.save(record(data=b"0"))
+        await edit(one, 4)
+        wire = one._link._wire
+        assert wire is not None
+        wire.abort()
+        await until(lambda: wire is not one._link._wire and one._link.up)
+        await one.load("a")
+        assert one.take("a") is None
+        await until(lambda: not is_locked())
+        await edit(two)
+        await edit(one)
+        assert await number(one) == 6
+
+
+@pytest.mark.usefixtures("slow_ticks")
+async def test_who_ends_gives_back_what_was_kept() -> None:
+    """A process that is stopped in order keeps nobody waiting."""
+    async with processes() as (one, two):
+        await one.save(record(data=b"0"))
+        await edit(one, 4)
+        assert is_locked()
+        await one.close()
+        assert not is_locked()
+        await edit(two)
+
+
+@pytest.mark.usefixtures("slow_ticks")
+async def test_a_cancelled_edit_of_a_busy_session_gives_its_lock_back() -> None:
+    """At whichever turn of the loop it is cancelled; what was sent may still count."""
+    async with processes() as (one, two):
+        await one.save(record(data=b"0"))
+        done, turns = False, 0
+        while not done and turns < 30:
+            await edit(one, 4)
+            editing = asyncio.ensure_future(edit(one))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            done = editing.done()
+            editing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await editing
+            before = await number(two)
+            await edit(two)
+            assert await number(one) == before + 1
+            turns += 1
+        assert turns > 1
+
+
+async def test_an_edit_that_changes_nothing_gives_its_lock_back() -> None:
+    """What is kept is kept for saves."""
+    async with processes(1) as (store,):
+        await store.save(record(data=b"0"))
+        await edit(store, 4)
+        lease = store.take("a")
+        assert lease is not None
+        await lease.release()
+        await store.ping()
+        assert not is_locked()
+
+
+async def test_a_slow_reply_does_not_keep_a_lock_for_ever(fast_ticks: float) -> None:
+    """Though the session is quiet by the time that it is kept."""
+    async with processes(1) as (store,):
+        await store.save(record(data=b"0"))
+        await edit(store, 4)
+        with shared_server().client() as redis:
+            redis.client_pause(300)
+        await edit(store)
+        await until(lambda: not is_locked(), 2)
+
+
+@pytest.mark.usefixtures("slow_ticks")
+async def test_how_long_a_session_counts_as_busy() -> None:
+    """For one tick and the one before; and what was used in neither is given back."""
+    back: list[bytes] = []
+    records = {"a": record()}
+    kept = KeptLocks(records.get, back.append)
+    assert not kept.saving("a")
+    kept._tick()
+    since = kept.saving("a")
+    assert since
+    kept.keep("a", b"owner", 1, since)
+    kept._tick()
+    assert kept.take("a") == (b"owner", record())
+    kept.keep("a", b"owner", 1, kept.saving("a"))
+    kept._tick()
+    assert not back
+    kept._tick()
+    assert back == [b"owner"]
+    assert not kept.saving("a")
+    assert kept.saving("a")
+    kept.wanted("a")
+    assert not kept.saving("a")
+
+
+@pytest.mark.usefixtures("slow_ticks")
+async def test_what_was_given_back_is_not_taken() -> None:
+    """Nor given back twice."""
+    back: list[bytes] = []
+    kept = KeptLocks({"a": record("a"), "b": record("b")}.get, back.append)
+    kept.keep("a", b"of a", 1, kept.saving("a") or 1e9)
+    kept.keep("b", b"of b", 1, kept.saving("b") or 1e9)
+    kept.wanted("a")
+    assert kept.take("a") is None
+    kept.give_back_all()
+    kept.give_back_all()
+    assert kept.take("b") is None
+    assert back == [b"of a", b"of b"]

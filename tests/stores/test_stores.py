@@ -1,0 +1,379 @@
+"""What every store promises: one suite over the SessionStore protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from pathlib import Path
+
+import pytest
+
+from app.stores import LeaseLost, RecordGone, SessionStore, public_id
+from tests.support.stores import every_store, opened, record
+
+pytestmark = every_store
+
+
+async def free(store: SessionStore, session_id: str) -> None:
+    """Fail unless the lock of this session can be had at once."""
+    lease = await asyncio.wait_for(store.lock(session_id), 2)
+    await lease.release()
+
+
+async def test_a_saved_record_is_loaded_as_it_was(kind: str, tmp_path: Path) -> None:
+    """Every field comes back, an infinite deadline and bytes of any value too."""
+    saved = record(
+        "id",
+        data=bytes(range(256)),
+        expires=math.inf,
+        user="änne\0",
+        remote_address="2001:db8::1",
+        user_agent="Mozilla/5.0 \xff é",
+        version=7,
+    )
+    async with opened(kind, tmp_path) as store:
+        await store.save(saved)
+        assert await store.load("id") == saved
+        assert (await store.load_many(["id"])) == {"id": saved}
+
+
+async def test_an_unknown_id_loads_as_none(kind: str, tmp_path: Path) -> None:
+    """An id that was never saved is no error."""
+    async with opened(kind, tmp_path) as store:
+        assert await store.load("nobody") is None
+
+
+async def test_what_is_known_is_what_a_load_would_say(kind: str, tmp_path: Path) -> None:
+    """Nothing may be known, but nothing old, whatever this process has done to the record."""
+
+    async def known_is_right() -> bool:
+        return store.known("a") in (None, await store.load("a"))
+
+    async with opened(kind, tmp_path) as store:
+        assert store.known("a") is None
+        await store.save(record())
+        assert await known_is_right()
+        await store.touch({"a": (1050.0, 1150.0)})
+        assert await known_is_right()
+        await (await store.lock("a")).save(b"new")
+        assert await known_is_right()
+        await store.destroy("a")
+        assert store.known("a") is None
+
+
+@pytest.mark.parametrize("id", ["", "a\0b", "%_'\"; --", "é" * 10, "x" * 100_000])
+async def test_odd_ids_are_told_apart(kind: str, tmp_path: Path, id: str) -> None:
+    """NUL, quotes, wildcards and length do not make one id another's."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record(id))
+        await store.save(record("a"))
+        assert (await store.destroy(id)) == record(id)
+        assert await store.load("a") == record("a")
+        assert await store.load(id) is None
+
+
+async def test_load_many_leaves_out_what_does_not_exist(kind: str, tmp_path: Path) -> None:
+    """The answer holds those that exist, also of more ids than one statement takes."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record("a"))
+        await store.save(record("b"))
+        ids = [str(number) for number in range(2000)]
+        assert await store.load_many(["a", *ids, "b"]) == {"a": record("a"), "b": record("b")}
+        assert await store.load_many([]) == {}
+
+
+async def test_destroy_returns_what_it_removed_once(kind: str, tmp_path: Path) -> None:
+    """The first caller gets the record, the second None."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record())
+        assert await store.destroy("a") == record()
+        assert await store.destroy("a") is None
+        assert await store.load("a") is None
+
+
+async def test_one_of_two_destroys_at_once_gets_the_record(kind: str, tmp_path: Path) -> None:
+    """Two who end a session at once are not both told that they did."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record())
+        both = await asyncio.gather(store.destroy("a"), store.destroy("a"))
+        assert both.count(None) == 1
+
+
+async def test_touch_changes_the_times_and_nothing_else(kind: str, tmp_path: Path) -> None:
+    """Seen and expires move; data and version stay; an unknown id is passed over."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record(user="anna"))
+        await store.touch({"a": (1050.0, 1150.0), "nobody": (1.0, 2.0)})
+        assert await store.load("a") == record(user="anna", seen=1050.0)
+        assert await store.load("nobody") is None
+
+
+async def test_a_touch_never_takes_time_away(kind: str, tmp_path: Path) -> None:
+    """A later end that was stored meanwhile stays, and so does a later activity."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record())
+        await store.touch({"a": (1000.0, 1500.0)})
+        await store.touch({"a": (1050.0, 1150.0)})
+        assert await store.load("a") == record(seen=1050.0, expires=1500.0)
+        await store.touch({"a": (1040.0, 1600.0)})
+        assert await store.load("a") == record(seen=1050.0, expires=1500.0)
+
+
+async def test_touching_does_not_lose_a_lease(kind: str, tmp_path: Path) -> None:
+    """A touch during an edit keeps the edit, and the edit keeps the touch."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record())
+        lease = await store.lock("a")
+        await store.touch({"a": (1050.0, 1150.0)})
+        saved = await lease.save(b"new")
+        assert saved.data == b"new"
+        loaded = await store.load("a")
+        assert loaded == record(seen=1050.0, data=b"new", version=2)
+
+
+async def test_a_lease_shows_the_record_as_it_is_when_the_lock_is_had(
+    kind: str, tmp_path: Path
+) -> None:
+    """Who waited for the lock reads what the one before him wrote."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record())
+        first = await store.lock("a")
+        waiting = asyncio.ensure_future(store.lock("a"))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await first.save(b"one")
+        second = await waiting
+        assert second.record is not None
+        assert (second.record.data, second.record.version) == (b"one", 2)
+        await second.release()
+
+
+async def test_a_save_returns_the_record_that_is_stored(kind: str, tmp_path: Path) -> None:
+    """The version has grown by one and a load finds the same."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record())
+        lease = await store.lock("a")
+        saved = await lease.save(b"one")
+        assert saved == record(data=b"one", version=2)
+        assert await store.load("a") == saved
+
+
+async def test_release_writes_nothing(kind: str, tmp_path: Path) -> None:
+    """A lock that is given back leaves the record, and the next one gets it."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record())
+        await (await store.lock("a")).release()
+        assert await store.load("a") == record()
+        await free(store, "a")
+
+
+async def test_a_lock_without_record_is_had_and_given_back(kind: str, tmp_path: Path) -> None:
+    """The lease of an id without record shows None."""
+    async with opened(kind, tmp_path) as store:
+        lease = await store.lock("nobody")
+        assert lease.record is None
+        await lease.release()
+        await free(store, "nobody")
+
+
+async def test_locks_of_two_sessions_do_not_wait_for_each_other(kind: str, tmp_path: Path) -> None:
+    """Who edits one session does not keep others waiting."""
+    async with opened(kind, tmp_path) as store:
+        first = await store.lock("a")
+        await free(store, "b")
+        await first.release()
+
+
+async def test_locks_are_had_in_the_order_of_asking(kind: str, tmp_path: Path) -> None:
+    """Nobody who asks later overtakes."""
+    order: list[int] = []
+    async with opened(kind, tmp_path) as store:
+
+        async def edit(number: int) -> None:
+            lease = await store.lock("a")
+            order.append(number)
+            await asyncio.sleep(0)
+            await lease.release()
+
+        await asyncio.gather(*(edit(number) for number in range(20)))
+    assert order == list(range(20))
+
+
+async def test_a_record_that_never_was_cannot_be_saved(kind: str, tmp_path: Path) -> None:
+    """Its lock can be had; saving raises RecordGone, makes nothing and gives the lock back."""
+    async with opened(kind, tmp_path) as store:
+        lease = await store.lock("a")
+        assert lease.record is None
+        with pytest.raises(RecordGone):
+            await lease.save(b"new")
+        assert await store.load("a") is None
+        await (await store.lock("a")).release()
+
+
+async def test_a_record_removed_under_its_lock_stays_removed(kind: str, tmp_path: Path) -> None:
+    """Saving it raises RecordGone, brings nothing back and gives the lock back."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record())
+        lease = await store.lock("a")
+        await store.destroy("a")
+        with pytest.raises(RecordGone):
+            await lease.save(b"late")
+        assert await store.load("a") is None
+        await free(store, "a")
+
+
+async def test_a_record_that_is_another_by_now_is_not_overwritten(
+    kind: str, tmp_path: Path
+) -> None:
+    """A save over a version that was not read raises LeaseLost and gives the lock back."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record())
+        lease = await store.lock("a")
+        await store.destroy("a")
+        await store.save(record(data=b"other", version=5))
+        with pytest.raises(LeaseLost):
+            await lease.save(b"late")
+        assert await store.load("a") == record(data=b"other", version=5)
+        await free(store, "a")
+
+
+async def test_of_user_follows_every_change(kind: str, tmp_path: Path) -> None:
+    """The sessions of a user are those that exist, as they are now."""
+    async with opened(kind, tmp_path) as store:
+        for id, user in (("a", "anna"), ("b", "anna"), ("c", "bert"), ("d", None)):
+            await store.save(record(id, user=user))
+        await store.touch({"a": (1050.0, 1150.0)})
+        await (await store.lock("a")).save(b"one")
+        await store.destroy("b")
+        assert await store.of_user("anna") == [
+            record("a", user="anna", seen=1050.0, data=b"one", version=2)
+        ]
+        assert await store.of_user("bert") == [record("c", user="bert")]
+        assert await store.of_user("nobody") == []
+
+
+async def test_of_user_reads_a_page_of_those_seen_last(kind: str, tmp_path: Path) -> None:
+    """The latest first, also after a touch; the others are only counted."""
+    async with opened(kind, tmp_path) as store:
+        for number in range(7):
+            await store.save(record(str(number), seen=1000.0 + number, user="anna"))
+        await store.touch({"2": (1050.0, 1150.0)})
+        assert [found.id for found in await store.of_user("anna", 3)] == ["2", "6", "5"]
+        assert await store.count("anna") == 7
+        assert await store.count("nobody") == 0
+
+
+async def test_a_record_is_found_by_its_public_id(kind: str, tmp_path: Path) -> None:
+    """Among those of its user only, as it is now, and until it is gone."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record("a", user="anna"))
+        await store.save(record("b", user="bert"))
+        await store.save(record("c"))
+        await (await store.lock("a")).save(b"one")
+        assert await store.find("anna", public_id("a")) == record(
+            "a", user="anna", data=b"one", version=2
+        )
+        for user, id in (("anna", "b"), ("bert", "a"), ("anna", "c"), ("nobody", "a")):
+            assert await store.find(user, public_id(id)) is None
+        for odd in ("", "a", "x" * 100_000, "%", "\0"):
+            assert await store.find("anna", odd) is None
+        await store.destroy("a")
+        assert await store.find("anna", public_id("a")) is None
+
+
+async def test_trim_removes_the_least_recently_seen(kind: str, tmp_path: Path) -> None:
+    """Those beyond the number, in portions; not the one to keep, and nobody else's."""
+    async with opened(kind, tmp_path) as store:
+        for number in range(8):
+            await store.save(record(str(number), seen=1000.0 + number, user="anna"))
+        await store.save(record("other", seen=1.0, user="bert"))
+        assert await store.trim("anna", 8, "0") == []
+        first = await store.trim("anna", 3, "0", 3)
+        assert [gone.id for gone in first] == ["1", "2", "3"]
+        assert first[0] == record("1", seen=1001.0, user="anna")
+        assert [gone.id for gone in await store.trim("anna", 3, "0", 3)] == ["4", "5"]
+        assert await store.trim("anna", 3, "0", 3) == []
+        assert {found.id for found in await store.of_user("anna")} == {"0", "6", "7"}
+        assert await store.load("1") is None
+        assert await store.find("anna", public_id("1")) is None
+        assert await store.count("bert") == 1
+
+
+async def test_trims_at_once_remove_no_more_than_one_would(kind: str, tmp_path: Path) -> None:
+    """Each record is returned once."""
+    async with opened(kind, tmp_path) as store:
+        for number in range(20):
+            await store.save(record(str(number), seen=1000.0 + number, user="anna"))
+        removed = await asyncio.gather(*(store.trim("anna", 5, "19") for _ in range(4)))
+        ids = [gone.id for some in removed for gone in some]
+        assert sorted(ids, key=int) == [str(number) for number in range(15)]
+
+
+async def test_purge_removes_what_is_over_and_no_more_than_asked(kind: str, tmp_path: Path) -> None:
+    """What expires at the moment or before goes, in portions; what lives stays."""
+    async with opened(kind, tmp_path) as store:
+        for number in range(5):
+            await store.save(record(str(number), expires=float(number)))
+        await store.save(record("ever", expires=math.inf))
+        first = await store.purge(3.0, 3)
+        second = await store.purge(3.0, 3)
+        assert len(first) == 3
+        assert {gone.id for gone in (*first, *second)} == {"0", "1", "2", "3"}
+        assert await store.purge(3.0, 3) == []
+        assert set(await store.load_many(["3", "4", "ever"])) == {"4", "ever"}
+
+
+async def test_purge_leaves_what_was_touched(kind: str, tmp_path: Path) -> None:
+    """A session that was extended in time is not removed at its old deadline."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record())
+        _, purged = await asyncio.gather(
+            store.touch({"a": (1099.0, 1199.0)}), store.purge(1100.0, 10)
+        )
+        assert purged == []
+        assert await store.load("a") == record(seen=1099.0)
+
+
+async def test_cancelled_waiters_leave_the_lock_to_others(kind: str, tmp_path: Path) -> None:
+    """Whenever a waiter is cancelled, before or as he gets the lock, the next one gets it."""
+    async with opened(kind, tmp_path) as store:
+        for turns in range(12):
+            first = await store.lock("a")
+            waiter = asyncio.ensure_future(store.lock("a"))
+            await asyncio.sleep(0.001)
+            releasing = asyncio.ensure_future(first.release())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if not waiter.cancel():
+                await (await waiter).release()
+            await asyncio.gather(waiter, releasing, return_exceptions=True)
+            await free(store, "a")
+
+
+async def test_a_cancelled_save_gives_the_lock_back(kind: str, tmp_path: Path) -> None:
+    """Whether its write was made or not, the record is whole and the lock is free."""
+    async with opened(kind, tmp_path) as store:
+        await store.save(record(data=b"0"))
+        for turns in range(1, 9):
+            lease = await store.lock("a")
+            saving = asyncio.ensure_future(lease.save(b"%d" % turns))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            saving.cancel()
+            await asyncio.gather(saving, return_exceptions=True)
+            await free(store, "a")
+        loaded = await store.load("a")
+        assert loaded is not None
+        assert loaded.data.isdigit()
+
+
+async def test_a_store_answers_a_ping(kind: str, tmp_path: Path) -> None:
+    """A store that works says so."""
+    async with opened(kind, tmp_path) as store:
+        await store.ping()
+
+
+async def test_closing_twice_is_harmless(kind: str, tmp_path: Path) -> None:
+    """The second close finds nothing to do."""
+    async with opened(kind, tmp_path) as store:
+        await store.close()

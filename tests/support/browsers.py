@@ -1,0 +1,66 @@
+"""Both real clients as browsers: pages and sockets with one cookie jar."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import pytest
+
+from tests.support.kit import Socket, Visitor, until
+from tests.support.nodeclient import NodeSocket, NodeVisitor
+
+CLIENTS = ("official", "python")
+MODES = {"polling": ("polling",), "websocket": ("websocket",), "upgraded": ()}
+
+each_client = pytest.mark.parametrize("client", CLIENTS)
+each_mode = pytest.mark.parametrize("mode", list(MODES))
+each_transport = pytest.mark.parametrize("transport", ["polling", "websocket"])
+
+
+class PythonVisitor(Visitor):
+    """A browser with python-socketio's client; its sockets are closed with it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._sockets: list[Socket] = []
+
+    async def __aexit__(self, *error: object) -> None:
+        for socket in self._sockets:
+            # it waits for its last poll, which a server may leave unanswered
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(socket.client.shutdown(), 1)
+        await super().__aexit__(*error)
+
+    async def socket(self, *transports: str, **options: Any) -> Socket:
+        socket = await super().socket(*transports, **options)
+        self._sockets.append(socket)
+        return socket
+
+
+def browser(client: str, url: str) -> Visitor:
+    """Return a browser that uses this Socket.IO client."""
+    return NodeVisitor(url) if client == "official" else PythonVisitor(url)
+
+
+async def joined(visitor: Visitor, mode: str, **options: Any) -> Any:
+    """Connect by this mode and wait until the client has the transport that it names."""
+    socket: Any = await visitor.socket(*MODES[mode], **options)
+    wanted = "polling" if mode == "polling" else "websocket"
+    if isinstance(socket, NodeSocket):
+        await until(lambda: socket.transports[-1:] == [wanted])
+    else:
+        assert socket.client.transport() == wanted
+    return socket
+
+
+def session_id(cookie: str) -> str:
+    """Return the session id in a `name=value` cookie."""
+    return cookie.partition("=")[2].partition(".")[0]
+
+
+def ended(socket: Any, namespace: str = "/") -> list[dict[str, Any]]:
+    """Return what `session ended` said to this socket, each time that it came."""
+    events = socket.events(namespace) if isinstance(socket, NodeSocket) else socket.received
+    return [args[0] for name, args in events if name == "session ended"]

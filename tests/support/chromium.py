@@ -1,0 +1,121 @@
+"""A real browser, Chromium driven by Playwright, and what a person does and sees in it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from tests.support.forms import PASSWORD
+from tests.support.kit import Site
+from tests.support.needs import cannot
+
+FLAGS = [
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+]
+OVER_WEBSOCKET = "Connected by websocket"
+
+
+def path() -> str:
+    """Path of the browser; without one the test is skipped, or in CI fails."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    try:
+        import playwright  # noqa: F401
+    except ImportError:
+        found = None
+    return found or cannot("no browser: apt-get install chromium && pip install playwright")
+
+
+class Person:
+    """A person with a browser of their own: one cookie jar, as many tabs as they like."""
+
+    def __init__(self, site: Site, context: Any, expected: Iterable[str]) -> None:
+        self.url = site.url
+        self.context = context
+        self._expected = tuple(expected)
+        self.complaints: list[str] = []
+        context.on("console", self._console)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+
+    def _console(self, message: Any) -> None:
+        if message.type in ("error", "warning") and not any(
+            text in message.text for text in self._expected
+        ):
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    async def tab(self, path: str = "/") -> Any:
+        page = await self.context.new_page()
+        await page.goto(self.url + path)
+        return page
+
+
+@contextlib.asynccontextmanager
+async def person(
+    chromium: str, site: Site, *, expected: Iterable[str] = (), **options: Any
+) -> AsyncIterator[Person]:
+    """Open a browser on this site; what its console complains of, beyond `expected`, fails."""
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        try:
+            someone = Person(site, await browser.new_context(**options), expected)
+            someone.context.set_default_timeout(10_000)
+            yield someone
+        finally:
+            await browser.close()
+    assert someone.complaints == [], someone.complaints
+
+
+async def shows(page: Any, *, count: int | None = None, user: str = "", state: str = "") -> None:
+    """Wait until the counter page shows this number, this user and this state."""
+    from playwright.async_api import expect
+
+    if user:
+        who = "You are a visitor" if user == "visitor" else f"Signed in as {user}"
+        await expect(page.locator(".who")).to_have_text(who, timeout=10_000)
+    if count is not None:
+        await expect(page.locator("#count")).to_have_text(str(count), timeout=10_000)
+    if state:
+        await expect(page.locator("#state")).to_have_text(state, timeout=10_000)
+
+
+async def says(page: Any, sentence: str) -> None:
+    """Wait until the page says this in its notice."""
+    from playwright.async_api import expect
+
+    await expect(page.locator("#notice")).to_contain_text(sentence, timeout=10_000)
+    await expect(page.locator("#notice")).to_be_visible()
+
+
+async def press(page: Any, button: str) -> None:
+    await page.get_by_role("button", name=button, exact=True).click()
+
+
+async def fill(page: Any, name: str, password: str) -> None:
+    await page.get_by_label("Name").fill(name)
+    await page.get_by_label("Password").fill(password)
+
+
+async def register(page: Any, name: str) -> None:
+    await page.get_by_role("link", name="Register").first.click()
+    await fill(page, name, PASSWORD)
+    await press(page, "Register and sign in")
+    await shows(page, user=name)
+
+
+async def fits(page: Any, width: int) -> None:
+    assert await page.evaluate("() => document.documentElement.scrollWidth") <= width
+    for button in await page.locator("button:visible, a.button:visible").all():
+        box = await button.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+        assert box["height"] >= 44  # CSS pixels, what a thumb hits (WCAG 2.5.5)

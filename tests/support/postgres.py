@@ -1,0 +1,156 @@
+"""A PostgreSQL server of the tests' own, from Debian's package, and the databases in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+
+from app.settings import Settings
+from bench.process import free_port
+from tests.support.needs import cannot
+
+PASSWORD = "p@ss/w:rd hunter2"
+
+
+def program(name: str) -> str:
+    """Path of one of PostgreSQL's programs; without it the test is skipped, or in CI fails."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    path = str(found[-1]) if found else shutil.which(name)
+    return path or cannot("no PostgreSQL: apt-get install postgresql")
+
+
+class Postgres:
+    """One server on a free loopback port; PostgreSQL refuses to be run by root."""
+
+    def __init__(self) -> None:
+        self._initdb, self._postgres = program("initdb"), program("postgres")
+        self.port = free_port()
+        # not pytest's folder, which is closed to whom root runs the server as
+        self._folder = Path(tempfile.mkdtemp(prefix="latchkey-postgres-"))
+        self._data = self._folder / "data"
+        self._user = "postgres" if os.getuid() == 0 else None
+        if self._user is not None:
+            shutil.chown(self._folder, self._user)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._made = 0
+        self._init()
+        self.start()
+
+    def _init(self) -> None:
+        secret = self._folder / "password"
+        secret.write_text(PASSWORD)
+        secret.chmod(0o644)
+        options = ["-E", "UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", "--no-sync"]
+        subprocess.run(
+            [self._initdb, "-D", self._data, "-U", "latchkey", f"--pwfile={secret}", *options],
+            user=self._user,
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._postgres, "-D", self._data, f"-p{self.port}", f"-k{self._folder}", *options],
+                user=self._user,
+                cwd=self._folder,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+        end = time.monotonic() + 20
+        while True:
+            try:
+                self.run("SELECT 1")
+                return
+            except psycopg.OperationalError:
+                if time.monotonic() > end or self._process.poll() is not None:
+                    raise AssertionError((self._folder / "log").read_text()) from None
+                time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Cut all connections and end it."""
+        if self._process is not None:
+            self.resume()
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(20)
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it hang, with all the processes that serve its clients."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        for pid in [self._process.pid, *map(int, children.read_text().split())]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def remove(self) -> None:
+        """Stop it and leave nothing behind."""
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    def url(self, database: str, user: str = "latchkey", password: str = PASSWORD) -> str:
+        """Return what --database takes."""
+        return f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
+
+    def run(self, statement: str, database: str = "postgres") -> list[Any]:
+        """Run one statement; return its rows."""
+        with psycopg.connect(self.url(database), autocommit=True, connect_timeout=5) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def database(self, options: str = "") -> str:
+        """Make an empty database and return its name."""
+        self._made += 1
+        name = f"latchkey_{self._made}"
+        self.run(f"CREATE DATABASE {name} {options}")
+        return name
+
+
+class Place:
+    """Where the accounts of one test live: the settings that lead there, and a way behind them."""
+
+    def __init__(self, data_dir: Path, postgres: Postgres | None) -> None:
+        self._postgres = postgres
+        self._name = postgres.database() if postgres else ""
+        self.database = postgres.url(self._name) if postgres else "sqlite"
+        self.moved(data_dir)
+
+    def moved(self, data_dir: Path) -> Place:
+        """Use another data folder."""
+        self.data_dir = data_dir
+        self.flags = (f"--data-dir={data_dir}", f"--database={self.database}")
+        self.settings = Settings(data_dir=data_dir, database=self.database)
+        return self
+
+    def run(self, statement: str) -> list[Any]:
+        """Run one statement behind the program's back; return its rows."""
+        if self._postgres is not None:
+            return self._postgres.run(statement, self._name)
+        file = self.data_dir / "accounts.sqlite3"
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as database:
+            return database.execute(statement).fetchall()
+
+    def stored(self) -> list[tuple[str, str, str]]:
+        """Return key, name and hash of every account."""
+        return self.run("SELECT key, name, password_hash FROM accounts")

@@ -1,0 +1,58 @@
+"""Several processes over one Redis, all of them in this one, and a browser with tabs at each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from app.stores.redis.link import Link
+from app.stores.redis.store import RedisStore
+from tests.support.browsers import joined
+from tests.support.kit import Site, serve
+from tests.support.redis_server import empty_redis
+
+KEYS = ("only-for-tests-0123456789",)
+
+
+@contextlib.asynccontextmanager
+async def sites(
+    tmp_path: Path, how_many: int = 2, *, url: str = "", **options: Any
+) -> AsyncIterator[list[Site]]:
+    """Serve as many applications over one Redis as if each were in a process of its own."""
+    options.setdefault("clock", None)
+    async with contextlib.AsyncExitStack() as stack:
+        url = url or empty_redis()
+        yield [
+            await stack.enter_async_context(
+                serve(
+                    tmp_path / str(number),
+                    store=url,
+                    secret_keys=KEYS,
+                    **{"process_number": number, **options},
+                )
+            )
+            for number in range(how_many)
+        ]
+
+
+async def tabs_at(visitor: Any, *places: Site, mode: str = "websocket") -> list[Any]:
+    """Open a tab of one browser at each of these sites."""
+    tabs = []
+    for site in places:
+        visitor.url = site.url
+        tabs.append(await joined(visitor, mode))
+    return tabs
+
+
+@contextlib.asynccontextmanager
+async def processes(how_many: int = 2, url: str = "") -> AsyncIterator[list[RedisStore]]:
+    """Open as many stores over one Redis as if each were in a process of its own."""
+    url = url or empty_redis()
+    stores = [RedisStore(Link(url)) for _ in range(how_many)]
+    try:
+        yield stores
+    finally:
+        for store in stores:
+            await store.close()

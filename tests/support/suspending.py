@@ -1,0 +1,105 @@
+"""A store that lets every other task run before and after each of its calls.
+
+What is safe only because a store in memory happens never to suspend breaks on this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+from app.stores import PAGE, Record, SessionStore
+from tests.support.leases import LeaseOver
+
+T = TypeVar("T")
+
+
+async def _around(call: Callable[[], Awaitable[T]]) -> T:
+    """Suspend, make the call, suspend again."""
+    await asyncio.sleep(0)
+    result = await call()
+    await asyncio.sleep(0)
+    return result
+
+
+class SuspendingStore:
+    """A SessionStore over another one; it suspends around every call."""
+
+    def __init__(self, inner: SessionStore) -> None:
+        self.inner = inner
+        self.shared = inner.shared
+
+    def known(self, session_id: str) -> Record | None:
+        return None
+
+    async def load(self, session_id: str) -> Record | None:
+        return await _around(lambda: self.inner.load(session_id))
+
+    async def load_many(self, session_ids: Sequence[str]) -> dict[str, Record]:
+        return await _around(lambda: self.inner.load_many(session_ids))
+
+    async def save(self, record: Record) -> None:
+        await _around(lambda: self.inner.save(record))
+
+    async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
+        await _around(lambda: self.inner.touch(seen))
+
+    async def destroy(self, session_id: str) -> Record | None:
+        return await _around(lambda: self.inner.destroy(session_id))
+
+    def take(self, session_id: str) -> None:
+        return None
+
+    async def lock(self, session_id: str) -> SuspendingLease:
+        await asyncio.sleep(0)
+        lease = await self.inner.lock(session_id)
+        try:
+            await asyncio.sleep(0)
+        except BaseException:
+            # cancelled with the lock in hand, which nobody else can give back
+            await lease.release()
+            raise
+        return SuspendingLease(lease)
+
+    async def of_user(self, user: str, limit: int = PAGE) -> list[Record]:
+        return await _around(lambda: self.inner.of_user(user, limit))
+
+    async def count(self, user: str) -> int:
+        return await _around(lambda: self.inner.count(user))
+
+    async def find(self, user: str, public_id: str) -> Record | None:
+        return await _around(lambda: self.inner.find(user, public_id))
+
+    async def trim(self, user: str, most: int, keep: str, limit: int = PAGE) -> list[Record]:
+        return await _around(lambda: self.inner.trim(user, most, keep, limit))
+
+    async def purge(self, now: float, limit: int) -> list[Record]:
+        return await _around(lambda: self.inner.purge(now, limit))
+
+    async def ping(self) -> None:
+        await _around(self.inner.ping)
+
+    async def close(self) -> None:
+        await _around(self.inner.close)
+
+
+class SuspendingLease(LeaseOver):
+    """The lock is given back also where it is cancelled."""
+
+    async def save(self, data: bytes) -> Record:
+        try:
+            await asyncio.sleep(0)
+        except BaseException:
+            await self.inner.release()
+            raise
+        record = await self.inner.save(data)
+        await asyncio.sleep(0)
+        return record
+
+    async def release(self) -> None:
+        try:
+            await asyncio.sleep(0)
+        finally:
+            await self.inner.release()
+        await asyncio.sleep(0)

@@ -1,0 +1,263 @@
+"""What the transport leans on in python-engineio, python-socketio and Tornado is still there.
+
+When one of these fails after a new release, read its changes first: a method that moved means
+that something of theirs runs again that `app/transport/socketio/server.py` says it replaces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import socket
+from typing import Any
+
+import engineio
+import pytest
+import socketio
+import tornado.httputil
+import tornado.iostream
+import tornado.web
+import tornado.websocket
+
+from app.transport import Rooms, SocketServer
+from app.transport.engineio.server import Engine
+from app.web.security_headers import SecurityHeaders
+from tests.support.http_kit import http_site, request
+from tests.support.transport_kit import Settings
+
+#: class of theirs -> method -> its parameters when this was written
+REPLACED: dict[type, dict[str, list[str]]] = {
+    engineio.AsyncServer: {
+        "generate_id": ["self"],
+        "transport": ["self", "sid"],
+        "send": ["self", "sid", "data"],
+        "send_packet": ["self", "sid", "pkt"],
+        "get_session": ["self", "sid"],
+        "save_session": ["self", "sid", "session"],
+        "disconnect": ["self", "sid"],
+        "handle_request": ["self", "args", "kwargs"],
+        "shutdown": ["self"],
+    },
+    socketio.AsyncServer: {
+        "_engineio_server_class": ["self"],
+        "transport": ["self", "sid", "namespace"],
+        "disconnect": ["self", "sid", "namespace", "ignore_queue"],
+        "emit": [
+            *("self", "event", "data", "to", "room", "skip_sid", "namespace", "callback"),
+            "ignore_queue",
+        ],
+        "call": [
+            *("self", "event", "data", "to", "sid", "namespace", "timeout", "ignore_queue"),
+        ],
+        "shutdown": ["self"],
+        "instrument": [
+            *("self", "auth", "mode", "read_only", "server_id", "namespace"),
+            "server_stats_interval",
+        ],
+        "_send_packet": ["self", "eio_sid", "pkt"],
+        "_send_eio_packet": ["self", "eio_sid", "eio_pkt"],
+    },
+    socketio.AsyncManager: {
+        "pre_connect": ["self", "eio_sid", "namespace"],
+        "connect": ["self", "sid", "namespace"],
+        "pre_disconnect": ["self", "sid", "namespace"],
+        "basic_disconnect": ["self", "sid", "namespace", "kwargs"],
+        "can_disconnect": ["self", "sid", "namespace"],
+        "is_pre_connected": ["self", "sid", "namespace"],
+        "is_connected": ["self", "sid", "namespace"],
+        "eio_sid_from_sid": ["self", "sid", "namespace"],
+        "sid_from_eio_sid": ["self", "eio_sid", "namespace"],
+        "is_sid_room": ["self", "namespace", "room"],
+        "basic_enter_room": ["self", "sid", "namespace", "room", "eio_sid"],
+        "basic_leave_room": ["self", "sid", "namespace", "room"],
+        "get_rooms": ["self", "sid", "namespace"],
+        "get_participants": ["self", "namespace", "room"],
+        "basic_close_room": ["self", "room", "namespace"],
+        "emit": [
+            *("self", "event", "data", "namespace", "room", "skip_sid", "callback", "to"),
+            "kwargs",
+        ],
+        "_generate_ack_id": ["self", "sid", "callback"],
+        "trigger_callback": ["self", "sid", "id", "data"],
+    },
+}
+
+#: what of theirs is called or relied upon, and goes on running
+USED: dict[type, dict[str, list[str]]] = {
+    socketio.AsyncServer: {
+        "_trigger_event": ["self", "event", "namespace", "args"],
+        "_handle_connect": ["self", "eio_sid", "namespace", "data"],
+        "_handle_event": ["self", "eio_sid", "namespace", "id", "data"],
+        "_handle_ack": ["self", "eio_sid", "namespace", "id", "data"],
+        "_handle_disconnect": ["self", "eio_sid", "namespace", "reason"],
+        "_handle_eio_connect": ["self", "eio_sid", "environ"],
+        "_handle_eio_message": ["self", "eio_sid", "data"],
+        "_handle_eio_disconnect": ["self", "eio_sid", "reason"],
+        "register_namespace": ["self", "namespace_handler"],
+    },
+    socketio.AsyncManager: {
+        "enter_room": ["self", "sid", "namespace", "room", "eio_sid"],
+        "leave_room": ["self", "sid", "namespace", "room"],
+        "close_room": ["self", "room", "namespace"],
+    },
+    socketio.AsyncNamespace: {"trigger_event": ["self", "event", "args"]},
+    tornado.web.RequestHandler: {
+        "data_received": ["self", "chunk"],
+        "on_connection_close": ["self"],
+        "compute_etag": ["self"],
+        "check_xsrf_cookie": ["self"],
+        "clear": ["self"],
+        "_execute": ["self", "transforms", "args", "kwargs"],
+    },
+    tornado.web.Application: {
+        "start_request": ["self", "server_conn", "request_conn"],
+        "on_close": ["self", "server_conn"],
+        "find_handler": ["self", "request", "kwargs"],
+        "get_handler_delegate": [
+            *("self", "request", "target_class", "target_kwargs", "path_args", "path_kwargs"),
+        ],
+    },
+    tornado.websocket.WebSocketHandler: {
+        "on_message": ["self", "message"],
+        "close": ["self", "code", "reason"],
+        "check_origin": ["self", "origin"],
+    },
+    tornado.iostream.IOStream: {
+        "close_fd": ["self"],
+        "set_close_callback": ["self", "callback"],
+    },
+    tornado.httputil.HTTPMessageDelegate: {
+        "headers_received": ["self", "start_line", "headers"],
+        "data_received": ["self", "chunk"],
+        "finish": ["self"],
+        "on_connection_close": ["self"],
+    },
+    tornado.httputil.HTTPConnection: {
+        "write_headers": ["self", "start_line", "headers", "chunk"],
+        "write": ["self", "chunk"],
+        "finish": ["self"],
+    },
+}
+
+OURS: dict[type, type] = {
+    engineio.AsyncServer: Engine,
+    socketio.AsyncServer: SocketServer,
+    socketio.AsyncManager: Rooms,
+}
+
+
+def methods(table: dict[type, dict[str, list[str]]]) -> list[Any]:
+    return [
+        pytest.param(owner, name, parameters, id=f"{owner.__module__}.{owner.__name__}.{name}")
+        for owner, names in table.items()
+        for name, parameters in names.items()
+    ]
+
+
+@pytest.mark.parametrize(("owner", "name", "parameters"), methods(REPLACED) + methods(USED))
+def test_a_method_is_where_it_was(owner: type, name: str, parameters: list[str]) -> None:
+    """Same name, same parameters."""
+    method = getattr(owner, name, None)
+    where = f"{owner.__module__}.{owner.__name__}.{name}"
+    assert method is not None, f"{where} is gone; app/transport builds on it"
+    found = list(inspect.signature(method).parameters)
+    assert found == parameters, f"{where} takes {found} now, app/transport expects {parameters}"
+
+
+@pytest.mark.parametrize(("owner", "name", "parameters"), methods(REPLACED))
+def test_what_is_said_to_be_replaced_is(owner: type, name: str, parameters: list[str]) -> None:
+    """By a method that takes at least the same calls."""
+    ours = getattr(OURS[owner], name)
+    assert ours is not getattr(owner, name), f"{OURS[owner].__name__} does not override {name}"
+    assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(getattr(owner, name))
+
+
+def test_nothing_else_is_replaced_by_accident() -> None:
+    """A new method of theirs that has the name of one of ours would be hidden."""
+    allowed = {"__init__", "__module__", "__doc__", "__annotations__", "__dict__", "__weakref__"}
+    allowed |= {"__static_attributes__", "__firstlineno__", "__annotate_func__"}
+    allowed |= {"__annotations_cache__", "__slotnames__", "__parameters__"}
+    for theirs, ours in OURS.items():
+        listed = REPLACED[theirs].keys() | allowed
+        hidden = {name for name in vars(ours) if hasattr(theirs, name)} - listed
+        assert not hidden, f"{ours.__name__} hides {hidden} of {theirs.__name__}"
+
+
+def test_the_server_has_the_attributes_that_are_read() -> None:
+    """Those that `app/transport/socketio/server.py` and `rooms.py` use."""
+
+    async def body() -> None:
+        sio = SocketServer(Settings())
+        for name in (
+            *("environ", "handlers", "namespace_handlers", "namespaces", "not_handled"),
+            *("manager", "manager_initialized", "eio"),
+        ):
+            assert hasattr(sio, name), f"socketio.AsyncServer has no {name} any more"
+        assert sio.eio.server is sio
+        assert isinstance(sio.manager, Rooms)
+        assert sio.manager.server is sio
+        assert hasattr(sio.manager, "callbacks")
+        assert sio.eio.service_task_handle is None
+        assert not sio.eio.start_service_task, "python-engineio's own monitor would run beside ours"
+
+    asyncio.run(body())
+
+
+async def test_a_request_has_all_that_tornados_has() -> None:
+    """`Request` makes its attributes by itself, and those that few ask for when they are asked."""
+    async with http_site() as site:
+        made: list[tornado.httputil.HTTPServerRequest] = []
+        find = site.app.find_handler
+        site.app.find_handler = lambda request: made.append(request) or find(request)  # type: ignore[method-assign,assignment,func-returns-value,arg-type]
+        await site.talk(request("/path?a=1&a=2&b"))
+    (ours,) = made
+    theirs = tornado.httputil.HTTPServerRequest(
+        start_line=tornado.httputil.RequestStartLine("GET", "/path?a=1&a=2&b", "HTTP/1.1"),
+        headers=ours.headers,
+        connection=ours.connection,
+        server_connection=ours.server_connection,
+    )
+    for name, value in vars(theirs).items():
+        if name != "_start_time":
+            assert getattr(ours, name) == value, name
+
+
+def test_a_response_begins_as_tornados_does() -> None:
+    """`SecurityHeaders.clear` sets what `RequestHandler.clear` sets."""
+    source = inspect.getsource(tornado.web.RequestHandler.clear)
+    ours = inspect.getsource(SecurityHeaders.clear)
+    for name in re.findall(r"self\.(_[a-z_]+)", source):
+        assert name in ours or name in ("_status_code", "_reason"), name  # those by set_status
+
+
+def test_no_logging_handler_is_installed() -> None:
+    """python-engineio and python-socketio do so unless they are given a logger."""
+    import logging
+
+    before = [*logging.getLogger("engineio.server").handlers]
+    before += logging.getLogger("socketio.server").handlers
+    SocketServer(Settings())
+    after = [*logging.getLogger("engineio.server").handlers]
+    assert after + logging.getLogger("socketio.server").handlers == before
+
+
+async def test_tornado_still_reads_the_buffers_of_a_detached_stream() -> None:
+    """`DetachedStream` puts what the server had read into these two."""
+    left, right = socket.socketpair()
+    stream = tornado.iostream.IOStream(left)
+    stream._read_buffer += b"early"
+    stream._read_buffer_size = 5
+    right.send(b" late")
+    assert await stream.read_bytes(10) == b"early late"
+    stream.close()
+    right.close()
+
+
+def test_tornados_websocket_asks_its_handler_for_the_stream() -> None:
+    """By the public `detach`, which `BaseWebSocket` overrides and `Exchange` answers."""
+    source = inspect.getsource(tornado.websocket)
+    assert "return self.detach()" in inspect.getsource(
+        tornado.websocket.WebSocketHandler._detach_stream
+    )
+    assert "set_close_callback" not in source

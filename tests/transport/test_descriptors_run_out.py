@@ -1,0 +1,158 @@
+"""A process that has run out of descriptors waits for one; it does not spin."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import resource
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from handlers.session import BaseHandler
+from tests.support.forks import fork
+from tests.support.http_kit import http_site
+from tests.support.kit import ROOT, Process, serve, until
+from tests.support.raw import Raw
+
+
+async def test_no_descriptor_left_is_neither_a_busy_loop_nor_a_full_log(tmp_path: Path) -> None:
+    """Idle connections take all descriptors: little CPU, a few log lines, and then it goes on."""
+
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
+
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "app",
+            "--port=0",
+            "--store=memory",
+            f"--data-dir={tmp_path / 'data'}",
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=file,
+            preexec_fn=few,
+        )
+    try:
+        assert child.stdout is not None
+        url = (
+            "http://" + (await child.stdout.readline()).decode().partition("http://")[2].split()[0]
+        )
+        port = int(url.rpartition(":")[2])
+
+        def seconds() -> float:
+            fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(120)]
+        before = seconds()
+        await asyncio.sleep(2)
+        spent = seconds() - before
+        for _, writer in idle:
+            writer.close()
+        await asyncio.sleep(1)
+        async with Raw(url) as raw:
+            assert (await raw.ask("/healthz")).status == 200
+        assert spent < 0.5, f"{spent} s of CPU in 2 s"
+        assert log.stat().st_size < 20_000
+    finally:
+        child.kill()
+        await child.wait()
+
+
+@contextlib.asynccontextmanager
+async def few_descriptors(tmp_path: Path, limit: int, loop: str) -> AsyncIterator[Process]:
+    """Run the program with so few descriptors; its log is in the file `log`."""
+    program = (
+        "import resource, sys\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
+        f"if {loop == 'asyncio'}: sys.modules['uvloop'] = None\n"
+        "from app.__main__ import main\n"
+        "sys.exit(main())\n"
+    )
+    flags = ("--port=0", "--store=memory", f"--data-dir={tmp_path / 'data'}")
+    with (tmp_path / "log").open("wb") as log:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", program, *flags),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+        )
+    assert child.stdout is not None
+    try:
+        line = (await asyncio.wait_for(child.stdout.readline(), 15)).decode()
+        yield Process(child, "http://" + line.partition("http://")[2].split()[0])
+    finally:
+        child.kill()
+        await child.wait()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_with_all_descriptors_taken_a_page_says_503(tmp_path: Path, loop: str) -> None:
+    """The log says why in a few lines; pages on open connections are served from the reserve."""
+    async with few_descriptors(tmp_path, 100, loop) as server, Raw(server.url) as early:
+        assert (await early.ask("/")).status == 200
+        port = int(server.url.rpartition(":")[2])
+        idle = []
+        for _ in range(120):  # one after the other, as visitors come
+            idle.append(await asyncio.open_connection("127.0.0.1", port))
+            await asyncio.sleep(0.005)
+        for _ in range(3):
+            async with Raw(server.url) as late:
+                answer = await late.ask("/healthz")
+                assert (answer.status, answer.all("Connection")) == (503, ["close"])
+        assert (await early.ask("/static/style.css")).status == 200
+        assert (await early.ask("/login")).status == 200
+        for _, writer in idle:
+            writer.close()
+        await until(lambda: _served(server.url))
+    log = (tmp_path / "log").read_text()
+    assert "out of file descriptors (limit 100), connections are refused with 503" in log
+    assert "Traceback" not in log
+    assert len(log.splitlines()) < 40
+
+
+async def _served(url: str) -> bool:
+    async with Raw(url) as raw:
+        return (await raw.ask("/healthz")).status == 200
+
+
+async def test_a_failed_accept_is_logged_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """As asyncio reports it, with all descriptors gone at once; other failures are as always."""
+    async with http_site() as site:
+        loop = asyncio.get_running_loop()
+        error = OSError(errno.EMFILE, "Too many open files")
+        for _ in range(50):
+            loop.call_exception_handler(
+                {"message": "accept", "exception": error, "socket": object()}
+            )
+        lines = list(caplog.messages)
+        assert 0 < len(lines) <= 5
+        assert all("out of file descriptors" in line for line in lines)
+        loop.call_exception_handler({"message": "something else"})
+        assert caplog.messages[-1] == "something else"
+        assert site.server.descriptors.limit > 0
+
+
+async def test_a_file_that_cannot_be_opened_for_want_of_descriptors_is_503(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not 500, and no traceback; any other failure to open a file stays 500."""
+
+    class Opens(BaseHandler):
+        def get(self) -> None:
+            raise OSError(int(self.get_query_argument("errno")), "no")
+
+    modules = fork(monkeypatch, routes=[("/opens", Opens)])
+    async with serve(tmp_path, modules=modules) as site, Raw(site.url) as raw:
+        for number in (errno.EMFILE, errno.ENFILE):
+            assert (await raw.ask(f"/opens?errno={number}")).status == 503
+        assert not any(record.exc_info for record in caplog.records)
+        assert (await raw.ask(f"/opens?errno={errno.EACCES}")).status == 500

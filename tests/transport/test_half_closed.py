@@ -1,0 +1,197 @@
+"""A client that shuts its side after its request still gets the response."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tornado.web
+from tornado.iostream import StreamClosedError
+
+from app.transport.http import writer as http_writer
+from tests.support.forks import WatchedStore
+from tests.support.http_kit import Client, HttpSite, http_site, status
+from tests.support.kit import serve, until
+from tests.support.raw import POLLING, Raw
+from tests.support.transport_kit import tls_contexts
+
+POST = b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
+GET = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+
+LOOPS: dict[str, Callable[[Coroutine[Any, Any, None]], None]] = {"asyncio": asyncio.run}
+with contextlib.suppress(ImportError):
+    import uvloop
+
+    LOOPS["uvloop"] = uvloop.run
+
+
+class Slow(tornado.web.RequestHandler):
+    """Answers when it is told to."""
+
+    go_on: asyncio.Event
+    left: list[bool]
+
+    async def get(self) -> None:
+        await self.go_on.wait()
+        self.write("answer to " + (self.request.body or b"nothing").decode())
+
+    post = get
+
+    def on_connection_close(self) -> None:
+        self.left.append(True)
+
+
+@contextlib.asynccontextmanager
+async def slow_site() -> AsyncIterator[tuple[HttpSite, type[Slow]]]:
+    class Own(Slow):
+        go_on = asyncio.Event()
+        left: list[bool] = []
+
+    async with http_site() as site:
+        site.app.add_handlers(".*", [("/slow", Own)])
+        yield site, Own
+
+
+async def half_closed(site: HttpSite, sent: bytes) -> Client:
+    """Send these bytes and shut the client's side; return once the server has seen that."""
+    client = await site.client()
+    client.writer.write(sent)
+    client.writer.write_eof()
+    await until(lambda: any(c.writer.half_closed for c in site.server._connections))
+    return client
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("sent", [POST, GET], ids=["POST", "GET"])
+def test_a_half_closed_client_gets_its_answer(loop: str, sent: bytes) -> None:
+    """On both loops; the connection is closed behind it."""
+
+    async def answered() -> None:
+        async with slow_site() as (site, own):
+            client = await half_closed(site, sent)
+            own.go_on.set()
+            answer = await client.rest()
+            assert status(answer) == 200
+            assert answer.endswith(b"answer to body" if sent is POST else b"answer to nothing")
+            await until(lambda: not site.server._connections)
+            assert own.left == []
+            await client.close()
+
+    LOOPS[loop](asyncio.wait_for(answered(), 10))
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_all_requests_that_are_complete_are_answered(loop: str) -> None:
+    """Those behind the first one too; one that is cut off in the middle is not."""
+
+    async def answered() -> None:
+        async with slow_site() as (site, own):
+            client = await site.client()  # the server reads no further while one is in hand
+            client.writer.write(POST + GET + POST[:-2])
+            client.writer.write_eof()
+            own.go_on.set()
+            answers = await client.rest()
+            assert answers.count(b"HTTP/1.1 200 OK") == 2
+            assert answers.count(b"HTTP/1.1") == 2
+            await until(lambda: not site.server._connections)
+            await client.close()
+
+    LOOPS[loop](asyncio.wait_for(answered(), 10))
+
+
+@pytest.mark.parametrize("sent", [b"", POST[:-2], GET[:-4]], ids=["nothing", "body", "head"])
+async def test_an_unfinished_request_is_closed_at_once(sent: bytes) -> None:
+    """Its rest will never come."""
+    async with slow_site() as (site, own):
+        client = await site.client()
+        client.writer.write(sent)
+        client.writer.write_eof()
+        assert await client.rest(2.0) == b""
+        await until(lambda: not site.server._connections)
+        assert not own.go_on.is_set()
+        await client.close()
+
+
+async def test_a_half_closed_connection_is_not_handed_over() -> None:
+    """Another protocol would not hear that the client has shut its side."""
+    raised: list[bool] = []
+
+    class Upgrade(Slow):
+        go_on = asyncio.Event()
+        left: list[bool] = []
+
+        async def get(self) -> None:
+            await self.go_on.wait()
+            self.clear_header("Content-Type")
+            self.set_status(101)
+            self.finish()
+            try:
+                self.detach()
+            except StreamClosedError:
+                raised.append(True)
+
+    async with http_site() as site:
+        site.app.add_handlers(".*", [("/slow", Upgrade)])
+        client = await half_closed(site, GET)
+        Upgrade.go_on.set()
+        await until(lambda: raised)
+        await client.close()
+
+
+async def test_a_client_that_has_left_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which looks the same at first: its request ends after a while, and at a reset at once."""
+    monkeypatch.setattr(http_writer, "HALF_CLOSED", 0.3)
+    async with slow_site() as (site, own):
+        client = await half_closed(site, POST)
+        site.server._interval = 0.1
+        await client.close()
+        await until(lambda: own.left == [True])
+        await until(lambda: not site.server._connections)
+
+
+async def test_a_half_closed_connection_with_tls_is_closed() -> None:
+    """TLS has no half of a connection (and asyncio warns about one)."""
+    contexts = tls_contexts()
+    async with http_site(ssl=contexts[0]) as site:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port, ssl=contexts[1])
+        writer.write(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: site.waiting)
+        writer.close()
+        await until(lambda: not site.server._connections)
+        assert await reader.read() == b""
+
+
+async def test_a_poll_ends_when_its_client_shuts_its_side(tmp_path: Path) -> None:
+    """It may wait for half a minute, so it is taken for one that has left; a POST is answered."""
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        opened = await raw.ask(POLLING)
+        path = POLLING + "&sid=" + opened.body.split('"sid":"')[1].split('"')[0]
+        async with Raw(site.url) as post:
+            post.write(path, method="POST", body=b"40")
+            post.writer.write_eof()
+            assert (await post.answer()).body == "ok"
+            await post.until_end()
+        assert (await raw.ask(path)).body.startswith("40")
+        async with Raw(site.url) as poll:
+            poll.write(path)
+            await until(lambda: any(c.transport.polled for c in _connections(site)))
+            poll.writer.write_eof()
+            await poll.until_end()
+        await until(lambda: not _connections(site))
+
+
+def _connections(site: Any) -> list[Any]:
+    return list(site.services.socket_server.eio.sockets.values())
+
+
+async def test_a_page_is_answered_after_a_wait_for_the_store(tmp_path: Path) -> None:
+    """As a script does it: everything sent, its side shut, then it reads."""
+    async with serve(tmp_path, store=WatchedStore(save_takes=0.1)) as site, Raw(site.url) as raw:
+        raw.write("/incr", method="POST", body=b"")
+        raw.writer.write_eof()
+        assert (await raw.answer()).status == 200
+        await raw.until_end()

@@ -1,0 +1,402 @@
+"""The HTTP server's limits: what a client may send, how slowly, and how a server stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from tests.support.http_kit import Stream, http_site, request, status
+from tests.support.kit import until
+
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+async def seconds_until_closed(client: object) -> float:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await client.rest()  # type: ignore[attr-defined]
+    return loop.time() - began
+
+
+# Sizes
+
+
+async def test_a_head_may_be_as_large_as_the_limit_and_no_larger() -> None:
+    """Counted with the request line and the empty line at its end."""
+    async with http_site(max_header_size=300) as site:
+        room = 300 - len(request("/", "A: "))
+        assert status(await site.talk(request("/", "A: " + "b" * room))) == 200
+        assert status(await site.talk(request("/", "A: " + "b" * (room + 1)))) == 431
+
+
+async def test_a_body_may_be_as_large_as_the_limit_and_no_larger() -> None:
+    """By its Content-Length, before any of it came; or chunked, as soon as it is too large."""
+    async with http_site(max_body_size=1000) as site:
+        for size, wanted in ((1000, 200), (1001, 413)):
+            length, body = f"Content-Length: {size}", "a" * size
+            answer = await site.talk(request("/", length, method="POST", body=body))
+            assert status(answer) == wanted
+            body = f"{size:x}\r\n{body}\r\n0\r\n\r\n"
+            answer = await site.talk(request("/", CHUNKED, method="POST", body=body))
+            assert status(answer) == wanted
+        early = request("/", "Content-Length: 1001", "Expect: 100-continue", method="POST")
+        answer = await site.talk(early)
+        assert status(answer) == 413
+        assert b"Connection: close" in answer
+
+
+@pytest.mark.parametrize(("limit", "wanted"), [(2000, 200), (500, 413)])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_handler_may_change_the_limit(limit: int, wanted: int, chunked: bool) -> None:
+    """In its prepare(), for its request only."""
+    async with http_site(max_body_size=1000) as site:
+        body = "a" * 800
+        if chunked:
+            data = (CHUNKED, f"320\r\n{body}\r\n0\r\n\r\n")
+        else:
+            data = ("Content-Length: 800", body)
+        target = f"/stream?limit={limit}"
+        answer = await site.talk(request(target, data[0], method="POST", body=data[1]))
+        assert status(answer) == wanted
+
+
+async def test_a_client_that_goes_on_sending_still_gets_its_413() -> None:
+    """What it sends is dropped for a while: a reset could take the answer away."""
+    async with http_site() as site:
+        client = await site.client()
+        await client.send(request("/", "Content-Length: 3000000", method="POST"))
+        for _ in range(30):
+            client.writer.write(b"a" * 100_000)
+            await client.writer.drain()  # raises ConnectionResetError if we do not wait
+            await asyncio.sleep(0.005)
+        assert status(await client.rest()) == 413
+        await client.close()
+
+
+async def test_a_client_that_never_stops_sending_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its answer it has two seconds, and so many bytes."""
+    monkeypatch.setattr("app.transport.http.connection.LINGER", 60.0)
+    async with http_site() as site:
+        client = await site.client()
+        await client.send(request("/", "Content-Length: 1000000000000", method="POST"))
+        await asyncio.wait_for(client.send(b"a" * 60_000_000), 10)
+        await until(lambda: not site.server._connections)
+        await client.close()
+
+
+# Times
+
+
+async def test_a_head_that_trickles_in_is_timed_out() -> None:
+    """With 408, counted from its first byte however often another one comes."""
+    async with http_site(header_timeout=0.3) as site:
+        client = await site.client()
+        began = asyncio.get_running_loop().time()
+
+        async def trickle() -> None:
+            for byte in request() * 10:
+                await client.send(bytes([byte]))
+                await asyncio.sleep(0.02)
+
+        trickling = asyncio.create_task(trickle())
+        assert status(await client.rest()) == 408
+        assert 0.25 < asyncio.get_running_loop().time() - began < 1.5
+        trickling.cancel()
+        await client.close()
+
+
+async def test_a_body_that_trickles_in_is_timed_out() -> None:
+    """With 408 and the end of the connection; the handler hears that its client is gone."""
+    async with http_site(body_timeout=0.3) as site:
+        client = await site.client()
+        await client.send(request("/stream", "Content-Length: 100", method="POST"))
+        await client.send(b"a")
+        assert status(await client.rest()) == 408
+        assert site.left == 1
+        await client.close()
+
+
+async def test_a_handler_may_change_the_time() -> None:
+    """In its prepare(), for its request only."""
+    async with http_site(body_timeout=0.4) as site:
+        target = "/stream?timeout=0.1"
+        client = await site.client()
+        await client.send(request(target, "Content-Length: 100", method="POST"))
+        assert await seconds_until_closed(client) < 0.35
+        await client.close()
+    async with http_site(body_timeout=0.1) as site:
+        client = await site.client()
+        await client.send(request("/stream?timeout=5", "Content-Length: 1", method="POST"))
+        await asyncio.sleep(0.4)
+        await client.send(b"a")
+        assert status(await client.rest()) == 200
+        await client.close()
+
+
+async def test_a_connection_that_says_nothing_is_closed() -> None:
+    """Without a word, in the time for a head; between requests in that for keep-alive."""
+    async with http_site(header_timeout=0.2, keep_alive_timeout=0.6) as site:
+        client = await site.client()
+        assert await client.rest() == b""
+        await client.close()
+        client = await site.client()
+        await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await client.response()
+        assert 0.5 < await seconds_until_closed(client) < 1.5
+        await client.close()
+
+
+async def test_a_request_that_takes_long_is_not_timed_out() -> None:
+    """A poll waits for its packets longer than any of these times."""
+    async with http_site(header_timeout=0.1, body_timeout=0.1, keep_alive_timeout=0.1) as site:
+        client = await site.client()
+        await client.send(request("/wait"))
+        await asyncio.sleep(0.5)
+        site.go_on.set()
+        assert (await client.rest()).endswith(b"done")
+        await client.close()
+
+
+async def test_a_client_that_does_not_read_is_cut() -> None:
+    """Nothing of a response was read for the time of a body: it is not kept for ever."""
+    async with http_site(body_timeout=0.3) as site:
+        client = await site.client()
+        client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(request("/pieces?n=30000000"))
+        await until(lambda: site.server._connections)
+        await until(lambda: not site.server._connections)
+        await client.close()
+
+
+async def test_a_client_that_reads_slowly_gets_all() -> None:
+    """As long as it reads something."""
+    async with http_site(body_timeout=0.3) as site:
+        client = await site.client()
+        await client.send(request("/pieces?n=4000000"))
+        data = b""
+        while piece := await client.reader.read(400_000):
+            data += piece
+            await asyncio.sleep(0.05)
+        assert data.endswith(b"\r\n0\r\n\r\n")
+        assert len(data) > 8_000_000
+        await client.close()
+
+
+async def test_a_client_that_reads_very_slowly_is_not_cut() -> None:
+    """The kernel holds megabytes, so that the server's own buffer does not move for a while."""
+    async with http_site(body_timeout=0.3) as site:
+        plain = socket.socket()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
+        plain.connect(("127.0.0.1", site.port))
+        plain.sendall(request("/pieces?n=4000000"))
+        plain.setblocking(False)
+        loop, received = asyncio.get_running_loop(), 0
+        while received < 600_000:
+            piece = await loop.sock_recv(plain, 10_000)
+            assert piece, "cut though it reads"
+            received += len(piece)
+            await asyncio.sleep(0.02)
+        assert site.server._connections
+        plain.close()
+
+
+async def test_a_body_has_time_while_its_handler_keeps_the_server_from_reading() -> None:
+    """The deadline is the client's, and the client has sent everything."""
+    async with http_site(body_timeout=0.3) as site:
+        original = Stream.data_received
+
+        async def slow(handler: Stream, chunk: bytes) -> None:
+            await asyncio.sleep(0.7)
+            await original(handler, chunk)
+
+        Stream.data_received = slow  # type: ignore[method-assign]
+        try:
+            body = "x" * 100_000
+            client = await site.client()
+            length = f"Content-Length: {len(body)}"
+            await client.send(request("/stream?limit=200000", length, method="POST", body=body))
+            assert status(await client.rest()) == 200
+            await client.close()
+        finally:
+            Stream.data_received = original  # type: ignore[method-assign]
+
+
+async def test_a_body_that_takes_long_to_read_is_not_late() -> None:
+    """All of it has arrived; the handler needs longer for it than the client's deadline."""
+    async with http_site(body_timeout=0.2) as site:
+        original = Stream.data_received
+
+        def slow(handler: Stream, chunk: bytes) -> None:
+            time.sleep(0.03)
+            handler.pieces.append(chunk)
+
+        Stream.data_received = slow  # type: ignore[method-assign, assignment]
+        try:
+            body = "x" * 1_000_000
+            client = await site.client()
+            length = f"Content-Length: {len(body)}"
+            await client.send(request("/stream?limit=2000000", length, method="POST", body=body))
+            assert status(await client.rest()) == 200
+            await client.close()
+        finally:
+            Stream.data_received = original  # type: ignore[method-assign]
+
+
+async def test_a_response_that_cannot_be_written_cuts_its_connection_only() -> None:
+    """As uvloop's transport refuses a write when the client has just gone."""
+
+    class Broken:
+        def __init__(self, transport: Any) -> None:
+            self._transport = transport
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "write":
+                raise RuntimeError("made to fail")
+            return getattr(self._transport, name)
+
+    async with http_site() as site:
+        broken = await site.client()
+        await until(lambda: site.server._connections)
+        (connection,) = site.server._connections
+        connection.writer._transport = Broken(connection._transport)  # type: ignore[assignment]
+        await broken.send(request())
+        assert await broken.rest() == b""
+        assert status(await site.talk(request())) == 200
+        await broken.close()
+
+
+async def test_a_client_that_read_slowly_once_may_stay() -> None:
+    """What was late has come; the connection is as good as any."""
+    async with http_site(body_timeout=0.2) as site:
+        client = await site.client()
+        client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(b"GET /large?n=9000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(0.1)
+        client.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        await client.response()
+        await asyncio.sleep(0.6)
+        await client.send(request())
+        assert status(await client.rest()) == 200
+        await client.close()
+
+
+async def test_a_client_that_does_not_read_gets_no_more_answers() -> None:
+    """Its next requests are not begun before it has read what is written."""
+    async with http_site() as site:
+        client = await site.client()
+        client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        sending = asyncio.create_task(
+            client.send(b"GET /large?n=9000000 HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        )
+        await asyncio.sleep(0.3)
+        assert site.waiting == 1
+        client.writer.transport.abort()
+        await sending
+
+
+async def test_there_is_no_timer_per_request() -> None:
+    """One sweep looks at the deadlines of all connections."""
+    async with http_site() as site:
+        loop = asyncio.get_running_loop()
+        if not hasattr(loop, "_scheduled"):
+            pytest.skip("this loop does not tell of its timers")
+        before = len(loop._scheduled)
+        clients = [await site.client() for _ in range(20)]
+        for client in clients:
+            await client.send(b"POST /stream HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
+        await asyncio.sleep(0.1)
+        assert len(loop._scheduled) - before <= 1
+        for client in clients:
+            await client.close()
+
+
+# The log
+
+
+async def test_what_clients_do_wrong_is_a_few_lines_without_their_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No traceback, no newline of theirs, and only so many a second."""
+    caplog.set_level(logging.INFO)
+    async with http_site() as site:
+        for _ in range(30):
+            await site.talk(b"GET /evil\x01word HTTP/1.1\r\nHost: evil word\r\n\r\n")
+            await site.talk(request("/").replace(b"Host: x", b"Host: evil/word"))
+    records = [record for record in caplog.records if record.name.startswith("app")]
+    assert 0 < len(records) <= 20
+    assert not any(record.exc_info or "evil" in record.getMessage() for record in records)
+
+
+# The end
+
+
+async def test_closing_lets_requests_in_hand_finish() -> None:
+    """Idle connections close at once; the last response says Connection: close."""
+    async with http_site() as site:
+        idle, busy = await site.client(), await site.client()
+        await idle.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await idle.response()
+        await busy.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: site.waiting)
+        closing = asyncio.create_task(site.server.close(5.0))
+        assert await idle.rest() == b""
+        with pytest.raises(OSError):
+            await site.client()
+        assert not closing.done()
+        site.go_on.set()
+        answer = await busy.rest()
+        assert b"Connection: close" in answer
+        assert answer.endswith(b"done")
+        assert await closing
+        await idle.close()
+        await busy.close()
+
+
+async def test_closing_closes_after_a_response_that_had_begun() -> None:
+    """Even if its head did not say so."""
+    async with http_site() as site:
+        client = await site.client()
+        await client.send(b"GET /wait?early=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        await client.until(b"\r\n\r\n")
+        closing = asyncio.create_task(site.server.close(5.0))
+        await asyncio.sleep(0.05)
+        site.go_on.set()
+        assert await client.rest(1.0) == b"4\r\ndone\r\n0\r\n\r\n"
+        assert await closing
+        await client.close()
+
+
+async def test_closing_cuts_requests_that_take_too_long() -> None:
+    """After the seconds that it was given."""
+    async with http_site() as site:
+        client = await site.client()
+        await client.send(request("/wait"))
+        await until(lambda: site.waiting)
+        assert not await site.server.close(0.1)
+        assert await client.rest() == b""
+        assert site.left == 1
+        await client.close()
+
+
+async def test_a_connection_that_was_just_accepted_does_not_outlive_the_server() -> None:
+    """Whatever the moment at which the server stops."""
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
+    for turns in range(6):
+        async with http_site() as site:
+            # at once, so that the loop comes to accept it while the server stops
+            with socket.create_connection(("127.0.0.1", site.port)) as sock:
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await site.server.close(1.0)
+                assert not site.server._connections
+                sock.setblocking(False)
+                with contextlib.suppress(ConnectionError):
+                    assert sock.recv(1) == b""  # BlockingIOError if it is still open
+    assert not errors

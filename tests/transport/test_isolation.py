@@ -1,0 +1,453 @@
+"""A failure of one client, listener or timer does not affect the others."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.stores.memory import MemoryStore
+from app.stores.redis.wire import pack
+from tests.support.kit import Site, Visitor, serve, until
+from tests.support.redis_server import empty_redis
+from tests.support.several import sites
+from tests.support.transport_kit import (
+    LOOPS,
+    Closed,
+    Echo,
+    Server,
+    frame,
+    plain_client,
+    run,
+    served,
+)
+
+
+class Told(Echo):
+    """Tells everybody of each event and of each client that leaves."""
+
+    async def on_say(self, sid: str, text: str) -> None:
+        await self.emit("said", text)
+
+    async def on_disconnect(self, sid: str, reason: str) -> None:
+        await self.emit("left", reason)
+
+
+def failing(*arguments: Any, **options: Any) -> Any:
+    """Take the place of a function that has to be survived."""
+    raise RuntimeError("made to fail")
+
+
+class Broken:
+    """Something of which one method fails, and the rest works."""
+
+    def __init__(self, inner: Any, method: str) -> None:
+        self._inner, self._method = inner, method
+
+    def __getattr__(self, name: str) -> Any:
+        return failing if name == self._method else getattr(self._inner, name)
+
+
+def reset(plain: socket.socket) -> None:
+    """Leave as a program that crashes: the server gets a RST."""
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    plain.close()
+
+
+@pytest.mark.parametrize("leave", [reset, socket.socket.close], ids=["RST", "FIN"])
+@served(namespaces=(Told,), both_loops=True)
+async def test_clients_that_leave_during_an_emit_delay_no_other(
+    server: Server, leave: Callable[[socket.socket], None]
+) -> None:
+    """uvloop's write() raises for them, and the clients behind them are still written to."""
+    leavers = [plain_client(server.port) for _ in range(5)]
+    await until(lambda: len(server.sio.manager.clients) == 5)
+    stayers = [await server.client() for _ in range(5)]
+    talker = plain_client(server.port)
+    await until(lambda: len(server.sio.manager.clients) == 11)
+    for leaver in leavers:
+        leave(leaver)
+    talker.sendall(frame(0x81, b'42["say","hello"]'))
+    for stayer in stayers:
+        received = [await asyncio.wait_for(stayer.receive(), 2) for _ in range(6)]
+        assert received.count('42["said","hello"]') == 1
+        assert sum(packet.startswith('42["left"') for packet in received) == 5
+    talker.close()
+
+
+@pytest.mark.parametrize("method", ["write", "is_closing"])
+@served(both_loops=True)
+async def test_a_failed_write_closes_its_connection_only(
+    server: Server, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The emit goes on, and the reason is a transport error."""
+    clients = [await server.client() for _ in range(3)]
+    broken = server.sio.eio.sockets[clients[0].sid].transport
+    broken._transport = Broken(broken._transport, method)
+    await server.sio.emit("news")
+    for client in clients[1:]:
+        assert await asyncio.wait_for(client.receive(), 2) == '42["news"]'
+    await until(lambda: server.closed)
+    assert server.closed == [(clients[0].sid, "transport error")]
+    assert "a WebSocket failed and is cut" in caplog.text
+
+
+@pytest.mark.parametrize("part", ["flush", "send"])
+@served(both_loops=True)
+async def test_an_emit_reaches_all_but_the_client_that_fails(
+    server: Server, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = [await server.client() for _ in range(3)]
+    broken = server.sio.eio.sockets[clients[0].sid].transport
+    original = getattr(type(broken), part)
+
+    def fail_once(websocket: Any, *arguments: Any) -> Any:
+        return failing() if websocket is broken else original(websocket, *arguments)
+
+    monkeypatch.setattr(type(broken), part, fail_once)
+    await server.sio.emit("news")
+    for client in clients[1:]:
+        assert await asyncio.wait_for(client.receive(), 2) == '42["news"]'
+    await until(lambda: server.closed)
+    assert server.closed == [(clients[0].sid, "transport error")]
+
+
+@pytest.mark.parametrize(
+    ("transport", "part"),
+    [("websocket", "receive_event"), ("websocket", "receive"), ("polling", "receive")],
+)
+@served()
+async def test_a_packet_that_fails_closes_its_connection_only(
+    server: Server, transport: str, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await server.client()
+    if transport == "websocket":
+        sid = (victim := await server.client()).sid
+    else:
+        sid = await server.handshake()
+        await server.post(sid, "40")
+    receive = getattr(server.sio, part)
+
+    def fail_once(connection: Any, *arguments: Any) -> None:
+        if connection.sid == sid:
+            failing()
+        receive(connection, *arguments)
+
+    monkeypatch.setattr(server.sio, part, fail_once)
+    event = '421["ack"]'
+    if transport == "polling":
+        await server.post(sid, f"{event}\x1e{event}")
+    elif part == "receive_event":  # the short way of plain events
+        await victim.send(event)
+    else:
+        await victim.send(event, event)
+    await until(lambda: server.closed)
+    assert server.closed == [(sid, "transport error")]
+    await other.send(event)
+    assert await other.receive() == "431[]"
+
+
+@served(namespaces=(Told,))
+async def test_a_connection_ends_though_its_transport_cannot_be_closed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disconnect handlers run, and the other connections are closed as well."""
+    clients = [await server.client() for _ in range(3)]
+    broken = server.sio.eio.sockets[clients[0].sid].transport
+    close = type(broken).close
+
+    def fail_once(websocket: Any, *arguments: Any) -> None:
+        close(websocket, *arguments)
+        if websocket is broken:
+            failing()
+
+    monkeypatch.setattr(type(broken), "close", fail_once)
+    await server.sio.eio.disconnect()
+    assert {sid for sid, _ in server.closed} == {client.sid for client in clients}
+    assert not server.sio.manager.clients
+    for client in clients:
+        assert isinstance(await client.closed(), Closed)
+
+
+@pytest.mark.parametrize("stop", ["shutdown", "disconnect"])
+@served()
+async def test_all_connections_are_closed_though_one_fails(
+    server: Server, stop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = [await server.client() for _ in range(3)]
+    broken = server.sio.eio.sockets[clients[0].sid]
+    close = type(broken).close
+
+    def fail_once(connection: Any, *arguments: Any) -> None:
+        return failing() if connection is broken else close(connection, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(broken), "close", fail_once)
+        await getattr(server.sio.eio, stop)()
+    assert {sid for sid, _ in server.closed} == {client.sid for client in clients[1:]}
+
+
+@served()
+async def test_a_client_leaves_all_its_namespaces_though_one_fails(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await server.client()
+    await client.send("40/other,")
+    while not (await client.receive()).startswith("42/other"):
+        pass
+    leave = server.sio._membership.leave
+
+    def fail_once(connection: Any, namespace: str, *arguments: Any) -> Any:
+        return failing() if namespace == "/" else leave(connection, namespace, *arguments)
+
+    monkeypatch.setattr(server.sio._membership, "leave", fail_once)
+    await client.leave()
+    await until(lambda: server.closed)
+    assert [left.namespace for left in server.sio.manager.clients.values()] == ["/"]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_connection_that_cannot_be_checked_is_cut_and_the_others_are_judged(
+    loop: str, tmp_path: Path
+) -> None:
+    """The sweep of HTTP connections goes on, and comes again."""
+
+    async def body() -> None:
+        async with serve(tmp_path) as site:
+            http = site.app._server
+            assert http is not None
+            http.header_timeout, http._interval = 0.2, 0.05
+            port = int(site.url.rpartition(":")[2])
+            streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+            await until(lambda: len(http._connections) == 4)
+            broken = next(iter(http._connections))
+            http._connections.remove(broken)
+            kept = list(http._connections)
+            http._connections.clear()
+            http._connections.update([broken, *kept])
+            original = type(broken).check
+            try:
+                type(broken).check = lambda self, now: (  # type: ignore[method-assign]
+                    failing() if self is broken else original(self, now)
+                )
+                await until(lambda: not http._connections)
+            finally:
+                type(broken).check = original  # type: ignore[method-assign]
+            for _, writer in streams:
+                writer.close()
+
+    run(body(), loop=loop)
+
+
+# Sessions and their connections
+
+
+async def tabs(site: Site, visitor: Visitor, count: int) -> list[Any]:
+    """Open so many sockets of one session."""
+    await visitor.incr()
+    return [await visitor.socket("websocket") for _ in range(count)]
+
+
+@pytest.mark.parametrize("part", ["emit", "close_connection"])
+async def test_all_sockets_of_an_ended_session_are_closed_though_one_fails(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that cannot be told why is closed nevertheless."""
+    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+        await tabs(site, ann, 3)
+        server = site.services.socket_server
+        original, calls = getattr(server, part), []
+
+        async def fail_first(*arguments: Any, **options: Any) -> None:
+            calls.append(arguments)
+            if len(calls) == 1:
+                failing()
+            await original(*arguments, **options)
+
+        monkeypatch.setattr(server, part, fail_first)
+        (session_id,) = site.services.connections.session_ids()
+        await site.services.sessions.end(session_id, "logout")
+        left = 0 if part == "emit" else 1
+        assert len(site.services.connections) == left
+        assert len(calls) == 3
+        monkeypatch.undo()
+
+
+async def test_all_connections_are_drained_though_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+        await tabs(site, ann, 3)
+        server = site.services.socket_server
+        original, calls = server.close_connection, []
+
+        async def fail_first(*arguments: Any, **options: Any) -> None:
+            calls.append(arguments)
+            if len(calls) == 1:
+                failing()
+            await original(*arguments, **options)
+
+        monkeypatch.setattr(server, "close_connection", fail_first)
+        await site.services.connections.close_all()
+        assert len(site.services.connections) == 1
+        monkeypatch.undo()
+
+
+async def test_a_listener_that_fails_keeps_no_other_from_hearing(tmp_path: Path) -> None:
+    """Of connections that come and go, of sign-ins, of ended sessions."""
+    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+        services, heard = site.services, []
+        services.connections.on_change[:0] = [failing]
+        services.on_login[:0] = [failing]
+        services.sessions.on_end[:0] = [failing]
+        services.connections.on_change.append(lambda session_id: heard.append("change"))
+        services.on_login.append(lambda session: heard.append("login"))
+        services.sessions.on_end.append(lambda *arguments: heard.append("end"))
+        await ann.sign_up("ann")
+        await ann.socket("websocket")
+        await ann.post("/logout")
+        await until(lambda: not services.connections)
+        assert set(heard) == {"change", "login", "end"}
+
+
+@pytest.mark.parametrize("part", ["end", "over"])
+async def test_all_sessions_that_are_due_end_though_one_fails(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of the next batch, and the callback goes on."""
+    store = MemoryStore()
+    monkeypatch.setattr("app.sessions.expiry._BATCH", 2)
+    async with serve(tmp_path, store=store, expiry_interval=3600.0) as site:
+        visitors = [Visitor(site.url) for _ in range(5)]
+        for visitor in visitors:
+            await tabs(site, visitor, 1)
+        ids = list(site.services.connections.session_ids())
+        sessions = site.services.sessions
+        owner: Any = sessions if part == "end" else sessions.lifetimes
+        original = getattr(owner, part)
+
+        def fail_first(subject: Any, *arguments: Any) -> Any:
+            if subject == ids[0] or getattr(subject, "id", "") == ids[0]:
+                failing()
+            return original(subject, *arguments) if part == "end" else "expired"
+
+        monkeypatch.setattr(owner, part, fail_first)
+        monkeypatch.setattr(sessions.lifetimes, "over", lambda record: "idle", raising=True)
+        if part == "over":
+            monkeypatch.setattr(sessions.lifetimes, "over", fail_first)
+        await site.services.expiry._check(ids)
+        assert list(site.services.connections.session_ids()) == ids[:1]
+        monkeypatch.undo()
+        for visitor in visitors:
+            await visitor.__aexit__()
+
+
+async def test_metrics_that_fail_leave_the_others_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+        monkeypatch.setattr(site.services.metrics, "_of_work", failing)
+        status, text = await ann.get("/metrics")
+        assert status == 200
+        assert "latchkey_connections{" in text
+        assert "latchkey_loop_lag_seconds_count" in text
+
+
+# Redis
+
+
+async def test_listeners_to_the_redis_link_fail_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection is made again, and what is published is heard."""
+    empty_redis()
+    async with sites(tmp_path) as (one, two):
+        assert one.app._shared is not None
+        link = one.app._shared._link
+        link.on_down[:0] = [failing]
+        link.on_up[:0] = [failing]
+        heard: list[bytes] = []
+
+        def hear(channel: bytes, message: bytes) -> None:
+            heard.append(message)
+            if message == b"1":
+                failing()
+
+        link.listen("test", hear)
+        wire = link._wire
+        assert wire is not None
+        wire.abort()
+        await until(lambda: link.up and link._wire is not wire)
+        other = two.app._shared
+        assert other is not None
+        for number in (b"1", b"2"):
+            other._link.send(pack(("PUBLISH", "test", number)))
+        await until(lambda: heard == [b"1", b"2"])
+    assert "a listener to a new connection failed" in caplog.text
+    assert "a listener to a lost connection failed" in caplog.text
+
+
+async def test_news_of_other_processes_fails_item_by_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One session or user of a message that fails leaves the others heard."""
+    async with sites(tmp_path) as (one, two):
+        heard: list[str] = []
+
+        def fail_first(item: str) -> None:
+            heard.append(item)
+            if item.endswith("1"):
+                failing()
+
+        monkeypatch.setattr(one.services.devices, "connections_changed", fail_first)
+        monkeypatch.setattr(one.services.devices, "changed", fail_first)
+        assert two.app._shared is not None
+        told = b'[["s1","s2"],["u1","u2"]]'
+        two.app._shared._link.send(pack(("PUBLISH", "latchkey:devices", told)))
+        await until(lambda: heard == ["s1", "s2", "u1", "u2"])
+
+
+async def test_the_loops_of_the_redis_parts_survive_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The presence of this process is written, and the other processes are counted."""
+    monkeypatch.setattr("app.cluster.cluster._LOOK_EVERY", 0.05)
+    async with sites(tmp_path) as (one, two), Visitor(one.url) as ann:
+        shared = one.app._shared
+        assert shared is not None
+        presence: Any = shared._presence
+        written: list[str] = []
+        counted: list[str] = []
+        write, count = presence._write, shared.rooms.count_others
+
+        async def fail_to_write() -> None:
+            written.append("")
+            if len(written) == 1:
+                failing()
+            await write()
+
+        async def fail_to_count() -> None:
+            counted.append("")
+            if len(counted) == 1:
+                failing()
+            await count()
+
+        monkeypatch.setattr(presence, "_write", fail_to_write)
+        monkeypatch.setattr(shared.rooms, "count_others", fail_to_count)
+        await ann.incr()
+        await ann.socket("websocket")
+        (session_id,) = one.services.connections.session_ids()
+        assert two.app._shared is not None
+        elsewhere: Any = two.app._shared._presence
+
+        async def seen() -> bool:
+            presence._dirty.set()
+            return bool(await elsewhere.transports([session_id]))
+
+        await until(seen)
+        await until(lambda: len(counted) > 2)

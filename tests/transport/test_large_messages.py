@@ -1,0 +1,535 @@
+"""Large messages delay only their sender, and take no more memory than the settings allow."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import socket
+import struct
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.transport.engineio import message_deadline
+from app.transport.http import writer as http_writer
+from app.transport.socketio import packet_json
+from app.transport.socketio.packets import PacketError, decode
+from app.transport.turns import BUDGET, SMALL, Turns
+from tests.support.kit import serve, until
+from tests.support.raw import Raw
+from tests.support.transport_kit import (
+    HANDSHAKE,
+    Closed,
+    Echo,
+    Server,
+    frame,
+    read_response,
+    served,
+)
+
+PLACEHOLDER = '{"_placeholder":true,"num":0}'
+
+
+class Noting(Echo):
+    """Notes in which order events come."""
+
+    async def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
+        self.server.noted = []
+        await self.emit("auth", {}, to=sid)
+
+    async def on_note(self, sid: str, size: int, *data: Any) -> None:
+        self.server.noted.append(size)
+
+
+def large(size: int) -> bytes:
+    """Return a frame with an event that is noted."""
+    return frame(0x81, f'42["note",{size},"{"x" * size}"]'.encode())
+
+
+# The cost of decoding
+
+
+def many(item: str, count: int, *rest: str) -> str:
+    """Return a JSON array of an event's name and these items."""
+    return "[" + ",".join(('"note"', *itertools.repeat(item, count), *rest)) + "]"
+
+
+@pytest.mark.parametrize("container", ["[0]", '{"a":0}'])
+@pytest.mark.parametrize(
+    ("head", "most", "rest"),
+    [
+        ("42", packet_json.MAX_CONTAINERS, ()),
+        ("42/x,7", packet_json.MAX_CONTAINERS, ()),
+        ("43/x,7", packet_json.MAX_CONTAINERS, ()),
+        ("451-", packet_json.MAX_CONTAINERS_TO_FILL, (PLACEHOLDER,)),
+    ],
+)
+def test_a_message_may_have_so_many_containers(
+    head: str, most: int, container: str, rest: tuple[str, ...]
+) -> None:
+    """More are refused before they are decoded, or wait for attachments."""
+    count = most - 1 - len(rest)
+    packet = decode(head + many(container, count, *rest), limit=5_000_000)
+    assert not rest or packet.add(b"x")
+    assert len(packet.data) == most
+    with pytest.raises(PacketError, match="too many arrays and objects"):
+        decode(head + many(container, count + 1, *rest), limit=5_000_000)
+
+
+@pytest.mark.parametrize("number", ["1e308", "-1.7976931348623157E+308", "12e-0323", "1.5e289"])
+@pytest.mark.parametrize("size", [20, 5000])
+def test_many_large_exponents_are_read_by_python(
+    number: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """msgspec needs 10 µs for some of these numbers, which is 1.6 s for a megabyte of them."""
+    monkeypatch.setattr(packet_json, "loads", pytest.fail)
+    assert (
+        packet_json.decode(many(number, size, '"' + "a" * 300 + '"'))[1:-1]
+        == [float(number)] * size
+    )
+
+
+@pytest.mark.parametrize("size", [0, 20, 5000])
+def test_infinity_is_refused_among_large_exponents(size: int) -> None:
+    """As it is elsewhere."""
+    with pytest.raises(ValueError, match="invalid JSON"):
+        packet_json.decode(many("1e308", size, "1e309", '"' + "a" * 300 + '"'))
+
+
+def test_a_message_may_have_so_many_large_exponents() -> None:
+    """Those that Python reads slowly are refused by number."""
+    most = packet_json.MAX_LARGE_EXPONENTS
+    assert len(decode("42" + many("5e-324", most)).data) == most + 1
+    with pytest.raises(PacketError, match="too many large exponents"):
+        decode("42" + many("5e-324", most + 1))
+
+
+@pytest.mark.parametrize("half", ["", r"\ud83d"])
+def test_large_invalid_json_is_decoded_once(half: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without a lone surrogate."""
+    loads, calls = packet_json.loads, []
+
+    def count(text: str) -> Any:
+        calls.append(text)
+        return loads(text)
+
+    monkeypatch.setattr(packet_json, "loads", count)
+    text = many(f'"{half}"', 2000)
+    packet_json.decode(text)
+    with pytest.raises(ValueError, match="invalid JSON"):
+        packet_json.decode(text[:-1])
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\\ud83d",
+        r"\ud83d",
+        r"\\\ud83d",
+        r"\\\\ude00",
+        r"\ud83d\ude00",
+        r"\ude00\ud83d",
+        "\\\\" * 3000,
+    ],
+)
+def test_escaped_backslashes_are_kept_in_large_messages(text: str) -> None:
+    """A backslash that is escaped begins no lone surrogate."""
+    wanted = (
+        json.loads(f'["{text}"]')[0].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    )
+    assert packet_json.decode(f'["{"a" * SMALL}","{text}"]')[1] == wanted
+
+
+# Depth
+
+
+def nested(value: Any) -> int:
+    """Measure depth in the simple way."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(nested, value), default=0) if isinstance(value, list) else 0
+
+
+_values = st.recursive(
+    st.text('[]{}"\\a', max_size=4) | st.just(1),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text('[{"\\'), inner, max_size=2)
+    ),
+    max_leaves=30,
+)
+
+
+@given(_values, st.integers(0, 9))
+def test_depth_is_that_of_the_decoded_value(value: Any, more: int) -> None:
+    """Brackets in strings do not count, whatever is escaped there."""
+    for _ in range(more):
+        value = [value, []]
+    assert packet_json._depth(json.dumps([value])) == 1 + nested(value)
+    assert packet_json._depth(json.dumps([value], ensure_ascii=False)) == 1 + nested(value)
+
+
+# Rates charge bytes
+
+
+@served(events_per_second=10)
+async def test_a_large_message_costs_more_than_one_event(server: Server) -> None:
+    """One more for each 10 kB: two of 90 kB empty a bucket of 20, and are both answered at once."""
+    websocket = await server.client()
+    for number in range(2):
+        assert not server.sio.eio.throttled
+        await websocket.send(f'42{number}["ack","{"x" * 90_000}"]')
+        assert (await websocket.receive()).startswith(f"43{number}")
+    assert server.sio.eio.throttled == 1
+
+
+@served(events_per_second=4)
+async def test_a_large_message_in_a_post_costs_more_too(server: Server) -> None:
+    """As by WebSocket."""
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    assert not server.sio.eio.throttled
+    post = asyncio.create_task(server.post(sid, f'42["ack","{"x" * 90_000}"]'))
+    await until(lambda: server.sio.eio.throttled)
+    assert (await post).status == 200
+
+
+@pytest.mark.parametrize("piece", [frame(0x00, b""), frame(0x00, b"x")])
+@served(events_per_second=10)
+async def test_frames_of_a_fragmented_message_are_charged(server: Server, piece: bytes) -> None:
+    """Empty ones too, though none of them is a message."""
+    websocket = await server.client()
+    await websocket.send_raw(frame(0x01, b"42") + piece * 1000)
+    await until(lambda: server.sio.eio.throttled)
+    (conn,) = server.sio.eio.sockets.values()
+    assert conn.busy
+    assert conn.transport._parser.ready > 900 * len(piece)
+
+
+@served(events_per_second=200)
+async def test_a_message_in_a_few_fragments_is_not_delayed(server: Server) -> None:
+    """As browsers and proxies send it."""
+    websocket = await server.client()
+    text = '421["ack","' + "x" * 80_000 + '"]'
+    pieces = [text[at : at + 10_000].encode() for at in range(0, len(text), 10_000)]
+    await websocket.send_raw(
+        frame(0x01, pieces[0]) + b"".join(frame(0x00, p) for p in pieces[1:]) + frame(0x80, b"")
+    )
+    assert (await websocket.receive()).startswith("431")
+    assert not server.sio.eio.throttled
+
+
+# Turns
+
+
+async def test_turns_are_bounded_and_the_smallest_goes_first() -> None:
+    """In one turn of the loop begins what fits into its budget, and nothing small waits."""
+    turns = Turns(asyncio.get_running_loop())
+    begun: list[tuple[int, float]] = []
+
+    def begin(size: int) -> None:
+        begun.append((size, turns._began))
+
+    sizes = [BUDGET, BUDGET * 2, SMALL + 1, BUDGET // 2, BUDGET // 2]
+    assert [turns.enter(size, partial(begin, size)) for size in sizes] == [True, *[False] * 4]
+    assert turns.enter(SMALL, pytest.fail)
+    await until(lambda: len(begun) == 4)
+    assert [size for size, _ in begun] == [SMALL + 1, BUDGET // 2, BUDGET // 2, BUDGET * 2]
+    first, *same, later = [turn for _, turn in begun]
+    assert {first} == set(same)
+    assert later > first
+    await asyncio.sleep(0)
+    assert turns.enter(BUDGET, pytest.fail)
+
+
+class Clock:
+    """The part of a loop that turns use, with a time that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 10.0
+        self.soon: list[Any] = []
+        self.at: list[tuple[float, Any]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_soon(self, call: Any) -> None:
+        self.soon.append(call)
+
+    def call_at(self, when: float, call: Any) -> None:
+        self.at.append((when, call))
+
+
+def test_others_have_the_loop_half_of_the_time() -> None:
+    """After a turn that took long, the next one begins as much later."""
+    clock = Clock()
+    turns = Turns(clock)  # type: ignore[arg-type]
+    begun: list[int] = []
+    assert turns.enter(BUDGET, pytest.fail)
+    assert not turns.enter(BUDGET, lambda: begun.append(1))
+    clock.now += 0.5
+    clock.soon.pop()()
+    ((when, call),) = clock.at
+    assert when == 11.0
+    assert not begun
+    call()
+    assert begun == [1]
+
+
+async def test_one_that_fails_does_not_stop_those_behind_it() -> None:
+    """The loop hears of it, and the others have their turn."""
+    loop = asyncio.get_running_loop()
+    errors: list[Any] = []
+    loop.set_exception_handler(lambda _, context: errors.append(context["exception"]))
+    turns = Turns(loop)
+    begun: list[int] = []
+    assert turns.enter(BUDGET, pytest.fail)
+
+    def fail() -> None:
+        raise RuntimeError
+
+    assert not turns.enter(BUDGET, fail)
+    assert not turns.enter(BUDGET + 1, lambda: begun.append(1))
+    await until(lambda: begun)
+    assert len(errors) == 1
+
+
+@served(namespaces=(Noting,), max_message_size=1_000_000)
+async def test_large_messages_of_many_clients_let_a_small_one_pass(server: Server) -> None:
+    """Twenty messages are complete in one moment, and an event behind them is handled first."""
+    crowd = [await server.client() for _ in range(20)]
+    other = await server.client()
+    message = large(BUDGET)
+    for client in crowd:
+        await client.send_raw(message[:-1])
+    await server.request("GET", "/none")
+    for client in crowd:
+        client.writer.write(message[-1:])
+    other.writer.write(frame(0x81, b'42["note",1]'))
+    noted: list[int] = server.sio.noted
+    await until(lambda: len(noted) == 21)
+    assert noted.index(1) < 10
+
+
+@served(namespaces=(Noting,), max_message_size=1_000_000)
+async def test_large_posts_of_many_clients_let_a_small_one_pass(server: Server) -> None:
+    """As by WebSocket."""
+    sids = [await server.handshake() for _ in range(20)]
+    for sid in sids:
+        await server.post(sid, "40")
+    other = await server.client()
+    body = f'42["note",{BUDGET},"{"x" * BUDGET}"]'.encode()
+    streams = []
+    for sid in sids:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = f"POST {HANDSHAKE}polling&sid={sid} HTTP/1.1\r\nHost: a\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:-1])
+        await writer.drain()
+        streams.append((reader, writer))
+    await server.request("GET", "/none")
+    for _, writer in streams:
+        writer.write(body[-1:])
+    other.writer.write(frame(0x81, b'42["note",1]'))
+    noted: list[int] = server.sio.noted
+    await until(lambda: len(noted) == 21)
+    assert noted.index(1) < 10
+    for reader, writer in streams:
+        assert (await read_response(reader)).body == b"ok"
+        writer.close()
+
+
+@served(namespaces=(Noting,), max_message_size=1_000_000)
+async def test_large_messages_with_small_last_attachments_wait_too(server: Server) -> None:
+    """The size that counts is that of the message, not of its last attachment."""
+    crowd = [await server.client() for _ in range(20)]
+    other = await server.client()
+    for client in crowd:
+        await client.send(f'451-["note",{BUDGET},"{"x" * BUDGET}",{PLACEHOLDER}]')
+    await until(
+        lambda: all(c.incomplete for c in server.sio.eio.sockets.values() if c.sid != other.sid)
+    )
+    for client in crowd:
+        client.writer.write(frame(0x82, b"x"))
+    other.writer.write(frame(0x81, b'42["note",1]'))
+    noted: list[int] = server.sio.noted
+    await until(lambda: len(noted) == 21)
+    assert noted.index(1) < 10
+
+
+@served(namespaces=(Noting,))
+async def test_a_client_that_waits_for_its_turn_is_not_read_from(
+    server: Server, monkeypatch: Any
+) -> None:
+    """The server reads later packets of the client afterwards, in order."""
+    waiting: list[Any] = []
+
+    def enter(turns: Turns, size: int, begin: Any) -> bool:
+        if size > SMALL:
+            waiting.append(begin)
+        return size <= SMALL
+
+    monkeypatch.setattr(Turns, "enter", enter)
+    client = await server.client()
+    (transport,) = [c.transport for c in server.sio.eio.sockets.values()]
+    await client.send_raw(large(50_000))
+    await until(lambda: waiting)
+    assert transport._paused
+    await client.send('42["note",2]')
+    await server.request("GET", "/none")
+    assert server.sio.noted == []
+    waiting.pop()()
+    assert not transport._paused
+    await until(lambda: server.sio.noted == [50_000, 2])
+    assert not waiting
+
+
+async def test_large_forms_wait_for_their_turn(tmp_path: Path, monkeypatch: Any) -> None:
+    """A page's body is no different, and a client that leaves meanwhile is forgotten."""
+    waiting: list[Any] = []
+    monkeypatch.setattr(http_writer, "HALF_CLOSED", 0.1)  # a client that has left is not told apart
+    monkeypatch.setattr(Turns, "enter", lambda turns, size, begin: waiting.append(begin))
+    async with serve(tmp_path) as site, Raw(site.url) as raw, Raw(site.url) as leaver:
+        body = b'{"username":"' + b"x" * 100_000 + b'"}'
+        for client in (raw, leaver):
+            client.write("/login", ("Content-Type", "application/json"), method="POST", body=body)
+        await until(lambda: len(waiting) == 2)
+        reset = struct.pack("ii", 1, 0)
+        leaver.writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, reset
+        )
+        leaver.writer.transport.abort()
+        await until(lambda: len(site.app._server._connections) == 1)
+        for begin in waiting:
+            begin()
+        assert (await raw.answer()).status == 422
+
+
+@served()
+async def test_a_body_of_tiny_chunks_takes_turns(server: Server, monkeypatch: Any) -> None:
+    """64 kB of them are much work, and are read on when their turn comes."""
+    waiting: list[Any] = []
+
+    def enter(turns: Turns, size: int, begin: Any) -> bool:
+        if size > SMALL:
+            waiting.append(begin)
+        return size <= SMALL
+
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    monkeypatch.setattr(Turns, "enter", enter)
+    packet = b'421["ack","' + b"x" * 5000 + b'"]'
+    body = b"".join(b"1\r\n%c\r\n" % byte for byte in packet) + b"0\r\n\r\n"
+    head = f"POST {HANDSHAKE}polling&sid={sid} HTTP/1.1\r\nHost: a\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + body)
+    answer = asyncio.create_task(read_response(reader))
+    turns = 0
+    while not answer.done():
+        await until(lambda: waiting or answer.done())
+        for begin in waiting[:]:
+            waiting.remove(begin)
+            turns += 1
+            begin()
+    assert answer.result().body == b"ok"
+    assert turns > 1
+    writer.close()
+
+
+# Attachments
+
+
+@served()
+async def test_attachments_count_as_part_of_their_message(server: Server) -> None:
+    """Together they may not be larger than --max-message-size, which is 100 kB here."""
+    for sizes, fits in (((49_000, 50_000), True), ((50_000, 50_000), False)):
+        websocket = await server.client()
+        await websocket.send(f'452-1["ack",{PLACEHOLDER},{PLACEHOLDER}]')
+        await websocket.send(*(b"x" * size for size in sizes))
+        answer = await websocket.receive()
+        assert answer.startswith("46") if fits else isinstance(answer, Closed)
+    assert [reason for _, reason in server.closed] == ["protocol violation"]
+
+
+@served()
+async def test_attachments_must_arrive_in_time(server: Server, monkeypatch: Any) -> None:
+    """Pongs do not help; a message that is complete leaves nothing running."""
+    monkeypatch.setattr(message_deadline, "MESSAGE_TIMEOUT", 0.2)
+    patient, late = await server.client(), await server.client()
+    await patient.send(f'451-1["ack",{PLACEHOLDER}]', b"x")
+    assert (await patient.receive()).startswith("461-1")
+    await late.send(f'452-1["ack",{PLACEHOLDER}]', b"x")
+    await late.closed()
+    assert server.closed == [(late.sid, "protocol violation")]
+    assert await patient.receive() == b"x"
+    await patient.send('422["ack"]')
+    assert await patient.receive() == "432[]"
+
+
+@served()
+async def test_fragments_must_arrive_in_time(server: Server, monkeypatch: Any) -> None:
+    """Those of an attachment too; a message whose last one came leaves nothing running."""
+    monkeypatch.setattr(message_deadline, "MESSAGE_TIMEOUT", 0.2)
+    patient, first, second = [await server.client() for _ in range(3)]
+    await patient.send_raw(frame(0x01, b"421") + frame(0x80, b'["ack"]'))
+    assert await patient.receive() == "431[]"
+    await first.send_raw(frame(0x01, b"42"))
+    await second.send(f'452-1["ack",{PLACEHOLDER}]')
+    await second.send_raw(frame(0x02, b"x") + frame(0x80, b"y"))
+    for late in (first, second):
+        await late.closed()
+    assert {reason for _, reason in server.closed} == {"protocol violation"}
+    assert len(server.closed) == 2
+    await patient.send('422["ack"]')
+    assert await patient.receive() == "432[]"
+
+
+@served(events_per_second=1)
+async def test_the_deadline_of_attachments_waits_while_the_server_does_not_read(
+    server: Server, monkeypatch: Any
+) -> None:
+    """A client that is throttled cannot be late."""
+    monkeypatch.setattr(message_deadline, "MESSAGE_TIMEOUT", 0.2)
+    websocket = await server.client()
+    await websocket.send(f'451-1["ack",{PLACEHOLDER}]', b"x")
+    assert (await websocket.receive()).startswith("461-1")
+    assert server.sio.eio.throttled
+    assert not server.closed
+
+
+def test_a_large_text_is_decoded_with_its_last_attachment() -> None:
+    """Until then it takes its own size, not twenty times as much."""
+    many = "{}," * 10_000
+    packet = decode(f'452-["a",{many}{PLACEHOLDER}]')
+    assert packet.data is None
+    assert packet.size > 30_000
+    assert not packet.add(b"x")
+    assert packet.add(b"y")
+    assert packet.data == ["a", *[{}] * 10_000, b"x"]
+    for wrong in (f'451-["a",{many}', f"451-[1,{many}1]", f'451-["connect",{many}1]'):
+        with pytest.raises(PacketError):
+            decode(wrong).add(b"x")
+
+
+def test_placeholders_are_found_wherever_they_are() -> None:
+    """In lists and objects of any depth, the same one twice too."""
+    shapes = itertools.product(("[%s]", '{"a":%s}', '{"a":[],"b":{"c":[1,%s]}}'), repeat=3)
+    for outer, middle, inner in shapes:
+        text = outer % (middle % (inner % PLACEHOLDER))
+        packet = decode(f'451-["a",{text},{PLACEHOLDER}]')
+        assert packet.add(b"x")
+        wanted = text.replace(PLACEHOLDER, '"x"')
+        assert packet.data == ["a", as_bytes(json.loads(wanted)), b"x"]
+
+
+def as_bytes(value: Any) -> Any:
+    """Replace strings by bytes."""
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, list):
+        return [as_bytes(item) for item in value]
+    return {k: as_bytes(v) for k, v in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,48 @@
+"""A POST whose body comes after its connection has closed does nothing any more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.kit import serve, until
+from tests.support.raw import POLLING, Raw
+
+
+async def test_a_body_that_comes_after_the_end_joins_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A CONNECT in it would leave a ghost in the rooms for ever, and a traceback in the log."""
+    async with serve(tmp_path, join_timeout=0.2) as site:
+        async with Raw(site.url) as raw:
+            shaken = await raw.ask(POLLING)
+            eio_sid = json.loads(shaken.body[1:])["sid"]
+            cookie = ("Cookie", shaken.cookie)
+            path = f"{POLLING}&sid={eio_sid}"
+            raw.write(path, cookie, ("Content-Length", "2"), method="POST")
+            await asyncio.sleep(0.05)
+            async with Raw(site.url) as first, Raw(site.url) as second:
+                first.write(path, cookie)
+                await asyncio.sleep(0.05)
+                assert (await second.ask(path, cookie)).status == 400  # two polls at once
+            raw.writer.write(b"40")
+            answer = await raw.answer()
+        rooms = site.services.socket_server.manager
+        assert not rooms.clients
+        assert not rooms.rooms
+        assert answer.status == 400
+        assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_poll_whose_body_comes_after_the_end_is_answered(tmp_path: Path) -> None:
+    """It would wait for ever: nobody wakes the poll of a connection that is gone."""
+    async with serve(tmp_path, join_timeout=0.2) as site, Raw(site.url) as raw:
+        shaken = await raw.ask(POLLING)
+        path = f"{POLLING}&sid={json.loads(shaken.body[1:])['sid']}"
+        raw.write(path, ("Cookie", shaken.cookie), ("Content-Length", "2"))
+        await until(lambda: not site.services.connections)  # the join deadline
+        raw.writer.write(b"xx")
+        assert (await raw.answer(seconds=2)).status in (200, 400)

@@ -1,0 +1,593 @@
+"""What a client cannot make the server do: hold, wait, spend or log without end."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import gc
+import socket
+import time
+from typing import Any
+
+import pytest
+import socketio
+from socketio.async_pubsub_manager import AsyncPubSubManager
+
+from app.transport import Rooms
+from app.transport.engineio.connection import BYTES_IN_HAND, MAX_EVENTS_IN_HAND, Connection
+from tests.support.transport_kit import HANDSHAKE, Closed, Echo, Server, frame, plain_client, served
+
+
+async def until(condition: Any, seconds: float = 3) -> None:
+    """Wait for a condition, failing when it does not come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
+def small_receive_buffer(port: int) -> socket.socket:
+    """Connect a socket whose kernel takes little, so that the server's buffer fills."""
+    plain = plain_client(port, receive_buffer=4096)
+    plain.setblocking(False)
+    return plain
+
+
+def is_cut_off(plain: socket.socket) -> bool:
+    """Read what is there; True once the server has let go of the connection."""
+    try:
+        while plain.recv(1_000_000):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        pass
+    plain.close()
+    return True
+
+
+# Outwards
+
+
+@served(send_timeout=0.2)
+async def test_a_client_that_does_not_read_is_closed_and_counted(server: Server) -> None:
+    """Hole 9: it cost 300 MB; others notice nothing."""
+    healthy = await server.client()
+    slow = small_receive_buffer(server.port)
+    await until(lambda: len(server.sio.manager.clients) == 2)
+    for n in range(400):
+        await server.sio.emit("news", "x" * 50_000)
+        if n % 2:
+            assert (await healthy.receive()).startswith('42["news"')
+            assert (await healthy.receive()).startswith('42["news"')
+        if server.closed:
+            break
+    await until(lambda: server.closed)
+    assert [reason for _, reason in server.closed] == ["client reads too slowly"]
+    assert server.sio.eio.closed_by["client reads too slowly"] == 1
+    await until(lambda: is_cut_off(slow))
+    assert server.closed[0][0] != healthy.sid
+
+
+@served(send_buffer=10**8)
+async def test_what_is_still_here_does_not_count_as_delivered(server: Server) -> None:
+    """However often something was added since; a pong to it would prove nothing."""
+    slow = small_receive_buffer(server.port)
+    await until(lambda: server.sio.manager.clients)
+    (connection,) = server.sio.eio.sockets.values()
+    for _ in range(200):
+        await server.sio.emit("news", "x" * 50_000)
+        await asyncio.sleep(0)
+    mark = connection.transport._sent + connection.transport._waiting.size
+    for _ in range(20):
+        await server.sio.emit("more")
+        await asyncio.sleep(0)
+        assert not connection.transport.delivered(mark)
+    slow.settimeout(0)
+    while not connection.transport.delivered(mark):
+        with contextlib.suppress(BlockingIOError):
+            assert slow.recv(1_000_000)
+        await asyncio.sleep(0)
+    slow.close()
+
+
+@served(send_timeout=0.2)
+async def test_a_poller_that_does_not_poll_is_closed_too(server: Server) -> None:
+    """The same rule for what waits for its next poll."""
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    for _ in range(5):
+        await server.sio.emit("news", "x" * 50_000)
+    assert not server.closed
+    await until(lambda: server.closed)
+    assert server.closed == [(sid, "client reads too slowly")]
+
+
+@served()
+async def test_one_message_may_be_bigger_than_the_send_buffer(server: Server) -> None:
+    """The bound is on what piles up, not on what is sent."""
+    websocket = await server.client()
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    await server.sio.emit("big", "x" * 3_000_000)
+    assert len(await websocket.receive()) > 3_000_000
+    assert len((await server.poll(sid)).body) > 3_000_000
+    await asyncio.sleep(0.05)
+    await server.sio.emit("small")
+    assert await websocket.receive() == '42["small"]'
+
+
+@served(send_timeout=0.2)
+async def test_small_messages_that_pile_up_count_alike(server: Server) -> None:
+    """Each comes in a turn of the loop of its own, and none of them is much."""
+    slow = small_receive_buffer(server.port)
+    await until(lambda: server.sio.manager.clients)
+    for _ in range(4000):
+        await server.sio.emit("news", "x" * 5_000)
+        await asyncio.sleep(0)
+        if server.closed:
+            break
+    await until(lambda: server.closed)
+    slow.close()
+    assert [reason for _, reason in server.closed] == ["client reads too slowly"]
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+@served(max_send_backlog=5_000_000)
+async def test_the_bound_holds_within_one_turn_of_the_loop(server: Server, transport: str) -> None:
+    """An emit never waits, so a loop of them leaves nobody the time to read."""
+    if transport == "websocket":
+        sid = (await server.client()).sid
+    else:
+        sid = await server.handshake()
+        await server.post(sid, "40")
+    for _ in range(20_000):
+        await server.sio.emit("news", "x" * 1_000)
+        assert server.sio.eio.sockets[sid].transport.waiting() < 5_500_000
+    await until(lambda: server.closed)
+    assert server.closed == [(sid, "client reads too slowly")]
+
+
+@pytest.mark.parametrize("news", ["x" * 50_000, b"x" * 50_000])
+@served(namespaces=(Echo,), max_send_backlog=300_000)
+async def test_what_a_connect_handler_emits_is_bounded_too(
+    server: Server, news: str | bytes
+) -> None:
+    """It waits for the CONNECT reply."""
+
+    class Talker(Echo):
+        async def on_connect(self, sid: str, environ: Any, auth: Any = None) -> None:
+            for _ in range(10):
+                await self.emit("news", news, to=sid)
+            await asyncio.sleep(1)
+
+    server.sio.register_namespace(Talker("/talker"))
+    websocket = await server.websocket()
+    await websocket.receive()
+    await websocket.send("40/talker")
+    await asyncio.wait_for(websocket.closed(), 0.5)
+    assert server.closed[0][1] == "client reads too slowly"
+
+
+# Inwards
+
+
+class Sleeper(Echo):
+    running = most = done = 0
+    gate: asyncio.Event
+
+    async def on_sleep(self, sid: str, *data: Any) -> None:
+        Sleeper.running += 1
+        Sleeper.most = max(Sleeper.most, Sleeper.running)
+        await self.gate.wait()
+        Sleeper.running -= 1
+        Sleeper.done += 1
+
+    async def on_nap(self, sid: str) -> None:
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+@served(namespaces=(Sleeper,))
+async def test_reading_pauses_while_too_many_events_are_in_hand(
+    server: Server, transport: str
+) -> None:
+    """Hole 15: 50,000 slow events were 50,000 tasks. None is lost when it goes on."""
+    Sleeper.running = Sleeper.most = Sleeper.done = 0
+    Sleeper.gate = asyncio.Event()
+    events = ['42["sleep"]'] * 1000
+    if transport == "websocket":
+        websocket = await server.client()
+        await websocket.send(*events)
+    else:
+        sid = await server.handshake()
+        assert (await server.post(sid, "\x1e".join(["40", *events]))).body == b"ok"
+    await until(lambda: Sleeper.running)
+    await asyncio.sleep(0.1)
+    assert Sleeper.running == MAX_EVENTS_IN_HAND
+    Sleeper.gate.set()
+    await until(lambda: Sleeper.done == 1000)
+    assert Sleeper.most == MAX_EVENTS_IN_HAND
+    if transport == "websocket":
+        await websocket.send('421["ack"]')
+        while (packet := await websocket.receive()) != "431[]":
+            assert not isinstance(packet, Closed)
+
+
+class OrderedSleeper(Sleeper):
+    ordered = True
+
+
+PLACEHOLDER = '{"_placeholder":true,"num":0}'
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+@pytest.mark.parametrize("kind", ["text", "binary"])
+@served(namespaces=(Sleeper,), max_message_size=1_000_000, events_per_second=0)
+async def test_large_messages_count_as_several_events_in_hand(
+    server: Server, transport: str, kind: str
+) -> None:
+    """Each is kept, decoded, for as long as its handler waits."""
+    Sleeper.running = Sleeper.most = Sleeper.done = 0
+    Sleeper.gate = asyncio.Event()
+    size = MAX_EVENTS_IN_HAND // 4 * BYTES_IN_HAND
+    packets: list[str | bytes] = [f'42["sleep","{"x" * size}"]']
+    if kind == "binary":
+        packets = [f'451-["sleep",{PLACEHOLDER}]', b"x" * size]
+    if transport == "websocket":
+        websocket = await server.client()
+        sending = asyncio.create_task(websocket.send(*packets * 8))
+    else:
+        body = "\x1e".join(
+            packet if isinstance(packet, str) else "b" + base64.b64encode(packet).decode()
+            for packet in packets
+        )
+        sid = await server.handshake()
+        await server.post(sid, "40")
+
+        async def post_all() -> None:
+            for _ in range(8):
+                await server.post(sid, body)
+
+        sending = asyncio.create_task(post_all())
+    await until(lambda: Sleeper.running == 4)
+    (connection,) = server.sio.eio.sockets.values()
+    await until(lambda: connection.busy)
+    Sleeper.gate.set()
+    await sending
+    await until(lambda: Sleeper.done == 8)
+    assert Sleeper.most == 4
+    assert not connection.busy
+
+
+@served(namespaces=(OrderedSleeper,), max_message_size=1_000_000, events_per_second=0)
+async def test_large_messages_in_the_queue_of_an_ordered_namespace_count_too(
+    server: Server,
+) -> None:
+    """The queue is bounded in bytes as well."""
+    Sleeper.running = Sleeper.most = Sleeper.done = 0
+    Sleeper.gate = asyncio.Event()
+    websocket = await server.client()
+    (connection,) = server.sio.eio.sockets.values()
+    size = MAX_EVENTS_IN_HAND // 4 * BYTES_IN_HAND
+    sending = asyncio.create_task(websocket.send(*[f'42["sleep","{"x" * size}"]'] * 8))
+    await until(lambda: connection.busy)
+    assert connection._in_hand == 4 * (1 + size // BYTES_IN_HAND)
+    Sleeper.gate.set()
+    await sending
+    await until(lambda: Sleeper.done == 8)
+    await until(lambda: not connection._in_hand)
+
+
+@served(namespaces=(Sleeper,))
+async def test_a_busy_connection_can_be_upgraded(server: Server) -> None:
+    """Its probe is read even while its events wait; then the WebSocket waits with them."""
+    Sleeper.running = Sleeper.most = Sleeper.done = 0
+    Sleeper.gate = asyncio.Event()
+    sid = await server.handshake()
+    await server.post(sid, "\x1e".join(["40", *['42["sleep"]'] * MAX_EVENTS_IN_HAND]))
+    assert (await server.post(sid, '422["ack"]')).body == b"ok"  # it waits for its turn
+    await until(lambda: Sleeper.running == MAX_EVENTS_IN_HAND)
+    websocket = await server.websocket(f"{HANDSHAKE}websocket&sid={sid}")
+    await websocket.send("2probe", "5", '421["ack"]')
+    assert await websocket.receive() == "3probe"
+    await until(lambda: server.upgraded == [sid])
+    while not (packet := await websocket.receive()).startswith("42"):
+        pass
+    assert packet == '42["auth",{}]'
+    assert await websocket.quiet()
+    Sleeper.gate.set()
+
+
+@served(namespaces=(Sleeper,))
+async def test_a_stop_waits_for_handlers_of_closed_connections(server: Server) -> None:
+    """So that a store is not closed under them; one that goes on for too long is left behind."""
+    Sleeper.running = Sleeper.most = Sleeper.done = 0
+    Sleeper.gate = asyncio.Event()
+    engine = server.sio.eio
+    for _ in range(2):
+        sid = await server.handshake()
+        await server.post(sid, "\x1e".join(["40", '42["nap"]', '42["sleep"]', '42["sleep"]']))
+    assert Sleeper.running == 4
+    await engine.disconnect()
+    await asyncio.wait_for(engine.finish(0.05), 2)
+    assert Sleeper.done == 0
+    finish = asyncio.create_task(engine.finish(15))
+    await asyncio.sleep(0.05)
+    assert not finish.done()
+    Sleeper.gate.set()
+    await asyncio.wait_for(finish, 5)
+    assert Sleeper.done == 4
+    assert not engine.tasks.waiting()
+
+
+@served(namespaces=(Sleeper,))
+async def test_a_stop_waits_for_disconnect_handlers(server: Server) -> None:
+    """They begin when the connection is closed already."""
+
+    class Lingerer(Sleeper):
+        async def on_disconnect(self, sid: str, reason: str) -> None:
+            await self.on_sleep(sid)
+
+    Sleeper.running = Sleeper.most = Sleeper.done = 0
+    Sleeper.gate = asyncio.Event()
+    server.sio.register_namespace(Lingerer("/lingerer"))
+    sid = await server.handshake()
+    await server.post(sid, "40/lingerer")
+    engine = server.sio.eio
+    await engine.disconnect()
+    finish = asyncio.create_task(engine.finish(15))
+    await asyncio.sleep(0.05)
+    assert Sleeper.running == 1
+    assert not finish.done()
+    Sleeper.gate.set()
+    await asyncio.wait_for(finish, 5)
+    assert not engine.tasks.waiting()
+
+
+@served(namespaces=(Sleeper,))
+async def test_a_client_that_goes_leaves_no_queue_behind(server: Server) -> None:
+    """What was not begun is dropped; a POST that waits for room returns."""
+    Sleeper.running = Sleeper.most = Sleeper.done = 0
+    Sleeper.gate = asyncio.Event()
+    websocket = await server.client()
+    await websocket.send(*['42["sleep"]'] * 1000)
+    sid = await server.handshake()
+    post = asyncio.create_task(server.post(sid, "\x1e".join(["40", *['42["sleep"]'] * 1000])))
+    await until(lambda: Sleeper.running == 2 * MAX_EVENTS_IN_HAND)
+    await server.sio.close_connection(websocket.sid)
+    await server.sio.close_connection(sid)
+    Sleeper.gate.set()
+    await post
+    await asyncio.sleep(0.05)
+    assert Sleeper.done == 2 * MAX_EVENTS_IN_HAND
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+@served(events_per_second=50, ping_interval=0.5, ping_timeout=5)
+async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
+    server: Server, transport: str
+) -> None:
+    """A token bucket of twice the rate; nothing is lost, and others do not wait."""
+    other = await server.client()
+    began = time.monotonic()
+    events = [f'42{n}["ack"]' for n in range(150)]
+    if transport == "websocket":
+        websocket = await server.client()
+        await websocket.send(*events)
+        for n in range(95):
+            while (packet := await websocket.receive()) == "2":
+                pass
+            assert packet == f"43{n}[]"
+        assert time.monotonic() - began < 0.4
+        await other.send('421["ack"]')
+        assert await asyncio.wait_for(other.receive(), 0.2) == "431[]"
+        for n in range(95, 150):
+            while (packet := await websocket.receive()) == "2":
+                pass
+            assert packet == f"43{n}[]"
+    else:
+        sid = await server.handshake()
+        assert (await server.post(sid, "\x1e".join(["40", *events]))).body == b"ok"
+        assert time.monotonic() - began < 0.4
+        acks: list[bytes] = []
+        pong: asyncio.Task[Any] | None = None
+        while len(acks) < 150:
+            packets = (await server.poll(sid)).body.split(b"\x1e")
+            if b"2" in packets and (pong is None or pong.done()):  # one POST at a time
+                pong = asyncio.create_task(server.post(sid, "3"))
+            acks += [packet for packet in packets if packet.startswith(b"43")]
+        assert acks == [b"43%d[]" % n for n in range(150)]
+        assert pong is not None
+        assert (await pong).body == b"ok"
+    assert 0.8 < time.monotonic() - began < 2
+
+
+@served(events_per_second=50)
+async def test_a_bucket_holds_the_events_of_two_seconds(server: Server) -> None:
+    """And no more, however long nothing came; one that is half empty fills at the rate."""
+    connection = server.sio.eio.sockets[(await server.client()).sid]
+    await asyncio.sleep(0.3)
+    began = time.monotonic()
+    for _ in range(50):
+        connection.bucket.spend()
+    await asyncio.sleep(0.2)
+    spent = 0
+    while not connection.bucket.empty:
+        connection.bucket.spend()
+        spent += 1
+    assert 59 <= spent <= 51 + 50 * (time.monotonic() - began)  # fifty were left
+    assert connection.busy
+    await until(lambda: not connection.busy)
+
+
+@served(namespaces=(Sleeper,), events_per_second=50)
+async def test_a_flood_of_events_that_wait_is_slowed_too(server: Server) -> None:
+    """That one of them is done is no reason to read on."""
+    websocket = await server.client()
+    began = time.monotonic()
+    await websocket.send(*[f'42{n}["nap"]' for n in range(150)])
+    for n in range(150):
+        assert await websocket.receive() == f"43{n}[]"
+    assert time.monotonic() - began > 0.8
+
+
+@served(ping_interval=0.2, ping_timeout=0.2)
+async def test_a_big_message_in_tiny_pieces_is_cheap(server: Server) -> None:
+    """And a ping within it is answered."""
+    websocket = await server.client()
+    data = frame(0x01, b'421["ack","') + frame(0x89, b"!")
+    data += frame(0x00, b"x" * 50_000) + frame(0x80, b'"]')
+    for at in range(0, len(data), 997):
+        await websocket.send_raw(data[at : at + 997])
+        await asyncio.sleep(0)
+    assert await websocket.receive() == (0xA, b"!")
+    assert await websocket.receive() == '431["' + "x" * 50_000 + '"]'
+
+
+@served()
+async def test_a_body_that_does_not_come_times_out(server: Server, monkeypatch: Any) -> None:
+    """Hole 19; the connection closes with it, as when a POST is broken off."""
+    monkeypatch.setattr("app.transport.engineio.handler.BODY_TIMEOUT", 0.1)
+    sid = await server.handshake()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = f"POST {HANDSHAKE}polling&sid={sid} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    writer.write(head.encode())
+    assert (await asyncio.wait_for(reader.read(), 2)).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+    await until(lambda: server.closed)
+
+
+@served()
+async def test_a_flood_after_the_close_is_cut_off(server: Server, monkeypatch: Any) -> None:
+    """What was on its way is dropped, so that the close code arrives; then no more is read."""
+    monkeypatch.setattr("app.transport.engineio.linger.DRAIN", 100_000)
+    monkeypatch.setattr("app.transport.engineio.linger.LINGER", 60.0)
+    websocket = await server.websocket()
+    await websocket.send("4x")
+    await until(lambda: server.closed)
+    await websocket.send_raw(b"x" * 50_000)
+    await asyncio.sleep(0.05)
+    assert server.sio.eio.ending
+    with contextlib.suppress(ConnectionError):
+        for _ in range(100):
+            await websocket.send_raw(b"x" * 10_000)
+            await asyncio.sleep(0)
+    await until(lambda: not server.sio.eio.ending)
+
+
+# The log
+
+
+@served()
+async def test_many_bad_clients_write_few_lines(server: Server, caplog: Any) -> None:
+    """Hole 22: one line each, a few each second, then only their number."""
+    for _ in range(50):
+        websocket = await server.websocket()
+        await websocket.send("4x")
+        await websocket.closed()
+    lines = [record for record in caplog.records if record.name == "app.transport"]
+    assert 0 < len(lines) <= 20
+    assert not any(record.exc_info for record in lines)
+
+
+# Structures
+
+
+@served()
+async def test_nothing_is_left_of_clients_that_are_gone(server: Server) -> None:
+    """Neither in the indexes nor in the timers nor anywhere else."""
+    for _ in range(30):
+        websocket = await server.client()
+        connection = server.sio.eio.sockets[websocket.sid]
+        await server.sio.enter_room(connection.clients["/"], "room")
+        await server.sio.emit("question", to=connection.clients["/"], callback=print)
+        await websocket.leave()
+        sid = await server.handshake()
+        await server.post(sid, "40\x1e1")
+    del connection
+    await until(lambda: len(server.closed) == 60)
+    await until(lambda: not server.sio.environ)
+    sio = server.sio
+    assert not sio.eio.sockets
+    assert not sio.manager.clients
+    assert not sio.manager.rooms
+    assert not sio.manager.callbacks
+    gc.collect()
+    things = [thing for thing in gc.get_objects() if isinstance(thing, Connection)]
+    assert not [thing for thing in things if thing._engine is sio.eio]
+
+
+def test_leaving_costs_the_same_however_many_are_there() -> None:
+    """A client's own rooms are all that is looked at; no index is walked."""
+
+    class Watched(dict):  # type: ignore[type-arg]
+        touched = 0
+
+        def __iter__(self) -> Any:
+            Watched.touched += 1
+            return super().__iter__()
+
+        def items(self) -> Any:
+            Watched.touched += 1
+            return super().items()
+
+        def copy(self) -> Any:
+            Watched.touched += 1
+            return super().copy()
+
+    async def body() -> None:
+        rooms = Rooms()
+        sio = socketio.AsyncServer(async_mode="tornado", client_manager=rooms)
+        assert sio.manager is rooms
+        rooms.rooms = Watched({"/": Watched()})
+        sids = [await rooms.pre_connect(f"e{n}", "/") for n in range(200)]
+        for n, sid in enumerate(sids):
+            rooms.basic_enter_room(sid, "/", f"room {n}")
+        Watched.touched = 0
+        for sid in sids:
+            rooms.basic_disconnect(sid, "/")
+        assert Watched.touched == 0
+        assert not rooms.clients
+        assert "/" not in rooms.rooms
+
+    asyncio.run(body())
+
+
+def test_a_redis_manager_can_stand_on_the_same_rooms() -> None:
+    """The index sits below python-socketio's publishing managers, not beside them."""
+
+    class PublishedRooms(AsyncPubSubManager, Rooms):
+        async def _publish(self, data: Any) -> None:
+            published.append(data["method"])
+
+    published: list[str] = []
+
+    async def body() -> None:
+        rooms = PublishedRooms()
+        sio = socketio.AsyncServer(async_mode="tornado", client_manager=rooms)
+        sio.eio.sockets = {}
+        sid = await rooms.connect(await rooms.pre_connect("e", "/"), "/")
+        await rooms.enter_room(sid, "/", "room")
+        assert rooms.get_rooms(sid, "/") == [sid, "room"]
+        await rooms.emit("event", {}, "/", room="room")
+        await rooms.disconnect(sid, "/", ignore_queue=True)
+        assert not rooms.clients
+
+    asyncio.run(body())
+    assert published == ["emit"]
+
+
+@served(ping_interval=0.1, ping_timeout=0.1)
+async def test_heartbeats_of_many_share_their_wakeups(server: Server) -> None:
+    """One timer of the loop, however many connections."""
+    loop = asyncio.get_running_loop()
+    for _ in range(40):
+        await server.handshake()
+    wheel = server.sio.eio.wheel
+    scheduled = [handle for handle in loop._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
+    ours = [handle for handle in scheduled if handle._callback == wheel._alarm._ring]
+    assert len(ours) == 1
+    await until(lambda: len(server.closed) == 40)
+    assert {reason for _, reason in server.closed} == {"ping timeout"}

@@ -1,0 +1,171 @@
+"""What clients send wrong is refused in a sentence, and harms nobody, themselves included."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.browsers import PythonVisitor, each_mode, joined, session_id
+from tests.support.forks import WatchedStore
+from tests.support.kit import serve, until
+from tests.support.nodeclient import NodeVisitor
+from tests.support.raw import POLLING, Raw
+
+
+def broken_cookies(good: str) -> dict[str, str]:
+    """Return headers that look like this good one and must not be taken for it."""
+    name, _, value = good.partition("=")
+    id, _, signature = value.partition(".")
+    return {
+        "forged": f"{name}={'A' * 43}.{signature}",
+        "signature changed": f"{name}={id}.{'A' * len(signature)}",
+        "unsigned": f"{name}={id}",
+        "cut": good[:-5],
+        "cut to nothing": f"{name}=",
+        "no value": name,
+        "over-long": good + "A" * 4000,
+        "not ASCII": f"{name}={id}ü.{signature}",
+        "percent-encoded": f"{name}={id}%2E{signature}",
+        "another name": f"x{good}",
+    }
+
+
+@pytest.mark.parametrize("kind", list(broken_cookies("a=b.c")))
+@pytest.mark.parametrize("door", ["page", "polling", "websocket"])
+async def test_a_broken_cookie_is_a_new_visitors(tmp_path: Path, door: str, kind: str) -> None:
+    """It is no error: whoever comes with it gets a session of his own."""
+    store = WatchedStore()
+    async with serve(tmp_path, store=store) as site, PythonVisitor(site.url) as visitor:
+        await visitor.incr()
+        cookie = ("Cookie", broken_cookies(visitor.cookie)[kind])
+        async with Raw(site.url) as raw:
+            if door == "page":
+                answer = await raw.ask("/incr", cookie, method="POST", body=b"")
+                assert (answer.status, answer.body) == (200, "1")
+            elif door == "polling":
+                answer = await raw.ask(POLLING, cookie)
+                assert answer.status == 200
+            else:
+                answer = await raw.websocket(cookie)
+                assert answer.status == 101
+            ours = session_id(visitor.cookie)
+            assert store.ids == {ours, session_id(answer.cookie)}
+            assert session_id(answer.cookie) != ours
+
+
+@pytest.mark.parametrize("two_headers", [True, False])
+@pytest.mark.parametrize("good_first", [True, False])
+@pytest.mark.parametrize("kind", ["forged", "cut", "over-long", "cut to nothing", "not ASCII"])
+async def test_of_two_cookies_the_good_one_counts(
+    tmp_path: Path, kind: str, good_first: bool, two_headers: bool
+) -> None:
+    """A broken cookie of our name shadows no good one, whichever comes first."""
+    async with serve(tmp_path) as site, PythonVisitor(site.url) as visitor, Raw(site.url) as raw:
+        await visitor.incr()
+        good = visitor.cookie
+        pair = [good, broken_cookies(good)[kind]]
+        if not good_first:
+            pair.reverse()
+        values = pair if two_headers else ["; ".join(pair)]
+        headers = [("Cookie", value) for value in values]
+        answer = await raw.ask("/incr", *headers, method="POST", body=b"")
+        assert (answer.status, answer.body) == (200, "2")
+
+
+@pytest.mark.parametrize("path", ["/login", "/register"])
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"\xff\xfe", 400),
+        (b"[" * 100_000, 400),
+        (b"null", 422),
+        (b"[]", 422),
+        (b'"text"', 422),
+        (b"1e400", 422),
+        (b'{"username": 1, "password": 2}', 422),
+        (b'{"username": ["ada"], "password": {}}', 422),
+        (b'{"username": "ada", "password": null}', 422),
+        (b"{}", 422),
+    ],
+)
+async def test_json_of_the_wrong_type(tmp_path: Path, path: str, body: bytes, status: int) -> None:
+    """Neither a 500 nor a session: a status and a sentence."""
+    store = WatchedStore()
+    kind = ("Content-Type", "application/json")
+    async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
+        answer = await raw.ask(path, kind, method="POST", body=body)
+        assert answer.status == status
+        assert json.loads(answer.body)["error"]
+        assert not store.ids
+
+
+@pytest.mark.parametrize("path", ["/login", "/register", "/logout", "/incr"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "multipart/form-data",
+        "multipart/form-data; boundary=x",
+        "application/x-www-form-urlencoded; charset=nonsense",
+        "application/octet-stream",
+        "nonsense",
+        "",
+    ],
+)
+async def test_a_body_of_the_wrong_kind(tmp_path: Path, path: str, kind: str) -> None:
+    """Bytes that are no form are never the server's fault."""
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        body = b"--x\r\n\xff\x00=%ZZ&&&=\r\n"
+        answer = await raw.ask(path, ("Content-Type", kind), method="POST", body=body)
+        assert answer.status < 500
+
+
+async def test_a_form_that_is_not_utf_8(tmp_path: Path) -> None:
+    """Field values that are not UTF-8 get a 400."""
+    form = ("Content-Type", "application/x-www-form-urlencoded")
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        answer = await raw.ask("/login", form, method="POST", body=b"username=%FF&password=x")
+        assert answer.status in (400, 422)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("application/json", 204),
+        ("application/json\t; charset=utf-8", 204),
+        ("application/json\xa0", 422),
+        ("\x85application/json", 422),
+    ],
+)
+async def test_a_body_is_json_by_its_exact_type(tmp_path: Path, kind: str, status: int) -> None:
+    """Only spaces and tabs are removed around it; another type is read as a form."""
+    body = json.dumps({"username": "ada", "password": "correct horse battery"}).encode()
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        answer = await raw.ask("/register", ("Content-Type", kind), method="POST", body=body)
+        assert answer.status == status
+
+
+async def test_a_page_does_not_read_2_mb(tmp_path: Path) -> None:
+    """A body over --max-message-size is refused before it is read."""
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        raw.writer.write(
+            b"POST /incr HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n"
+            + b"x" * 1000
+        )
+        assert (await raw.answer()).status in (400, 413)
+
+
+@each_mode
+async def test_a_message_of_2_mb_ends_its_own_connection_only(tmp_path: Path, mode: str) -> None:
+    """Its sender is closed and comes back; the session and its other tab go on."""
+    async with serve(tmp_path) as site, NodeVisitor(site.url) as visitor:
+        bystander = await joined(visitor, mode)
+        socket = await joined(visitor, mode, reconnection=True)
+        assert await socket.call("incr") == 1
+        await socket.emit("incr", size=2_000_000)
+        await until(lambda: socket.connects == 2)
+        assert await socket.call("incr") == 2
+        assert await bystander.call("incr") == 3

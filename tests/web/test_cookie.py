@@ -1,0 +1,297 @@
+"""The session cookie: who may forge, cut, double or shadow it, and what it travels with."""
+
+from __future__ import annotations
+
+import json
+import math
+import stat
+from pathlib import Path
+
+import pytest
+
+from app.ops.keys import signing_keys
+from app.settings import Settings
+from app.web.cookies import CookieId, SessionCookie
+from handlers.session import BaseHandler
+from tests.support.forks import fork
+from tests.support.kit import serve
+from tests.support.raw import Raw
+
+OLD, NEW = "old-key-" + "o" * 32, "new-key-" + "n" * 32
+ID = "A-_0" * 10 + "abc"
+
+
+def cookie(*keys: str, **settings: object) -> SessionCookie:
+    """Return a cookie with these keys and settings."""
+    return SessionCookie(Settings(**settings), keys or (NEW,))  # type: ignore[arg-type]
+
+
+def value(of: SessionCookie, session_id: str = ID) -> str:
+    """Return the signed value for this id."""
+    return of.set(session_id, secure=False, max_age=60).partition(";")[0].partition("=")[2]
+
+
+def ids(of: SessionCookie, *headers: str, secure: bool = False) -> list[str]:
+    """Return the ids that these Cookie headers hold."""
+    return [found.session_id for found in of.read(headers, secure=secure)]
+
+
+def test_a_cookie_that_was_set_is_read() -> None:
+    """Among others, in any place, and in quotes."""
+    good = value(cookie())
+    for header in (
+        f"latchkey={good}",
+        f"a=b; latchkey={good}; c=d",
+        f"a=b;latchkey={good}",
+        f'latchkey="{good}"',
+        f"; ;=; latchkey ; latchkey={good} ;",
+    ):
+        assert cookie().read([header], secure=False) == [CookieId(ID, stale=False)]
+
+
+def test_the_signature_is_not_that_of_another_key_salt_or_digest() -> None:
+    """An id that something else signed, with the same key even, is nobody's."""
+    import hashlib
+
+    from itsdangerous import Signer, TimestampSigner
+
+    strangers = [
+        Signer("another" * 8, salt="latchkey.session-id", digest_method=hashlib.sha256),
+        Signer(NEW, key_derivation="hmac", digest_method=hashlib.sha256),
+        Signer(NEW, salt="latchkey.session-id", key_derivation="hmac"),
+        TimestampSigner(NEW),
+    ]
+    for stranger in strangers:
+        assert ids(cookie(), "latchkey=" + stranger.sign(ID).decode()) == []
+
+
+def test_a_forged_cut_or_damaged_cookie_is_nobodys() -> None:
+    """Each single character counts, and nothing that a client sends is an error."""
+    good = value(cookie())
+    session_id, _, signature = good.rpartition(".")
+    damaged = [
+        "",
+        ".",
+        session_id,
+        session_id + ".",
+        "." + signature,
+        good[:-2],
+        good + "A",
+        good + ".",
+        good.replace(".", ".."),
+        "B" + good[1:],
+        good.swapcase(),
+        good.replace("A", "\xc4"),
+        good + "\xff",
+        good + "\0",
+        "é" * 50,
+        "x" * 300,
+        "x" * 1_000_000,
+        f"{good} {good}",
+        "%00",
+        "{}",
+    ]
+    for bad in damaged:
+        assert ids(cookie(), f"latchkey={bad}") == [], bad[:100]
+
+
+def test_the_id_is_signed_with_its_whole_length() -> None:
+    """Moving the border between id and signature does not help."""
+    good = value(cookie(), "abc.def")
+    assert ids(cookie(), f"latchkey={good}") == ["abc.def"]
+    assert ids(cookie(), f"latchkey={good.replace('abc.def', 'abc')}") == []
+
+
+@pytest.mark.parametrize("forged", ["", "x", "x" * 1000, "é"])
+def test_a_forged_cookie_does_not_shadow_the_good_one(forged: str) -> None:
+    """Before it, after it, or in a header of its own."""
+    good = f"latchkey={value(cookie())}"
+    bad = f"latchkey={forged}"
+    for headers in ([f"{bad}; {good}"], [f"{good}; {bad}"], [bad, good], [good, bad]):
+        assert ids(cookie(), *headers) == [ID]
+
+
+def test_two_good_cookies_are_both_offered_in_order() -> None:
+    """The lookup takes the first whose session lives; the same one twice is offered once."""
+    of = cookie()
+    first, second = value(of, "first"), value(of, "second")
+    header = f"latchkey={first}; latchkey={second}; latchkey={first}"
+    assert ids(of, header) == ["first", "second"]
+
+
+def test_no_more_than_eight_of_one_name_are_looked_at() -> None:
+    """A request cannot make the server verify a thousand signatures."""
+    of = cookie()
+    good = f"latchkey={value(of)}"
+    assert ids(of, "; ".join(["latchkey=x"] * 7 + [good])) == [ID]
+    assert ids(of, "; ".join(["latchkey=x"] * 8 + [good])) == []
+    assert ids(of, *["latchkey=x"] * 8, good) == []
+    assert ids(of, "; ".join(["other=x"] * 500 + [good])) == [ID]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Latchkey", "latchkey2", "xlatchkey", "latchkey ", "__Host-latchkey", "__Secure-latchkey"],
+)
+def test_only_the_exact_name_counts(name: str) -> None:
+    """Neither case, prefix nor suffix make a cookie ours."""
+    assert ids(cookie(), f"{name}={value(cookie())}") == []
+
+
+@pytest.mark.parametrize("space", ["\xa0", "\x85", "\xc2\xa0", "\x1f", "\x0b", "\xad"])
+def test_a_name_with_other_white_space_is_another_name(space: str) -> None:
+    """A subdomain may set such a cookie: it does not begin with `__Host-`."""
+    good, foreign = value(cookie(), "good"), value(cookie(), "foreign")
+    for name in (f"{space}__Host-latchkey", f"__Host-latchkey{space}", f" {space}__Host-latchkey"):
+        assert ids(cookie(), f"{name}={foreign}", secure=True) == []
+        assert ids(cookie(), f"{name}={foreign}; __Host-latchkey={good}", secure=True) == ["good"]
+        assert ids(cookie(), f"a=b;\t{name}={foreign}", secure=True) == []
+    assert ids(cookie(), f"__Host-latchkey={space}{good}", secure=True) == []
+
+
+def test_spaces_and_tabs_around_a_cookie_are_no_part_of_it() -> None:
+    """RFC 9110, 5.6.3: they are HTTP's white space."""
+    good = value(cookie())
+    assert ids(cookie(), f"a=b; \t latchkey={good}\t ;c=d") == [ID]
+
+
+class JarHandler(BaseHandler):
+    """Answers with the cookies that `get_cookie` finds."""
+
+    def get(self) -> None:
+        self.write({"names": list(self.cookies), "value": self.get_cookie("__Host-fork")})
+
+
+@pytest.mark.parametrize("space", ["\xa0", "\x85", "\xc2\xa0"])
+async def test_a_forks_own_cookies_have_exact_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: str
+) -> None:
+    """`get_cookie` reads them by the same rule, from one Cookie header or several."""
+    modules = fork(monkeypatch, routes=[("/jar", JarHandler)])
+    async with serve(tmp_path, modules=modules) as site, Raw(site.url) as raw:
+        cookies = f"{space}__Host-fork=evil; a=b"
+        answer = await raw.ask("/jar", ("Cookie", cookies))
+        assert json.loads(answer.body) == {"names": ["a"], "value": None}
+        more = ("Cookie", '__Host-fork="its own"; a=c')
+        answer = await raw.ask("/jar", ("Cookie", cookies), more)
+        assert json.loads(answer.body) == {"names": ["a", "__Host-fork"], "value": "its own"}
+
+
+def test_by_https_only_the_host_cookie_counts() -> None:
+    """What another host or plain http may have set is not looked at."""
+    good = value(cookie())
+    assert ids(cookie(), f"__Host-latchkey={good}", secure=True) == [ID]
+    assert ids(cookie(), f"latchkey={good}", secure=True) == []
+    assert ids(cookie(), f"__host-latchkey={good}", secure=True) == []
+
+
+def test_an_older_key_is_accepted_and_said_to_be_stale() -> None:
+    """All keys verify, the last one signs, and one that was dropped is forgotten."""
+    old = f"latchkey={value(cookie(OLD))}"
+    new = f"latchkey={value(cookie(OLD, NEW))}"
+    assert cookie(OLD, NEW).read([old], secure=False) == [CookieId(ID, stale=True)]
+    assert cookie(OLD, NEW).read([new], secure=False) == [CookieId(ID, stale=False)]
+    assert cookie(NEW).read([new], secure=False) == [CookieId(ID, stale=False)]
+    assert ids(cookie(NEW), old) == []
+
+
+def attributes(**settings: object) -> set[str]:
+    """Return the attributes of a cookie that is set by https."""
+    header = cookie(**settings).set(ID, secure=True, max_age=60)
+    return {part.strip() for part in header.split(";")[1:]}
+
+
+def test_the_attributes_of_a_cookie() -> None:
+    """By http without Secure; by https with it and with the prefix that keeps others out."""
+    plain = cookie().set(ID, secure=False, max_age=60.9)
+    assert plain.endswith("; Max-Age=60; Path=/; HttpOnly; SameSite=Lax")
+    assert plain.startswith("latchkey=")
+    secure = cookie().set(ID, secure=True, max_age=60)
+    assert secure.startswith("__Host-latchkey=")
+    assert secure.endswith("; Max-Age=60; Path=/; HttpOnly; SameSite=Lax; Secure")
+
+
+def test_a_domain_takes_the_prefix_away() -> None:
+    """Browsers refuse `__Host-` with Domain (RFC 6265bis, 4.1.3.2)."""
+    header = cookie(cookie_domain="example.com").set(ID, secure=True, max_age=60)
+    assert header.startswith("latchkey=")
+    assert "; Domain=example.com" in header
+    assert "; Secure" in header
+
+
+def test_secure_may_be_forced_or_left_out() -> None:
+    """`yes` behind a proxy that does not say https, `no` for a site without."""
+    forced = cookie(cookie_secure="yes").set(ID, secure=False, max_age=60)
+    assert forced.startswith("__Host-latchkey=")
+    assert forced.endswith("Secure")
+    assert "Secure" not in cookie(cookie_secure="no").set(ID, secure=True, max_age=60)
+
+
+def test_the_other_attributes_follow_the_settings() -> None:
+    """SameSite and Partitioned, each as set."""
+    assert "SameSite=Strict" in attributes(cookie_samesite="strict")
+    assert "SameSite=None" in attributes(cookie_samesite="none")
+    assert "Partitioned" in attributes(cookie_partitioned=True)
+    assert "Partitioned" not in attributes()
+
+
+def test_by_http_there_is_nothing_that_needs_https() -> None:
+    """Browsers drop SameSite=None and Partitioned without Secure."""
+    header = cookie(cookie_samesite="none", cookie_partitioned=True).set(
+        ID, secure=False, max_age=60
+    )
+    assert "SameSite=Lax" in header
+    assert "Partitioned" not in header
+    assert "Secure" not in header
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"), [(0.5, "Max-Age=0"), (-5, "Max-Age=0"), (86400.0, "Max-Age=86400")]
+)
+def test_max_age_is_what_is_left(left: float, expected: str) -> None:
+    """In whole seconds, never negative."""
+    assert f"; {expected};" in cookie().set(ID, secure=False, max_age=left)
+
+
+def test_without_absolute_lifetime_there_is_no_max_age() -> None:
+    """The cookie goes when the browser does."""
+    assert "Max-Age" not in cookie().set(ID, secure=False, max_age=math.inf)
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_deleting_names_the_same_cookie(secure: bool) -> None:
+    """Name, path, domain and flags agree, else the browser keeps the cookie."""
+    of = cookie(cookie_domain="example.com", cookie_partitioned=True)
+    made, gone = of.set(ID, secure=secure, max_age=60), of.delete(secure=secure)
+    assert gone.startswith(made.partition("=")[0] + "=; Max-Age=0; Expires=Thu, 01 Jan 1970")
+    assert made.partition("Path=")[2] == gone.partition("Path=")[2]
+
+
+def test_the_key_is_made_once_and_kept_to_its_owner(tmp_path: Path) -> None:
+    """Mode 0600, long, the same at the next start, another in another folder."""
+    settings = Settings(data_dir=tmp_path)
+    keys = signing_keys(settings)
+    assert signing_keys(settings) == keys
+    assert len(keys[0]) >= 43
+    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
+    (tmp_path / "other").mkdir()
+    assert signing_keys(Settings(data_dir=tmp_path / "other")) != keys
+
+
+def test_configured_keys_leave_the_folder_alone(tmp_path: Path) -> None:
+    """No key is made where keys are given."""
+    assert signing_keys(Settings(data_dir=tmp_path, secret_keys=(OLD, NEW))) == (OLD, NEW)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spoiled_key_file_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    """A cut file is no key, and silently making a new one would sign everybody out."""
+    (tmp_path / "secret_key").write_text("short\n")
+    with pytest.raises(ValueError, match="holds no signing key; restore it, or delete it"):
+        signing_keys(Settings(data_dir=tmp_path))
+
+
+def test_a_cookie_without_key_is_refused() -> None:
+    """There is no default key."""
+    with pytest.raises(ValueError, match="needs a signing key"):
+        SessionCookie(Settings(), ())

@@ -1,0 +1,446 @@
+"""Pages of trusted origins: requests, readable responses, frames and cookies."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.websocket import WebSocketHandler
+
+from app.options import frame_ancestors, hosts, origins
+from app.settings import Settings
+from app.web.cross_site import cookie_warning
+from app.web.session_lookup import SessionLookup
+from handlers.session import BaseWebSocket
+from tests.support.forks import WatchedStore, fork
+from tests.support.kit import serve
+from tests.support.raw import POLLING, WEBSOCKET, Answer, Raw
+
+TRUSTED = "https://app.example.org"
+JSON = ("Accept", "application/json")
+PAGE = ("Accept", "text/html")
+CROSS = ("Sec-Fetch-Site", "cross-site")
+
+ANSWERS: dict[str, tuple[str, str, int, list[tuple[str, str]]]] = {
+    "page": ("GET", "/", 200, [PAGE]),
+    "head of a page": ("HEAD", "/", 200, []),
+    "change": ("POST", "/incr", 200, []),
+    "redirection": ("POST", "/incr", 303, [PAGE]),
+    "sign-in page": ("GET", "/account", 302, [PAGE]),
+    "refusal for visitors": ("GET", "/account", 401, [JSON]),
+    "refused change": ("POST", "/account/password", 401, [JSON]),
+    "wrong fields": ("POST", "/login", 422, [JSON]),
+    "not there": ("GET", "/nowhere", 404, [PAGE]),
+    "posted to nowhere": ("POST", "/nowhere", 404, [JSON]),
+    "no such method": ("DELETE", "/incr", 405, []),
+    "file": ("GET", "/static/counter.js", 200, []),
+    "no such file": ("GET", "/static/nowhere.js", 404, []),
+    "alive": ("GET", "/healthz", 200, []),
+    "handshake": ("GET", POLLING, 200, []),
+    "unknown id": ("GET", POLLING + "&sid=0-nobody", 400, []),
+    "POST to an unknown id": ("POST", POLLING + "&sid=0-nobody", 400, []),
+    "no protocol": ("GET", "/socket.io/?EIO=4", 400, []),
+    "no such method of the protocol": ("PUT", POLLING, 400, []),
+}
+
+
+def sharing(answer: Answer) -> dict[str, str]:
+    """Return the Access-Control headers of a response, without their common beginning."""
+    beginning = "access-control-"
+    return {
+        name.removeprefix(beginning): value
+        for name, value in answer.headers
+        if name.startswith(beginning)
+    }
+
+
+async def ask(raw: Raw, method: str, path: str, *headers: tuple[str, str]) -> Answer:
+    raw.write(path, *headers, method=method, body=b"" if method in ("POST", "PUT") else None)
+    if method != "HEAD":
+        return await raw.answer()
+    head = (await raw.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    fields = [line.split(": ", 1) for line in head[1:] if line]
+    return Answer(int(head[0].split()[1]), [(name.lower(), value) for name, value in fields], "")
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+async def test_a_trusted_page_may_read_every_response(tmp_path: Path, kind: str) -> None:
+    """Pages, files, polls and errors, with credentials, and never by `*`."""
+    method, path, status, headers = ANSWERS[kind]
+    async with serve(tmp_path, trusted_origins=(TRUSTED,)) as site, Raw(site.url) as raw:
+        answer = await ask(raw, method, path, ("Origin", TRUSTED), CROSS, *headers)
+        assert answer.status == status
+        assert sharing(answer) == {
+            "allow-origin": TRUSTED,
+            "allow-credentials": "true",
+            "expose-headers": "Retry-After",
+        }
+        assert answer.all("Vary") == ["Origin"]
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+@pytest.mark.parametrize("origin", ["", "https://evil.example", "null"])
+async def test_others_may_read_nothing(tmp_path: Path, kind: str, origin: str) -> None:
+    """Their answers vary with the Origin as well, so that no cache mixes them up."""
+    method, path, _, headers = ANSWERS[kind]
+    sent = [*headers, *([("Origin", origin)] if origin else [])]
+    async with serve(tmp_path, trusted_origins=(TRUSTED,)) as site, Raw(site.url) as raw:
+        answer = await ask(raw, method, path, *sent)
+        assert sharing(answer) == {}
+        assert answer.all("Vary") == ["Origin"]
+    async with serve(tmp_path / "none") as site, Raw(site.url) as raw:
+        answer = await ask(raw, method, path, *sent)
+        assert sharing(answer) == {}
+        assert answer.all("Vary") == []
+
+
+REFUSALS: dict[str, tuple[int, str, list[tuple[str, str]], bytes]] = {
+    "too large": (413, "/login", [("Content-Length", "2001")], b""),
+    "chunks too large": (
+        413,
+        "/login",
+        [("Transfer-Encoding", "chunked")],
+        b"7d1\r\n" + b"a" * 2001,
+    ),
+    "malformed chunk": (400, "/login", [("Transfer-Encoding", "chunked")], b"no\r\n"),
+    "too large for the endpoint": (413, POLLING, [("Content-Length", "99000000")], b""),
+    "malformed chunk of a packet": (400, POLLING, [("Transfer-Encoding", "chunked")], b"no\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+async def test_a_trusted_page_may_read_why_its_body_is_refused(tmp_path: Path, kind: str) -> None:
+    """Also where the server refuses it before a handler has seen it; others may not."""
+    status, path, headers, body = REFUSALS[kind]
+    options: dict[str, Any] = {"trusted_origins": (TRUSTED,), "max_message_size": 2000}
+    async with serve(tmp_path, **options) as site:
+        for origin, allowed in ((TRUSTED, TRUSTED), ("https://evil.example", None)):
+            async with Raw(site.url) as raw:
+                if path == POLLING and allowed:
+                    opened = await raw.ask(POLLING, ("Origin", origin))
+                    path += "&sid=" + json.loads(opened.body[1:])["sid"]
+                raw.write(path, ("Origin", origin), CROSS, *headers, method="POST")
+                raw.writer.write(body)
+                answer = await raw.answer()
+                assert answer.status == (status if allowed or path == "/login" else 403)
+                assert sharing(answer).get("allow-origin") == allowed
+                assert answer.all("Vary") == ["Origin"]
+                await raw.until_end()
+
+
+async def test_a_trusted_page_may_read_that_the_store_is_down(tmp_path: Path) -> None:
+    """The 503 of a page and of a handshake can be read, and when to come back."""
+    store = WatchedStore()
+    async with serve(tmp_path, store=store, trusted_origins=(TRUSTED,)) as site:
+        store.down = True
+        for method, path in (("POST", "/incr"), ("GET", POLLING)):
+            async with Raw(site.url) as raw:
+                answer = await ask(raw, method, path, ("Origin", TRUSTED), CROSS)
+            assert answer.status == 503
+            assert sharing(answer)["allow-origin"] == TRUSTED
+            assert answer.all("Retry-After") == ["1"]
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/nowhere", "/static/counter.js", "/register"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("wanted", ["", "x-tenant", "Content-Type, X-Tenant,authorization"])
+async def test_a_preflight_of_a_trusted_page_is_answered(
+    tmp_path: Path, path: str, method: str, wanted: str
+) -> None:
+    """204 with what was asked for, whatever the path serves; no session is looked up or made."""
+    store = WatchedStore()
+    headers = [("Origin", TRUSTED), CROSS, ("Access-Control-Request-Method", method)]
+    if wanted:
+        headers.append(("Access-Control-Request-Headers", wanted))
+    options: dict[str, Any] = {"trusted_origins": (TRUSTED,), "registration": "closed"}
+    async with serve(tmp_path, store=store, **options) as site, Raw(site.url) as raw:
+        store.asked = 0
+        answer = await raw.ask(path, *headers, method="OPTIONS")
+        allowed = sharing(answer)
+        assert answer.status == 204
+        assert method in allowed["allow-methods"].split(", ")
+        assert allowed.get("allow-headers", "") == wanted
+        assert allowed["allow-origin"] == TRUSTED
+        assert allowed["allow-credentials"] == "true"
+        assert int(allowed["max-age"]) > 0
+        assert set(answer.all("Vary")) == {"Origin", "Access-Control-Request-Headers"}
+        assert answer.all("Set-Cookie") == []
+        assert (store.asked, store.made) == (0, set())
+
+
+@pytest.mark.parametrize("path", ["/socket.io/", POLLING, POLLING + "&sid=0-nobody", WEBSOCKET])
+async def test_a_preflight_of_the_socket_endpoint_is_answered(tmp_path: Path, path: str) -> None:
+    """The client's `extraHeaders` are allowed."""
+    headers = [
+        ("Origin", TRUSTED),
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "content-type,x-tenant"),
+    ]
+    async with serve(tmp_path, trusted_origins=(TRUSTED,)) as site, Raw(site.url) as raw:
+        answer = await raw.ask(path, *headers, method="OPTIONS")
+        assert answer.status == 204
+        assert sharing(answer)["allow-headers"] == "content-type,x-tenant"
+        assert (await raw.ask("/healthz")).status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Origin", "https://evil.example"), ("Access-Control-Request-Method", "POST")],
+        [("Origin", "null"), ("Access-Control-Request-Method", "POST")],
+        [("Access-Control-Request-Method", "POST")],
+        [("Origin", TRUSTED), ("Origin", TRUSTED), ("Access-Control-Request-Method", "POST")],
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/nowhere", POLLING])
+async def test_a_preflight_of_others_is_refused(
+    tmp_path: Path, path: str, headers: list[tuple[str, str]]
+) -> None:
+    """It gets an error and no Access-Control header."""
+    async with serve(tmp_path, trusted_origins=(TRUSTED,)) as site, Raw(site.url) as raw:
+        answer = await raw.ask(path, *headers, method="OPTIONS")
+        assert answer.status in (400, 403, 404, 405)
+        assert sharing(answer) == {}
+
+
+@pytest.mark.parametrize("wanted", ["x tenant", "x-tenant;", "\xa0x", "a,,b", ",", "a\x85"])
+async def test_a_malformed_list_of_headers_is_not_echoed(tmp_path: Path, wanted: str) -> None:
+    """Access-Control-Allow-Headers holds header names only (RFC 9110, 5.1)."""
+    headers = [("Origin", TRUSTED), ("Access-Control-Request-Method", "GET")]
+    headers.append(("Access-Control-Request-Headers", wanted))
+    async with serve(tmp_path, trusted_origins=(TRUSTED,)) as site, Raw(site.url) as raw:
+        answer = await raw.ask("/", *headers, method="OPTIONS")
+        assert answer.status == 204
+        assert "allow-headers" not in sharing(answer)
+
+
+async def test_options_that_is_no_preflight_is_refused(tmp_path: Path) -> None:
+    """405 for a page, 400 for the socket endpoint."""
+    async with serve(tmp_path, trusted_origins=(TRUSTED,)) as site, Raw(site.url) as raw:
+        origin = ("Origin", TRUSTED)
+        assert (await raw.ask("/", origin, method="OPTIONS")).status == 405
+        assert (await raw.ask(POLLING, origin, method="OPTIONS")).status == 400
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "status"),
+    [
+        ("https://a.example.org", "127.0.0.1", 200),
+        ("https://example.org", "127.0.0.1", 403),
+        ("capacitor://localhost", "127.0.0.1", 200),
+        ("tauri://localhost", "127.0.0.1", 200),
+        ("chrome-extension://abcdefghijklmnopabcdefghijklmnop", "127.0.0.1", 200),
+        ("capacitor://evil", "127.0.0.1", 403),
+        ("https://a.example.org", "evil.example", 421),
+    ],
+)
+async def test_patterns_and_apps_may_be_trusted(
+    tmp_path: Path, origin: str, host: str, status: int
+) -> None:
+    """On pages and at the socket endpoint alike; a wrong host is refused before."""
+    trusted = origins(
+        "https://*.example.org,capacitor://localhost,tauri://localhost,"
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop"
+    )
+    async with serve(tmp_path, trusted_origins=trusted) as site, Raw(site.url) as raw:
+        raw.netloc = host
+        for method, path in (("POST", "/incr"), ("GET", POLLING)):
+            answer = await ask(raw, method, path, ("Origin", origin), CROSS)
+            assert answer.status == status
+            shared = origin if status == 200 else None
+            assert status == 421 or sharing(answer).get("allow-origin") == shared
+            if status != 200:
+                break
+
+
+VERDICTS: dict[str, tuple[bool, list[tuple[str, str]]]] = {
+    "no browser": (True, []),
+    "same origin, another port": (
+        True,
+        [("Origin", "https://example.com:8443"), ("Sec-Fetch-Site", "same-origin")],
+    ),
+    "same origin, null": (True, [("Origin", "null"), ("Sec-Fetch-Site", "same-origin")]),
+    "own": (True, [("Origin", "https://example.com")]),
+    "own, typed in": (True, [("Origin", "https://example.com"), ("Sec-Fetch-Site", "none")]),
+    "trusted": (True, [("Origin", TRUSTED), CROSS]),
+    "own, port written": (True, [("Origin", "https://example.com:443")]),
+    "own without encryption": (False, [("Origin", "http://example.com")]),
+    "another port": (False, [("Origin", "https://example.com:8443")]),
+    "foreign": (False, [("Origin", "https://evil.example")]),
+    "foreign, typed in": (False, [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "none")]),
+    "null": (False, [("Origin", "null")]),
+    "empty": (False, [("Origin", "")]),
+    "two": (False, [("Origin", TRUSTED), ("Origin", TRUSTED)]),
+    "two, same origin": (
+        False,
+        [("Origin", "https://example.com"), ("Origin", "x"), ("Sec-Fetch-Site", "same-origin")],
+    ),
+    "own, cross-site": (False, [("Origin", "https://example.com"), CROSS]),
+    "same site": (False, [("Sec-Fetch-Site", "same-site")]),
+    "cross-site": (False, [CROSS]),
+    "unknown site": (False, [("Sec-Fetch-Site", "same-origin\xa0")]),
+    "two sites": (False, [("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "same-origin")]),
+    "no URL": (False, [("Origin", "https://[")]),
+}
+
+
+class PlainSocket(SessionLookup[Any], WebSocketHandler):
+    """A WebSocketHandler of Tornado's with `SessionLookup`."""
+
+
+class OwnSocket(BaseWebSocket):
+    """A plain WebSocket of ours."""
+
+
+@pytest.mark.parametrize("kind", VERDICTS)
+async def test_pages_and_handshakes_come_to_one_verdict(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a proxy that passes on the host without its port, as `Host $host` in nginx does."""
+    welcome, headers = VERDICTS[kind]
+    routes = [("/ws/plain", PlainSocket), ("/ws/base", OwnSocket)]
+    options: dict[str, Any] = {
+        "trusted_proxies": (ip_network("127.0.0.1"),),
+        "trusted_origins": (TRUSTED,),
+        "allowed_hosts": ("example.com",),
+    }
+    statuses = {}
+    modules = fork(monkeypatch, routes=routes)
+    async with serve(tmp_path, modules=modules, **options) as site:
+        sent = [("X-Forwarded-Proto", "https"), *headers]
+        expected = {"/incr": 200, "/logout": 204, "/nowhere": 404, "polling": 200}
+        expected |= dict.fromkeys(("websocket", "/ws/plain", "/ws/base"), 101)
+        for path in expected:
+            async with Raw(site.url) as raw:
+                raw.netloc = "example.com"
+                if path == "websocket":
+                    answer = await raw.websocket(*sent)
+                elif path.startswith("/ws/"):
+                    answer = await raw.websocket(*sent, path=path)
+                elif path == "polling":
+                    answer = await raw.ask(POLLING, *sent)
+                else:
+                    answer = await raw.ask(path, *sent, method="POST", body=b"")
+                statuses[path] = answer.status
+    assert statuses == (expected if welcome else dict.fromkeys(expected, 403))
+
+
+def directives(answer: Answer) -> dict[str, str]:
+    (policy,) = answer.all("Content-Security-Policy")
+    parts = [part.strip().partition(" ") for part in policy.split(";")]
+    return {name: sources for name, _, sources in parts}
+
+
+@pytest.mark.parametrize(
+    ("setting", "policy", "option"),
+    [
+        ("", "'none'", ["DENY"]),
+        ("self", "'self'", ["SAMEORIGIN"]),
+        (TRUSTED, TRUSTED, []),
+        (f"self,{TRUSTED},https://*.b.example", f"'self' {TRUSTED} https://*.b.example", []),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/static/counter.js", "/socket.io/"])
+async def test_who_may_frame_this_site_is_a_setting(
+    tmp_path: Path, setting: str, policy: str, option: list[str], path: str
+) -> None:
+    """The policy names them, and X-Frame-Options never says otherwise."""
+    async with serve(tmp_path, frame_ancestors=frame_ancestors(setting)) as site:
+        async with Raw(site.url) as raw:
+            answer = await raw.ask(path)
+        assert directives(answer)["frame-ancestors"] == policy
+        assert directives(answer)["default-src"] == "'none'"
+        assert answer.all("X-Frame-Options") == option
+
+
+PROXIES = {"trusted_proxies": (ip_network("127.0.0.1"),)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({}, None),
+        ({"trusted_origins": origins(TRUSTED)}, "--cookie-samesite none"),
+        ({"trusted_origins": origins(TRUSTED), "cookie_samesite": "strict"}, "-samesite none"),
+        ({"trusted_origins": origins("https://*.example.org")}, "--cookie-samesite none"),
+        ({"trusted_origins": origins("capacitor://localhost")}, "--cookie-samesite none"),
+        ({"frame_ancestors": frame_ancestors(TRUSTED)}, "--cookie-samesite none"),
+        ({"trusted_origins": origins(TRUSTED), "cookie_samesite": "none"}, "--trusted-proxies"),
+        ({"trusted_origins": origins(TRUSTED), "cookie_samesite": "none", **PROXIES}, None),
+        (
+            {
+                "trusted_origins": origins(TRUSTED),
+                "cookie_samesite": "none",
+                "cookie_secure": "yes",
+            },
+            None,
+        ),
+        ({"trusted_origins": origins(TRUSTED), "allowed_hosts": hosts("example.org")}, None),
+        ({"trusted_origins": origins(TRUSTED), "allowed_hosts": hosts("*.example.org")}, None),
+        ({"trusted_origins": origins(TRUSTED), "allowed_hosts": hosts("a.com")}, "-samesite none"),
+        ({"trusted_origins": origins("http://localhost:3000,http://127.0.0.1:3000")}, None),
+        ({"trusted_origins": origins("http://[::1]:3000,http://a.localhost")}, None),
+        ({"trusted_origins": origins("chrome-extension://abcdefghijklmnop")}, None),
+        ({"frame_ancestors": frame_ancestors("self")}, None),
+    ],
+)
+async def test_a_start_warns_where_cookies_cannot_work(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, settings: dict[str, Any], remedy: str | None
+) -> None:
+    """One line with the remedy, and none where the cookie reaches the server."""
+    warning = cookie_warning(Settings(**settings))
+    async with serve(tmp_path, **settings):
+        pass
+    lines = [record.getMessage() for record in caplog.records if "cookie" in record.getMessage()]
+    if remedy is None:
+        assert (warning, lines) == (None, [])
+    else:
+        assert lines == [warning]
+        assert remedy in lines[0]
+
+
+async def test_a_client_that_keeps_no_cookies_has_a_session_of_its_own(tmp_path: Path) -> None:
+    """Without `withCredentials` a browser drops the cookie; polling works all the same."""
+    async with serve(tmp_path, trusted_origins=(TRUSTED,)) as site, Raw(site.url) as raw:
+        origin = ("Origin", TRUSTED)
+        opened = await raw.ask(POLLING, origin, CROSS)
+        polling = POLLING + "&sid=" + json.loads(opened.body[1:])["sid"]
+        for body in (b"40", b'420["incr"]', b'421["incr"]'):
+            answer = await raw.ask(polling, origin, CROSS, method="POST", body=body)
+            assert (answer.status, sharing(answer)["allow-origin"]) == (200, TRUSTED)
+        answer = await raw.ask(polling, origin, CROSS)
+        assert "431[2]" in answer.body
+
+
+async def test_a_trusted_page_without_credentials_upgrades_its_own_connection(
+    tmp_path: Path,
+) -> None:
+    """Its polls have no cookie, its WebSocket has one that an earlier WebSocket was given.
+
+    It stays on the session of its connection. The same from this site's own page, or to a
+    connection that has shown its cookie, is somebody else's and is refused.
+    """
+    async with serve(tmp_path, trusted_origins=origins(TRUSTED)) as site:
+        origin = ("Origin", TRUSTED)
+        async with Raw(site.url) as raw:
+            other = ("Cookie", (await raw.websocket(origin)).cookie)
+        for shows_cookie, headers, status in (
+            (False, [origin, other], 101),
+            (False, [other], 400),
+            (True, [origin, other], 400),
+        ):
+            async with Raw(site.url) as poll, Raw(site.url) as raw:
+                opened = await poll.ask(POLLING, origin)
+                sid = json.loads(opened.body[1:])["sid"]
+                cookie = [("Cookie", opened.cookie)] if shows_cookie else []
+                path = f"&sid={sid}"
+                answer = await poll.ask(POLLING + path, origin, *cookie, method="POST", body=b"40")
+                assert answer.body == "ok"
+                upgrade = await raw.websocket(*headers, path=WEBSOCKET + path)
+                assert upgrade.status == status
+                if status == 101:
+                    raw.send("2probe")
+                    assert await raw.receive() == "3probe"

@@ -1,0 +1,203 @@
+"""Which pages of the web may open a connection here."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.options import origins
+from app.web.origin import Origins, origin_error, trusted_origin
+from tests.support.requests import request
+
+TRUSTED = ("https://friend.example",)
+
+
+def refused(
+    *origins: str,
+    site: str | None = None,
+    protocol: str = "https",
+    host: str = "example.com",
+    trusted: tuple[str, ...] = TRUSTED,
+) -> bool:
+    """Tell whether a request with these headers is refused."""
+    headers = [("Origin", origin) for origin in origins]
+    if site is not None:
+        headers.append(("Sec-Fetch-Site", site))
+    asked = request(*headers, protocol=protocol, host=host)
+    return origin_error(asked, Origins(trusted).__contains__) is not None
+
+
+def test_a_client_that_is_no_browser_may_come() -> None:
+    """Without Origin there is no page that could abuse a browser's cookie."""
+    assert not refused()
+    assert not refused(site="none")
+
+
+def test_a_page_of_this_host_may_come() -> None:
+    """In whatever case, and with the port that the Host header has."""
+    assert not refused("https://example.com", site="same-origin")
+    assert not refused("https://EXAMPLE.com")
+    assert not refused("https://example.com", host="Example.COM")
+    assert not refused("https://example.com:8443", host="example.com:8443")
+    assert not refused("http://[::1]:8888", host="[::1]:8888", protocol="http")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example",
+        "https://example.com.evil.example",
+        "https://evil-example.com",
+        "https://sub.example.com",
+        "https://example.com:8443",
+        "https://example.com@evil.example",
+        "https://evil.example/example.com",
+        "https://evil.example#example.com",
+        "https://evil.example\\@example.com",
+        "null",
+        "",
+        "example.com",
+        "//example.com",
+        "file://",
+        "chrome-extension://example.com",
+        "ftp://example.com",
+        "https://[::1",
+        "https://",
+    ],
+)
+@pytest.mark.parametrize("site", [None, "cross-site", "none"])
+def test_a_foreign_page_is_refused(origin: str, site: str | None) -> None:
+    """Also one that looks alike."""
+    assert refused(origin, site=site)
+
+
+@pytest.mark.parametrize("origin", ["https://example.com:8443", "null", "https://other.example"])
+def test_a_browser_that_says_same_origin_is_believed(origin: str) -> None:
+    """A proxy may have changed the Host header; no script can change Sec-Fetch-Site."""
+    assert not refused(origin, site="same-origin")
+    assert refused(origin, origin, site="same-origin")
+
+
+@pytest.mark.parametrize("space", ["\xa0", "\x85"])
+def test_an_origin_is_exact(space: str) -> None:
+    """No white space is removed, inside or around it."""
+    for origin in (f"{space}https://example.com", f"https://example.com{space}"):
+        assert refused(origin)
+        assert refused(origin.replace("example.com", "friend.example"))
+    assert refused(f"https://exam{space}ple.com")
+    assert refused("https://example.com", site=f"same-origin{space}")
+
+
+def test_the_schemes_own_port_may_be_written_or_left_out() -> None:
+    """Some proxies add it to the Host header."""
+    assert not refused("https://example.com", host="example.com:443")
+    assert not refused("http://example.com", host="example.com:80", protocol="http")
+    assert refused("https://example.com", host="example.com:80")
+    assert refused("http://example.com", host="example.com:443", protocol="http")
+
+
+def test_a_page_without_encryption_is_foreign_to_https() -> None:
+    """Who can change an http page could use the https session; not so the other way."""
+    assert refused("http://example.com", protocol="https")
+    assert not refused("https://example.com", protocol="http")
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "", "same-origin,cross-site", "x"])
+def test_a_request_of_another_site_is_refused_without_origin_too(site: str) -> None:
+    """An image or a link elsewhere sends no Origin; the browser says where it came from."""
+    assert refused(site=site)
+    assert refused("https://example.com", site=site)
+
+
+def test_two_origins_are_refused() -> None:
+    """Nobody should have to guess which one counts."""
+    assert refused("https://example.com", "https://example.com")
+    assert refused("https://friend.example", "https://evil.example")
+    assert refused("https://evil.example", "https://example.com")
+
+
+@pytest.mark.parametrize("site", [None, "cross-site", "same-site"])
+def test_a_trusted_page_may_come(site: str | None) -> None:
+    """Exactly that one, in whatever case."""
+    assert not refused("https://friend.example", site=site)
+    assert not refused("https://FRIEND.example", site=site)
+    assert refused("http://friend.example", site=site)
+    assert refused("https://friend.example:444", site=site)
+    assert refused("https://friend.example.evil.example", site=site)
+
+
+def test_a_trusted_pattern_covers_all_names_below() -> None:
+    """At any depth, by the same scheme and port, and not the name itself."""
+    trusted = origins("https://*.friend.example, https://*.other.example:8443")
+    for origin in (
+        "https://a.friend.example",
+        "https://a.b-c.FRIEND.example",
+        "https://a.other.example:8443",
+    ):
+        assert not refused(origin, site="cross-site", trusted=trusted), origin
+    for origin in (
+        "https://friend.example",
+        "https://.friend.example",
+        "https://afriend.example",
+        "https://a..friend.example",
+        "https://a.friendxexample",
+        "https://evil.example/.friend.example",
+        "https://evil.example:1.friend.example",
+        "https://evil.example#.friend.example",
+        "https://a@b.friend.example",
+        "https://a.friend.example.evil.example",
+        "https://a.friend.example:8443",
+        "https://a.other.example",
+        "http://a.friend.example",
+        "https://\xa0.friend.example",
+        "https://*.friend.example",
+    ):
+        assert refused(origin, site="cross-site", trusted=trusted), origin
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "capacitor://localhost",
+        "tauri://localhost",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    ],
+)
+def test_an_apps_own_origin_may_be_trusted(origin: str) -> None:
+    """Exactly that one."""
+    trusted = origins(origin)
+    assert not refused(origin, trusted=trusted)
+    assert not refused(origin, site="cross-site", trusted=trusted)
+    assert refused(origin + "x", site="cross-site", trusted=trusted)
+    assert refused(origin.replace("://", "s://"), trusted=trusted)
+
+
+def test_without_trusted_origins_no_other_may_come() -> None:
+    """The default."""
+    assert refused("https://friend.example", trusted=())
+
+
+def test_without_host_no_page_may_come() -> None:
+    """An empty Host is nobody's own."""
+    assert refused("https://", host="")
+    assert refused("https://example.com", host="")
+
+
+def test_only_a_trusted_origin_is_answered_with_its_name() -> None:
+    """What the Access-Control headers say is never a stranger's Origin."""
+    for origin, expected in (
+        ("https://friend.example", "https://friend.example"),
+        ("https://evil.example", None),
+        ("https://example.com", None),
+        ("null", None),
+    ):
+        assert trusted_origin(request(("Origin", origin)), Origins(TRUSTED)) == expected
+    assert trusted_origin(request(), Origins(TRUSTED)) is None
+
+
+def test_a_refusal_says_where_the_remedy_is_and_stays_short() -> None:
+    """The setting's name, and not a kilobyte of a stranger's text."""
+    asked = request(("Origin", "https://" + "e" * 5000))
+    error = origin_error(asked, Origins(()).__contains__)
+    assert error is not None
+    assert "--trusted-origins" in error
+    assert len(error) < 400
