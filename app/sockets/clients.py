@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-from app.sockets.connections import session_room
+from app.sessions.room import session_room
 
 
 class UnknownSocket(LookupError):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import hashlib
 import itertools
 import logging
 import math
@@ -28,16 +26,6 @@ SESSION_ENDED = 4401
 
 _SHORTEST_PAUSE = 0.1  # seconds between two batches
 _SMALLEST_BATCH = 20  # connections; fewer than that are closed at once
-
-
-@functools.lru_cache(20_000)  # so that all sockets of a session share one string
-def session_room(session_id: str) -> str:
-    """Name the room that all sockets of a session are in, in each namespace.
-
-    Events may show it, since a hash of 256 random bits tells nothing of them. It is not the
-    session's public id either, which the user can read.
-    """
-    return "session " + hashlib.sha256(b"latchkey room " + session_id.encode()).hexdigest()[:32]
 
 
 class Connections:

@@ -13,8 +13,8 @@ from tornado.web import HTTPError, authenticated
 from app.common.surrogates import repair_text
 from app.limits import in_words
 from app.sessions.codec import D
+from app.sessions.room import session_room
 from app.sessions.session import Session, SessionEnded
-from app.sockets.connections import session_room
 from app.stores import Record, StoreError
 from app.web.security_headers import SecurityHeaders
 from app.web.session_lookup import SessionLookup, TooMany

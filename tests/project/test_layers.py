@@ -54,7 +54,6 @@ TO_GO = frozenset(
         ("app.services", "app.sockets.handshake"),
         ("app.services", "app.web.cookies"),
         ("app.services", "app.web.known_device"),
-        ("app.web.handler", "app.sockets.connections"),
         ("app.ops.metrics", "app.sockets.connections"),
         ("app.ops.metrics", "app.transport"),
         ("app.transport.http.dispatcher", "app.transport.engineio.frames"),
