@@ -9,13 +9,16 @@ import asyncio
 import contextlib
 import gc
 import importlib
+import importlib.metadata
 import logging
 import os
+import platform
 import signal
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from app import __version__
 from app.application import Application, make_app
 from app.common.background import cancel_all
 from app.ops.backup import COMMANDS
@@ -94,6 +97,9 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    if "--version" in sys.argv[1:]:
+        print(_versions())
+        return 0
     if sys.argv[1:2] and sys.argv[1] in COMMANDS:
         os.umask(0o077)
         return run_command(sys.argv[1:], os.environ)
@@ -109,6 +115,15 @@ def main() -> int:
         print(f"latchkey: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _versions() -> str:
+    """Return this program's version, and what it runs on, one a line."""
+    lines = [f"latchkey {__version__}", f"Python {platform.python_version()}"]
+    for package in ("tornado", "python-socketio", "python-engineio", "uvloop", "redis"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            lines.append(f"{package} {importlib.metadata.version(package)}")
+    return "\n".join(lines)
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

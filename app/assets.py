@@ -1,6 +1,6 @@
 """The browser's Socket.IO client: which one, what it must hash to, and where pages find it.
 
-`setup.py` imports this file while it builds, so it needs nothing but the standard library.
+`build_backend.py` loads this file, so it needs nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def is_client(content: bytes) -> bool:
 
 
 def client_script(static: Path) -> Script:
-    """Return the client that `setup.py` put into the static folder, else the CDN's."""
+    """Return the client that the build put into the static folder, else the CDN's."""
     try:
         content = (static / LOCAL).read_bytes()
     except OSError:
         log.info(
             "there is no %s, so pages load the Socket.IO client from %s; "
-            "to serve it from here, install npm and run pip install -e . again",
+            "run pip install -v -e . to see why the build did not fetch it",
             static / LOCAL,
             CDN,
         )

@@ -235,7 +235,8 @@ def _parser(fields: Sequence[dataclasses.Field[Any]]) -> Parser:
         prog="python -m app",
         description="Serve Latchkey: one login session for web pages and sockets.",
         epilog=f"Each setting is also an environment variable, such as {PREFIX}PORT; flags win. "
-        "Other commands: python -m app backup FOLDER, python -m app restore FOLDER.",
+        "Other commands: python -m app --version, python -m app backup FOLDER, "
+        "python -m app restore FOLDER.",
         allow_abbrev=False,
     )
     for field in fields:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ import pytest
 
 from tests.support.chromium import path
 from tests.support.postgres import Place, Postgres
+
+# node and npm of the dev extra, for machines that have none
+os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
 
 _LIMIT = 30.0  # seconds that a test may take unless it says `@pytest.mark.limit(seconds)`
 

@@ -1,75 +1,35 @@
-"""What a newcomer gets: commands, the wheel, the browser's client, a README that is true."""
+"""The package: its command line, the browser's client that the build fetches, the wheel."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
-import fnmatch
 import hashlib
 import importlib.metadata
-import importlib.util
 import io
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
-import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from packaging.version import Version
 
-from app import assets
+import build_backend
+from app import __version__, assets
 from app.settings import PREFIX, Settings
-from handlers.session import SessionData
-from tests.support.kit import ROOT, Visitor, serve
+from tests.support.files import sources
+from tests.support.kit import ROOT
 from tests.support.needs import cannot
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 FETCHED = f"static/{assets.LOCAL}"
-
-
-def blocks(language: str) -> list[str]:
-    """Return the README's code blocks in this language."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    return [text for name, text in found if name == language]
-
-
-def ignored(path: Path) -> bool:
-    """Whether .gitignore names this file, or a folder that it is in."""
-    relative = path.relative_to(ROOT)
-    for line in (ROOT / ".gitignore").read_text().splitlines():
-        pattern = line.strip("/")
-        if relative.is_relative_to(pattern) or any(
-            fnmatch.fnmatch(part, pattern) for part in relative.parts
-        ):
-            return True
-    return ".git" in relative.parts
-
-
-def sources() -> Iterator[Path]:
-    """Yield the files of the repository, without what builds and tests leave behind."""
-    return (path for path in ROOT.rglob("*") if path.is_file() and not ignored(path))
-
-
-@pytest.fixture(scope="module")
-def setup_py() -> ModuleType:
-    """The functions of setup.py, which packages nothing while it is only imported."""
-    spec = importlib.util.spec_from_file_location("latchkey_setup", ROOT / "setup.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with warnings.catch_warnings():
-        # setuptools puts its own distutils in place, and says so where one was loaded before
-        warnings.simplefilter("ignore")
-        spec.loader.exec_module(module)
-    return module
 
 
 # -- the command line --
@@ -110,6 +70,22 @@ def test_help_gives_every_number_a_unit(field: dataclasses.Field[Any]) -> None:
     assert re.match(units, field.metadata["meaning"])
 
 
+def test_version_prints_the_version_and_what_it_runs_on() -> None:
+    """One line names the program; the next ones help in a bug report."""
+    done = subprocess.run(
+        [sys.executable, "-m", "app", "--version"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, python, *packages = done.stdout.splitlines()
+    assert first == f"latchkey {__version__}"
+    assert python.startswith(f"Python {platform.python_version()}")
+    assert f"tornado {importlib.metadata.version('tornado')}" in packages
+    assert done.stderr == ""
+
+
 def test_help_tells_of_the_environment(help_text: str) -> None:
     """Flags and variables are the same settings."""
     assert f"{PREFIX}PORT" in help_text
@@ -123,7 +99,8 @@ def pinned(monkeypatch: pytest.MonkeyPatch) -> bytes:
     """Bytes that pass for the client in this test."""
     content = b"client()"
     digest = base64.b64encode(hashlib.sha384(content).digest()).decode()
-    monkeypatch.setattr(assets, "INTEGRITY", f"sha384-{digest}")
+    for module in (assets, build_backend.assets):
+        monkeypatch.setattr(module, "INTEGRITY", f"sha384-{digest}")
     return content
 
 
@@ -150,7 +127,7 @@ def test_without_the_file_pages_load_it_from_the_cdn(
     assert script.url == f"https://cdn.socket.io/{assets.VERSION}/socket.io.min.js"
     assert script.integrity == assets.INTEGRITY
     assert script.sources == (script.url,)
-    assert "install npm and run pip install -e . again" in caplog.text
+    assert "run pip install -v -e . to see why the build did not fetch it" in caplog.text
 
 
 def test_a_tampered_file_is_not_served(
@@ -180,38 +157,36 @@ def fake_npm(folder: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def test_the_build_puts_the_client_into_static(
-    tmp_path: Path, pinned: bytes, setup_py: ModuleType, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pinned: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It asks npm for the pinned release, once, and does not ask again for what is there."""
     ran = fake_npm(tmp_path / "bin", pinned, monkeypatch)
-    setup_py.fetch_client(tmp_path / "static")
+    build_backend.fetch_client(tmp_path / "static")
     assert (tmp_path / "static" / assets.LOCAL).read_bytes() == pinned
-    setup_py.fetch_client.cache_clear()
-    setup_py.fetch_client(tmp_path / "static")
+    build_backend.fetch_client(tmp_path / "static")
     (line,) = ran.read_text().splitlines()
     assert line.endswith(f" {assets.PACKAGE}@{assets.VERSION}")
 
 
 def test_the_build_replaces_a_damaged_client(
-    tmp_path: Path, pinned: bytes, setup_py: ModuleType, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pinned: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file of another release, or half of one, does not stay."""
     put(tmp_path / "static", pinned[:3])
     fake_npm(tmp_path / "bin", pinned, monkeypatch)
-    setup_py.fetch_client(tmp_path / "static")
+    build_backend.fetch_client(tmp_path / "static")
     assert (tmp_path / "static" / assets.LOCAL).read_bytes() == pinned
 
 
 def test_the_build_refuses_what_has_another_hash(
     tmp_path: Path,
     pinned: bytes,
-    setup_py: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Nothing of it is stored; the build warns in one line and goes on."""
     fake_npm(tmp_path / "bin", pinned + b" ", monkeypatch)
-    setup_py.fetch_client(tmp_path / "static")
+    build_backend.fetch_client(tmp_path / "static")
     assert not (tmp_path / "static" / assets.LOCAL).exists()
     (line,) = capsys.readouterr().err.splitlines()
     assert "does not have the hash in app/assets.py" in line
@@ -224,7 +199,6 @@ def test_the_build_goes_on_without_npm(
     tmp_path: Path,
     npm: str | None,
     why: str,
-    setup_py: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -233,11 +207,70 @@ def test_the_build_goes_on_without_npm(
         (tmp_path / "npm").write_text(f"#!/bin/sh\n{npm}\n")
         (tmp_path / "npm").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    setup_py.fetch_client(tmp_path / "static")
+    build_backend.fetch_client(tmp_path / "static")
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: ")
     assert "load it from its CDN" in line
     assert why in line
+
+
+def test_the_build_says_in_one_line_what_it_did(
+    tmp_path: Path,
+    pinned: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It fetched the client, or found it."""
+    fake_npm(tmp_path / "bin", pinned, monkeypatch)
+    build_backend.fetch_client(tmp_path / "static")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "was fetched by npm into" in line
+    build_backend.fetch_client(tmp_path / "static")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "is already in" in line
+
+
+HOOKS = [
+    build_backend.get_requires_for_build_wheel,
+    build_backend.get_requires_for_build_editable,
+    build_backend.get_requires_for_build_sdist,
+]
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.__name__)
+def test_the_build_asks_for_npm_only_where_it_is_missing(
+    hook: Callable[[], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where npm is installed nor where the client has been fetched before."""
+    for name in ("wheel", "editable", "sdist"):  # those of setuptools run setup.py
+        monkeypatch.setattr(
+            build_backend.build_meta, f"get_requires_for_build_{name}", lambda _: ["other"]
+        )
+    monkeypatch.setattr(build_backend, "STATIC", tmp_path / "static")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert hook() == ["other", build_backend.NODE]
+    fake_npm(tmp_path / "bin", b"", monkeypatch)
+    assert hook() == ["other"]
+
+
+def test_a_build_that_has_the_client_asks_for_nothing(
+    tmp_path: Path, pinned: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Installing once more downloads no Node.js."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    put(tmp_path, pinned)
+    assert build_backend.node_requirement(tmp_path) == []
+
+
+@pytest.mark.parametrize("machine", ["armv7l", "riscv64", "ppc64le"])
+def test_no_machine_has_to_compile_node(
+    tmp_path: Path, machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the package has no wheel, the build goes on without the client."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert build_backend.node_requirement(tmp_path) == []
 
 
 # -- the wheel --
@@ -258,7 +291,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not can_build():
         cannot("a wheel needs pip and setuptools 70.1: pip install -e '.[dev]'")
     if shutil.which("npm") is None:
-        cannot("the build fetches the browser's client by npm: apt-get install npm")
+        cannot("the build fetches the browser's client by npm: pip install -e '.[dev]'")
     folder = tmp_path_factory.mktemp("wheel")
     for path in sources():
         target = folder / "tree" / path.relative_to(ROOT)
@@ -310,8 +343,8 @@ def test_the_wheel_holds_the_client(wheel: Path) -> None:
 def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     """Name, version, the Python and the packages that it needs."""
     with zipfile.ZipFile(wheel) as archive:
-        metadata = archive.read("latchkey-0.1.0.dist-info/METADATA").decode()
-    assert "\nName: latchkey\nVersion: 0.1.0\n" in metadata
+        metadata = archive.read(f"latchkey-{__version__}.dist-info/METADATA").decode()
+    assert f"\nName: latchkey\nVersion: {__version__}\n" in metadata
     assert "\nRequires-Python: >=3.11\n" in metadata
     for package in ("tornado", "python-engineio", "python-socketio", "sqlalchemy"):
         assert re.search(rf"(?im)^Requires-Dist: {package}[<>=]", metadata)
@@ -340,89 +373,3 @@ def test_an_unpacked_wheel_runs_anywhere(wheel: Path, tmp_path: Path) -> None:
     assert Path(where) == (tmp_path / "site").resolve()
     assert "counter.html" in templates
     assert rest[0].startswith("usage: python -m app")
-
-
-# -- the README --
-
-
-def test_the_readme_has_two_commands_to_copy() -> None:
-    """One runs the main job and one runs all tests; each is one line."""
-    run, test = (block for block in blocks("sh") if "apt-get" in block)
-    assert run.count("\n") == test.count("\n") == 1
-    assert run.endswith(".venv/bin/python -m app\n")
-    for tool in ("-m pytest", "mypy", "ruff check", "ruff format --check"):
-        assert f".venv/bin/{tool}" in test.replace(".venv/bin/python -m", ".venv/bin/-m")
-
-
-def test_ci_runs_the_readmes_line() -> None:
-    """What people copy is what is tested."""
-    script = ROOT / ".ci" / "run"
-    assert os.access(script, os.X_OK)
-    line = [block for block in blocks("sh") if "apt-get" in block][1]
-    assert script.read_text().endswith("\n" + line)
-
-
-def test_the_readmes_links_lead_somewhere() -> None:
-    """Every file that it links or shows is there."""
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
-
-
-def test_the_readmes_settings_are_settings() -> None:
-    """Every flag in its table exists, and has the default that it says, where it is a word."""
-    fields = {field.name: field.metadata["default"] for field in dataclasses.fields(Settings)}
-    rows = re.findall(r"^\| (`--.*?) \| (.*?) \|", README, re.MULTILINE)
-    assert rows
-    for flags, default in rows:
-        names = [flag.replace("-", "_") for flag in re.findall(r"`--([a-z-]+)`", flags)]
-        known = [fields[name] for name in names]
-        assert not all(known) or default.replace("`", "").split(", ") == known
-
-
-class ChattySession(SessionData):
-    """The stock session with the field that the README adds."""
-
-    said: int = 0
-
-
-async def test_the_readmes_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """handlers/chat.py, as printed: the page and the socket count one session's words."""
-    (example,) = (block for block in blocks("python") if "ChatNamespace" in block)
-    (tmp_path / "readme_example").mkdir()
-    (tmp_path / "readme_example" / "chat.py").write_text(example)
-    monkeypatch.syspath_prepend(tmp_path)
-    modules = ("counter", "sign_in", "account", "health", "readme_example.chat")
-    assert f"modules = {modules}".replace("'", '"').replace("readme_example.", "") in README
-    async with (
-        serve(tmp_path, modules=modules, data_type=ChattySession) as site,
-        Visitor(site.url) as visitor,
-    ):
-        assert (await visitor.get("/chat"))[0] == 302
-        await visitor.sign_up("ada")
-        socket = await visitor.socket(namespaces=("/chat",))
-        assert await socket.call("say", "hello", namespace="/chat") == 1
-        assert await visitor.post("/chat", json={"text": "again"}) == (200, "2")
-        assert await visitor.get("/chat") == (200, "2")
-        await socket.close()
-
-
-# -- the repository --
-
-
-def test_no_file_names_a_registry_or_this_machine() -> None:
-    """Where packages come from is the machine's own setting; paths are of no use elsewhere."""
-    needles = [
-        ".".join(["registry", "npmjs"]),
-        ".".join(["pypi", "org"]),
-        ".".join(["pythonhosted", "org"]),
-        ".".join(["deb", "debian"]),
-        "/".join(["", "work", ""]),
-        "/".join(["", "root", ""]),
-    ]
-    found = [
-        f"{path.relative_to(ROOT)} has {needle}"
-        for path in sources()
-        for needle in needles
-        if needle.encode() in path.read_bytes()
-    ]
-    assert not found
