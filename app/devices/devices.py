@@ -14,7 +14,7 @@ from app.common.guard import logged
 from app.devices.user_agents import describe
 from app.sessions.manager import Sessions
 from app.sessions.session import Reason, Session
-from app.stores import PAGE, Record, StoreError, public_id
+from app.stores import MAX_LISTED, Record, StoreError, public_id
 
 __all__ = ["Device", "Devices", "Presence", "Rows", "Send", "public_id", "seen_by"]
 
@@ -23,7 +23,7 @@ log = logging.getLogger("latchkey.devices")
 _COALESCE = 0.25  # seconds in which changes gather into one list
 _PAUSE = 4.0  # pause after a list, in times of what it took to make and send
 _REFRESH = 5.0  # seconds after which a list is made anew though no change was heard of
-_MOST_ROWS = PAGE  # devices in one list: those that were seen last
+_MOST_ROWS = MAX_LISTED  # devices in one list: those that were seen last
 
 
 class Presence(Protocol):

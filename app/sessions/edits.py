@@ -79,8 +79,8 @@ class Edit(Generic[D]):
         sessions, session_id = self._sessions, self.session_id
         if session_id:
             # all of it in this coroutine, since every event comes this way
-            take = sessions.store.take
-            lease = take(session_id)
+            try_lock = sessions.store.try_lock
+            lease = try_lock(session_id)
             if lease is not None:
                 sessions.counts.locks.at_once += 1
             else:

@@ -94,13 +94,13 @@ class Sessions(Generic[D]):
 
     def note(self, session_id: str) -> bool:
         """Do what `active` does if the session is known to live; return whether it is."""
-        known = self.store.known
-        record = known(session_id)
+        cached = self.store.cached
+        record = cached(session_id)
         return record is not None and self.lifetimes.touch(record)
 
     async def shown(self, session_id: str) -> None:
         """Note that a client sent the cookie of this session; do nothing if it has ended."""
-        record = self.store.known(session_id) or await self._living(session_id)
+        record = self.store.cached(session_id) or await self._living(session_id)
         if record is not None:
             self.lifetimes.touch(record, shown=True)
 

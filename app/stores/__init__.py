@@ -1,21 +1,21 @@
-"""Where sessions live: the record that a store keeps and the protocol every store obeys."""
+"""Session stores: their interface, records and errors; memory, sqlite/ and redis/.
 
-from app.stores.base import (
-    PAGE,
+Knows neither Tornado nor Socket.IO. Imports common.
+"""
+
+from app.stores.errors import (
     HidesSessionId,
-    Lease,
     LeaseLost,
-    Record,
     RecordGone,
-    SessionStore,
     StoreBusy,
     StoreError,
     StoreUnavailable,
-    public_id,
 )
+from app.stores.protocol import MAX_LISTED, Lease, SessionStore
+from app.stores.record import Record, public_id
 
 __all__ = [
-    "PAGE",
+    "MAX_LISTED",
     "HidesSessionId",
     "Lease",
     "LeaseLost",

@@ -8,7 +8,9 @@ from time import perf_counter
 from typing import TypeVar
 
 from app.common.histogram import Histogram
-from app.stores.base import PAGE, Record, SessionStore, StoreError
+from app.stores.errors import StoreError
+from app.stores.protocol import MAX_LISTED, SessionStore
+from app.stores.record import Record
 
 T = TypeVar("T")
 
@@ -34,9 +36,9 @@ class CountedStore:
         self._store = store
         self._counts = counts
         self.shared = store.shared
-        self.known = store.known
+        self.cached = store.cached
         self.load = store.load
-        self.take = store.take
+        self.try_lock = store.try_lock
         self.lock = store.lock
 
     async def _count(self, call: str, work: Awaitable[T]) -> T:
@@ -61,7 +63,7 @@ class CountedStore:
     async def destroy(self, session_id: str) -> Record | None:
         return await self._count("destroy", self._store.destroy(session_id))
 
-    async def of_user(self, user: str, limit: int = PAGE) -> list[Record]:
+    async def of_user(self, user: str, limit: int = MAX_LISTED) -> list[Record]:
         return await self._count("of_user", self._store.of_user(user, limit))
 
     async def count(self, user: str) -> int:
@@ -70,8 +72,10 @@ class CountedStore:
     async def find(self, user: str, public_id: str) -> Record | None:
         return await self._count("find", self._store.find(user, public_id))
 
-    async def trim(self, user: str, most: int, keep: str, limit: int = PAGE) -> list[Record]:
-        return await self._count("trim", self._store.trim(user, most, keep, limit))
+    async def trim(
+        self, user: str, maximum: int, keep: str, limit: int = MAX_LISTED
+    ) -> list[Record]:
+        return await self._count("trim", self._store.trim(user, maximum, keep, limit))
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         return await self._count("purge", self._store.purge(now, limit))

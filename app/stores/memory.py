@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from app.stores.base import PAGE, LeaseLost, Record, RecordGone, public_id
+from app.stores.errors import LeaseLost, RecordGone
 from app.stores.locks import Locks
+from app.stores.protocol import MAX_LISTED
+from app.stores.record import Record, public_id
 
 
 class MemoryStore:
@@ -24,7 +26,7 @@ class MemoryStore:
         self._expiry: list[tuple[float, str]] = []
         self._locks = Locks()
 
-    def known(self, session_id: str) -> Record | None:
+    def cached(self, session_id: str) -> Record | None:
         return self._records.get(session_id)
 
     async def load(self, session_id: str) -> Record | None:
@@ -48,8 +50,8 @@ class MemoryStore:
     async def destroy(self, session_id: str) -> Record | None:
         return self._remove(session_id)
 
-    def take(self, session_id: str) -> MemoryLease | None:
-        if not self._locks.take(session_id):
+    def try_lock(self, session_id: str) -> MemoryLease | None:
+        if not self._locks.try_acquire(session_id):
             return None
         return MemoryLease(self, session_id, self._records.get(session_id))
 
@@ -57,7 +59,7 @@ class MemoryStore:
         await self._locks.acquire(session_id)
         return MemoryLease(self, session_id, self._records.get(session_id))
 
-    async def of_user(self, user: str, limit: int = PAGE) -> list[Record]:
+    async def of_user(self, user: str, limit: int = MAX_LISTED) -> list[Record]:
         return heapq.nlargest(limit, self._all_of(user), key=lambda record: record.seen)
 
     async def count(self, user: str) -> int:
@@ -67,8 +69,10 @@ class MemoryStore:
         session_id = self._of_user.get(user, {}).get(public_id)
         return None if session_id is None else self._records[session_id]
 
-    async def trim(self, user: str, most: int, keep: str, limit: int = PAGE) -> list[Record]:
-        excess = min(await self.count(user) - most, limit)
+    async def trim(
+        self, user: str, maximum: int, keep: str, limit: int = MAX_LISTED
+    ) -> list[Record]:
+        excess = min(await self.count(user) - maximum, limit)
         others = [record for record in self._all_of(user) if record.id != keep]
         removed = heapq.nsmallest(excess, others, key=lambda record: record.seen)
         for record in removed:

@@ -140,7 +140,7 @@ class BrokenStore(MemoryStore):
 
     broken = False
 
-    def take(self, session_id: str) -> None:
+    def try_lock(self, session_id: str) -> None:
         return None
 
     async def lock(self, session_id: str) -> Any:

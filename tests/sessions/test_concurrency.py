@@ -50,7 +50,7 @@ class Unlocked(MemoryStore):
         super().__init__()
         self.checks = checks
 
-    def take(self, session_id: str) -> None:
+    def try_lock(self, session_id: str) -> None:
         return None
 
     async def lock(self, session_id: str) -> MemoryLease:

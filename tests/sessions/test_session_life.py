@@ -200,7 +200,7 @@ async def test_an_event_asks_the_store_only_where_what_is_known_would_end_it() -
     """What another process did to a shared session may be news here, so an end is never guessed."""
 
     class Remembering(CountingStore):
-        def known(self, session_id: str) -> Record | None:
+        def cached(self, session_id: str) -> Record | None:
             return old
 
     store = Remembering(MemoryStore())

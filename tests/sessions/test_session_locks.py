@@ -132,7 +132,7 @@ async def test_a_cancelled_waiter_knows_that_it_was_cancelled() -> None:
 
 async def test_who_waits_too_long_is_told_so_and_leaves_the_queue() -> None:
     """StoreBusy after the patience; the lock is not handed to somebody who is gone."""
-    locks = Locks(patience=0.02)
+    locks = Locks(timeout=0.02)
     await locks.acquire("a")
     with pytest.raises(StoreBusy, match=r"longer than 0\.02 s"):
         await locks.acquire("a")
@@ -142,11 +142,11 @@ async def test_who_waits_too_long_is_told_so_and_leaves_the_queue() -> None:
 
 async def test_a_waiter_that_gave_up_and_is_cancelled_does_not_free_the_lock() -> None:
     """Out of patience and cancelled in one turn: the lock stays with its holder."""
-    locks = Locks(patience=60)
+    locks = Locks(timeout=60)
     await locks.acquire("a")
     waiting = asyncio.ensure_future(locks.acquire("a"))
     await asyncio.sleep(0)
-    locks._give_up(locks._waiting["a"][0])
+    locks._expire(locks._queues["a"][0])
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     other = asyncio.ensure_future(locks.acquire("a"))
@@ -162,7 +162,7 @@ async def test_an_unused_lock_costs_no_memory() -> None:
     for number in range(100):
         await locks.acquire(str(number))
         locks.release(str(number))
-    assert locks._waiting == {}
+    assert locks._queues == {}
 
 
 class Failing(CountingStore):

@@ -336,14 +336,14 @@ async def test_a_record_is_known_until_its_end_is_told() -> None:
     """What was read or written here is known, until another process ends the session."""
     async with processes() as (one, two):
         await one.save(record())
-        assert one.known("a") == record()
-        assert two.known("a") is None
+        assert one.cached("a") == record()
+        assert two.cached("a") is None
         lease = await two.lock("a")
         await lease.save(b"new")
-        assert one.known("a") == record()
-        assert await one.load("a") == one.known("a") == two.known("a")
+        assert one.cached("a") == record()
+        assert await one.load("a") == one.cached("a") == two.cached("a")
         await two.destroy("a")
-        await until(lambda: one.known("a") is None)
+        await until(lambda: one.cached("a") is None)
 
 
 async def test_nothing_is_known_where_no_end_can_be_told() -> None:
@@ -352,9 +352,9 @@ async def test_nothing_is_known_where_no_end_can_be_told() -> None:
         await store.save(record())
         with shared_server().client() as redis:
             redis.client_kill_filter(_type="pubsub")
-        await until(lambda: store.known("a") is None)
+        await until(lambda: store.cached("a") is None)
         await until(lambda: store._link.up)
-        assert await store.load("a") == store.known("a") == record()
+        assert await store.load("a") == store.cached("a") == record()
 
 
 async def test_scripts_that_were_flushed_are_taught_again() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.stores import LeaseLost, RecordGone
-from app.stores.base import Lease
+from app.stores.protocol import Lease
 from app.stores.redis import kept_locks as redis_kept
 from app.stores.redis import locks as redis_locks
 from app.stores.redis.kept_locks import KeptLocks
@@ -24,7 +24,7 @@ LOCK = "latchkey:{a}:lock"
 
 async def taken(store: RedisStore) -> Lease:
     """Lock as an edit does."""
-    return store.take("a") or await asyncio.wait_for(store.lock("a"), 2)
+    return store.try_lock("a") or await asyncio.wait_for(store.lock("a"), 2)
 
 
 async def edit(store: RedisStore, times: int = 1) -> None:
@@ -128,7 +128,7 @@ async def test_another_process_gets_it_after_the_edit_that_has_it() -> None:
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
         await edit(one, 4)
-        lease = one.take("a")
+        lease = one.try_lock("a")
         assert lease is not None
         waiting = asyncio.ensure_future(two.lock("a"))
         await asyncio.sleep(0.1)
@@ -148,7 +148,7 @@ async def test_who_wants_it_and_is_not_heard_gets_it_with_the_next_save(
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
         await edit(one, 4)
-        lease = one.take("a")
+        lease = one.try_lock("a")
         assert lease is not None
         for channel in one._link._listeners:
             if channel.startswith(b"latchkey:wanted:"):
@@ -157,7 +157,7 @@ async def test_who_wants_it_and_is_not_heard_gets_it_with_the_next_save(
         await asyncio.sleep(0.1)
         await lease.save(b"5")
         other = await asyncio.wait_for(waiting, 2)
-        assert one.take("a") is None
+        assert one.try_lock("a") is None
         await other.save(b"6")
         await edit(one)
         assert not is_locked()
@@ -192,7 +192,7 @@ async def test_who_stood_still_asks_again(monkeypatch: pytest.MonkeyPatch) -> No
         await edit(one, 4)
         await until(lambda: not is_locked())
         await edit(two)
-        assert one.take("a") is None
+        assert one.try_lock("a") is None
         await edit(one)
         assert await number(one) == 6
 
@@ -228,7 +228,7 @@ async def test_a_kept_lease_that_ran_out_overwrites_nothing(
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
         await edit(one, 4)
-        lease = one.take("a")
+        lease = one.try_lock("a")
         assert lease is not None
         await until(lambda: not is_locked())
         await edit(two)
@@ -243,7 +243,7 @@ async def test_a_session_that_ended_elsewhere_is_over() -> None:
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
         await edit(one, 4)
-        lease = one.take("a")
+        lease = one.try_lock("a")
         assert lease is not None
         await two.destroy("a")
         with pytest.raises(RecordGone):
@@ -251,8 +251,8 @@ async def test_a_session_that_ended_elsewhere_is_over() -> None:
         await one.save(record(data=b"0"))
         await edit(one, 4)
         await two.destroy("a")
-        await until(lambda: one.known("a") is None)
-        assert one.take("a") is None
+        await until(lambda: one.cached("a") is None)
+        assert one.try_lock("a") is None
         lease = await taken(one)
         assert lease.record is None
         await lease.release()
@@ -268,7 +268,7 @@ async def test_what_is_not_known_for_certain_is_read_again() -> None:
         await asyncio.sleep(0)
         store._known._hear_gone(b"latchkey:gone", b"b")
         await editing
-        known = store.known("a")
+        known = store.cached("a")
         assert known is not None
         assert known.data == b"4"
         await edit(store)
@@ -286,7 +286,7 @@ async def test_what_was_kept_on_a_lost_connection_is_given_back() -> None:
         wire.abort()
         await until(lambda: wire is not one._link._wire and one._link.up)
         await one.load("a")
-        assert one.take("a") is None
+        assert one.try_lock("a") is None
         await until(lambda: not is_locked())
         await edit(two)
         await edit(one)
@@ -332,7 +332,7 @@ async def test_an_edit_that_changes_nothing_gives_its_lock_back() -> None:
     async with processes(1) as (store,):
         await store.save(record(data=b"0"))
         await edit(store, 4)
-        lease = store.take("a")
+        lease = store.try_lock("a")
         assert lease is not None
         await lease.release()
         await store.ping()

@@ -301,7 +301,7 @@ async def test_who_goes_on_after_a_commit_finds_all_of_it(tmp_path: Path) -> Non
 
         async def edit(lease: Lease) -> None:
             await lease.save(b"new")
-            seen.append([found.data for id in "ab" if (found := store.known(id))])
+            seen.append([found.data for id in "ab" if (found := store.cached(id))])
 
         for lease in leases:
             assert tasks.start(edit(lease), lambda _: ended.release())

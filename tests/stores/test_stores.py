@@ -47,10 +47,10 @@ async def test_what_is_known_is_what_a_load_would_say(kind: str, tmp_path: Path)
     """Nothing may be known, but nothing old, whatever this process has done to the record."""
 
     async def known_is_right() -> bool:
-        return store.known("a") in (None, await store.load("a"))
+        return store.cached("a") in (None, await store.load("a"))
 
     async with opened(kind, tmp_path) as store:
-        assert store.known("a") is None
+        assert store.cached("a") is None
         await store.save(record())
         assert await known_is_right()
         await store.touch({"a": (1050.0, 1150.0)})
@@ -58,7 +58,7 @@ async def test_what_is_known_is_what_a_load_would_say(kind: str, tmp_path: Path)
         await (await store.lock("a")).save(b"new")
         assert await known_is_right()
         await store.destroy("a")
-        assert store.known("a") is None
+        assert store.cached("a") is None
 
 
 @pytest.mark.parametrize("id", ["", "a\0b", "%_'\"; --", "é" * 10, "x" * 100_000])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.stores import PAGE, Lease, Record, SessionStore
+from app.stores import MAX_LISTED, Lease, Record, SessionStore
 from tests.support.leases import LeaseOver
 
 
@@ -23,7 +23,7 @@ class CountingStore:
         self.calls.append(call)
         await self.before(call)
 
-    def known(self, session_id: str) -> Record | None:
+    def cached(self, session_id: str) -> Record | None:
         return None
 
     async def load(self, session_id: str) -> Record | None:
@@ -46,14 +46,14 @@ class CountingStore:
         await self.note("destroy")
         return await self.inner.destroy(session_id)
 
-    def take(self, session_id: str) -> None:
+    def try_lock(self, session_id: str) -> None:
         return None
 
     async def lock(self, session_id: str) -> CountingLease:
         await self.note("lock")
         return CountingLease(self, await self.inner.lock(session_id))
 
-    async def of_user(self, user: str, limit: int = PAGE) -> list[Record]:
+    async def of_user(self, user: str, limit: int = MAX_LISTED) -> list[Record]:
         await self.note("of_user")
         return await self.inner.of_user(user, limit)
 
@@ -65,9 +65,11 @@ class CountingStore:
         await self.note("find")
         return await self.inner.find(user, public_id)
 
-    async def trim(self, user: str, most: int, keep: str, limit: int = PAGE) -> list[Record]:
+    async def trim(
+        self, user: str, maximum: int, keep: str, limit: int = MAX_LISTED
+    ) -> list[Record]:
         await self.note("trim")
-        return await self.inner.trim(user, most, keep, limit)
+        return await self.inner.trim(user, maximum, keep, limit)
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         await self.note("purge")

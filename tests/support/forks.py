@@ -57,7 +57,7 @@ class WatchedStore(MemoryStore):
         if self.down:
             raise StoreUnavailable("the store was cut off by a test")
 
-    def known(self, session_id: str) -> Record | None:
+    def cached(self, session_id: str) -> Record | None:
         return None
 
     async def load(self, session_id: str) -> Record | None:
@@ -82,7 +82,7 @@ class WatchedStore(MemoryStore):
         await self._reach()
         return await super().destroy(session_id)
 
-    def take(self, session_id: str) -> None:
+    def try_lock(self, session_id: str) -> None:
         return None
 
     async def lock(self, session_id: str) -> Lease:  # type: ignore[override]

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from app.stores import PAGE, Record, SessionStore
+from app.stores import MAX_LISTED, Record, SessionStore
 from tests.support.leases import LeaseOver
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class SuspendingStore:
         self.inner = inner
         self.shared = inner.shared
 
-    def known(self, session_id: str) -> Record | None:
+    def cached(self, session_id: str) -> Record | None:
         return None
 
     async def load(self, session_id: str) -> Record | None:
@@ -48,7 +48,7 @@ class SuspendingStore:
     async def destroy(self, session_id: str) -> Record | None:
         return await _around(lambda: self.inner.destroy(session_id))
 
-    def take(self, session_id: str) -> None:
+    def try_lock(self, session_id: str) -> None:
         return None
 
     async def lock(self, session_id: str) -> SuspendingLease:
@@ -62,7 +62,7 @@ class SuspendingStore:
             raise
         return SuspendingLease(lease)
 
-    async def of_user(self, user: str, limit: int = PAGE) -> list[Record]:
+    async def of_user(self, user: str, limit: int = MAX_LISTED) -> list[Record]:
         return await _around(lambda: self.inner.of_user(user, limit))
 
     async def count(self, user: str) -> int:
@@ -71,8 +71,10 @@ class SuspendingStore:
     async def find(self, user: str, public_id: str) -> Record | None:
         return await _around(lambda: self.inner.find(user, public_id))
 
-    async def trim(self, user: str, most: int, keep: str, limit: int = PAGE) -> list[Record]:
-        return await _around(lambda: self.inner.trim(user, most, keep, limit))
+    async def trim(
+        self, user: str, maximum: int, keep: str, limit: int = MAX_LISTED
+    ) -> list[Record]:
+        return await _around(lambda: self.inner.trim(user, maximum, keep, limit))
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         return await _around(lambda: self.inner.purge(now, limit))

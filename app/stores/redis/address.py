@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from app.options import shown
-from app.stores.base import StoreUnavailable
+from app.stores.errors import StoreUnavailable
 
 _SENTINEL = "redis+sentinel"
 _PATIENCE = 0.5  # seconds that one Sentinel has to answer, before the next one is asked

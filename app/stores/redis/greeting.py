@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Collection
 
-from app.stores.base import StoreUnavailable
+from app.stores.errors import StoreUnavailable
 from app.stores.redis import scripts
 from app.stores.redis.address import Address
 from app.stores.redis.wire import Wire, pack

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-from app.stores.base import Record
+from app.stores.record import Record
 
 _LATELY = 0.25  # seconds; a session that was saved in these, or in those before, is busy
 _LONGEST = 1.0  # seconds that a lock may be kept without a save, well within its lease

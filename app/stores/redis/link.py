@@ -11,8 +11,8 @@ from typing import Any
 
 from app.common.background import Background
 from app.common.guard import logged
-from app.stores.answer import answer
-from app.stores.base import StoreUnavailable
+from app.stores.errors import StoreUnavailable
+from app.stores.futures import resolve
 from app.stores.redis import scripts
 from app.stores.redis.address import Address
 from app.stores.redis.greeting import greet
@@ -96,7 +96,7 @@ class Link:
         """Do what `call` does while there is no connection."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._closed or not self._patient:
-            answer(future, ConnectionError("there is no connection"))
+            resolve(future, ConnectionError("there is no connection"))
         else:
             self._early.append((command, future))
             self._begin()
@@ -245,7 +245,7 @@ class Link:
         self._patient = False
         early, self._early = self._early, []
         for _, future in early:
-            answer(future, ConnectionError("there is no connection"))
+            resolve(future, ConnectionError("there is no connection"))
 
     def _watch(self) -> None:
         """Look whether replies come in time; give a connection up on which they do not."""

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from app.stores.base import LeaseLost, Record, RecordGone, StoreBusy
+from app.stores.errors import LeaseLost, RecordGone, StoreBusy
 from app.stores.locks import Locks
+from app.stores.record import Record
 from app.stores.redis import scripts
 from app.stores.redis.kept_locks import KeptLocks
 from app.stores.redis.link import Link
@@ -70,9 +71,9 @@ class RedisLocks:
         link.on_up.append(self._give_back)
         link.on_down.append(self._kept.give_back_all)
 
-    def take(self, session_id: str) -> RedisLease | None:
+    def try_lock(self, session_id: str) -> RedisLease | None:
         """Take a lock that was kept from the last edit; None where `lock` has to be asked."""
-        if session_id not in self._kept.now or not self._here.take(session_id):
+        if session_id not in self._kept.now or not self._here.try_acquire(session_id):
             return None
         kept = self._kept.take(session_id)
         if kept is None:
@@ -82,7 +83,7 @@ class RedisLocks:
         return RedisLease(self, session_id, owner, _version(record.version), record)
 
     async def lock(self, session_id: str) -> RedisLease:
-        if not self._here.take(session_id):
+        if not self._here.try_acquire(session_id):
             await self._here.acquire(session_id)
         kept = self._kept.take(session_id)
         if kept is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from app.stores.base import Record
+from app.stores.record import Record
 from app.stores.redis.link import Link
 
 log = logging.getLogger("latchkey.redis")

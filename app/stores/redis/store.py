@@ -15,7 +15,9 @@ from typing import Any
 import msgspec
 
 from app.common.background import cancel_all
-from app.stores.base import PAGE, Record, StoreUnavailable, public_id
+from app.stores.errors import StoreUnavailable
+from app.stores.protocol import MAX_LISTED
+from app.stores.record import Record, public_id
 from app.stores.redis import scripts
 from app.stores.redis.link import Link
 from app.stores.redis.locks import RedisLease, RedisLocks
@@ -43,7 +45,7 @@ def _left(seen: float, expires: float) -> str:
 class RedisStore:
     """A SessionStore in a Redis that other processes use too.
 
-    `known` is what this process has read or written and nobody has told to be gone.
+    `cached` is what this process has read or written and nobody has told to be gone.
     """
 
     shared = True
@@ -54,8 +56,8 @@ class RedisStore:
         self._known = KnownRecords(link)
         self._locks = RedisLocks(link, self._known)
         self._indexing: dict[str, asyncio.Task[None]] = {}
-        self.known = self._known.get
-        self.take = self._locks.take
+        self.cached = self._known.get
+        self.try_lock = self._locks.try_lock
         self._load = tuple(field.encode() for field in scripts.FIELDS)
 
     async def load(self, session_id: str) -> Record | None:
@@ -107,7 +109,7 @@ class RedisStore:
     def lock(self, session_id: str) -> Coroutine[Any, Any, RedisLease]:
         return self._locks.lock(session_id)
 
-    async def of_user(self, user: str, limit: int = PAGE) -> list[Record]:
+    async def of_user(self, user: str, limit: int = MAX_LISTED) -> list[Record]:
         return list(self._known.read_pairs(await self._run(scripts.OF_USER, user, limit)))
 
     async def count(self, user: str) -> int:
@@ -136,8 +138,10 @@ class RedisStore:
                 words = [word for id in ids for word in (id, public_id(id.decode()))]
                 await self._run(scripts.INDEX, user, *words)
 
-    async def trim(self, user: str, most: int, keep: str, limit: int = PAGE) -> list[Record]:
-        found = await self._run(scripts.TRIM, user, most, keep, limit)
+    async def trim(
+        self, user: str, maximum: int, keep: str, limit: int = MAX_LISTED
+    ) -> list[Record]:
+        found = await self._run(scripts.TRIM, user, maximum, keep, limit)
         return list(self._known.read_pairs(found))
 
     async def purge(self, now: float, limit: int) -> list[Record]:

@@ -19,7 +19,7 @@ from typing import Any, cast
 import hiredis
 from hiredis import PushNotification
 
-from app.stores.answer import answer
+from app.stores.futures import resolve
 
 log = logging.getLogger("latchkey.redis")
 
@@ -192,5 +192,5 @@ class Wire(asyncio.Protocol):
         gone = ConnectionError("the connection was lost")
         for future in waiting:
             if future is not None:
-                answer(future, gone)
+                resolve(future, gone)
         self._lost(self)

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from app.stores.base import public_id
+from app.stores.record import public_id
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (

@@ -12,8 +12,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Protocol, TypeVar
 
-from app.stores.answer import answer
-from app.stores.base import StoreUnavailable
+from app.stores.errors import StoreUnavailable
+from app.stores.futures import resolve
 
 log = logging.getLogger("latchkey.stores")
 T = TypeVar("T")
@@ -159,7 +159,7 @@ class GroupCommit:
                 write.over(None if isinstance(outcome, Exception) else outcome)
             except Exception:
                 log.exception("a step after a write to %s failed", self._name)
-            answer(future, outcome)
+            resolve(future, outcome)
 
     def _next(self) -> None:
         self._gathering = None

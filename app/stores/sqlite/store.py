@@ -16,8 +16,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from app.stores.base import PAGE, LeaseLost, Record, RecordGone, StoreUnavailable, public_id
+from app.stores.errors import LeaseLost, RecordGone, StoreUnavailable
 from app.stores.locks import Locks
+from app.stores.protocol import MAX_LISTED
+from app.stores.record import Record, public_id
 from app.stores.sqlite import health
 from app.stores.sqlite.file import connect, own, remedy
 from app.stores.sqlite.file_identity import FileIdentity
@@ -98,7 +100,7 @@ class SqliteStore:
         self._data_version = 0
         self._pinging = asyncio.Lock()
 
-    def known(self, session_id: str) -> Record | None:
+    def cached(self, session_id: str) -> Record | None:
         return self._cache.get(session_id)
 
     async def load(self, session_id: str) -> Record | None:
@@ -153,9 +155,9 @@ class SqliteStore:
 
         return await self._write(work, forget=[session_id])
 
-    def take(self, session_id: str) -> SqliteLease | None:
+    def try_lock(self, session_id: str) -> SqliteLease | None:
         record = self._cache.get(session_id)
-        if record is None or not self._locks.take(session_id):
+        if record is None or not self._locks.try_acquire(session_id):
             return None
         return SqliteLease(self, session_id, record)
 
@@ -168,7 +170,7 @@ class SqliteStore:
             raise
         return SqliteLease(self, session_id, record)
 
-    async def of_user(self, user: str, limit: int = PAGE) -> list[Record]:
+    async def of_user(self, user: str, limit: int = MAX_LISTED) -> list[Record]:
         return [_record(row) for row in await self._read_many(_OF_USER, (user, limit))]
 
     async def count(self, user: str) -> int:
@@ -179,18 +181,20 @@ class SqliteStore:
         rows = self._read(_FIND, (user, public_id))
         return _record(rows[0]) if rows else None
 
-    async def trim(self, user: str, most: int, keep: str, limit: int = PAGE) -> list[Record]:
-        excess = min(await self.count(user) - most, limit)
+    async def trim(
+        self, user: str, maximum: int, keep: str, limit: int = MAX_LISTED
+    ) -> list[Record]:
+        excess = min(await self.count(user) - maximum, limit)
         if excess <= 0:
             return []
         oldest = await self._read_many(_OLDEST, (user, keep, excess))
 
         def work(cursor: sqlite3.Cursor) -> list[Record]:
             # counted again inside of the transaction: another trim may have come in between
-            (count,) = cursor.execute(_COUNT_TO, (user, most + len(oldest))).fetchone()
+            (count,) = cursor.execute(_COUNT_TO, (user, maximum + len(oldest))).fetchone()
             removed: list[Record] = []
             for row in oldest:
-                if len(removed) < count - most and _delete(cursor, row[0]):
+                if len(removed) < count - maximum and _delete(cursor, row[0]):
                     removed.append(_record(row))
             return removed
 

@@ -1,4 +1,4 @@
-"""Results for callers that wait for a store."""
+"""Results for callers that await a store."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 log = logging.getLogger("latchkey.stores")
 
 
-def answer(waiter: asyncio.Future[Any], outcome: object) -> None:
-    """Give a waiter its result, or raise the outcome there if it is an Exception.
+def resolve(future: asyncio.Future[Any], outcome: object) -> None:
+    """Set the result of a caller's future, or its exception if the outcome is one.
 
-    It does nothing if the waiter is done, and never raises: whoever answers many goes on with
-    the next one.
+    Does nothing if the future is done. Never raises, so that one caller cannot keep the others
+    from their results.
     """
     try:
-        if waiter.done():
+        if future.done():
             return
         if isinstance(outcome, StopIteration):  # a future cannot raise it
             outcome = RuntimeError(f"a store raised {outcome!r}")
         if isinstance(outcome, Exception):
-            waiter.set_exception(outcome)
+            future.set_exception(outcome)
         else:
-            waiter.set_result(outcome)
+            future.set_result(outcome)
     except Exception:
         log.exception("a caller of the store could not be answered")

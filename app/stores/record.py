@@ -1,0 +1,41 @@
+"""The record that a store keeps of one session, and its public id."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+
+def public_id(session_id: str) -> str:
+    """Return the id of a session that its owner may see.
+
+    It is no credential: a session id is 256 random bits, of which a hash tells nothing.
+    """
+    return hashlib.sha256(b"latchkey public id " + session_id.encode()).hexdigest()[:32]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """The stored form of one session. Times are seconds since 1970 (UTC).
+
+    `data` is opaque to the store. The session ends at `expires` unless it is touched (infinity:
+    never). `version` grows by one with every save under a lock.
+    """
+
+    id: str
+    data: bytes
+    created: float
+    seen: float
+    expires: float
+    user: str | None = None
+    remote_address: str = ""
+    user_agent: str = ""
+    version: int = 1
+
+    def __repr__(self) -> str:
+        """Show only the public id, for logs."""
+        return f"<Record of session {public_id(self.id)}>"
+
+    def with_data(self, data: bytes) -> Record:
+        """Return the next version of this record, with other data."""
+        return msgspec.structs.replace(self, data=data, version=self.version + 1)
