@@ -13,6 +13,7 @@ from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded, SessionFor
 from app.sockets.connections import SESSION_ENDED
 from app.stores import StoreError
+from app.transport.tornado_private import reason_phrase
 from app.web.security_headers import SecurityHeaders
 from app.web.session_lookup import SessionLookup, TooMany
 
@@ -112,4 +113,4 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, TooMany):
             self.set_header("Retry-After", str(error.wait))
-        self.finish(self._reason)
+        self.finish(reason_phrase(self))

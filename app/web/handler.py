@@ -16,6 +16,7 @@ from app.sessions.codec import D
 from app.sessions.room import session_room
 from app.sessions.session import Session, SessionEnded
 from app.stores import Record, StoreError
+from app.transport.tornado_private import reason_phrase, response_begun
 from app.web.security_headers import SecurityHeaders
 from app.web.session_lookup import SessionLookup, TooMany
 
@@ -201,14 +202,14 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         """Answer an error as a page or as `{"error": sentence}`."""
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, SessionEnded):
-            if not self._headers_written:
+            if not response_begun(self):
                 self._become_visitor()
             self._send_to_login("your session has ended; sign in again")
             return
         if _raised_by_authenticated(error):
             self._send_to_login("sign in first")
             return
-        sentence = self._reason
+        sentence = reason_phrase(self)
         if isinstance(error, StoreError):
             status_code, sentence = 503, "The session store does not answer; please try again."
             self.set_header("Retry-After", "1")
@@ -235,7 +236,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
     def flush(self, include_footers: bool = False) -> Any:
         """Send what was written; before the first bytes, the cookie if the id is a new one."""
         session: Session[D] | None = getattr(self, "session", None)
-        if session is not None and not self._headers_written:
+        if session is not None and not response_begun(self):
             # the page that reports such a change must get through
             if self.get_status() < 500:
                 session.check_unchanged()

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
-from tornado.web import RequestHandler
+
+from app.transport.tornado_private import OriginRule
 
 _ORIGIN = re.compile(r"(https?)://([^/?#@\\\s]+)")
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?")
@@ -83,16 +84,12 @@ def sharing(headers: HTTPHeaders, trusted: Origins) -> dict[str, str]:
     }
 
 
-class OriginCheck(RequestHandler):
+class OriginCheck(OriginRule):
     """Judges every request by `origin_error`, in the place of Tornado's own rule."""
 
     def origin_error(self, trusted: Callable[[str], bool]) -> str | None:
         """Return why the origin of this request is refused; None if it is allowed."""
         return origin_error(self.request, trusted)
-
-    def _check_cross_origin(self, check: Callable[[str], bool]) -> str | None:
-        """Judge a page's request, or a WebSocket's, as the Socket.IO endpoint does."""
-        return self.origin_error(check)
 
 
 def _own(origin: str, request: HTTPServerRequest) -> bool:

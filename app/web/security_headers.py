@@ -11,6 +11,7 @@ from tornado.web import HTTPError, StaticFileHandler
 
 from app.transport.descriptors import out_of_descriptors
 from app.transport.http.headers import Headers
+from app.transport.tornado_private import begin_response
 from app.web.origin import OriginCheck, sharing
 
 _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
@@ -65,16 +66,15 @@ class SecurityHeaders(OriginCheck):
     def clear(self) -> None:
         """Begin the response anew (`HttpServer` adds the date)."""
         request, settings = self.request, self.settings
-        self._headers = _security_headers(
+        headers = _security_headers(
             request.host,
             request.protocol == "https",
             settings.get("script_sources", ()),
             settings.get("frame_ancestors", ()),
         ).copy()
         if settings.get("trusted_origins"):
-            self._headers.update(sharing(request.headers, settings["trusted_origins"]))
-        self._write_buffer = []
-        self.set_status(200)
+            headers.update(sharing(request.headers, settings["trusted_origins"]))
+        begin_response(self, headers)
         self.set_default_headers()
 
     def head(self, *arguments: Any, **named: Any) -> Any:

@@ -11,6 +11,7 @@ from app.services import Services
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded
 from app.stores import StoreError
+from app.transport.tornado_private import request_summary, response_begun, response_headers
 from app.web.cookies import CookieId
 from app.web.origin import OriginCheck
 
@@ -62,7 +63,7 @@ class SessionLookup(OriginCheck, Generic[D]):
 
     def _may_create(self) -> None:
         """Raise where a session cannot be made for this request any more, or not now."""
-        if self._headers_written:
+        if response_begun(self):
             raise RuntimeError(
                 "a new session needs its cookie on the response; edit it before the first flush()"
             )
@@ -96,7 +97,7 @@ class SessionLookup(OriginCheck, Generic[D]):
     def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
         """Log an ended session or a store that is down in one line, other errors as always."""
         if isinstance(error, SessionEnded):
-            log.info("%s: its session had ended", self._request_summary())
+            log.info("%s: its session had ended", request_summary(self))
         elif isinstance(error, StoreError):
             self.services.outages.add(self.request.remote_ip, error)
         else:
@@ -114,12 +115,12 @@ class SessionLookup(OriginCheck, Generic[D]):
         self._put_cookie(self.services.cookie.delete(secure=self.secure))
 
     def _put_cookie(self, value: str) -> None:
-        if self._headers_written:
+        if response_begun(self):
             raise RuntimeError("the session cookie must be set before the response has begun")
         name = self.services.cookie.name(secure=self.secure)
         others = [
             other
-            for other in self._headers.get_list("Set-Cookie")
+            for other in response_headers(self).get_list("Set-Cookie")
             if not other.startswith(name + "=")
         ]
         self.set_header("Set-Cookie", value)

@@ -15,15 +15,19 @@ from typing import Any
 import engineio
 import pytest
 import socketio
+import tornado
 import tornado.httputil
 import tornado.iostream
 import tornado.web
 import tornado.websocket
+from packaging.specifiers import SpecifierSet
+from socketio.async_pubsub_manager import AsyncPubSubManager
 
-from app.transport import Rooms, SocketServer
+from app.transport import Rooms, SocketServer, tornado_private
 from app.transport.engineio.server import Engine
 from app.web.security_headers import SecurityHeaders
 from tests.support.http_kit import http_site, request
+from tests.support.kit import ROOT
 from tests.support.transport_kit import Settings
 
 #: class of theirs -> method -> its parameters when this was written
@@ -101,6 +105,16 @@ USED: dict[type, dict[str, list[str]]] = {
         "leave_room": ["self", "sid", "namespace", "room"],
         "close_room": ["self", "room", "namespace"],
     },
+    AsyncPubSubManager: {
+        "_publish": ["self", "data"],
+        "_handle_emit": ["self", "message"],
+        "_handle_callback": ["self", "message"],
+        "_handle_disconnect": ["self", "message"],
+        "_handle_enter_room": ["self", "message"],
+        "_handle_leave_room": ["self", "message"],
+        "_handle_close_room": ["self", "message"],
+        "_generate_ack_id": ["self", "sid", "callback"],
+    },
     socketio.AsyncNamespace: {"trigger_event": ["self", "event", "args"]},
     tornado.web.RequestHandler: {
         "data_received": ["self", "chunk"],
@@ -109,6 +123,8 @@ USED: dict[type, dict[str, list[str]]] = {
         "check_xsrf_cookie": ["self"],
         "clear": ["self"],
         "_execute": ["self", "transforms", "args", "kwargs"],
+        "_request_summary": ["self"],
+        "_check_cross_origin": ["self", "check"],
     },
     tornado.web.Application: {
         "start_request": ["self", "server_conn", "request_conn"],
@@ -227,8 +243,35 @@ def test_a_response_begins_as_tornados_does() -> None:
     """`SecurityHeaders.clear` sets what `RequestHandler.clear` sets."""
     source = inspect.getsource(tornado.web.RequestHandler.clear)
     ours = inspect.getsource(SecurityHeaders.clear)
+    ours += inspect.getsource(tornado_private.begin_response)
     for name in re.findall(r"self\.(_[a-z_]+)", source):
         assert name in ours or name in ("_status_code", "_reason"), name  # those by set_status
+
+
+def test_setup_allows_the_releases_that_were_seen() -> None:
+    """The range of Tornado in setup.py is that of the module with its private parts."""
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    assert f'"tornado{tornado_private.RANGE}"' in setup
+    assert SpecifierSet(tornado_private.RANGE).contains(tornado.version)
+
+
+@pytest.mark.parametrize(
+    "name", ["_headers_written", "_finished", "_reason", "_headers", "_write_buffer"]
+)
+def test_a_handler_has_the_attributes_that_are_used(name: str) -> None:
+    """Those that `app/transport/tornado_private.py` reads or sets."""
+    source = inspect.getsource(tornado.web.RequestHandler)
+    assert re.search(rf"\bself\.{name}(: .*)? = ", source)
+
+
+def test_pages_use_no_private_part_of_tornado() -> None:
+    """They ask `app/transport/tornado_private.py`, as sockets do."""
+    parts = set(re.findall(r"\b(?:handler|self)\.(_[a-z]\w+)", inspect.getsource(tornado_private)))
+    assert len(parts) >= 6
+    used = re.compile(rf"\bself\.({'|'.join(parts)})\b|def ({'|'.join(parts)})\(")
+    for room in ("web", "sockets", "devices", "ops"):
+        for path in (ROOT / "app" / room).rglob("*.py"):
+            assert not used.search(path.read_text(encoding="utf-8")), path
 
 
 def test_no_logging_handler_is_installed() -> None:
