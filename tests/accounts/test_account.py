@@ -15,6 +15,7 @@ from app.accounts import AccountsUnavailable
 from app.devices.devices import Devices
 from app.stores.memory import MemoryStore
 from tests.support.browsers import browser, each_client, ended, joined, session_id
+from tests.support.clock import Clock
 from tests.support.devices import (
     FIREFOX,
     IPHONE,
@@ -27,12 +28,14 @@ from tests.support.devices import (
     text,
     watching,
 )
-from tests.support.forks import WatchedStore
 from tests.support.forms import PAGE, PASSWORD, Answer, ask, each_kind, send, who
-from tests.support.kit import Clock, Site, Visitor, serve, until
 from tests.support.raw import Raw
+from tests.support.site import Site, serve
 from tests.support.stores import STORES, every_store
-from tests.support.suspending import SuspendingStore
+from tests.support.suspending_store import SuspendingStore
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
+from tests.support.watched_store import WatchedStore
 
 # -- the page --
 

@@ -29,8 +29,10 @@ from app.accounts import (
 from app.accounts.passwords import Passwords
 from app.settings import Settings
 from tests.support.forms import PASSWORD
-from tests.support.kit import ROOT, Visitor, process
+from tests.support.paths import ROOT
 from tests.support.postgres import Place
+from tests.support.process import process
+from tests.support.visitor import Visitor
 
 
 @contextlib.asynccontextmanager

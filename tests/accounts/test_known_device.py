@@ -11,7 +11,8 @@ from app.settings import Settings
 from app.web.cookies import SessionCookie
 from app.web.known_device import KnownDevice
 from tests.support.forms import PASSWORD, known, send
-from tests.support.kit import Visitor, serve
+from tests.support.site import serve
+from tests.support.visitor import Visitor
 
 KEYS = ("an old key of sixteen", "a new key of sixteen")
 

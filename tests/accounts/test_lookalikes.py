@@ -14,8 +14,9 @@ from app.accounts.lookalikes import lookalikes, mixes_scripts
 from app.accounts.passwords import Passwords
 from app.settings import Settings
 from tests.accounts.test_accounts import PASSWORD, add, opened
-from tests.support.kit import Visitor, serve
 from tests.support.postgres import Place
+from tests.support.site import serve
+from tests.support.visitor import Visitor
 
 CYRILLIC_ADMIN = "\u0430dmin"  # with the letter a of Cyrillic
 

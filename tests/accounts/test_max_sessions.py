@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 from tests.support.browsers import PythonVisitor, ended, joined, session_id
-from tests.support.forks import WatchedStore, fork
-from tests.support.kit import Clock, Site, Visitor, serve, until
-from tests.support.several import sites
+from tests.support.clock import Clock
+from tests.support.fork import fork
+from tests.support.site import Site, serve
+from tests.support.sites import sites
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
+from tests.support.watched_store import WatchedStore
 
 REVOKED = [{"reason": "revoked", "reconnect": True}]
 

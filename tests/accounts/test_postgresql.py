@@ -21,8 +21,11 @@ from app.accounts import Accounts
 from app.accounts.database import open_engine
 from app.settings import Settings
 from tests.support.forms import PASSWORD
-from tests.support.kit import Visitor, process, run, serve, until
 from tests.support.postgres import Place, Postgres
+from tests.support.process import process, run
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 SIGN_IN = {"username": "ann", "password": PASSWORD}
 pytestmark = pytest.mark.limit(60)

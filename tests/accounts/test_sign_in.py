@@ -15,7 +15,8 @@ from app import accounts
 from app.accounts import database
 from handlers.sign_in import safe_target
 from tests.support.forms import PAGE, PASSWORD, ask, count, each_kind, known, send, who
-from tests.support.kit import Visitor, serve
+from tests.support.site import serve
+from tests.support.visitor import Visitor
 
 # -- the way in --
 

@@ -16,7 +16,9 @@ import pytest
 from app import accounts
 from app.accounts.passwords import Passwords
 from tests.support.forms import PASSWORD
-from tests.support.kit import Site, Visitor, serve, until
+from tests.support.site import Site, serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 ATTACKER, SOMEBODY = "198.51.100.1", "203.0.113.7"
 WRONG = "a wrong password"

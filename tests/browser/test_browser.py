@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.support.chromium import OVER_WEBSOCKET, fill, fits, person, press, register, says, shows
-from tests.support.forks import WatchedStore
 from tests.support.forms import PASSWORD
-from tests.support.kit import ROOT, serve
+from tests.support.paths import ROOT
+from tests.support.site import serve
+from tests.support.watched_store import WatchedStore
 
 SCREENSHOT = ROOT / "docs" / "screenshot.png"
 pytestmark = pytest.mark.limit(60)

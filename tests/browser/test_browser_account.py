@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 
 from tests.support.chromium import OVER_WEBSOCKET, Person, fits, person, press, says, shows
+from tests.support.clock import Clock
 from tests.support.devices import FIREFOX, IPHONE, NEW
 from tests.support.forms import PASSWORD
-from tests.support.kit import ROOT, Clock, Site, Visitor, serve, until
-from tests.support.nodeclient import axe
+from tests.support.node_client import axe
+from tests.support.paths import ROOT
+from tests.support.site import Site, serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.limit(60)
 

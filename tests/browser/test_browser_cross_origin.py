@@ -13,10 +13,10 @@ from tornado.netutil import bind_sockets
 
 from app.transport.http.server import HttpServer
 from tests.support.chromium import OVER_WEBSOCKET, person, press, register, shows
-from tests.support.forks import WatchedStore
 from tests.support.forms import PASSWORD
-from tests.support.kit import Site, serve
-from tests.support.transport_kit import tls_contexts
+from tests.support.site import Site, serve
+from tests.support.socket_server import tls_contexts
+from tests.support.watched_store import WatchedStore
 
 pytestmark = pytest.mark.limit(60)
 

@@ -16,10 +16,14 @@ import socketio
 from app.cluster import presence
 from app.transport.socketio import packet_json
 from tests.support.browsers import PythonVisitor, browser, each_client, ended, joined, session_id
+from tests.support.clock import Clock
 from tests.support.devices import id_of, revoke, shown, watching
-from tests.support.kit import ROOT, Clock, Site, process, until
+from tests.support.paths import ROOT
+from tests.support.process import process
 from tests.support.redis_server import empty_redis, shared_server
-from tests.support.several import KEYS, sites, tabs_at
+from tests.support.site import Site
+from tests.support.sites import KEYS, sites, tabs_at
+from tests.support.waiting import until
 
 # -- sessions --
 

@@ -14,9 +14,12 @@ import pytest
 
 from app.cluster.process_number import NumberTaken, ProcessNumber
 from app.stores.redis.link import Link
-from tests.support.kit import ROOT, Visitor, process, run, until
+from tests.support.paths import ROOT
+from tests.support.process import process, run
 from tests.support.redis_server import RedisServer, empty_redis, shared_server
-from tests.support.several import KEYS
+from tests.support.sites import KEYS
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 KEY = "latchkey:number:3"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import Cluster, two
-from tests.support.kit import until
 from tests.support.postgres import Postgres
 from tests.support.raw import Raw
+from tests.support.waiting import until
 
 CLIENTS = 500
 PAGES = 4

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from app.devices.user_agents import _parse, describe
-from tests.support.kit import ROOT
+from tests.support.paths import ROOT
 
 CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0"
 

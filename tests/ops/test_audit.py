@@ -11,9 +11,12 @@ import pytest
 
 from app.devices.devices import public_id
 from tests.support.browsers import session_id
+from tests.support.clock import Clock
 from tests.support.devices import NEW
 from tests.support.forms import PASSWORD, send
-from tests.support.kit import Clock, Visitor, serve, until
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 EVIL = "ann'\r\n2026 INFO latchkey.audit: sign-in user='root\u2028\u202e\x1b[31m\x7f"
 

@@ -14,10 +14,13 @@ import pytest
 from app.common.background import Background, wait_until_set
 from tests.support.browsers import ended
 from tests.support.devices import shown, watching
-from tests.support.kit import ROOT, Site, Visitor, serve, until
+from tests.support.paths import ROOT
 from tests.support.redis_server import RedisServer
-from tests.support.several import processes, sites
+from tests.support.site import Site, serve
+from tests.support.sites import processes, sites
 from tests.support.stores import record
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 STORES = pytest.mark.parametrize("store", ["memory", "sqlite", "redis"])
 

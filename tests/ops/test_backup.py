@@ -17,9 +17,11 @@ import pytest
 
 from app.ops import data_folder
 from app.ops.backup import copy_all
-from tests.support.kit import Visitor, process, run, serve
 from tests.support.postgres import Postgres
+from tests.support.process import process, run
 from tests.support.redis_server import empty_redis
+from tests.support.site import serve
+from tests.support.visitor import Visitor
 
 ACCOUNTS, SESSIONS = "accounts.sqlite3", "sessions.sqlite3"
 

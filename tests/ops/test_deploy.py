@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from app.settings import PREFIX, Settings, parse_settings
-from bench.process import free_port
-from tests.support.kit import ROOT
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
 
 GUIDE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 NGINX = (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8")

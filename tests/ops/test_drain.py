@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.http_kit import http_site, request
-from tests.support.kit import Process, Visitor, process, until
+from tests.support.http_client import request
+from tests.support.http_site import http_site
+from tests.support.process import Process, process
 from tests.support.raw import POLLING, Raw
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.limit(60)
 FLAGS = ("--store=memory", "--handshakes-per-minute=0", "--max-connections-per-session=0")

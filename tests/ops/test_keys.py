@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.browsers import PythonVisitor, joined
-from tests.support.kit import Process, Visitor, process
+from tests.support.process import Process, process
 from tests.support.redis_server import empty_redis
+from tests.support.visitor import Visitor
 
 OLD, NEW = "old-key-" + "o" * 32, "new-key-" + "n" * 32
 

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from app.accounts import AccountsUnavailable
-from tests.support.forks import WatchedStore
-from tests.support.kit import serve
 from tests.support.raw import POLLING, Raw
+from tests.support.site import serve
+from tests.support.watched_store import WatchedStore
 
 
 @pytest.mark.parametrize("event", ['["nope"]', '["incr",1,2]'])

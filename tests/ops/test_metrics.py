@@ -16,9 +16,12 @@ from app.common.histogram import BOUNDS, Histogram
 from app.sockets.namespace import BaseNamespace
 from app.stores import StoreUnavailable
 from app.stores.memory import MemoryStore
-from tests.support.forks import fork
-from tests.support.kit import ROOT, Visitor, serve, until
+from tests.support.fork import fork
+from tests.support.paths import ROOT
 from tests.support.raw import WEBSOCKET, Raw
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 Samples = dict[str, float]
 

@@ -14,9 +14,11 @@ import aiohttp
 import pytest
 
 from tests.support.cluster import two
-from tests.support.kit import ROOT, Socket, until
+from tests.support.paths import ROOT
 from tests.support.postgres import Postgres
 from tests.support.raw import POLLING, WEBSOCKET, Raw
+from tests.support.visitor import Socket
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.limit(90)
 

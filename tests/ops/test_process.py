@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.browsers import PythonVisitor, joined
-from tests.support.kit import Process, Visitor, process, run, serve, until
-from tests.support.nodeclient import Driver, NodeVisitor
+from tests.support.node_client import Driver, NodeVisitor
+from tests.support.process import Process, process, run
 from tests.support.raw import POLLING, Raw
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 
 async def stopped(site: Process, number: signal.Signals) -> float:

@@ -18,11 +18,14 @@ import pytest
 from app.ops.readiness import Readiness
 from app.stores import StoreUnavailable
 from app.stores.sqlite.store import SqliteStore
-from tests.support.kit import Visitor, process, serve, until
 from tests.support.postgres import Postgres
+from tests.support.process import process
 from tests.support.redis_server import shared_server
-from tests.support.several import sites
+from tests.support.site import serve
+from tests.support.sites import sites
 from tests.support.stores import opened, record
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 SESSIONS, ACCOUNTS = "sessions.sqlite3", "accounts.sqlite3"
 

@@ -17,8 +17,11 @@ from app.application import Application, make_app
 from app.settings import Settings
 from app.stores.memory import MemoryStore
 from handlers.session import BaseNamespace
-from tests.support.forks import fork
-from tests.support.kit import ROOT, Visitor, process, until
+from tests.support.fork import fork
+from tests.support.paths import ROOT
+from tests.support.process import process
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 
 class Slow(BaseNamespace):

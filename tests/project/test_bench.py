@@ -22,7 +22,7 @@ from bench.process import StartError
 from bench.report import as_json, figure, summary, table
 from bench.rows import ROWS, Row, Target
 from bench.run import Result, rotated, run_row
-from tests.support.needs import cannot
+from tests.support.requirements import cannot
 
 TINY = Sizes(
     seconds=0.05,

@@ -14,7 +14,9 @@ from app import __version__
 from app.settings import Settings
 from handlers.session import SessionData
 from tests.support.files import sources
-from tests.support.kit import ROOT, Visitor, serve
+from tests.support.paths import ROOT
+from tests.support.site import serve
+from tests.support.visitor import Visitor
 
 DOCUMENTS = sorted(path for path in sources() if path.suffix == ".md")
 README = (ROOT / "README.md").read_text(encoding="utf-8")

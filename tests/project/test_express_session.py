@@ -12,9 +12,12 @@ import pytest
 
 from app.web.handler import BaseHandler
 from tests.support.browsers import session_id
-from tests.support.forks import WatchedStore, fork
-from tests.support.kit import ROOT, Clock, serve
+from tests.support.clock import Clock
+from tests.support.fork import fork
+from tests.support.paths import ROOT
 from tests.support.raw import Answer, Raw
+from tests.support.site import serve
+from tests.support.watched_store import WatchedStore
 
 
 async def click(raw: Raw, cookie: str = "", path: str = "/incr") -> Answer:

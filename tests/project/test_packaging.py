@@ -26,8 +26,8 @@ import build_backend
 from app import __version__, assets
 from app.settings import PREFIX, Settings
 from tests.support.files import sources
-from tests.support.kit import ROOT
-from tests.support.needs import cannot
+from tests.support.paths import ROOT
+from tests.support.requirements import cannot
 
 FETCHED = f"static/{assets.LOCAL}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.support.kit import ROOT
+from tests.support.paths import ROOT
 
 # how many requirements each section has
 SECTIONS = {

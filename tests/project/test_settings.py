@@ -11,7 +11,7 @@ import pytest
 
 from app.options import shown
 from app.settings import PREFIX, Settings, SettingsError, parse_settings
-from tests.support.kit import run
+from tests.support.process import run
 
 KEY, OTHER = "k" * 32, "o" * 32
 MOST = 2**31 - 1

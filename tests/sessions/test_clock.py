@@ -11,8 +11,11 @@ import pytest
 
 from app.sessions.clock import Clock
 from tests.support.browsers import PythonVisitor, ended, joined
-from tests.support.kit import Visitor, process, serve, until
-from tests.support.needs import cannot
+from tests.support.process import process
+from tests.support.requirements import cannot
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 DAY = 86_400.0
 

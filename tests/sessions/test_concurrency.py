@@ -10,10 +10,11 @@ import pytest
 from app.sessions.session import SessionEnded, SessionFor
 from app.stores import LeaseLost, Record, SessionStore
 from app.stores.memory import MemoryLease, MemoryStore
-from tests.support.kit import Visitor, serve
 from tests.support.sessions import made, stored
+from tests.support.site import serve
 from tests.support.stores import STORES, every_store, opened
-from tests.support.suspending import SuspendingStore
+from tests.support.suspending_store import SuspendingStore
+from tests.support.visitor import Visitor
 
 
 async def count_to_100(store: SessionStore) -> int:

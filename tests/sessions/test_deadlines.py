@@ -12,8 +12,11 @@ import pytest
 
 from app.stores import Record, StoreUnavailable
 from app.stores.memory import MemoryStore
-from tests.support.counting import CountingStore
-from tests.support.kit import Clock, Site, Socket, Visitor, serve, until
+from tests.support.clock import Clock
+from tests.support.counting_store import CountingStore
+from tests.support.site import Site, serve
+from tests.support.visitor import Socket, Visitor
+from tests.support.waiting import until
 
 
 class Asked(CountingStore):

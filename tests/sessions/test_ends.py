@@ -9,10 +9,14 @@ import pytest
 
 from handlers.session import BaseNamespace
 from tests.support.browsers import browser, each_client, each_mode, ended, joined, session_id
-from tests.support.forks import WatchedStore, fork
-from tests.support.kit import Clock, Visitor, serve, until
-from tests.support.nodeclient import NodeVisitor
+from tests.support.clock import Clock
+from tests.support.fork import fork
+from tests.support.node_client import NodeVisitor
 from tests.support.raw import POLLING, Raw
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
+from tests.support.watched_store import WatchedStore
 
 
 async def poll_in(url: str, cookie: tuple[str, str]) -> str:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from tests.support.browsers import PythonVisitor, browser, each_client, each_mode, ended, joined
-from tests.support.forks import WatchedStore
-from tests.support.kit import Clock, serve, until
-from tests.support.nodeclient import NodeVisitor
+from tests.support.clock import Clock
+from tests.support.node_client import NodeVisitor
+from tests.support.site import serve
+from tests.support.waiting import until
+from tests.support.watched_store import WatchedStore
 
 IDLE = [{"reason": "idle", "reconnect": True}]
 EXPIRED = [{"reason": "expired", "reconnect": True}]

@@ -10,7 +10,7 @@ import pytest
 from app.sessions.session import SessionEnded, SessionFor
 from app.stores import StoreUnavailable
 from app.stores.memory import MemoryStore
-from tests.support.counting import CountingStore
+from tests.support.counting_store import CountingStore
 from tests.support.sessions import Data, made, stored
 from tests.support.stores import every_store, opened
 

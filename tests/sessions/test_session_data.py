@@ -13,7 +13,7 @@ from app.sessions.manager import Sessions
 from app.sessions.session import SessionEnded, SessionFor
 from app.stores import Record
 from app.stores.memory import MemoryStore
-from tests.support.counting import CountingStore
+from tests.support.counting_store import CountingStore
 from tests.support.sessions import Data, Profile, made, over, stored
 
 

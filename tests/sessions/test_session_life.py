@@ -12,8 +12,8 @@ from app.sessions.manager import Sessions
 from app.sessions.session import Session, SessionEnded, SessionFor
 from app.stores import Record, SessionStore
 from app.stores.memory import MemoryStore
-from tests.support.counting import CountingStore
-from tests.support.kit import Clock
+from tests.support.clock import Clock
+from tests.support.counting_store import CountingStore
 from tests.support.sessions import Data, made, over
 from tests.support.stores import every_store, opened
 

@@ -14,11 +14,11 @@ from app.sessions.session import Session, SessionEnded, SessionFor
 from app.stores import SessionStore, StoreBusy, StoreUnavailable
 from app.stores.locks import Locks
 from app.stores.memory import MemoryStore
-from tests.support.counting import CountingStore
-from tests.support.kit import Clock
+from tests.support.clock import Clock
+from tests.support.counting_store import CountingStore
 from tests.support.sessions import Data, made, over, stored
 from tests.support.stores import every_store, opened
-from tests.support.suspending import SuspendingStore
+from tests.support.suspending_store import SuspendingStore
 
 
 async def free(store: SessionStore, session_id: str) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from app.stores import Lease, Record
 from app.web.handler import BaseHandler
-from tests.support.forks import WatchedStore, fork
-from tests.support.kit import serve
+from tests.support.fork import fork
 from tests.support.leases import LeaseOver
 from tests.support.raw import Answer, Raw
+from tests.support.site import serve
+from tests.support.watched_store import WatchedStore
 
 
 async def click(raw: Raw, cookie: str, path: str) -> Answer:

@@ -13,10 +13,12 @@ import pytest
 
 from app.sessions.manager import Sessions
 from app.stores.memory import MemoryStore
-from tests.support.counting import CountingStore
-from tests.support.kit import ROOT, Visitor, process
+from tests.support.counting_store import CountingStore
+from tests.support.paths import ROOT
+from tests.support.process import process
 from tests.support.redis_server import empty_redis
 from tests.support.sessions import over
+from tests.support.visitor import Visitor
 
 
 class OldItem(msgspec.Struct):

@@ -11,10 +11,11 @@ import pytest
 
 from handlers.session import BaseNamespace
 from tests.support.browsers import PythonVisitor, each_transport, joined
-from tests.support.forks import fork
-from tests.support.kit import serve, until
-from tests.support.nodeclient import NodeVisitor
+from tests.support.fork import fork
+from tests.support.node_client import NodeVisitor
 from tests.support.raw import POLLING, Raw
+from tests.support.site import serve
+from tests.support.waiting import until
 
 
 class NoisyNamespace(BaseNamespace):

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.browsers import browser, each_client, each_mode, joined
-from tests.support.forks import WatchedStore
-from tests.support.kit import Visitor, process, serve, until
-from tests.support.nodeclient import Driver, NodeVisitor
+from tests.support.node_client import Driver, NodeVisitor
+from tests.support.process import process
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
+from tests.support.watched_store import WatchedStore
 
 
 @each_client

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kit import Visitor, serve
 from tests.support.raw import POLLING, UPGRADE, WEBSOCKET, Raw
+from tests.support.site import serve
+from tests.support.visitor import Visitor
 
 
 @pytest.mark.parametrize("path", [POLLING, WEBSOCKET])

@@ -13,10 +13,12 @@ from app import limits
 from app.devices import devices as module
 from app.devices.devices import public_id
 from app.stores.memory import MemoryStore
-from tests.support.counting import CountingStore
+from tests.support.counting_store import CountingStore
 from tests.support.devices import watching
 from tests.support.forms import PAGE, PASSWORD, ask
-from tests.support.kit import Site, Visitor, serve, until
+from tests.support.site import Site, serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 FIRST = b"\x80"
 

@@ -12,9 +12,13 @@ from tornado.web import HTTPError, authenticated
 from app.sockets.handshake import HandshakeHandler
 from handlers.session import BaseHandler, BaseNamespace
 from tests.support.browsers import PythonVisitor, browser, each_client, each_mode, joined
-from tests.support.forks import WatchedStore, fork
-from tests.support.kit import Clock, Visitor, serve, until
-from tests.support.nodeclient import NodeVisitor
+from tests.support.clock import Clock
+from tests.support.fork import fork
+from tests.support.node_client import NodeVisitor
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
+from tests.support.watched_store import WatchedStore
 
 Ends = list[tuple[str | None, int, str]]
 

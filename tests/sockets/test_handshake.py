@@ -16,9 +16,12 @@ from tornado.web import HTTPError
 from app.sockets.handshake import HandshakeHandler
 from handlers.session import BaseNamespace
 from tests.support.browsers import each_transport
-from tests.support.forks import WatchedStore, fork
-from tests.support.kit import Visitor, serve, until
+from tests.support.fork import fork
 from tests.support.raw import POLLING, UPGRADE, WEBSOCKET, Answer, Raw
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
+from tests.support.watched_store import WatchedStore
 
 FOREIGN = ("Origin", "https://evil.example")
 

@@ -15,9 +15,10 @@ from app.stores import LeaseLost, Record, RecordGone
 from handlers.session import BaseHandler, BaseNamespace
 from tests.sessions.test_concurrency import Unlocked
 from tests.support.browsers import PythonVisitor, session_id
-from tests.support.forks import fork
-from tests.support.kit import serve, until
-from tests.support.several import sites
+from tests.support.fork import fork
+from tests.support.site import serve
+from tests.support.sites import sites
+from tests.support.waiting import until
 
 
 class Gossip(BaseNamespace):

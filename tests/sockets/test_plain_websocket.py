@@ -18,11 +18,15 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from app.sessions.session import SessionFor
 from handlers.session import BaseWebSocket
 from tests.support.browsers import joined
-from tests.support.forks import WatchedStore, fork
-from tests.support.http_kit import http_site
-from tests.support.kit import Clock, Site, Visitor, serve, until
+from tests.support.clock import Clock
+from tests.support.fork import fork
+from tests.support.http_site import http_site
 from tests.support.raw import UPGRADE, Raw
-from tests.support.transport_kit import tls_contexts
+from tests.support.site import Site, serve
+from tests.support.socket_server import tls_contexts
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
+from tests.support.watched_store import WatchedStore
 
 
 class Echo(WebSocketHandler):

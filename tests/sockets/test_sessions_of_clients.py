@@ -13,8 +13,9 @@ from app.sessions.session import SessionEnded
 from app.sockets.clients import UnknownSocket
 from handlers.session import BaseNamespace
 from tests.support.browsers import PythonVisitor
-from tests.support.forks import fork
-from tests.support.kit import serve, until
+from tests.support.fork import fork
+from tests.support.site import serve
+from tests.support.waiting import until
 
 
 class Jobs(BaseNamespace):

@@ -24,10 +24,11 @@ from app.stores.redis.store import RedisStore
 from app.stores.redis.wire import ReplyError, Wire
 from app.transport.tasks import Tasks
 from handlers.session import SessionData
-from tests.support.kit import run, until
+from tests.support.process import run
 from tests.support.redis_server import RedisServer, empty_redis, free_port, shared_server
-from tests.support.several import processes
+from tests.support.sites import processes
 from tests.support.stores import record
+from tests.support.waiting import until
 
 SECRET = "--secret-keys=0123456789abcdef"
 

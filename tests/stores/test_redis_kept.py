@@ -14,10 +14,10 @@ from app.stores.redis import kept_locks as redis_kept
 from app.stores.redis import locks as redis_locks
 from app.stores.redis.kept_locks import KeptLocks
 from app.stores.redis.store import RedisStore
-from tests.support.kit import until
 from tests.support.redis_server import shared_server
-from tests.support.several import processes
+from tests.support.sites import processes
 from tests.support.stores import record
+from tests.support.waiting import until
 
 LOCK = "latchkey:{a}:lock"
 

@@ -19,10 +19,12 @@ import redis as redis_client
 
 from app.stores import StoreUnavailable
 from tests.support.browsers import PythonVisitor, each_transport, ended, session_id
-from tests.support.kit import Clock, Site, until
+from tests.support.clock import Clock
 from tests.support.raw import POLLING, Raw
 from tests.support.redis_server import RedisServer, Sentinel
-from tests.support.several import processes, sites, tabs_at
+from tests.support.site import Site
+from tests.support.sites import processes, sites, tabs_at
+from tests.support.waiting import until
 
 _PROMPT = 3.0  # seconds; the promise is two, the rest is for a busy machine
 

@@ -22,7 +22,7 @@ from app.stores.sqlite import store as sqlite
 from app.stores.sqlite.file import FileOwned
 from app.stores.sqlite.store import SqliteStore
 from app.transport.tasks import Tasks
-from tests.support.kit import ROOT
+from tests.support.paths import ROOT
 from tests.support.stores import opened, record
 
 FILE = "sessions.sqlite3"

@@ -21,11 +21,13 @@ from tests.support.browsers import (
     ended,
     joined,
 )
-from tests.support.counting import CountingStore
-from tests.support.forks import WatchedStore
-from tests.support.kit import Clock, serve, until
+from tests.support.clock import Clock
+from tests.support.counting_store import CountingStore
 from tests.support.raw import POLLING, Raw
 from tests.support.sessions import made
+from tests.support.site import serve
+from tests.support.waiting import until
+from tests.support.watched_store import WatchedStore
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/incr"), ("POST", "/logout")])

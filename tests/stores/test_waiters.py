@@ -16,10 +16,13 @@ from app.stores import StoreUnavailable
 from app.stores.sqlite.store import SqliteStore
 from app.transport.tasks import Tasks
 from tests.support.browsers import ended, session_id
-from tests.support.kit import Clock, Visitor, serve, until
+from tests.support.clock import Clock
 from tests.support.redis_server import RedisServer, shared_server
-from tests.support.several import processes
+from tests.support.site import serve
+from tests.support.sites import processes
 from tests.support.stores import every_store, opened, record
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 
 class Broken(asyncio.Future[Any]):

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.kit import Socket, Visitor, until
-from tests.support.nodeclient import NodeSocket, NodeVisitor
+from tests.support.node_client import NodeSocket, NodeVisitor
+from tests.support.visitor import Socket, Visitor
+from tests.support.waiting import until
 
 CLIENTS = ("official", "python")
 MODES = {"polling": ("polling",), "websocket": ("websocket",), "upgraded": ()}

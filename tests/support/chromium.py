@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from tests.support.forms import PASSWORD
-from tests.support.kit import Site
-from tests.support.needs import cannot
+from tests.support.requirements import cannot
+from tests.support.site import Site
 
 FLAGS = [
     "--no-sandbox",

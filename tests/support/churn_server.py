@@ -16,7 +16,7 @@ from pathlib import Path
 from app.application import make_app
 from app.settings import Settings
 from handlers.session import BaseNamespace
-from tests.support.transport_kit import LOOPS
+from tests.support.socket_server import LOOPS
 
 
 class Crowd(BaseNamespace):

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import aiohttp
 
-from bench.process import free_port
-from tests.support.kit import Process, Visitor, process
 from tests.support.nginx import Nginx
+from tests.support.ports import free_port
 from tests.support.postgres import Postgres
+from tests.support.process import Process, process
 from tests.support.raw import POLLING, Raw
 from tests.support.redis_server import empty_redis
+from tests.support.visitor import Visitor
 
 SECRET = "a key that both processes have"
 

@@ -8,7 +8,8 @@ from typing import Any
 from app.devices.devices import public_id
 from tests.support.browsers import session_id
 from tests.support.forms import Answer, send
-from tests.support.kit import Visitor, until
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
 IPHONE = (

@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.kit import ROOT
+from tests.support.paths import ROOT
 
 
 def sources() -> Iterator[Path]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.kit import Site, Visitor
+from tests.support.site import Site
+from tests.support.visitor import Visitor
 
 PASSWORD = "correct horse battery"
 PAGE = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}

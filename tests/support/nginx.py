@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.process import free_port
-from tests.support.kit import ROOT
-from tests.support.needs import found
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
+from tests.support.requirements import found
 
 CONFIGURATION = ROOT / "deploy" / "nginx.conf"
 

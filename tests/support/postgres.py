@@ -17,8 +17,8 @@ from urllib.parse import quote
 import psycopg
 
 from app.settings import Settings
-from bench.process import free_port
-from tests.support.needs import cannot
+from tests.support.ports import free_port
+from tests.support.requirements import cannot
 
 PASSWORD = "p@ss/w:rd hunter2"
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import redis
 
-from bench.process import free_port
-from tests.support.needs import found
+from tests.support.ports import free_port
+from tests.support.requirements import found
 
 
 class RedisServer:

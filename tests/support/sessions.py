@@ -8,7 +8,7 @@ import msgspec
 
 from app.sessions.manager import Sessions
 from app.sessions.session import Session
-from tests.support.kit import Clock
+from tests.support.clock import Clock
 
 
 class Profile(msgspec.Struct):

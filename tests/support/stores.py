@@ -14,7 +14,7 @@ from app.stores.redis.link import Link
 from app.stores.redis.store import RedisStore
 from app.stores.sqlite.store import SqliteStore
 from tests.support.redis_server import empty_redis
-from tests.support.suspending import SuspendingStore
+from tests.support.suspending_store import SuspendingStore
 
 # one line per store; a test that takes `kind` runs once for each
 STORES: dict[str, Callable[[Path], SessionStore]] = {

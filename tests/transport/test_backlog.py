@@ -13,17 +13,9 @@ from typing import Any
 import pytest
 
 from app.sockets.namespace import BaseNamespace
-from tests.support.kit import until
-from tests.support.transport_kit import (
-    HANDSHAKE,
-    Closed,
-    Echo,
-    Server,
-    frame,
-    plain_client,
-    request,
-    served,
-)
+from tests.support.raw_websocket import HANDSHAKE, Closed, frame, plain_client, request
+from tests.support.socket_server import Echo, Server, served
+from tests.support.waiting import until
 
 SLOW = "client reads too slowly"
 

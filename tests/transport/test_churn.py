@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kit import ROOT
-from tests.support.transport_kit import LOOPS, Closed, WebSocket
+from tests.support.paths import ROOT
+from tests.support.raw_websocket import Closed, WebSocket
+from tests.support.socket_server import LOOPS
 
 SECONDS = float(os.environ.get("CHURN_SECONDS", "60"))
 STAYERS = 15

@@ -11,19 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.kit import serve as serve_site
-from tests.support.kit import until
-from tests.support.transport_kit import (
-    HANDSHAKE,
-    LOOPS,
-    Closed,
-    Echo,
-    Server,
-    frame,
-    plain_client,
-    run,
-    served,
-)
+from tests.support.raw_websocket import HANDSHAKE, Closed, frame, plain_client
+from tests.support.site import serve as serve_site
+from tests.support.socket_server import LOOPS, Echo, Server, run, served
+from tests.support.waiting import until
 
 BLOCKED = 0.6  # seconds
 

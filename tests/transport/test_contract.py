@@ -26,9 +26,10 @@ from socketio.async_pubsub_manager import AsyncPubSubManager
 from app.transport import Rooms, SocketServer, tornado_private
 from app.transport.engineio.server import Engine
 from app.web.security_headers import SecurityHeaders
-from tests.support.http_kit import http_site, request
-from tests.support.kit import ROOT
-from tests.support.transport_kit import Settings
+from tests.support.http_client import request
+from tests.support.http_site import http_site
+from tests.support.paths import ROOT
+from tests.support.socket_server import Settings
 
 #: class of theirs -> method -> its parameters when this was written
 REPLACED: dict[type, dict[str, list[str]]] = {

@@ -17,7 +17,8 @@ from app.transport.http import input as http_input
 from app.transport.http.body import ChunkedBody, FixedBody
 from app.transport.http.head import Refused, find_head, parse_head
 from tests.stores.test_redis_wire import plain
-from tests.support.transport_kit import HANDSHAKE, Closed, Server, frame, read_response, served
+from tests.support.raw_websocket import HANDSHAKE, Closed, frame, read_response
+from tests.support.socket_server import Server, served
 
 LIMIT = 70_000
 _EDGE = 20  # bytes at both ends of a long message that are cut one by one

@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 
 from handlers.session import BaseHandler
-from tests.support.forks import fork
-from tests.support.http_kit import http_site
-from tests.support.kit import ROOT, Process, serve, until
+from tests.support.fork import fork
+from tests.support.http_site import http_site
+from tests.support.paths import ROOT
+from tests.support.process import Process
 from tests.support.raw import Raw
+from tests.support.site import serve
+from tests.support.waiting import until
 
 
 async def test_no_descriptor_left_is_neither_a_busy_loop_nor_a_full_log(tmp_path: Path) -> None:

@@ -17,19 +17,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.needs import cannot
-from tests.support.transport_kit import (
-    HANDSHAKE,
-    Closed,
-    Echo,
-    RefusedError,
-    Server,
-    WebSocket,
-    frame,
-    request,
-    run,
-    serve,
-)
+from tests.support.raw_websocket import HANDSHAKE, Closed, RefusedError, WebSocket, frame, request
+from tests.support.requirements import cannot
+from tests.support.socket_server import Echo, Server, run, serve
 
 NODE_SERVER = """
 const { Server } = require("socket.io");

@@ -13,18 +13,17 @@ from tornado.web import HTTPError
 
 from app.transport import SocketHandler, UnknownSid
 from app.transport.engineio.polling import Polling
-from tests.support.kit import until
-from tests.support.transport_kit import (
+from tests.support.raw_websocket import (
     HANDSHAKE,
     KEY,
     Closed,
     RefusedError,
-    Server,
     WebSocket,
     frame,
     read_response,
-    served,
 )
+from tests.support.socket_server import Server, served
+from tests.support.waiting import until
 
 UNKNOWN_SID = b'{"code":1,"message":"Session ID unknown"}'
 POLLING = HANDSHAKE + "polling"

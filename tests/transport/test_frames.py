@@ -17,7 +17,7 @@ from app.transport.engineio.frames import (
     encode,
     encode_close,
 )
-from tests.support.transport_kit import frame
+from tests.support.raw_websocket import frame
 
 LIMIT = 70_000
 

@@ -13,11 +13,13 @@ import tornado.web
 from tornado.iostream import StreamClosedError
 
 from app.transport.http import writer as http_writer
-from tests.support.forks import WatchedStore
-from tests.support.http_kit import Client, HttpSite, http_site, status
-from tests.support.kit import serve, until
+from tests.support.http_client import Client, status
+from tests.support.http_site import HttpSite, http_site
 from tests.support.raw import POLLING, Raw
-from tests.support.transport_kit import tls_contexts
+from tests.support.site import serve
+from tests.support.socket_server import tls_contexts
+from tests.support.waiting import until
+from tests.support.watched_store import WatchedStore
 
 POST = b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
 GET = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -14,9 +14,11 @@ import pytest
 from app.transport.engineio.heartbeat import Heartbeat
 from app.transport.engineio.reason import Reason
 from app.transport.timers import Timer
-from tests.support.kit import serve, until
 from tests.support.raw import POLLING, Answer, Raw
-from tests.support.transport_kit import HANDSHAKE, Server, served
+from tests.support.raw_websocket import HANDSHAKE
+from tests.support.site import serve
+from tests.support.socket_server import Server, served
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("busy", [False, True])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.support.kit import process
+from tests.support.process import process
 from tests.support.raw import POLLING, Raw
 
 

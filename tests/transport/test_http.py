@@ -30,9 +30,10 @@ from app.transport.http.connection import HttpConnection
 from app.transport.http.dispatcher import Dispatcher
 from app.transport.http.exchange import Exchange, Handover
 from app.transport.http.head import Refused, find_head, parse_head
-from tests.support.http_kit import Client, HttpSite, http_site, request, status
-from tests.support.kit import until
-from tests.support.transport_kit import tls_contexts
+from tests.support.http_client import Client, request, status
+from tests.support.http_site import HttpSite, http_site
+from tests.support.socket_server import tls_contexts
+from tests.support.waiting import until
 
 CHUNKED = "Transfer-Encoding: chunked"
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.http_kit import Stream, http_site, request, status
-from tests.support.kit import until
+from tests.support.http_client import request, status
+from tests.support.http_site import Stream, http_site
+from tests.support.waiting import until
 
 CHUNKED = "Transfer-Encoding: chunked"
 

@@ -13,19 +13,13 @@ import pytest
 
 from app.stores.memory import MemoryStore
 from app.stores.redis.wire import pack
-from tests.support.kit import Site, Visitor, serve, until
+from tests.support.raw_websocket import Closed, frame, plain_client
 from tests.support.redis_server import empty_redis
-from tests.support.several import sites
-from tests.support.transport_kit import (
-    LOOPS,
-    Closed,
-    Echo,
-    Server,
-    frame,
-    plain_client,
-    run,
-    served,
-)
+from tests.support.site import Site, serve
+from tests.support.sites import sites
+from tests.support.socket_server import LOOPS, Echo, Server, run, served
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 
 class Told(Echo):

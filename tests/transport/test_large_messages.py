@@ -20,17 +20,11 @@ from app.transport.http import writer as http_writer
 from app.transport.socketio import packet_json
 from app.transport.socketio.packets import PacketError, decode
 from app.transport.turns import BUDGET, SMALL, Turns
-from tests.support.kit import serve, until
 from tests.support.raw import Raw
-from tests.support.transport_kit import (
-    HANDSHAKE,
-    Closed,
-    Echo,
-    Server,
-    frame,
-    read_response,
-    served,
-)
+from tests.support.raw_websocket import HANDSHAKE, Closed, frame, read_response
+from tests.support.site import serve
+from tests.support.socket_server import Echo, Server, served
+from tests.support.waiting import until
 
 PLACEHOLDER = '{"_placeholder":true,"num":0}'
 

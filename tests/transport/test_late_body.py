@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kit import serve, until
 from tests.support.raw import POLLING, Raw
+from tests.support.site import serve
+from tests.support.waiting import until
 
 
 async def test_a_body_that_comes_after_the_end_joins_nothing(

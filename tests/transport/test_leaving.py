@@ -10,8 +10,9 @@ import pytest
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from app.transport.socketio.left_namespaces import MAX_LATE_PACKETS, MAX_LEFT_NAMESPACES
-from tests.support.kit import until
-from tests.support.transport_kit import HANDSHAKE, Closed, Echo, Server, WebSocket, served
+from tests.support.raw_websocket import HANDSHAKE, Closed, WebSocket
+from tests.support.socket_server import Echo, Server, served
+from tests.support.waiting import until
 
 CUSTOM = "/custom"
 #: What may be under way when a client leaves.

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.browsers import PythonVisitor
-from tests.support.kit import serve, until
 from tests.support.raw import UPGRADE, Raw
 from tests.support.redis_server import empty_redis, shared_server
-from tests.support.several import sites, tabs_at
+from tests.support.site import serve
+from tests.support.sites import sites, tabs_at
+from tests.support.waiting import until
 
 REASON = "client speaks Engine.IO 3 (socket.io-client 2.x); socket.io-client 3 or newer is needed"
 

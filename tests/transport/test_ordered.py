@@ -11,9 +11,12 @@ import pytest
 
 from app.transport.engineio.connection import MAX_EVENTS_IN_HAND
 from handlers.session import BaseNamespace
-from tests.support.forks import fork
-from tests.support.kit import Visitor, serve, until
-from tests.support.transport_kit import Echo, Server, WebSocket, served
+from tests.support.fork import fork
+from tests.support.raw_websocket import WebSocket
+from tests.support.site import serve
+from tests.support.socket_server import Echo, Server, served
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 mark: contextvars.ContextVar[int] = contextvars.ContextVar("mark", default=0)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.support.kit import serve
 from tests.support.raw import Raw
+from tests.support.site import serve
 
 
 async def test_a_flood_of_pings_is_slowed_down(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from app.transport.engineio import frames
 from app.transport.engineio.frames import FrameError, FrameParser
 from app.transport.socketio import packet_json, packets, plain
-from tests.support.transport_kit import Server, frame, served
+from tests.support.raw_websocket import frame
+from tests.support.socket_server import Server, served
 
 LIMIT = 100
 HEADER = Path(sysconfig.get_path("include")) / "Python.h"

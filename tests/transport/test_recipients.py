@@ -13,9 +13,10 @@ import pytest
 
 from handlers.session import BaseNamespace
 from tests.support.browsers import PythonVisitor
-from tests.support.forks import fork
-from tests.support.kit import Site, serve, until
-from tests.support.several import sites
+from tests.support.fork import fork
+from tests.support.site import Site, serve
+from tests.support.sites import sites
+from tests.support.waiting import until
 
 EMPTY: list[Any] = ["", [], (), set(), frozenset(), [None], ["nobody"], 7]
 

@@ -14,7 +14,8 @@ import socketio
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from app.transport.socketio import packet_json
-from tests.support.transport_kit import Closed, Echo, Server, WebSocket, run, serve, served
+from tests.support.raw_websocket import Closed, WebSocket
+from tests.support.socket_server import Echo, Server, run, serve, served
 
 seen: contextvars.ContextVar[str] = contextvars.ContextVar("seen", default="nothing")
 

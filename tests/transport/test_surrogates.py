@@ -15,11 +15,13 @@ from app.common.surrogates import repair_json, repair_text
 from app.stores.memory import MemoryStore
 from app.transport.socketio import packet_json
 from tests.support.browsers import PythonVisitor
-from tests.support.kit import Visitor, serve, until
 from tests.support.redis_server import empty_redis
 from tests.support.sessions import Data, Profile, made, stored
-from tests.support.several import sites, tabs_at
-from tests.support.transport_kit import Echo, Server, served
+from tests.support.site import serve
+from tests.support.sites import sites, tabs_at
+from tests.support.socket_server import Echo, Server, served
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 HALF = "\ud83d"
 WHOLE = "\U0001f600"

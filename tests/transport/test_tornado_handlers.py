@@ -14,8 +14,10 @@ import tornado.web
 import tornado.wsgi
 from tornado.iostream import StreamClosedError
 
-from tests.support.forks import fork
-from tests.support.kit import Visitor, serve, until
+from tests.support.fork import fork
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 
 class Parts(tornado.web.RequestHandler):

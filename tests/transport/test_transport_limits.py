@@ -16,7 +16,8 @@ from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from app.transport import Rooms
 from app.transport.engineio.connection import BYTES_IN_HAND, MAX_EVENTS_IN_HAND, Connection
-from tests.support.transport_kit import HANDSHAKE, Closed, Echo, Server, frame, plain_client, served
+from tests.support.raw_websocket import HANDSHAKE, Closed, frame, plain_client
+from tests.support.socket_server import Echo, Server, served
 
 
 async def until(condition: Any, seconds: float = 3) -> None:

@@ -11,9 +11,9 @@ import pytest
 from socketio.exceptions import ConnectionRefusedError
 
 from tests.support.browsers import PythonVisitor
-from tests.support.kit import until
-from tests.support.several import sites, tabs_at
-from tests.support.transport_kit import Echo, Server, served
+from tests.support.sites import sites, tabs_at
+from tests.support.socket_server import Echo, Server, served
+from tests.support.waiting import until
 
 _ITSELF: list[Any] = []
 _ITSELF.append(_ITSELF)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.transport_kit import HANDSHAKE, Closed, Server, WebSocket, frame, served
+from tests.support.raw_websocket import HANDSHAKE, Closed, WebSocket, frame
+from tests.support.socket_server import Server, served
 
 
 async def probing(server: Server) -> tuple[str, WebSocket]:

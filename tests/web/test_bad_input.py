@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.browsers import PythonVisitor, each_mode, joined, session_id
-from tests.support.forks import WatchedStore
-from tests.support.kit import serve, until
-from tests.support.nodeclient import NodeVisitor
+from tests.support.node_client import NodeVisitor
 from tests.support.raw import POLLING, Raw
+from tests.support.site import serve
+from tests.support.waiting import until
+from tests.support.watched_store import WatchedStore
 
 
 def broken_cookies(good: str) -> dict[str, str]:

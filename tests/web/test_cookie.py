@@ -13,9 +13,9 @@ from app.ops.keys import signing_keys
 from app.settings import Settings
 from app.web.cookies import CookieId, SessionCookie
 from handlers.session import BaseHandler
-from tests.support.forks import fork
-from tests.support.kit import serve
+from tests.support.fork import fork
 from tests.support.raw import Raw
+from tests.support.site import serve
 
 OLD, NEW = "old-key-" + "o" * 32, "new-key-" + "n" * 32
 ID = "A-_0" * 10 + "abc"

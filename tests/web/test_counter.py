@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.kit import Visitor, serve, until
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 
 async def test_a_page_and_a_socket_raise_the_same_counter(tmp_path: Path) -> None:

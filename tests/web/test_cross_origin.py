@@ -15,9 +15,10 @@ from app.settings import Settings
 from app.web.cross_site import cookie_warning
 from app.web.session_lookup import SessionLookup
 from handlers.session import BaseWebSocket
-from tests.support.forks import WatchedStore, fork
-from tests.support.kit import serve
+from tests.support.fork import fork
 from tests.support.raw import POLLING, WEBSOCKET, Answer, Raw
+from tests.support.site import serve
+from tests.support.watched_store import WatchedStore
 
 TRUSTED = "https://app.example.org"
 JSON = ("Accept", "application/json")

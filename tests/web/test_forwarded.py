@@ -10,8 +10,9 @@ from tornado.httputil import HTTPServerRequest
 
 from app.settings import Network
 from app.web.forwarded import apply_forwarded
-from tests.support.kit import Visitor, serve
 from tests.support.requests import request
+from tests.support.site import serve
+from tests.support.visitor import Visitor
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"), ip_network("fe80::/10"))
 

@@ -9,9 +9,12 @@ import pytest
 from tornado.web import authenticated
 
 from handlers.session import BaseHandler, BaseWebSocket
-from tests.support.forks import WatchedStore, fork
-from tests.support.kit import Clock, Visitor, serve
+from tests.support.clock import Clock
+from tests.support.fork import fork
 from tests.support.raw import POLLING, UPGRADE, WEBSOCKET, Raw
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+from tests.support.watched_store import WatchedStore
 
 PATHS = [
     "/",

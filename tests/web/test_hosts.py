@@ -10,9 +10,9 @@ import pytest
 
 from app.options import hosts
 from app.web.hosts import Hosts
-from tests.support.forks import WatchedStore
-from tests.support.kit import serve
 from tests.support.raw import POLLING, UPGRADE, WEBSOCKET, Answer, Raw
+from tests.support.site import serve
+from tests.support.watched_store import WatchedStore
 
 PROXIES = (ip_network("127.0.0.0/8"),)
 

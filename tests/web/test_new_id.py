@@ -13,10 +13,12 @@ from tests.support.browsers import (
     joined,
     session_id,
 )
-from tests.support.forks import WatchedStore
-from tests.support.kit import Visitor, serve, until
-from tests.support.nodeclient import Driver, NodeVisitor
+from tests.support.node_client import Driver, NodeVisitor
 from tests.support.raw import Raw
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
+from tests.support.watched_store import WatchedStore
 
 REGENERATED = [{"reason": "regenerated", "reconnect": True}]
 

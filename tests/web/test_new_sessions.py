@@ -12,10 +12,13 @@ import pytest
 from app.sessions.lifetimes import Lifetimes
 from app.stores import SessionStore
 from tests.support.browsers import PythonVisitor, ended, joined, session_id
-from tests.support.kit import Clock, Site, Visitor, serve, until
+from tests.support.clock import Clock
 from tests.support.raw import POLLING, Answer, Raw
-from tests.support.several import sites
+from tests.support.site import Site, serve
+from tests.support.sites import sites
 from tests.support.stores import opened, record
+from tests.support.visitor import Visitor
+from tests.support.waiting import until
 
 IDLE = 86_400
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kit import serve
 from tests.support.raw import UPGRADE, WEBSOCKET, Raw
+from tests.support.site import serve
 
 
 async def test_a_websocket_key_that_is_not_ascii_is_refused(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kit import serve
 from tests.support.raw import Raw
+from tests.support.site import serve
 
 
 @pytest.mark.parametrize("origin", ["http://[", "http://[::1", "http://a]b", "http://[x]"])

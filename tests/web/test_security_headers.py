@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.forks import WatchedStore
-from tests.support.kit import ROOT, Visitor, serve
+from tests.support.paths import ROOT
 from tests.support.raw import POLLING, WEBSOCKET, Answer, Raw
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+from tests.support.watched_store import WatchedStore
 
 PAGE = ("Accept", "text/html")
 FOREIGN = ("Origin", "https://evil.example")

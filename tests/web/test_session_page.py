@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from app.web.handler import BaseHandler
-from tests.support.forks import fork
-from tests.support.kit import Visitor, serve
+from tests.support.fork import fork
 from tests.support.sessions import Data
+from tests.support.site import serve
+from tests.support.visitor import Visitor
 
 
 class NestedChange(BaseHandler[Data]):

@@ -10,8 +10,8 @@ from typing import Any
 from app.stores.redis.link import Link
 from app.stores.redis.store import RedisStore
 from tests.support.browsers import joined
-from tests.support.kit import Site, serve
 from tests.support.redis_server import empty_redis
+from tests.support.site import Site, serve
 
 KEYS = ("only-for-tests-0123456789",)
 

@@ -1,30 +1,13 @@
-"""What a fork would write: modules made on the spot, and stores that can be watched or cut off."""
+"""A memory store that tests watch, slow down and cut off."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import sys
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
-
-import pytest
 
 from app.stores import Lease, Record, StoreUnavailable
 from app.stores.memory import MemoryStore
-
-_numbers = itertools.count(1)
-STOCK = ("counter", "sign_in", "health")
-
-
-def fork(monkeypatch: pytest.MonkeyPatch, **attributes: Any) -> tuple[str, ...]:
-    """Make a handler module with these attributes; return `modules` with it at the end."""
-    name = f"tests.fork_{next(_numbers)}"
-    module = ModuleType(name)
-    module.__dict__.update(attributes)
-    monkeypatch.setitem(sys.modules, name, module)
-    return (*STOCK, name)
 
 
 class WatchedStore(MemoryStore):

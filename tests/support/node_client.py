@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.support.kit import Visitor
-from tests.support.needs import cannot
+from tests.support.requirements import cannot
+from tests.support.visitor import Visitor
 
 _FOLDER = Path(__file__).resolve().parent.parent / "node"
 _LONGEST_LINE = 8_000_000  # bytes; a 2 MB message may come back

@@ -1,0 +1,18 @@
+"""A clock that tests set."""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """A clock that stands still until a test moves it.
+
+    It begins at the real time, because clients discard cookies that have expired.
+    """
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now

@@ -1,0 +1,59 @@
+"""An application that serves in this process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from app.application import Application, make_app
+from app.settings import Settings
+from app.stores import SessionStore
+from app.stores.memory import MemoryStore
+
+
+class Site:
+    """An application that serves on a free loopback port of this process."""
+
+    def __init__(self, app: Application, url: str) -> None:
+        self.app = app
+        self.services = app.services
+        self.url = url
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    tmp_path: Path,
+    *,
+    store: SessionStore | str | None = None,
+    clock: Any = None,
+    modules: tuple[str, ...] | None = None,
+    data_type: type[msgspec.Struct] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Site]:
+    """Serve an application with these settings; the store is a MemoryStore unless given.
+
+    A store that is a text is a setting, such as "sqlite".
+    """
+    options: dict[str, Any] = {}
+    if clock is not None:
+        options["clock"] = clock
+    if modules is not None:
+        options["modules"] = modules
+    if data_type is not None:
+        options["data_type"] = data_type
+    if isinstance(store, str):
+        settings["store"] = store
+    else:
+        options["store"] = store if store is not None else MemoryStore()
+    # handlers that still run at the end of a test are not worth waiting for
+    settings.setdefault("drain_time", 0.0)
+    app = make_app(Settings(port=0, data_dir=tmp_path / "data", **settings), **options)
+    url = await app.start()
+    try:
+        yield Site(app, url)
+    finally:
+        await app.stop()
