@@ -40,6 +40,7 @@ from tests.support.watched_store import WatchedStore
 # -- the page --
 
 
+@pytest.mark.asvs("7.5.2")
 async def test_the_page_lists_each_session_in_words(tmp_path: Path) -> None:
     """Browser and system, address, times, the connections, and which one this is."""
     async with (
@@ -72,6 +73,7 @@ async def test_any_user_agent_has_a_row(tmp_path: Path, agent: str) -> None:
         assert "<b>" not in page
 
 
+@pytest.mark.asvs("3.2.2")
 async def test_names_and_addresses_are_escaped(tmp_path: Path) -> None:
     """What looks like markup is text on the page."""
     name = '"><script>alert(1)</script>'
@@ -116,6 +118,7 @@ async def test_a_visitor_is_sent_to_sign_in(
         assert visitor.cookie == before
 
 
+@pytest.mark.asvs("3.3.4")
 async def test_no_session_id_leaves_the_server(tmp_path: Path) -> None:
     """Neither page nor event holds a session's id; the public id opens nothing."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as thief:
@@ -136,6 +139,7 @@ async def test_no_session_id_leaves_the_server(tmp_path: Path) -> None:
 # -- ends --
 
 
+@pytest.mark.asvs("7.5.2")
 @each_kind
 async def test_a_device_is_signed_out_from_another(tmp_path: Path, kind: str) -> None:
     """Its session is over, its sockets are told `revoked`, and the row is gone."""
@@ -188,6 +192,7 @@ async def test_signing_out_everywhere_else_leaves_this_one(tmp_path: Path, kind:
         ]  # fmt: skip
 
 
+@pytest.mark.asvs("7.5.2")
 @each_kind
 async def test_nobody_ends_another_users_session(tmp_path: Path, kind: str) -> None:
     """Its public id, its real id and an id of nobody's all get the same 404, byte for byte."""
@@ -224,6 +229,7 @@ async def test_the_event_takes_any_junk(
         await socket.close()
 
 
+@pytest.mark.asvs("3.5.1")
 @pytest.mark.parametrize("path", ["sessions/revoke-others", "password", "delete"])
 @pytest.mark.parametrize(
     "headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "same-site"}], ids=str
@@ -246,6 +252,7 @@ async def test_another_site_cannot_use_the_forms(
 # -- the password --
 
 
+@pytest.mark.asvs("6.2.2", "7.2.4", "7.4.3")
 @each_kind
 async def test_a_changed_password_ends_all_other_sessions(tmp_path: Path, kind: str) -> None:
     """This one gets a new id and stays; the old cookie and the old password are worth nothing."""
@@ -297,6 +304,7 @@ async def test_sockets_come_back_after_a_change_of_the_password(tmp_path: Path) 
         assert await socket.call("whoami") == "ann"
 
 
+@pytest.mark.asvs("6.2.3", "7.5.1", "7.5.3")
 @each_kind
 @pytest.mark.parametrize("path", ["/account/password", "/account/delete"])
 async def test_a_wrong_password_changes_nothing(tmp_path: Path, kind: str, path: str) -> None:
@@ -324,6 +332,7 @@ async def test_a_bad_new_password_changes_nothing(tmp_path: Path, kind: str, new
         assert (await who(ann), await who(two)) == ("ann", "ann")
 
 
+@pytest.mark.asvs("6.3.1")
 @each_kind
 @pytest.mark.parametrize("path", ["/account/password", "/account/delete"])
 async def test_wrong_passwords_are_limited(tmp_path: Path, kind: str, path: str) -> None:
@@ -367,6 +376,7 @@ async def test_a_database_that_fails_is_told(
         assert await site.services.accounts.verify("ann", PASSWORD) == "ann"
 
 
+@pytest.mark.asvs("7.4.2")
 @each_kind
 async def test_a_deleted_account_is_gone_with_its_sessions(tmp_path: Path, kind: str) -> None:
     """Nobody can sign in, all devices are out, and somebody else may take the name."""
@@ -434,6 +444,7 @@ async def login_during(site: Site, late: Visitor, held: Held, act: Any) -> Answe
     return await login
 
 
+@pytest.mark.asvs("7.4.2")
 @pytest.mark.parametrize("change", ["password", "delete"])
 @pytest.mark.parametrize("step", ["proved", "stored", "confirmed"])
 async def test_a_login_does_not_outlive_the_password_that_it_proved(
@@ -506,6 +517,7 @@ async def test_two_changes_of_a_password_at_once_make_one(tmp_path: Path) -> Non
         assert len(await site.services.sessions.store.of_user("ann")) == 1
 
 
+@pytest.mark.asvs("7.4.2")
 async def test_a_store_that_fails_keeps_the_account(tmp_path: Path) -> None:
     """No session outlives its account: where sessions cannot be ended, nothing is deleted."""
     store = WatchedStore()
@@ -906,6 +918,7 @@ async def test_a_user_with_very_many_sessions_gets_the_latest(tmp_path: Path) ->
         assert "more are not shown" not in (await ask(ann, "/account")).text
 
 
+@pytest.mark.asvs("3.5.3")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
 async def test_a_link_changes_nothing(tmp_path: Path, method: str) -> None:
     """What ends or changes something is a POST, and nothing else."""

@@ -103,6 +103,7 @@ async def test_a_name_may_be_in_any_script(place: Place, name: str) -> None:
         assert await accounts.verify(name, PASSWORD) == name
 
 
+@pytest.mark.asvs("6.2.1", "6.2.9")
 @pytest.mark.parametrize("password", ["", "7 chars", "x" * 129, "x" * 1_000_000, "12345678\ud800"])
 async def test_a_password_of_the_wrong_length_is_refused(place: Place, password: str) -> None:
     """Fewer than 8 characters, more than 128, and what is no text at all."""
@@ -113,6 +114,7 @@ async def test_a_password_of_the_wrong_length_is_refused(place: Place, password:
         assert await accounts.verify("ann", password) is None
 
 
+@pytest.mark.asvs("6.2.5", "6.2.8")
 @pytest.mark.parametrize(
     "password", ["        ", "aaaaaaaa", "x" * 128, "пароль🔑!", " a\x01b\tc d "]
 )
@@ -125,6 +127,7 @@ async def test_a_password_may_be_of_any_characters(place: Place, password: str) 
         assert await accounts.verify("ann", password + " ") is None
 
 
+@pytest.mark.asvs("6.2.8")
 async def test_a_password_is_the_same_however_the_keyboard_composes_it(place: Place) -> None:
     """NFKC, as NIST SP 800-63B asks: é in one code point and in two."""
     async with opened(place) as accounts:
@@ -177,6 +180,7 @@ async def test_a_password_is_stored_as_argon2id_of_owasps_strength(place: Place)
         assert files == []
 
 
+@pytest.mark.asvs("6.3.8")
 async def test_an_unknown_name_costs_what_a_wrong_password_does(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,6 +396,7 @@ async def test_the_command_adds_an_account_while_the_server_runs(place: Place) -
         assert await server.stop() == 0
 
 
+@pytest.mark.asvs("6.3.2")
 @pytest.mark.limit(60)
 async def test_the_command_works_before_the_first_start(place: Place) -> None:
     """It makes the data folder for its owner alone, where the environment says."""

@@ -66,6 +66,7 @@ def test_keys_may_be_changed() -> None:
     assert device(KEYS[1]).recognise([old], "ann", "stamp", secure=False) == ""
 
 
+@pytest.mark.asvs("3.3.1")
 def test_its_attributes() -> None:
     """Only the login page gets to see it, no script does, and over https it is Secure."""
     plain, secure = (
@@ -79,6 +80,7 @@ def test_its_attributes() -> None:
     assert device().recognise([sent(plain)], "ann", "stamp", secure=True) == ""
 
 
+@pytest.mark.asvs("6.3.1")
 async def test_strangers_cannot_lock_an_owner_out(tmp_path: Path) -> None:
     """After a stranger's many tries the owner's browser signs in, and another one waits."""
     async with (
@@ -96,6 +98,7 @@ async def test_strangers_cannot_lock_an_owner_out(tmp_path: Path) -> None:
         await owner.sign_in("ANN")
 
 
+@pytest.mark.asvs("6.3.1")
 async def test_a_known_device_has_few_tries_of_its_own(tmp_path: Path) -> None:
     """Who steals one cannot guess at will, nor try other accounts by it."""
     async with (

@@ -21,6 +21,7 @@ from tests.support.visitor import Visitor
 # -- the way in --
 
 
+@pytest.mark.asvs("6.3.4")
 @each_kind
 @pytest.mark.parametrize("path", ["/register", "/login"])
 async def test_whoever_registers_or_signs_in_is_signed_in(
@@ -38,6 +39,8 @@ async def test_whoever_registers_or_signs_in_is_signed_in(
         assert await who(ann) == "Ann"
 
 
+@pytest.mark.asvs("7.2.4")
+@pytest.mark.express("N7")
 @each_kind
 @pytest.mark.parametrize("path", ["/register", "/login"])
 async def test_signing_in_changes_the_cookie_and_keeps_the_data(
@@ -74,6 +77,7 @@ async def test_a_failed_sign_in_leaves_the_session_as_it_was(tmp_path: Path, kin
 # -- refusals --
 
 
+@pytest.mark.asvs("6.3.8")
 @each_kind
 async def test_an_unknown_name_and_a_wrong_password_read_the_same(
     tmp_path: Path, kind: str
@@ -157,6 +161,7 @@ async def test_text_that_is_no_unicode_is_refused(tmp_path: Path, path: str, sta
             assert (await send(visitor, "json", path, **fields)).status == status
 
 
+@pytest.mark.asvs("3.2.2")
 async def test_what_a_person_typed_is_escaped_in_the_page(tmp_path: Path) -> None:
     """Name and `next` come back as text, not as markup."""
     async with serve(tmp_path) as site, Visitor(site.url) as visitor:
@@ -189,6 +194,7 @@ async def test_closed_registration_is_refused_with_403(
             assert "/register" not in (await ask(visitor, path)).text
 
 
+@pytest.mark.asvs("3.5.1")
 @each_kind
 @pytest.mark.parametrize("path", ["/register", "/login", "/logout"])
 @pytest.mark.parametrize(
@@ -229,6 +235,7 @@ async def test_a_trusted_origin_may_sign_in(tmp_path: Path) -> None:
 # -- rates --
 
 
+@pytest.mark.asvs("6.3.1")
 @each_kind
 async def test_too_many_failures_get_429_and_when_to_come_back(tmp_path: Path, kind: str) -> None:
     """After the limit even the right password, in any spelling of the name, has to wait."""
@@ -245,6 +252,7 @@ async def test_too_many_failures_get_429_and_when_to_come_back(tmp_path: Path, k
         assert visitor.cookie == ""
 
 
+@pytest.mark.asvs("6.3.1")
 async def test_an_account_is_guarded_from_many_addresses(tmp_path: Path) -> None:
     """Failures count against the account too, however it is spelled; others are not concerned."""
     async with (
@@ -268,6 +276,7 @@ async def test_an_account_is_guarded_from_many_addresses(tmp_path: Path) -> None
         assert await login("192.0.2.9", "bob", PASSWORD) == 204
 
 
+@pytest.mark.asvs("6.3.1")
 async def test_guesses_sent_at_once_are_limited_as_those_one_by_one(tmp_path: Path) -> None:
     """A burst gets no more tries than the limit and the few that are being hashed."""
     async with serve(tmp_path, failed_logins_per_minute=5) as site, Visitor(site.url) as visitor:
@@ -283,6 +292,7 @@ async def test_guesses_sent_at_once_are_limited_as_those_one_by_one(tmp_path: Pa
         assert 5 <= statuses.count(401) < 5 + accounts._WORKERS
 
 
+@pytest.mark.asvs("6.3.8")
 async def test_names_cannot_be_tried_out_at_will(tmp_path: Path) -> None:
     """The register page tells that a name is taken, but only so often a minute."""
     async with serve(tmp_path, failed_logins_per_minute=3) as site, Visitor(site.url) as visitor:
@@ -343,6 +353,7 @@ ELSEWHERE = [
 ]
 
 
+@pytest.mark.asvs("3.7.2")
 @pytest.mark.parametrize("target", ELSEWHERE, ids=ascii)
 async def test_next_never_leads_to_another_site(tmp_path: Path, target: str) -> None:
     """Whatever a browser could read as another site becomes the home page, by POST and by GET."""
@@ -388,6 +399,8 @@ async def test_next_keeps_the_path_and_the_query(
 # -- the way out --
 
 
+@pytest.mark.asvs("7.4.1")
+@pytest.mark.express("L3", "N6")
 @pytest.mark.parametrize(
     ("kind", "accept", "status"),
     [
@@ -416,6 +429,7 @@ async def test_signing_out_ends_the_session(
         assert (await who(thief), await count(thief)) == (None, 0)
 
 
+@pytest.mark.express("L4")
 async def test_signing_out_without_a_session_is_no_error(tmp_path: Path) -> None:
     """It is what a second click, or a second tab, does."""
     async with serve(tmp_path) as site, Visitor(site.url) as visitor:
@@ -423,6 +437,7 @@ async def test_signing_out_without_a_session_is_no_error(tmp_path: Path) -> None
         assert (await send(visitor, "json", "/logout")).status == 204
 
 
+@pytest.mark.asvs("3.5.3")
 @pytest.mark.parametrize("path", ["/logout", "/incr"])
 async def test_a_link_signs_nobody_out(tmp_path: Path, path: str) -> None:
     """GET changes nothing: 405, as a page."""
@@ -446,6 +461,7 @@ async def test_pages_that_show_who_you_are_are_not_kept(tmp_path: Path, path: st
         assert answer.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.asvs("3.4.3")
 @pytest.mark.parametrize("path", ["/", "/login", "/register", "/nowhere"])
 async def test_pages_have_no_inline_script_or_style(tmp_path: Path, path: str) -> None:
     """The Content-Security-Policy forbids it, and so do we."""

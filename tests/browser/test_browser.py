@@ -209,6 +209,7 @@ async def test_a_lost_connection_is_shown_and_comes_back(tmp_path: Path, chromiu
         await shows(page, count=42)
 
 
+@pytest.mark.asvs("3.7.5")
 async def test_without_the_socketio_client_the_page_says_so_and_works(
     tmp_path: Path, chromium: str
 ) -> None:
@@ -260,6 +261,7 @@ async def test_pages_fit_the_screen(tmp_path: Path, chromium: str, scheme: Any, 
         assert brightness < 150 if scheme == "dark" else brightness > 600
 
 
+@pytest.mark.asvs("6.2.7")
 async def test_forms_work_with_the_keyboard_and_password_managers(
     tmp_path: Path, chromium: str
 ) -> None:

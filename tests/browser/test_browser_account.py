@@ -80,6 +80,7 @@ async def is_gone(page: Any, why: str) -> None:
     assert await page.locator("#devices").count() == 0
 
 
+@pytest.mark.asvs("6.3.5")
 async def test_a_device_comes_and_is_signed_out_from_another(tmp_path: Path, chromium: str) -> None:
     """Its row appears, tells its transport, and goes; its page says why and leads back."""
     from playwright.async_api import expect
@@ -134,6 +135,7 @@ async def test_the_counter_of_a_revoked_device_says_so(tmp_path: Path, chromium:
         await rows(here, 1)
 
 
+@pytest.mark.asvs("6.3.7")
 async def test_a_password_is_changed(tmp_path: Path, chromium: str) -> None:
     """The other device is out at once; this one's other tab comes back with the new cookie."""
     async with (
@@ -209,6 +211,7 @@ async def test_signing_out_in_another_tab_shows(tmp_path: Path, chromium: str) -
         await is_gone(one, "You signed out in another tab.")
 
 
+@pytest.mark.asvs("3.7.5")
 async def test_all_of_it_works_without_scripts(tmp_path: Path, chromium: str) -> None:
     """Forms all the way: one device, all others, the password, the account."""
     from playwright.async_api import expect
@@ -277,6 +280,7 @@ async def test_that_there_are_more_devices_is_said_as_long_as_it_is_true(
         assert await page.locator("#more").is_hidden()
 
 
+@pytest.mark.asvs("3.2.2")
 async def test_a_name_of_markup_stays_text_in_live_rows(tmp_path: Path, chromium: str) -> None:
     """What a device calls itself reaches the page as text, by page and by socket alike."""
     async with serve(tmp_path) as site, person(chromium, site) as ann:
@@ -356,6 +360,7 @@ async def test_pages_are_accessible(tmp_path: Path, chromium: str, scheme: Any, 
         await until(lambda: len(list(tmp_path.glob("*.png"))) == 7)
 
 
+@pytest.mark.asvs("6.2.6", "6.2.7")
 async def test_password_fields_are_masked_and_may_be_pasted_into(
     tmp_path: Path, chromium: str
 ) -> None:
@@ -386,6 +391,7 @@ async def test_password_fields_are_masked_and_may_be_pasted_into(
         }
 
 
+@pytest.mark.asvs("7.4.4")
 async def test_every_page_has_a_way_out(tmp_path: Path, chromium: str) -> None:
     """Who is signed in finds "Sign out" and the way to the account at the top of each page."""
     async with serve(tmp_path) as site, person(chromium, site, expected=["404"]) as ann:

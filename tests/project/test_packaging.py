@@ -118,6 +118,7 @@ def test_the_client_is_served_from_here_when_it_is_here(tmp_path: Path, pinned: 
     assert script.sources == ()
 
 
+@pytest.mark.asvs("3.6.1")
 def test_without_the_file_pages_load_it_from_the_cdn(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -130,6 +131,7 @@ def test_without_the_file_pages_load_it_from_the_cdn(
     assert "run pip install -v -e . to see why the build did not fetch it" in caplog.text
 
 
+@pytest.mark.asvs("3.6.1")
 def test_a_tampered_file_is_not_served(
     tmp_path: Path, pinned: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

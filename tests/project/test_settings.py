@@ -198,6 +198,7 @@ def test_a_flag_wins_over_the_environment_over_the_default(name: str) -> None:
     assert parse_settings([], environ) == as_flag
 
 
+@pytest.mark.express("E4", "O5", "Q2", "Q5")
 @pytest.mark.parametrize(("name", "value"), REFUSED)
 def test_a_wrong_value_is_refused_by_name(name: str, value: str) -> None:
     """The sentence names the flag or the variable, whichever was wrong."""
@@ -213,6 +214,7 @@ def test_a_range_is_written_in_full() -> None:
         parse_settings(["--send-buffer=1"], {})
 
 
+@pytest.mark.express("E8")
 @pytest.mark.parametrize("attribute", ["--cookie-samesite=none", "--cookie-partitioned"])
 def test_what_needs_secure_is_refused_without_it(attribute: str) -> None:
     """Browsers would drop the cookie; with auto or yes it is fine."""

@@ -37,6 +37,7 @@ async def count_to_100(store: SessionStore) -> int:
     return (await stored(sessions, session.id)).count
 
 
+@pytest.mark.express("P1")
 @every_store
 async def test_100_edits_at_once_end_at_100(kind: str, tmp_path: Path) -> None:
     """50 as pages make them, 50 as events make them."""
@@ -85,6 +86,7 @@ async def test_without_the_lock_a_version_check_refuses() -> None:
         await count_to_100(SuspendingStore(Unlocked(checks=True)))
 
 
+@pytest.mark.express("N8")
 @pytest.mark.parametrize("kind", STORES)
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
 async def test_50_requests_and_50_events_at_once_are_100_more(
@@ -115,6 +117,7 @@ async def test_without_the_lock_requests_and_events_are_lost(tmp_path: Path) -> 
         await socket.close()
 
 
+@pytest.mark.express("I1")
 @every_store
 async def test_a_page_that_only_reads_never_undoes_what_an_event_wrote(
     kind: str, tmp_path: Path

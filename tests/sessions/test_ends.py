@@ -33,6 +33,7 @@ class QuietNamespace(BaseNamespace):
     """A second namespace, which does nothing."""
 
 
+@pytest.mark.express("N6")
 @each_mode
 async def test_logout_closes_every_namespace(
     tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
@@ -83,6 +84,7 @@ async def test_logout_leaves_other_sessions_alone(tmp_path: Path, client: str, m
         assert ended(socket) == []
 
 
+@pytest.mark.asvs("7.4.1")
 async def test_a_websocket_that_stays_gets_nowhere(tmp_path: Path) -> None:
     """After the logout a raw client CONNECTs and emits on its old WebSocket: no answer comes."""
     async with serve(tmp_path) as site, Visitor(site.url) as visitor, Raw(site.url) as raw:
@@ -99,6 +101,7 @@ async def test_a_websocket_that_stays_gets_nowhere(tmp_path: Path) -> None:
         assert not any(text.startswith(("40", "43")) for text in rest)
 
 
+@pytest.mark.asvs("7.4.1")
 async def test_a_polling_client_that_stays_gets_nowhere(tmp_path: Path) -> None:
     """After the logout an Engine.IO id takes no CONNECT, whatever cookie comes with it."""
     async with serve(tmp_path) as site, Visitor(site.url) as visitor:
@@ -175,6 +178,7 @@ async def test_told_to_reconnect_a_client_returns_as_a_stranger(
         assert await socket.call("count") == 0
 
 
+@pytest.mark.asvs("7.4.5")
 @each_mode
 async def test_a_deleted_record_closes_its_sockets(tmp_path: Path, mode: str) -> None:
     """Somebody removes a record from the store: within half a minute its sockets are closed."""
@@ -190,6 +194,7 @@ async def test_a_deleted_record_closes_its_sockets(tmp_path: Path, mode: str) ->
         await until(lambda: bool(socket.ends()))
 
 
+@pytest.mark.express("N9")
 @each_client
 async def test_an_event_notices_a_deleted_record_at_once(tmp_path: Path, client: str) -> None:
     """The first event after the removal is refused, changes nothing and closes the socket."""

@@ -61,6 +61,7 @@ async def click(socket: Any) -> None:
         await asyncio.sleep(0.2)
 
 
+@pytest.mark.asvs("7.3.1")
 @each_client
 @each_mode
 async def test_an_idle_session_ends_when_its_time_has_come(
@@ -80,6 +81,7 @@ async def test_an_idle_session_ends_when_its_time_has_come(
         await until(lambda: ended(socket) == IDLE)
 
 
+@pytest.mark.express("N15")
 @each_client
 async def test_events_keep_a_session_alive(tmp_path: Path, client: str) -> None:
     """An event begins the idle time anew."""
@@ -96,6 +98,7 @@ async def test_events_keep_a_session_alive(tmp_path: Path, client: str) -> None:
         assert ended(socket) == []
 
 
+@pytest.mark.express("A16")
 async def test_pages_keep_a_sessions_sockets_alive(tmp_path: Path) -> None:
     """A request that only reads begins the idle time anew, for the socket too."""
     clock = Clock()
@@ -111,6 +114,7 @@ async def test_pages_keep_a_sessions_sockets_alive(tmp_path: Path) -> None:
         assert ended(socket) == []
 
 
+@pytest.mark.asvs("7.3.1")
 @each_mode
 async def test_heartbeats_and_pushes_are_no_activity(tmp_path: Path, mode: str) -> None:
     """Pings, polls and what the server emits do not keep a session alive."""
@@ -129,6 +133,7 @@ async def test_heartbeats_and_pushes_are_no_activity(tmp_path: Path, mode: str) 
         await until(lambda: ended(socket) == IDLE)
 
 
+@pytest.mark.asvs("7.3.2")
 async def test_activity_does_not_prolong_the_lifetime(tmp_path: Path) -> None:
     """A session that is used every day is ended as expired after 30 days."""
     clock = Clock()

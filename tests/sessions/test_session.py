@@ -15,6 +15,7 @@ from tests.support.sessions import Data, made, stored
 from tests.support.stores import every_store, opened
 
 
+@pytest.mark.express("I4", "N11")
 @every_store
 async def test_a_block_stores_its_change(kind: str, tmp_path: Path) -> None:
     """After the block the store, the session and its id's next load show the change."""
@@ -60,6 +61,7 @@ async def test_a_block_that_raises_changes_nothing() -> None:
         assert data.count == 0
 
 
+@pytest.mark.express("I3", "N12")
 async def test_a_block_that_changes_nothing_writes_nothing() -> None:
     """Reading, and setting what is there already, make no write."""
     store = CountingStore(MemoryStore())
@@ -145,6 +147,7 @@ async def test_blocks_of_one_session_object_take_turns(kind: str, tmp_path: Path
         assert (await stored(sessions, session.id)).count == 10
 
 
+@pytest.mark.express("N9")
 @every_store
 async def test_an_edit_of_an_ended_session_raises_and_revives_nothing(
     kind: str, tmp_path: Path

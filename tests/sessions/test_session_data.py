@@ -17,6 +17,7 @@ from tests.support.counting_store import CountingStore
 from tests.support.sessions import Data, Profile, made, over, stored
 
 
+@pytest.mark.express("A14")
 async def test_a_misspelt_field_is_refused_in_a_block() -> None:
     """`data.cuont` is no field of the record."""
     sessions, session = await made(MemoryStore())
@@ -26,6 +27,7 @@ async def test_a_misspelt_field_is_refused_in_a_block() -> None:
     assert await stored(sessions, session.id) == Data()
 
 
+@pytest.mark.express("I5")
 async def test_nested_changes_count() -> None:
     """What is encoded is compared, not which setter ran."""
     sessions, session = await made(MemoryStore())
@@ -154,6 +156,7 @@ async def spoiled(sessions: Sessions[Data], data: bytes) -> str:
 MISFITS = [b"", b"\xc1", b"junk", msgspec.msgpack.encode({"count": "x"}), b"\x91" * 100_000]
 
 
+@pytest.mark.express("C5")
 @pytest.mark.parametrize("data", MISFITS, ids=range(len(MISFITS)))
 @pytest.mark.parametrize("door", ["load", "edit"])
 async def test_stored_data_that_does_not_fit_ends_the_session(

@@ -41,6 +41,7 @@ class Life:
         clock.now += seconds
 
 
+@pytest.mark.express("N14")
 async def test_a_visitor_is_stored_by_the_first_change_only() -> None:
     """Reading, an unchanged block and a block that raises store nothing."""
     store = CountingStore(MemoryStore())
@@ -113,6 +114,8 @@ async def test_a_refused_visitor_is_not_stored_and_may_try_again() -> None:
     assert session
 
 
+@pytest.mark.asvs("7.2.2", "7.2.3")
+@pytest.mark.express("A15")
 async def test_ids_are_long_random_and_new() -> None:
     """256 bits of the system's randomness, never the same twice."""
     life = Life()
@@ -135,6 +138,8 @@ async def test_an_idle_session_ends_when_somebody_looks(kind: str, tmp_path: Pat
         assert await store.load(session.id) is None
 
 
+@pytest.mark.asvs("7.4.1")
+@pytest.mark.express("C4")
 @pytest.mark.parametrize("door", ["edit", "get", "event", "sign in"])
 async def test_every_door_ends_an_expired_session(door: str) -> None:
     """Whoever comes first after the deadline ends it, hears so, and leaves the lock free."""
@@ -157,6 +162,7 @@ async def test_every_door_ends_an_expired_session(door: str) -> None:
     await (await asyncio.wait_for(life.store.lock(session.id), 2)).release()
 
 
+@pytest.mark.express("B5", "N15")
 async def test_activity_extends_the_idle_timeout_but_not_the_absolute_one() -> None:
     """Touched every minute, a session still ends at its absolute age, as expired."""
     life = Life(idle_timeout=100, max_age=1000)
@@ -182,6 +188,7 @@ async def test_without_limits_a_session_never_ends() -> None:
     assert await life.sessions.load(session.id) is not None
 
 
+@pytest.mark.express("I3")
 async def test_touches_are_written_at_most_once_per_interval() -> None:
     """A thousand events of one minute are one write."""
     store = CountingStore(MemoryStore())

@@ -177,6 +177,7 @@ class Failing(CountingStore):
             raise StoreUnavailable(f"{call} failed")
 
 
+@pytest.mark.express("N10")
 @pytest.mark.parametrize("call", ["lock", "lease.save", "save", "destroy"])
 @pytest.mark.parametrize("work", [edit, sign_in])
 async def test_a_store_that_fails_at_a_call_does_not_keep_the_lock(
@@ -195,6 +196,7 @@ async def test_a_store_that_fails_at_a_call_does_not_keep_the_lock(
         assert await stored(sessions, session.id) == Data()
 
 
+@pytest.mark.express("L5")
 async def test_an_end_that_fails_ends_nothing() -> None:
     """The session lives, nobody is told of an end, and the next try ends it."""
     store = Failing(MemoryStore())
@@ -214,6 +216,7 @@ async def test_an_end_that_fails_ends_nothing() -> None:
     assert told == [session.id]
 
 
+@pytest.mark.express("I6")
 async def test_touches_that_could_not_be_written_are_written_later() -> None:
     """A store that fails half-way through many touches loses none of them."""
     store = Failing(MemoryStore())

@@ -70,6 +70,7 @@ class WayHandler(BaseHandler[Any]):
 WAYS = [("/way/(.*)", WayHandler)]
 
 
+@pytest.mark.express("A12", "B1", "B2", "B3", "B4", "M1")
 @pytest.mark.parametrize("way", ["nothing", "null", "length", "parts", "headers", "write"])
 async def test_the_change_is_stored_before_the_response(
     tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
@@ -90,6 +91,7 @@ async def test_the_change_is_stored_before_the_response(
             )
 
 
+@pytest.mark.express("O6")
 async def test_cookies_of_a_handler_are_kept_beside_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +103,7 @@ async def test_cookies_of_a_handler_are_kept_beside_ours(
         assert names == ["latchkey", "other", "theirs"]
 
 
+@pytest.mark.express("A11", "M2")
 async def test_a_second_finish_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.browsers import browser, each_client, each_mode, joined
 from tests.support.node_client import Driver, NodeVisitor
 from tests.support.process import process
@@ -13,6 +15,7 @@ from tests.support.waiting import until
 from tests.support.watched_store import WatchedStore
 
 
+@pytest.mark.express("A5", "J2")
 @each_client
 @each_mode
 async def test_a_handshake_without_cookie_gives_one(tmp_path: Path, client: str, mode: str) -> None:
@@ -26,6 +29,7 @@ async def test_a_handshake_without_cookie_gives_one(tmp_path: Path, client: str,
         assert store.ids == {value.partition(".")[0]}
 
 
+@pytest.mark.express("A6")
 @each_client
 @each_mode
 async def test_the_next_page_has_the_handshakes_session(
@@ -132,6 +136,7 @@ async def test_two_browsers_share_nothing(tmp_path: Path, client: str) -> None:
         assert first.received == second.received == [("current count", (1,))]
 
 
+@pytest.mark.express("N1")
 @each_client
 @each_mode
 async def test_socket_ios_session_counter_example(tmp_path: Path, client: str, mode: str) -> None:

@@ -36,6 +36,8 @@ async def handshake(raw: Raw, transport: str, *headers: tuple[str, str]) -> Answ
 ACCEPTED = {"polling": 200, "websocket": 101}
 
 
+@pytest.mark.asvs("7.6.2")
+@pytest.mark.express("H4")
 @each_transport
 async def test_the_cookie_is_on_the_first_response(tmp_path: Path, transport: str) -> None:
     """Both the polling response and the 101 carry exactly one Set-Cookie."""
@@ -47,6 +49,7 @@ async def test_the_cookie_is_on_the_first_response(tmp_path: Path, transport: st
         assert {"HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
 
 
+@pytest.mark.express("B1")
 @each_transport
 async def test_the_session_is_stored_before_its_cookie_leaves(
     tmp_path: Path, transport: str
@@ -72,6 +75,7 @@ async def test_a_known_cookie_is_not_sent_again(tmp_path: Path, transport: str) 
         assert len(store.ids) == 1
 
 
+@pytest.mark.asvs("3.5.1")
 @each_transport
 async def test_a_foreign_origin_gets_403_and_no_session(tmp_path: Path, transport: str) -> None:
     """Another site's page is refused before the 101; nothing is stored and no cookie set."""
@@ -83,6 +87,7 @@ async def test_a_foreign_origin_gets_403_and_no_session(tmp_path: Path, transpor
         assert not store.ids
 
 
+@pytest.mark.asvs("3.5.1")
 @each_transport
 async def test_a_cross_site_request_without_origin_gets_403(tmp_path: Path, transport: str) -> None:
     """Browsers leave Origin out of some requests; Sec-Fetch-Site tells then."""
@@ -260,6 +265,7 @@ async def test_environ_has_the_clients_address(
         assert await seen_address(site.url, transport, "127.0.0.5", forwarded) == wanted
 
 
+@pytest.mark.express("E3")
 @each_transport
 async def test_https_at_a_trusted_proxy_makes_a_host_cookie(tmp_path: Path, transport: str) -> None:
     """Behind a trusted proxy with TLS the handshake's cookie is Secure and `__Host-`."""
@@ -271,6 +277,7 @@ async def test_https_at_a_trusted_proxy_makes_a_host_cookie(tmp_path: Path, tran
         assert "Secure" in cookie.split("; ")
 
 
+@pytest.mark.express("D3")
 @each_transport
 async def test_a_plain_client_cannot_claim_https(tmp_path: Path, transport: str) -> None:
     """X-Forwarded-Proto from anybody else is ignored."""

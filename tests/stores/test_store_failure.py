@@ -30,6 +30,7 @@ from tests.support.waiting import until
 from tests.support.watched_store import WatchedStore
 
 
+@pytest.mark.express("A7", "L5", "N4", "N5")
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/incr"), ("POST", "/logout")])
 async def test_a_page_answers_503(tmp_path: Path, method: str, path: str) -> None:
     """Whoever has a session is asked to try again, in a sentence; his cookie stays."""
@@ -50,6 +51,7 @@ async def test_a_page_answers_503(tmp_path: Path, method: str, path: str) -> Non
         assert await visitor.incr() == 2
 
 
+@pytest.mark.express("A7", "N5")
 @each_client
 @each_mode
 async def test_an_event_gets_an_error_ack(tmp_path: Path, client: str, mode: str) -> None:
@@ -66,6 +68,7 @@ async def test_an_event_gets_an_error_ack(tmp_path: Path, client: str, mode: str
         assert socket.connects == 1
 
 
+@pytest.mark.express("A7")
 @each_transport
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_handshake_answers_503(tmp_path: Path, transport: str, known: bool) -> None:
@@ -103,6 +106,7 @@ async def test_no_deadline_closes_a_socket_meanwhile(tmp_path: Path, client: str
         await until(lambda: [end["reason"] for end in ended(socket)] == ["idle"])
 
 
+@pytest.mark.express("I6")
 async def test_activity_meanwhile_is_not_lost(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -37,6 +37,7 @@ async def test_a_saved_record_is_loaded_as_it_was(kind: str, tmp_path: Path) -> 
         assert (await store.load_many(["id"])) == {"id": saved}
 
 
+@pytest.mark.express("A8")
 async def test_an_unknown_id_loads_as_none(kind: str, tmp_path: Path) -> None:
     """An id that was never saved is no error."""
     async with opened(kind, tmp_path) as store:

@@ -55,6 +55,7 @@ async def test_the_handshake_says_what_the_server_wants(server: Server) -> None:
     assert server.opened[1] == opened["sid"]
 
 
+@pytest.mark.asvs("3.5.6")
 @pytest.mark.parametrize(
     ("method", "query", "body"),
     [

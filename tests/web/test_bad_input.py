@@ -33,6 +33,7 @@ def broken_cookies(good: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.express("C2", "C3", "P3")
 @pytest.mark.parametrize("kind", list(broken_cookies("a=b.c")))
 @pytest.mark.parametrize("door", ["page", "polling", "websocket"])
 async def test_a_broken_cookie_is_a_new_visitors(tmp_path: Path, door: str, kind: str) -> None:
@@ -56,6 +57,7 @@ async def test_a_broken_cookie_is_a_new_visitors(tmp_path: Path, door: str, kind
             assert session_id(answer.cookie) != ours
 
 
+@pytest.mark.express("P2")
 @pytest.mark.parametrize("two_headers", [True, False])
 @pytest.mark.parametrize("good_first", [True, False])
 @pytest.mark.parametrize("kind", ["forged", "cut", "over-long", "cut to nothing", "not ASCII"])

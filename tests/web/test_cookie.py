@@ -36,6 +36,7 @@ def ids(of: SessionCookie, *headers: str, secure: bool = False) -> list[str]:
     return [found.session_id for found in of.read(headers, secure=secure)]
 
 
+@pytest.mark.express("K2")
 def test_a_cookie_that_was_set_is_read() -> None:
     """Among others, in any place, and in quotes."""
     good = value(cookie())
@@ -49,6 +50,7 @@ def test_a_cookie_that_was_set_is_read() -> None:
         assert cookie().read([header], secure=False) == [CookieId(ID, stale=False)]
 
 
+@pytest.mark.express("C6")
 def test_the_signature_is_not_that_of_another_key_salt_or_digest() -> None:
     """An id that something else signed, with the same key even, is nobody's."""
     import hashlib
@@ -65,6 +67,7 @@ def test_the_signature_is_not_that_of_another_key_salt_or_digest() -> None:
         assert ids(cookie(), "latchkey=" + stranger.sign(ID).decode()) == []
 
 
+@pytest.mark.asvs("7.2.1")
 def test_a_forged_cut_or_damaged_cookie_is_nobodys() -> None:
     """Each single character counts, and nothing that a client sends is an error."""
     good = value(cookie())
@@ -129,6 +132,7 @@ def test_no_more_than_eight_of_one_name_are_looked_at() -> None:
     assert ids(of, "; ".join(["other=x"] * 500 + [good])) == [ID]
 
 
+@pytest.mark.express("F1")
 @pytest.mark.parametrize(
     "name",
     ["Latchkey", "latchkey2", "xlatchkey", "latchkey ", "__Host-latchkey", "__Secure-latchkey"],
@@ -138,6 +142,7 @@ def test_only_the_exact_name_counts(name: str) -> None:
     assert ids(cookie(), f"{name}={value(cookie())}") == []
 
 
+@pytest.mark.asvs("3.3.3")
 @pytest.mark.parametrize("space", ["\xa0", "\x85", "\xc2\xa0", "\x1f", "\x0b", "\xad"])
 def test_a_name_with_other_white_space_is_another_name(space: str) -> None:
     """A subdomain may set such a cookie: it does not begin with `__Host-`."""
@@ -162,6 +167,7 @@ class JarHandler(BaseHandler):
         self.write({"names": list(self.cookies), "value": self.get_cookie("__Host-fork")})
 
 
+@pytest.mark.asvs("3.3.3")
 @pytest.mark.parametrize("space", ["\xa0", "\x85", "\xc2\xa0"])
 async def test_a_forks_own_cookies_have_exact_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: str
@@ -177,6 +183,7 @@ async def test_a_forks_own_cookies_have_exact_names(
         assert json.loads(answer.body) == {"names": ["a", "__Host-fork"], "value": "its own"}
 
 
+@pytest.mark.asvs("3.3.1", "3.3.3", "3.5.4")
 def test_by_https_only_the_host_cookie_counts() -> None:
     """What another host or plain http may have set is not looked at."""
     good = value(cookie())
@@ -185,6 +192,7 @@ def test_by_https_only_the_host_cookie_counts() -> None:
     assert ids(cookie(), f"__host-latchkey={good}", secure=True) == []
 
 
+@pytest.mark.express("K6")
 def test_an_older_key_is_accepted_and_said_to_be_stale() -> None:
     """All keys verify, the last one signs, and one that was dropped is forgotten."""
     old = f"latchkey={value(cookie(OLD))}"
@@ -201,6 +209,8 @@ def attributes(**settings: object) -> set[str]:
     return {part.strip() for part in header.split(";")[1:]}
 
 
+@pytest.mark.asvs("3.3.2", "3.3.4", "3.3.5")
+@pytest.mark.express("E1", "E3", "F1", "O1", "Q1", "Q4")
 def test_the_attributes_of_a_cookie() -> None:
     """By http without Secure; by https with it and with the prefix that keeps others out."""
     plain = cookie().set(ID, secure=False, max_age=60.9)
@@ -219,6 +229,8 @@ def test_a_domain_takes_the_prefix_away() -> None:
     assert "; Secure" in header
 
 
+@pytest.mark.asvs("3.3.1")
+@pytest.mark.express("D2")
 def test_secure_may_be_forced_or_left_out() -> None:
     """`yes` behind a proxy that does not say https, `no` for a site without."""
     forced = cookie(cookie_secure="yes").set(ID, secure=False, max_age=60)
@@ -227,6 +239,8 @@ def test_secure_may_be_forced_or_left_out() -> None:
     assert "Secure" not in cookie(cookie_secure="no").set(ID, secure=True, max_age=60)
 
 
+@pytest.mark.asvs("3.3.2")
+@pytest.mark.express("O4", "O12", "Q6")
 def test_the_other_attributes_follow_the_settings() -> None:
     """SameSite and Partitioned, each as set."""
     assert "SameSite=Strict" in attributes(cookie_samesite="strict")
@@ -235,6 +249,7 @@ def test_the_other_attributes_follow_the_settings() -> None:
     assert "Partitioned" not in attributes()
 
 
+@pytest.mark.express("E5", "E7")
 def test_by_http_there_is_nothing_that_needs_https() -> None:
     """Browsers drop SameSite=None and Partitioned without Secure."""
     header = cookie(cookie_samesite="none", cookie_partitioned=True).set(
@@ -245,6 +260,7 @@ def test_by_http_there_is_nothing_that_needs_https() -> None:
     assert "Secure" not in header
 
 
+@pytest.mark.express("O7", "Q5")
 @pytest.mark.parametrize(
     ("left", "expected"), [(0.5, "Max-Age=0"), (-5, "Max-Age=0"), (86400.0, "Max-Age=86400")]
 )
@@ -253,11 +269,13 @@ def test_max_age_is_what_is_left(left: float, expected: str) -> None:
     assert f"; {expected};" in cookie().set(ID, secure=False, max_age=left)
 
 
+@pytest.mark.express("O2", "O11")
 def test_without_absolute_lifetime_there_is_no_max_age() -> None:
     """The cookie goes when the browser does."""
     assert "Max-Age" not in cookie().set(ID, secure=False, max_age=math.inf)
 
 
+@pytest.mark.express("O10")
 @pytest.mark.parametrize("secure", [True, False])
 def test_deleting_names_the_same_cookie(secure: bool) -> None:
     """Name, path, domain and flags agree, else the browser keeps the cookie."""
@@ -267,6 +285,7 @@ def test_deleting_names_the_same_cookie(secure: bool) -> None:
     assert made.partition("Path=")[2] == gone.partition("Path=")[2]
 
 
+@pytest.mark.express("A3")
 def test_the_key_is_made_once_and_kept_to_its_owner(tmp_path: Path) -> None:
     """Mode 0600, long, the same at the next start, another in another folder."""
     settings = Settings(data_dir=tmp_path)
@@ -278,6 +297,7 @@ def test_the_key_is_made_once_and_kept_to_its_owner(tmp_path: Path) -> None:
     assert signing_keys(Settings(data_dir=tmp_path / "other")) != keys
 
 
+@pytest.mark.express("K3")
 def test_configured_keys_leave_the_folder_alone(tmp_path: Path) -> None:
     """No key is made where keys are given."""
     assert signing_keys(Settings(data_dir=tmp_path, secret_keys=(OLD, NEW))) == (OLD, NEW)
@@ -291,6 +311,7 @@ def test_a_spoiled_key_file_is_refused_with_a_sentence(tmp_path: Path) -> None:
         signing_keys(Settings(data_dir=tmp_path))
 
 
+@pytest.mark.express("A3", "K1")
 def test_a_cookie_without_key_is_refused() -> None:
     """There is no default key."""
     with pytest.raises(ValueError, match="needs a signing key"):

@@ -67,6 +67,7 @@ async def ask(raw: Raw, method: str, path: str, *headers: tuple[str, str]) -> An
     return Answer(int(head[0].split()[1]), [(name.lower(), value) for name, value in fields], "")
 
 
+@pytest.mark.asvs("3.4.2")
 @pytest.mark.parametrize("kind", ANSWERS)
 async def test_a_trusted_page_may_read_every_response(tmp_path: Path, kind: str) -> None:
     """Pages, files, polls and errors, with credentials, and never by `*`."""
@@ -82,6 +83,7 @@ async def test_a_trusted_page_may_read_every_response(tmp_path: Path, kind: str)
         assert answer.all("Vary") == ["Origin"]
 
 
+@pytest.mark.asvs("3.4.2")
 @pytest.mark.parametrize("kind", ANSWERS)
 @pytest.mark.parametrize("origin", ["", "https://evil.example", "null"])
 async def test_others_may_read_nothing(tmp_path: Path, kind: str, origin: str) -> None:
@@ -296,6 +298,7 @@ class OwnSocket(BaseWebSocket):
     """A plain WebSocket of ours."""
 
 
+@pytest.mark.asvs("3.5.1")
 @pytest.mark.parametrize("kind", VERDICTS)
 async def test_pages_and_handshakes_come_to_one_verdict(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -335,6 +338,7 @@ def directives(answer: Answer) -> dict[str, str]:
     return {name: sources for name, _, sources in parts}
 
 
+@pytest.mark.asvs("3.4.6")
 @pytest.mark.parametrize(
     ("setting", "policy", "option"),
     [

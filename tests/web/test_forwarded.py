@@ -41,6 +41,7 @@ CLAIMS = (
 )
 
 
+@pytest.mark.express("D5")
 @pytest.mark.parametrize("address", ["192.0.2.1", "11.0.0.1", "::1", "2001:db8::1", "0.0.0.0", ""])
 def test_claims_of_a_stranger_are_ignored(address: str) -> None:
     """From anywhere but a trusted proxy the headers change nothing."""
@@ -49,12 +50,14 @@ def test_claims_of_a_stranger_are_ignored(address: str) -> None:
     assert made.headers["Host"] == "example.com"
 
 
+@pytest.mark.express("D3")
 def test_without_trusted_proxies_nobody_is_believed() -> None:
     """The default."""
     made = forwarded(*CLAIMS, proxies=())
     assert (made.remote_ip, made.protocol, made.host) == ("10.0.0.1", "http", "example.com")
 
 
+@pytest.mark.express("D1")
 def test_a_trusted_proxy_is_believed() -> None:
     """Address, scheme and host are those that it saw."""
     made = forwarded(*CLAIMS)
@@ -162,6 +165,7 @@ def test_the_nearest_proxys_host_counts() -> None:
     assert forwarded(("X-Forwarded-Host", "")).host == "example.com"
 
 
+@pytest.mark.express("D4", "E6")
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_the_cookie_is_secure_when_a_trusted_proxy_says_https(
     tmp_path: Path, trusted: bool

@@ -104,6 +104,7 @@ def test_configured_names_are_served(names: str, served: list[str], refused: lis
     assert [host for host in refused if host in configured] == []
 
 
+@pytest.mark.asvs("3.5.4")
 @pytest.mark.parametrize(
     "path",
     ["/", "/login", "/nowhere", "/static/counter.js", "/healthz", "/readyz", "/metrics", POLLING],

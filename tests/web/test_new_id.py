@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.browsers import (
     PythonVisitor,
     browser,
@@ -51,6 +53,7 @@ async def test_even_where_ends_disconnect_a_login_reconnects(tmp_path: Path, mod
         assert await socket.call("whoami") == "ada"
 
 
+@pytest.mark.asvs("7.2.4")
 @each_mode
 async def test_whoever_knew_the_old_id_is_closed_and_stays_a_stranger(
     tmp_path: Path, mode: str
@@ -72,6 +75,7 @@ async def test_whoever_knew_the_old_id_is_closed_and_stays_a_stranger(
         await thief.stop()
 
 
+@pytest.mark.express("N7")
 async def test_the_old_cookie_is_a_strangers(tmp_path: Path) -> None:
     """After a login the former cookie opens neither page nor socket of the session."""
     store = WatchedStore()

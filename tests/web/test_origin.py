@@ -171,6 +171,7 @@ def test_an_apps_own_origin_may_be_trusted(origin: str) -> None:
     assert refused(origin.replace("://", "s://"), trusted=trusted)
 
 
+@pytest.mark.asvs("3.4.2")
 def test_without_trusted_origins_no_other_may_come() -> None:
     """The default."""
     assert refused("https://friend.example", trusted=())
@@ -182,6 +183,7 @@ def test_without_host_no_page_may_come() -> None:
     assert refused("https://example.com", host="")
 
 
+@pytest.mark.asvs("3.4.2")
 def test_only_a_trusted_origin_is_answered_with_its_name() -> None:
     """What the Access-Control headers say is never a stranger's Origin."""
     for origin, expected in (

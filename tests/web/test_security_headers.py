@@ -55,6 +55,7 @@ def check(answer: Answer, resources: str = "same-origin") -> None:
     assert answer.all("Server") == []
 
 
+@pytest.mark.asvs("3.2.1", "3.4.3", "3.4.4", "3.4.5", "3.4.6", "3.4.8", "3.5.8")
 @pytest.mark.parametrize("kind", ANSWERS)
 async def test_every_response_has_them(tmp_path: Path, kind: str) -> None:
     """Pages, redirections, files, errors, polls and refused polls."""
@@ -67,6 +68,7 @@ async def test_every_response_has_them(tmp_path: Path, kind: str) -> None:
         assert answer.all("Strict-Transport-Security") == []
 
 
+@pytest.mark.asvs("3.4.1")
 @pytest.mark.parametrize("kind", ANSWERS)
 async def test_over_https_every_response_asks_for_https(tmp_path: Path, kind: str) -> None:
     """For a year, subdomains too; and the policy names the socket by wss."""
@@ -78,6 +80,7 @@ async def test_over_https_every_response_asks_for_https(tmp_path: Path, kind: st
         assert f"wss://{raw.netloc}" in header(answer, "Content-Security-Policy")
 
 
+@pytest.mark.asvs("3.4.4")
 @pytest.mark.parametrize(("headers", "status"), [((), 101), ((FOREIGN,), 403)])
 async def test_a_websockets_handshake_has_them(
     tmp_path: Path, headers: tuple[tuple[str, str], ...], status: int
@@ -111,6 +114,7 @@ async def test_a_failing_store_has_them(tmp_path: Path) -> None:
                 check(answer)
 
 
+@pytest.mark.asvs("3.4.1")
 async def test_what_is_no_request_has_those_that_matter(tmp_path: Path) -> None:
     """The server itself refuses bad HTTP, before any handler: nothing to sniff, frame or run."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
@@ -132,6 +136,7 @@ async def test_pages_of_a_person_are_kept_by_no_cache(tmp_path: Path, path: str)
             assert "no-store" in header(answer, "Cache-Control"), asked
 
 
+@pytest.mark.asvs("3.5.7")
 async def test_scripts_are_the_same_for_everybody(tmp_path: Path) -> None:
     """What is served as a script holds nothing of who asks, so no other site learns it."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as visitor:

@@ -1,4 +1,4 @@
-"""What express-session's tests promise and no other test here covers; docs/express-session.md."""
+"""Behaviours that the tests of express-session check; docs/express-session.md lists them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from app.web.handler import BaseHandler
 from tests.support.browsers import session_id
 from tests.support.clock import Clock
 from tests.support.fork import fork
-from tests.support.paths import ROOT
 from tests.support.raw import Answer, Raw
 from tests.support.site import serve
 from tests.support.watched_store import WatchedStore
@@ -29,23 +28,26 @@ async def click(raw: Raw, cookie: str = "", path: str = "/incr") -> Answer:
 # -- A, C, F, G: a session begins --
 
 
+@pytest.mark.express("A5", "H5", "J4")
 async def test_a_first_edit_makes_one_session_and_one_cookie(tmp_path: Path) -> None:
-    """A5, J4: a visitor's first change is stored under one id, which is in its one Set-Cookie."""
+    """A visitor's first change is stored under one id, which is in its one Set-Cookie."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
         answer = await click(raw)
         assert store.ids == {session_id(answer.cookie)}
 
 
+@pytest.mark.express("A6", "N1")
 async def test_a_second_request_finds_the_data(tmp_path: Path) -> None:
-    """A6, N1: with the cookie the next request goes on where the first one ended."""
+    """With the cookie the next request goes on where the first one ended."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         cookie = (await click(raw)).cookie
         assert [(await click(raw, cookie)).body for _ in range(2)] == ["2", "3"]
 
 
+@pytest.mark.express("A9")
 async def test_two_first_requests_at_once_make_two_sessions(tmp_path: Path) -> None:
-    """A9: nothing joins two visitors without cookie."""
+    """Nothing joins two visitors without cookie."""
     store = WatchedStore(save_takes=0.05)
     async with serve(tmp_path, store=store) as site, Raw(site.url) as one, Raw(site.url) as two:
         answers = await asyncio.gather(click(one), click(two))
@@ -53,8 +55,10 @@ async def test_two_first_requests_at_once_make_two_sessions(tmp_path: Path) -> N
         assert len({session_id(answer.cookie) for answer in answers} & store.ids) == 2
 
 
+@pytest.mark.asvs("7.2.1")
+@pytest.mark.express("C1")
 async def test_an_unknown_id_is_never_adopted(tmp_path: Path) -> None:
-    """C1: a well-signed cookie whose record is gone gets a new session with a new id."""
+    """A well-signed cookie whose record is gone gets a new session with a new id."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
         cookie = (await click(raw)).cookie
@@ -65,8 +69,9 @@ async def test_an_unknown_id_is_never_adopted(tmp_path: Path) -> None:
         assert session_id(answer.cookie) != session_id(cookie)
 
 
+@pytest.mark.express("C3")
 async def test_a_tampered_cookie_asks_no_store(tmp_path: Path) -> None:
-    """C3: a page that comes with a wrong signature is answered without a look into the store."""
+    """A page that comes with a wrong signature is answered without a look into the store."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
         cookie = (await click(raw)).cookie
@@ -75,8 +80,9 @@ async def test_a_tampered_cookie_asks_no_store(tmp_path: Path) -> None:
         assert store.asked == asked
 
 
+@pytest.mark.express("C4")
 async def test_an_expired_id_is_a_new_visitors_and_its_record_is_gone(tmp_path: Path) -> None:
-    """C4: whoever comes too late gets a new id, and nothing is left under the old one."""
+    """Whoever comes too late gets a new id, and nothing is left under the old one."""
     store, clock = WatchedStore(), Clock()
     async with (
         serve(tmp_path, store=store, clock=clock, expiry_interval=3600) as site,
@@ -89,8 +95,9 @@ async def test_an_expired_id_is_a_new_visitors_and_its_record_is_gone(tmp_path: 
         assert store.ids == {session_id(answer.cookie)}
 
 
+@pytest.mark.express("F2")
 async def test_the_cookies_name_is_a_setting(tmp_path: Path) -> None:
-    """F2: --cookie-name is what is set, and what is read."""
+    """--cookie-name is what is set, and what is read."""
     async with serve(tmp_path, cookie_name="other") as site, Raw(site.url) as raw:
         cookie = (await click(raw)).cookie
         assert cookie.startswith("other=")
@@ -98,14 +105,16 @@ async def test_the_cookies_name_is_a_setting(tmp_path: Path) -> None:
         assert (await click(raw, cookie.replace("other", "latchkey"))).body == "1"
 
 
+@pytest.mark.express("A10")
 async def test_a_request_without_path_is_a_clients_error(tmp_path: Path) -> None:
-    """A10: Tornado answers a request line without a path by 400 or 404, not by a failure."""
+    """Tornado answers a request line without a path by 400 or 404, not by a failure."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         assert (await raw.ask("?x=1")).status in (400, 404)
 
 
+@pytest.mark.express("G1", "G3")
 async def test_ids_are_long_and_fit_a_url(tmp_path: Path) -> None:
-    """G1: 256 bits, as 43 letters of the URL-safe alphabet, different each time."""
+    """256 bits, as 43 letters of the URL-safe alphabet, different each time."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
         for _ in range(20):
@@ -135,10 +144,11 @@ class OddHandler(BaseHandler[OddData]):
         self.write(data.id + data.save + data.record + data.data)
 
 
+@pytest.mark.express("A13")
 async def test_a_field_may_have_the_name_of_a_method(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A13: data called `save` or `id` neither shadows nor loses anything."""
+    """Data called `save` or `id` neither shadows nor loses anything."""
     modules = fork(monkeypatch, routes=[("/odd", OddHandler)])[-1:]
     async with (
         serve(tmp_path, modules=modules, data_type=OddData) as site,
@@ -151,24 +161,27 @@ async def test_a_field_may_have_the_name_of_a_method(
 # -- H, I, J, N: when it is written, and when its cookie is sent --
 
 
+@pytest.mark.express("H1", "N2", "O3")
 async def test_the_cookie_is_sent_once(tmp_path: Path) -> None:
-    """H1, N2, O3: neither reading nor editing a known session sets its cookie again."""
+    """Neither reading nor editing a known session sets its cookie again."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         cookie = (await click(raw)).cookie
         assert (await raw.ask("/", Cookie=cookie)).all("Set-Cookie") == []
         assert (await click(raw, cookie)).all("Set-Cookie") == []
 
 
+@pytest.mark.express("H3", "J3", "J6", "N4")
 async def test_a_visitor_who_reads_costs_nothing(tmp_path: Path) -> None:
-    """H3, J3, J6: no cookie, no record, and no question to the store."""
+    """No cookie, no record, and no question to the store."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
         assert (await raw.ask("/")).all("Set-Cookie") == []
         assert (store.ids, store.asked) == (set(), 0)
 
 
+@pytest.mark.express("J5")
 async def test_a_first_edit_that_cannot_be_stored_sets_no_cookie(tmp_path: Path) -> None:
-    """J5: where the store fails the visitor gets a 503 and stays without session."""
+    """Where the store fails the visitor gets a 503 and stays without session."""
     store = WatchedStore()
     store.down = True
     async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
@@ -181,8 +194,9 @@ async def test_a_first_edit_that_cannot_be_stored_sets_no_cookie(tmp_path: Path)
 # -- K, O: keys and lifetimes --
 
 
+@pytest.mark.express("K4", "K5", "K6")
 async def test_a_cookie_of_an_older_key_is_signed_anew(tmp_path: Path) -> None:
-    """K4 to K6: every key verifies, the last one signs, and the browser gets the new signature."""
+    """Every key verifies, the last one signs, and the browser gets the new signature."""
     keys = ("the first key of all", "another, newer key")
     store = WatchedStore()
     async with (
@@ -202,8 +216,9 @@ async def test_a_cookie_of_an_older_key_is_signed_anew(tmp_path: Path) -> None:
         assert (await click(before, answer.cookie)).body == "1"
 
 
+@pytest.mark.express("O9")
 async def test_max_age_may_be_a_century(tmp_path: Path) -> None:
-    """O9: a lifetime beyond 2^31 ms, and beyond 2^31 s, is sent as it is."""
+    """A lifetime beyond 2^31 ms, and beyond 2^31 s, is sent as it is."""
     century = 100 * 365 * 86_400
     async with serve(tmp_path, session_max_age=float(century)) as site, Raw(site.url) as raw:
         (value,) = (await click(raw)).all("Set-Cookie")
@@ -211,54 +226,12 @@ async def test_max_age_may_be_a_century(tmp_path: Path) -> None:
         assert century - 5 <= age <= century
 
 
+@pytest.mark.express("D1", "O8")
 async def test_a_secure_cookie_is_read_where_it_was_set(tmp_path: Path) -> None:
-    """D1, O8: a browser that came by https at the proxy is known when it comes so again."""
+    """A browser that came by https at the proxy is known when it comes so again."""
     networks = (ip_network("127.0.0.1"),)
     https = ("X-Forwarded-Proto", "https")
     async with serve(tmp_path, trusted_proxies=networks) as site, Raw(site.url) as raw:
         first = await raw.ask("/incr", https, method="POST", body=b"")
         cookie = ("Cookie", first.cookie)
         assert (await raw.ask("/incr", https, cookie, method="POST", body=b"")).body == "2"
-
-
-# -- the table --
-
-BEHAVIOURS = {
-    "A": 16,
-    "B": 5,
-    "C": 6,
-    "D": 6,
-    "E": 9,
-    "F": 2,
-    "G": 4,
-    "H": 5,
-    "I": 6,
-    "J": 6,
-    "K": 6,
-    "L": 5,
-    "M": 2,
-    "N": 15,
-    "O": 12,
-    "P": 4,
-    "Q": 6,
-}
-
-
-def test_the_table_answers_every_behaviour_with_tests_that_exist() -> None:
-    """Each of A1 to Q6 has one row, and each test that a row names is there."""
-    rows = re.findall(r"^\| ([A-Q]\d+) \|(.*)\|$", _table(), flags=re.MULTILINE)
-    wanted = [
-        f"{letter}{number}" for letter, most in BEHAVIOURS.items() for number in range(1, most + 1)
-    ]
-    assert [id for id, _ in rows] == wanted
-    for _, row in rows:
-        cells = [cell.strip() for cell in row.split("|")]
-        assert all(cells), row
-        for file, test in re.findall(r"`(test_\w+)\.(test_\w+)`", row):
-            (path,) = (ROOT / "tests").rglob(f"{file}.py")
-            source = path.read_text()
-            assert re.search(rf"^(async )?def {test}\(", source, re.MULTILINE), f"{file}.{test}"
-
-
-def _table() -> str:
-    return (ROOT / "docs" / "express-session.md").read_text()
