@@ -16,8 +16,10 @@ import platform
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
+import handlers
 from app import __version__
 from app.application import Application, make_app
 from app.common.background import cancel_all
@@ -29,11 +31,20 @@ from app.options import shown
 from app.settings import Settings, SettingsError, parse_settings
 from app.stores import StoreError
 from app.stores.sqlite.file import FileOwned
+from handlers.session import SessionData
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM, which drains first, or SIGINT; a second signal ends the waiting."""
-    app = make_app(settings)
+    app = make_app(
+        settings,
+        modules=[name if "." in name else f"handlers.{name}" for name in handlers.modules],
+        data_type=SessionData,
+        template_path=ROOT / "handlers" / "templates",
+        static_path=ROOT / "static",
+    )
     stop, hurry = asyncio.Event(), asyncio.Event()
     signals: list[signal.Signals] = []
     loop = asyncio.get_running_loop()

@@ -34,6 +34,9 @@ class Script(NamedTuple):
         return () if self.integrity is None else (self.url,)
 
 
+CDN_SCRIPT = Script(CDN, INTEGRITY)
+
+
 def is_client(content: bytes) -> bool:
     """Whether these bytes are the client that was pinned, unchanged."""
     digest = base64.b64encode(hashlib.sha384(content).digest()).decode()
@@ -51,7 +54,7 @@ def client_script(static: Path) -> Script:
             static / LOCAL,
             CDN,
         )
-        return Script(CDN, INTEGRITY)
+        return CDN_SCRIPT
     if not is_client(content):
         log.warning(
             "%s is not %s %s, so pages load it from %s; delete the file and run "
@@ -61,5 +64,5 @@ def client_script(static: Path) -> Script:
             VERSION,
             CDN,
         )
-        return Script(CDN, INTEGRITY)
+        return CDN_SCRIPT
     return Script(f"/static/{LOCAL}?v={VERSION}", None)

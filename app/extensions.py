@@ -1,41 +1,43 @@
-"""What a handler module offers, and how it becomes part of an application."""
+"""What a module of handlers/ adds to an application."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
-from app.services import Services
 from app.sessions.session import Reason, Session
-from app.stores import Record
+from app.sockets.handshake import HandshakeHook
+from app.sockets.namespace import BaseNamespace
+
+Result = Awaitable[None] | None
 
 
-def add_module(name: str, services: Services) -> list[Any]:
-    """Register what one module of handlers/ offers and return its routes.
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """What one module offers: its attributes of these names."""
 
-    A module may have `routes`, `namespaces`, `before_handshake(handler)`, `on_login(session)`
-    and `on_session_end(session, reason)`. A name with dots is that of a module elsewhere.
-    """
-    module = importlib.import_module(f"handlers.{name}" if "." not in name else name)
-    for path, namespace in getattr(module, "namespaces", ()):
-        if path in services.socket_server.namespace_handlers:
-            raise ValueError(
-                f"{module.__name__}: another module has namespace {path}; choose another name"
-            )
-        services.socket_server.register_namespace(namespace(path, services))
-    if hasattr(module, "before_handshake"):
-        services.before_handshake.append(module.before_handshake)
-    if hasattr(module, "on_login"):
-        services.on_login.append(module.on_login)
-    if hasattr(module, "on_session_end"):
-        services.sessions.on_end.append(_session_hook(services, module.on_session_end))
-    return list(getattr(module, "routes", ()))
+    #: The module's name.
+    name: str
+    #: Routes, as Tornado takes them.
+    routes: Sequence[Any] = ()
+    #: Names of Socket.IO namespaces and their classes.
+    namespaces: Sequence[tuple[str, type[BaseNamespace[Any]]]] = ()
+    #: Refuses a Socket.IO handshake by raising `tornado.web.HTTPError`.
+    before_handshake: HandshakeHook | None = None
+    #: Runs when a user has signed in.
+    on_login: Callable[[Session[Any]], Result] | None = None
+    #: Runs when a session has ended, in the process that ended it.
+    on_session_end: Callable[[Session[Any], Reason], Result] | None = None
 
 
-def _session_hook(services: Services, hook: Callable[..., Any]) -> Any:
-    def listener(session_id: str, reason: Reason, record: Record | None) -> Any:
-        # without a record this process only hears of an end that another one brought about
-        return None if record is None else hook(Session(services.sessions, record), reason)
-
-    return listener
+def load_extension(name: str) -> Extension:
+    """Import the module with this dotted name and collect what it offers."""
+    module = importlib.import_module(name)
+    offered = {
+        field.name: getattr(module, field.name)
+        for field in fields(Extension)
+        if field.name != "name" and hasattr(module, field.name)
+    }
+    return Extension(name=name, **offered)

@@ -1,72 +1,79 @@
-"""What every handler and namespace can reach: the parts that `make_app` put together."""
+"""The parts of an application that pages and sockets share."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from app.accounts import Accounts
 from app.common.background import Background
 from app.common.listeners import Listeners
+from app.common.rate_limited_log import RateLimitedLog
+from app.devices.devices import Devices
+from app.limits import Limits
+from app.ops.audit import Audit
+from app.ops.metrics import Metrics
+from app.ops.readiness import Readiness
+from app.sessions.expiry import Expiry
+from app.sessions.manager import Sessions
+from app.sessions.session import Session
 from app.settings import Settings
-
-if TYPE_CHECKING:
-    from app.accounts import Accounts
-    from app.common.rate_limited_log import Complaints
-    from app.devices.devices import Devices
-    from app.limits import Limits
-    from app.ops.audit import Audit
-    from app.ops.metrics import Metrics
-    from app.ops.readiness import Readiness
-    from app.sessions.expiry import Expiry
-    from app.sessions.manager import Sessions
-    from app.sessions.session import Session
-    from app.sockets.connections import Connections
-    from app.sockets.handshake import HandshakeHandler
-    from app.transport import SocketServer
-    from app.web.cookies import SessionCookie
-    from app.web.known_device import KnownDevice
+from app.transport import SocketServer
 
 
-@dataclass
+class Connections(Protocol):
+    """The open connections of this process, by session."""
+
+    on_change: list[Callable[[str], None]]
+
+    def __len__(self) -> int:
+        """Return the number of connections."""
+
+    def count(self, session_id: str) -> int:
+        """Return the number of connections of a session."""
+
+    def session_ids(self) -> Collection[str]:
+        """Return the ids of the sessions that have connections."""
+
+    def admit(self, session_id: str, most: int) -> bool:
+        """Count a handshake; False if the session has `most` connections (0: no limit)."""
+
+    def admitted(self, session_id: str) -> None:
+        """Stop counting a handshake, which became a connection or failed."""
+
+    def attach(self, session_id: str, close: Callable[[int, str], None]) -> Callable[[], None]:
+        """Add a plain WebSocket of a session; the returned function removes it."""
+
+    async def close_all(self, *, spread: float = 0.0) -> None:
+        """Close every connection, in batches over `spread` seconds."""
+
+
+@dataclass(kw_only=True)
 class Services:
-    """The parts of one application; a test can build ten beside each other."""
+    """The parts of one application; handlers and namespaces have it as `services`."""
 
     settings: Settings
     sessions: Sessions[Any]
-    cookie: SessionCookie
     accounts: Accounts
     limits: Limits
     socket_server: SocketServer
     connections: Connections
     expiry: Expiry
-    complaints: Complaints
-    outages: Complaints
+    devices: Devices
     metrics: Metrics
     readiness: Readiness
-    data_folder: int  # keeps restores away while it is open
-    devices: Devices
-    known_device: KnownDevice
     audit: Audit
-    before_handshake: list[Callable[[HandshakeHandler], Awaitable[None] | None]] = field(
-        default_factory=list
-    )
+    client_log: RateLimitedLog  # errors of clients
+    outage_log: RateLimitedLog  # requests and events that failed because a store was down
     on_login: Listeners[[Session[Any]]] = field(default_factory=lambda: Listeners("a login"))
-    stopping: bool = False
+    stopping: bool = False  # whether the process drains or stops
     _background: Background = field(default_factory=Background)
 
-    def let_go_of_folder(self) -> None:
-        """Let others restore the data folder, once its files are closed."""
-        # once only: the number may be another file's by the second time
-        folder, self.data_folder = self.data_folder, -1
-        if folder != -1:
-            os.close(folder)
-
     def background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run this beside the request that asked for it."""
+        """Run a coroutine beside the request that started it."""
         self._background.start(work)
 
     async def stop(self, *, seconds: float) -> None:
-        """Give what runs beside requests some `seconds` to end, then cancel it."""
+        """Let the coroutines of `background` run for `seconds`, then cancel them."""
         await self._background.stop(seconds=seconds)

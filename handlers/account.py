@@ -149,7 +149,7 @@ class PasswordHandler(PasswordFormHandler):
                 "sign in again when it does, and use “Sign out everywhere else”."
             )
             raise HTTPError(503, sentence) from error
-        known = self.services.known_device.issue(
+        known = self.web.device_cookie.issue(
             account_key(self.user), changed.stamp or "", secure=self.secure
         )
         self.add_header("Set-Cookie", known)

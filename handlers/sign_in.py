@@ -50,7 +50,7 @@ class CredentialsHandler(BaseHandler):
             if not entered:
                 self._refuse(401, "Wrong name or wrong password.", username)
                 return
-            cookie = self.services.known_device.issue(
+            cookie = self.web.device_cookie.issue(
                 account_key(username), self._stamp, secure=self.secure
             )
             self.add_header("Set-Cookie", cookie)
@@ -84,15 +84,13 @@ class CredentialsHandler(BaseHandler):
 
     def _who_tries(self, username: str) -> tuple[str, str, str]:
         account, headers = account_key(username), self.request.headers.get_list("Cookie")
-        device = self.services.known_device.recognise(
-            headers, account, self._stamp, secure=self.secure
-        )
+        device = self.web.device_cookie.recognise(headers, account, self._stamp, secure=self.secure)
         return self.remote_address, account, device
 
     def _shows_device(self) -> bool:
         """Whether this browser may have tries of its own: it sent some device cookie."""
         headers = self.request.headers.get_list("Cookie")
-        return self.services.known_device.shown(headers, secure=self.secure)
+        return self.web.device_cookie.shown(headers, secure=self.secure)
 
     def _refuse(self, status: int, sentence: str, username: str) -> None:
         self.set_status(status)

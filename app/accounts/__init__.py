@@ -21,7 +21,7 @@ from app.accounts.passwords import (
 )
 from app.accounts.table import AccountTable, Proof
 from app.accounts.workers import QueueFull, ShareUsed, Workers
-from app.common.rate_limited_log import Complaints
+from app.common.rate_limited_log import RateLimitedLog
 from app.settings import Settings
 
 __all__ = [
@@ -77,7 +77,7 @@ class Accounts:
         self._reads = Workers("read", threads=_READERS, max_queue=_MAX_QUEUE, share=_SHARE)
         self._readiness = Workers("ready", threads=1, max_queue=1, share=1)
         self._asking: asyncio.Task[bool] | None = None
-        self._failures = Complaints(log)
+        self._failures = RateLimitedLog(log)
         self._failed = -1.0  # loop time when the database last did not answer
 
     async def register(

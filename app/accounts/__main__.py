@@ -30,15 +30,12 @@ def _read_password(from_stdin: bool) -> str:
 
 async def _add(settings: Settings, name: str, password: str) -> str:
     settings.make_data_dir()
-    folder = data_folder.use(settings.data_dir)
-    try:
+    with data_folder.use(settings.data_dir):
         accounts = Accounts(settings)
         try:
             return await accounts.register(name, password)
         finally:
             await accounts.close()
-    finally:
-        os.close(folder)
 
 
 def _read_arguments(arguments: Sequence[str]) -> argparse.Namespace:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
-from app.common.rate_limited_log import Complaints
+from app.common.rate_limited_log import RateLimitedLog
 from app.stores.redis.link import Link
 from app.stores.redis.wire import pack
 from app.transport import Rooms
@@ -62,7 +62,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         self._link = link
         self._me = self.host_id.encode()
         self._alone = False
-        self._complaints = Complaints(log)
+        self._channel_log = RateLimitedLog(log)
         self._joined = 0  # how often somebody did
         self._ack_timers: dict[tuple[str, int], asyncio.TimerHandle] = {}
         self._acts: dict[str, Callable[[Any], Any]] = {
@@ -151,7 +151,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
             told = packet_json.decode_trusted(message.decode())
             method, act = told["method"], self._acts[told["method"]]
         except (ValueError, KeyError, TypeError):
-            self._complaints.add(_CHANNEL, _unreadable(message))
+            self._channel_log.add(_CHANNEL, _unreadable(message))
             return
         if method == "callback" or told.get("host_id") != self.host_id:
             # at once, so that emits stay in their order

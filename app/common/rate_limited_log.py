@@ -1,6 +1,6 @@
-"""What many meet at once, in the log: one line each, and only so many a second.
+"""A rate-limited log, for lines that many clients cause at once.
 
-That is what clients do wrong, and what an outage of the store does to all of them.
+Errors of clients are such lines, and the requests and events that fail while a store is down.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ def _one_line(text: object) -> str:
     return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], str(text))
 
 
-class Complaints:
-    """A log that neither hostile clients nor an outage fill; lines left out are counted."""
+class RateLimitedLog:
+    """Writes at most five lines a second, and the number of those left out."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
         self._count = 0
         self._since = 0.0
 
-    def add(self, who: object, why: object) -> None:
-        """Log one line; a client's own words in it must be short, and best quoted by `repr`."""
+    def add(self, source: object, message: object) -> None:
+        """Log one line; cut a client's own words in it short and quote them by `repr`."""
         now = time.monotonic()
         if now - self._since >= 1:
             if self._count > _PER_SECOND:
@@ -35,4 +35,4 @@ class Complaints:
             self._count, self._since = 0, now
         self._count += 1
         if self._count <= _PER_SECOND:
-            self._log.warning("%s: %s", _one_line(who), _one_line(why))
+            self._log.warning("%s: %s", _one_line(source), _one_line(message))

@@ -90,7 +90,6 @@ class Devices:
         self._watches: dict[str, _Watch] = {}  # by user
         self._users: dict[str, str] = {}  # by session id, for the sessions in watched lists
         self._background = Background()
-        sessions.on_end.append(self._ended)
 
     # -- looking --
 
@@ -203,7 +202,8 @@ class Devices:
         if session.user is not None:
             self.changed(session.user)
 
-    async def _ended(self, session_id: str, reason: Reason, record: Record | None) -> None:
+    async def session_ended(self, session_id: str, reason: Reason, record: Record | None) -> None:
+        """Note that a session has ended."""
         # of an end that another process brought about only the id is known
         user = self._users.get(session_id) if record is None else record.user
         if user is not None:

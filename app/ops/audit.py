@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from app.common.rate_limited_log import Complaints
+from app.common.rate_limited_log import RateLimitedLog
 
 if TYPE_CHECKING:
     from app.sessions.session import Reason, Session
@@ -26,7 +26,7 @@ class Audit:
 
     def __init__(self) -> None:
         # refusals cost a client nothing, so only so many of their lines are written
-        self._refusals = Complaints(log)
+        self._refusals = RateLimitedLog(log)
 
     def add(self, event: str, *, user: str | None, address: str, reason: str = "") -> None:
         """Log one event; `user` is None where the name is nobody's.
@@ -43,7 +43,7 @@ class Audit:
         """Log that somebody has signed in."""
         self.add("sign-in", user=session.user, address=session.remote_address)
 
-    async def ended(self, session_id: str, reason: Reason, record: Record | None) -> None:
+    async def session_ended(self, session_id: str, reason: Reason, record: Record | None) -> None:
         """Log the end of a user's session."""
         # a visitor's session that ends is no news, and there are very many of them
         if record is not None and record.user is not None:

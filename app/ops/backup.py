@@ -50,17 +50,13 @@ def backup(settings: Settings, folder: Path) -> list[str]:
         raise BackupError(f"{folder} exists and is not empty; choose another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.partial")
-    used = data_folder.use(source)
-    try:
-        with _new_folder(partial):
-            names = copy_all(source, partial)
-            if not names:
-                raise BackupError(f"there is nothing in {source} to copy")
-            data_folder.sync(partial)
-            partial.rename(folder)
-            data_folder.sync(folder.parent)
-    finally:
-        os.close(used)
+    with data_folder.use(source), _new_folder(partial):
+        names = copy_all(source, partial)
+        if not names:
+            raise BackupError(f"there is nothing in {source} to copy")
+        data_folder.sync(partial)
+        partial.rename(folder)
+        data_folder.sync(folder.parent)
     return names
 
 

@@ -24,8 +24,28 @@ class FolderBusy(Exception):
     """Another process uses the data folder in a way that excludes this one."""
 
 
-def use(folder: Path) -> int:
-    """Lock the folder against restores until the returned descriptor closes; raises FolderBusy.
+class FolderLock:
+    """A lock on the data folder; `with` releases it at the end."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Release the lock; a second call does nothing."""
+        # the number may be that of another file by then
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor != -1:
+            os.close(descriptor)
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+
+def use(folder: Path) -> FolderLock:
+    """Lock the folder against restores; raises FolderBusy.
 
     Any number of processes may use a folder. Finishes a restore that was interrupted.
     """
@@ -39,14 +59,11 @@ def use(folder: Path) -> int:
 def alone(folder: Path) -> Iterator[None]:
     """Lock the folder against all other processes; raises FolderBusy."""
     why = f"{folder} is in use by another process; stop that one first"
-    descriptor = _lock(folder, fcntl.LOCK_EX, why)
-    try:
+    with _lock(folder, fcntl.LOCK_EX, why):
         yield
-    finally:
-        os.close(descriptor)
 
 
-def _lock(folder: Path, kind: int, why: str) -> int:
+def _lock(folder: Path, kind: int, why: str) -> FolderLock:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -58,7 +75,7 @@ def _lock(folder: Path, kind: int, why: str) -> int:
             os.close(descriptor)
             raise
         # a file system without such locks, on which only restores are not possible
-    return descriptor
+    return FolderLock(descriptor)
 
 
 def entries(folder: Path) -> list[Path]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import accumulate
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -24,10 +24,6 @@ from app.common.histogram import BOUNDS, Histogram
 from app.sessions.session import Reason
 from app.stores import Record
 from app.stores.counted import StoreCounts
-
-if TYPE_CHECKING:
-    from app.sockets.connections import Connections
-    from app.transport import SocketServer
 
 log = logging.getLogger("latchkey.metrics")
 
@@ -46,12 +42,55 @@ _HANDSHAKES = MappingProxyType(
 _Labels = tuple[str, ...]
 
 
+class Transport(Protocol):
+    """How a client is connected."""
+
+    @property
+    def name(self) -> str:
+        """Return "polling" or "websocket"."""
+
+
+class Connection(Protocol):
+    """One Engine.IO connection."""
+
+    @property
+    def transport(self) -> Transport:
+        """Return its transport of now."""
+
+
+class Engine(Protocol):
+    """The Engine.IO server and its counts."""
+
+    @property
+    def sockets(self) -> Mapping[str, Connection]:
+        """Return the open connections."""
+
+    @property
+    def closed_by(self) -> Mapping[str, int]:
+        """Return how many connections were closed for each reason."""
+
+    @property
+    def throttled(self) -> int:
+        """Return how often --events-per-second held a client up."""
+
+
+class Connections(Protocol):
+    """The connections of this process, by session."""
+
+    @property
+    def closing(self) -> Histogram:
+        """Return how long it took to close the connections of ended sessions."""
+
+    def session_ids(self) -> Collection[str]:
+        """Return the ids of the sessions that have connections."""
+
+
 class Metrics(Collector):
     """Plain counts that cost next to nothing, turned into metrics when somebody asks."""
 
-    def __init__(self, store: StoreCounts, server: SocketServer, connections: Connections) -> None:
+    def __init__(self, store: StoreCounts, engine: Engine, connections: Connections) -> None:
         self._store = store
-        self._server = server
+        self._engine = engine
         self._connections = connections
         self._events: dict[_Labels, Histogram] = {}
         self.event_errors: Counter[str] = Counter()
@@ -87,7 +126,7 @@ class Metrics(Collector):
         """Count an answered request."""
         self._requests[str(status)] += 1
 
-    async def ended(self, session_id: str, reason: Reason, record: Record | None) -> None:
+    async def session_ended(self, session_id: str, reason: Reason, record: Record | None) -> None:
         """Count the end of a session, once: without a record another process has counted it."""
         if record is not None:
             self._ends[reason] += 1
@@ -120,9 +159,7 @@ class Metrics(Collector):
 
     def _of_connections(self) -> Iterator[Metric]:
         open_now = Counter({"polling": 0, "websocket": 0})
-        open_now.update(
-            connection.transport.name for connection in self._server.eio.sockets.values()
-        )
+        open_now.update(connection.transport.name for connection in self._engine.sockets.values())
         gauge = GaugeMetricFamily(
             "latchkey_connections", "Open connections by transport.", labels=["transport"]
         )
@@ -134,7 +171,7 @@ class Metrics(Collector):
             "Sessions with connections.",
             value=len(self._connections.session_ids()),
         )
-        closed = self._server.eio.closed_by
+        closed = self._engine.closed_by
         yield _counter("connections_closed", "Closed connections.", "reason", closed)
         yield _counter("handshakes", "Handshakes by result.", "result", self._handshakes)
 
@@ -154,7 +191,7 @@ class Metrics(Collector):
             "Time from the end of a session until the last of its connections here was closed.",
             {(): self._connections.closing},
         )
-        hit = self.limits + Counter(events_per_second=self._server.eio.throttled)
+        hit = self.limits + Counter(events_per_second=self._engine.throttled)
         yield _counter("limits_hit", "Times that a limit held somebody up.", "limit", hit)
 
     def _of_the_store(self) -> Iterator[Metric]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tornado.web import HTTPError
 
 from app.sessions.session import Session, SessionEnded
 from app.stores import StoreError
-from app.transport import SocketHandler, UnknownSid
+from app.transport import SocketHandler, SocketServer, UnknownSid
 from app.web.origin import trusted_origin
 from app.web.security_headers import SecurityHeaders
 from app.web.session_lookup import SessionLookup
+
+#: Refuses a handshake by raising `tornado.web.HTTPError`.
+HandshakeHook = Callable[["HandshakeHandler"], Awaitable[None] | None]
 
 
 class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
@@ -21,6 +25,13 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
     A refusal is a real 4xx before the 101. The session's cookie stands on the initial headers
     of both transports: on the polling response and on the 101.
     """
+
+    def initialize(
+        self, server: SocketServer, before_handshake: Sequence[HandshakeHook] = ()
+    ) -> None:
+        """`before_handshake` are called in this order; each may refuse the handshake."""
+        super().initialize(server)
+        self._hooks = before_handshake
 
     _retry_after = 0  # seconds; 0: the refusal says nothing of it
     _admitted = ""  # id of the session in which this handshake is counted
@@ -65,7 +76,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
                 raise HTTPError(429, "too many connections of one session")
             self._admitted = found.id
         # first, so that whom a hook refuses leaves no record behind
-        session = await self._ask_hooks(found) if services.before_handshake else found
+        session = await self._ask_hooks(found) if self._hooks else found
         self.session = session or await services.sessions.create(
             remote_address=self.remote_address, user_agent=self.user_agent
         )
@@ -79,7 +90,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
     async def _ask_hooks(self, found: Session[Any] | None) -> Session[Any]:
         """Let the fork refuse the handshake; return its session, which a hook may have stored."""
         self.session = found or self.visitor()
-        for hook in self.services.before_handshake:
+        for hook in self._hooks:
             verdict = hook(self)
             if verdict is not None:
                 await verdict
@@ -112,8 +123,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         Without `withCredentials` a browser leaves the cookies out of its polls, and sends them
         with a WebSocket all the same: they may be another session's then.
         """
-        trusted = self.settings.get("trusted_origins")
-        return trusted is not None and trusted_origin(self.request, trusted) is not None
+        return trusted_origin(self.request, self.web.trusted_origins) is not None
 
     def on_finish(self) -> None:
         super().on_finish()

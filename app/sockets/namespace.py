@@ -135,13 +135,13 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             handler = self._handlers.get(event) or self._handler(event)
             if handler is None:
                 self._count("unknown")
-                self.services.complaints.add(self.namespace, f"unknown event {event[:100]!r}")
+                self.services.client_log.add(self.namespace, f"unknown event {event[:100]!r}")
                 return {"error": "unknown event"}
             if not handler.fewest <= len(args) <= handler.most:
                 self._count("arguments")
                 count = len(args) - 1
                 why = f"event {event[:100]!r} came with {count} arguments"
-                self.services.complaints.add(self.namespace, why)
+                self.services.client_log.add(self.namespace, why)
                 return {"error": f"{event} does not take {count} arguments"}
             client = self._clients[sid]
             begin_event(client)
@@ -156,7 +156,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             return await self._ended(sid, event, error)
         except StoreError as error:
             self._count("store")
-            self.services.outages.add(self.namespace, f"event {event[:100]!r}: {error}")
+            self.services.outage_log.add(self.namespace, f"event {event[:100]!r}: {error}")
             return {"error": "the session store does not answer; try again"}
         except Exception:
             self._count("internal")

@@ -96,7 +96,7 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
         except SessionEnded:
             self.close(SESSION_ENDED, "session ended")
         except StoreError as error:
-            self.services.outages.add(self.request.remote_ip, error)
+            self.services.outage_log.add(self.request.remote_ip, error)
             self.close(_TRY_AGAIN_LATER, "the session store does not answer")
         except Exception:
             log.exception("a message of the WebSocket %s failed", self.request.path)

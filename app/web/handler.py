@@ -92,7 +92,7 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         try:
             await self.services.sessions.end_oldest(user, most, keep=self.session.id)
         except StoreError as error:  # the sign-in holds, and the next one ends them
-            self.services.outages.add(self.remote_address, error)
+            self.services.outage_log.add(self.remote_address, error)
 
     async def regenerate(self, *, confirm: Callable[[], Awaitable[bool]] | None = None) -> bool:
         """Give this browser a new session id for the same user, and return whether it has one.
@@ -256,5 +256,5 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             **super().get_template_namespace(),
             "session": getattr(self, "session", None),
             "settings": self.services.settings,
-            "socket_io_script": self.settings["socket_io_script"],
+            "socket_io_script": self.web.socket_io_script,
         }

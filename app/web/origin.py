@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 
-from app.transport.tornado_private import OriginRule
-
 _ORIGIN = re.compile(r"(https?)://([^/?#@\\\s]+)")
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?")
 
@@ -82,14 +80,6 @@ def sharing(headers: HTTPHeaders, trusted: Origins) -> dict[str, str]:
         "Access-Control-Allow-Credentials": "true",
         "Access-Control-Expose-Headers": "Retry-After",
     }
-
-
-class OriginCheck(OriginRule):
-    """Judges every request by `origin_error`, in the place of Tornado's own rule."""
-
-    def origin_error(self, trusted: Callable[[str], bool]) -> str | None:
-        """Return why the origin of this request is refused; None if it is allowed."""
-        return origin_error(self.request, trusted)
 
 
 def _own(origin: str, request: HTTPServerRequest) -> bool:

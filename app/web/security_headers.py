@@ -12,7 +12,8 @@ from tornado.web import HTTPError, StaticFileHandler
 from app.transport.descriptors import out_of_descriptors
 from app.transport.http.headers import Headers
 from app.transport.tornado_private import begin_response
-from app.web.origin import OriginCheck, sharing
+from app.web.origin import sharing
+from app.web.origin_check import OriginCheck
 
 _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 
@@ -65,15 +66,15 @@ class SecurityHeaders(OriginCheck):
 
     def clear(self) -> None:
         """Begin the response anew (`HttpServer` adds the date)."""
-        request, settings = self.request, self.settings
+        request, web = self.request, self.web
         headers = _security_headers(
             request.host,
             request.protocol == "https",
-            settings.get("script_sources", ()),
-            settings.get("frame_ancestors", ()),
+            web.socket_io_script.sources,
+            web.frame_ancestors,
         ).copy()
-        if settings.get("trusted_origins"):
-            headers.update(sharing(request.headers, settings["trusted_origins"]))
+        if web.trusted_origins:
+            headers.update(sharing(request.headers, web.trusted_origins))
         begin_response(self, headers)
         self.set_default_headers()
 
@@ -90,14 +91,14 @@ class SecurityHeaders(OriginCheck):
 
     def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
         """Log what many may meet at once in one line, of which there are only so many a second."""
-        services, request = self.settings["services"], self.request
+        services, request = self.services, self.request
         why = f"{str(request.method)[:20]} {request.path[:100]!r}: {str(error)[:300]}"
         if isinstance(error, HTTPError) and error.status_code < 500:
-            services.complaints.add(request.remote_ip, why)
+            services.client_log.add(request.remote_ip, why)
         elif out_of_descriptors(error) or (
             isinstance(error, HTTPError) and error.status_code == 503
         ):
-            services.outages.add(request.remote_ip, why)
+            services.outage_log.add(request.remote_ip, why)
         else:
             super().log_exception(kind, error, traceback)
 

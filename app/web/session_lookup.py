@@ -1,4 +1,4 @@
-"""One lookup, two doors: how a request finds its session, for pages and for sockets."""
+"""Find the session of a request; used by pages and handshakes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Any, Generic
 
 from tornado.web import HTTPError
 
-from app.services import Services
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded
 from app.stores import StoreError
 from app.transport.tornado_private import request_summary, response_begun, response_headers
-from app.web.cookies import CookieId
-from app.web.origin import OriginCheck
+from app.web.origin_check import OriginCheck
+from app.web.session_cookie import CookieId
 
 log = logging.getLogger("latchkey.pages")
 
@@ -31,27 +30,6 @@ class SessionLookup(OriginCheck, Generic[D]):
 
     Requests of other origins are judged as those of pages, also by a plain WebSocketHandler.
     """
-
-    @property
-    def services(self) -> Services:
-        """The parts of this application."""
-        services: Services = self.application.settings["services"]
-        return services
-
-    @property
-    def secure(self) -> bool:
-        """Whether the browser came by https, as far as that can be trusted."""
-        return self.request.protocol == "https"
-
-    @property
-    def remote_address(self) -> str:
-        """Address of the client, behind trusted proxies too."""
-        return self.request.remote_ip or ""
-
-    @property
-    def user_agent(self) -> str:
-        """User-Agent header of the client, which may say anything."""
-        return self.request.headers.get("User-Agent", "")
 
     def visitor(self) -> Session[D]:
         """Return a session that comes to life with its first edit, if that is not too late."""
@@ -78,7 +56,7 @@ class SessionLookup(OriginCheck, Generic[D]):
 
     def _shown_cookies(self) -> list[CookieId]:
         headers = self.request.headers.get_list("Cookie")
-        return self.services.cookie.read(headers, secure=self.secure) if headers else []
+        return self.web.session_cookie.read(headers, secure=self.secure) if headers else []
 
     async def find_session(self) -> Session[D] | None:
         """Return the living session that this request's cookie names.
@@ -99,7 +77,7 @@ class SessionLookup(OriginCheck, Generic[D]):
         if isinstance(error, SessionEnded):
             log.info("%s: its session had ended", request_summary(self))
         elif isinstance(error, StoreError):
-            self.services.outages.add(self.request.remote_ip, error)
+            self.services.outage_log.add(self.request.remote_ip, error)
         else:
             super().log_exception(kind, error, traceback)
 
@@ -108,16 +86,16 @@ class SessionLookup(OriginCheck, Generic[D]):
         if session.record is None:
             raise RuntimeError("a session must be stored before its cookie leaves")
         left = self.services.sessions.lifetimes.time_left(session.record)
-        self._put_cookie(self.services.cookie.set(session.id, secure=self.secure, max_age=left))
+        self._put_cookie(self.web.session_cookie.set(session.id, secure=self.secure, max_age=left))
 
     def forget_cookie(self) -> None:
         """Make the browser forget the session's cookie."""
-        self._put_cookie(self.services.cookie.delete(secure=self.secure))
+        self._put_cookie(self.web.session_cookie.delete(secure=self.secure))
 
     def _put_cookie(self, value: str) -> None:
         if response_begun(self):
             raise RuntimeError("the session cookie must be set before the response has begun")
-        name = self.services.cookie.name(secure=self.secure)
+        name = self.web.session_cookie.name(secure=self.secure)
         others = [
             other
             for other in response_headers(self).get_list("Set-Cookie")

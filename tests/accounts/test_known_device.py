@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from app.settings import Settings
-from app.web.cookies import SessionCookie
-from app.web.known_device import KnownDevice
+from app.web.device_cookie import DeviceCookie
+from app.web.session_cookie import SessionCookie
 from tests.support.forms import PASSWORD, known, send
 from tests.support.site import serve
 from tests.support.visitor import Visitor
@@ -17,10 +17,10 @@ from tests.support.visitor import Visitor
 KEYS = ("an old key of sixteen", "a new key of sixteen")
 
 
-def device(*keys: str, **settings: Any) -> KnownDevice:
+def device(*keys: str, **settings: Any) -> DeviceCookie:
     """Return the cookie's reader and writer with these keys."""
     cookie = SessionCookie(Settings(**settings), keys or KEYS)
-    return KnownDevice(cookie, "latchkey", keys or KEYS)
+    return DeviceCookie(cookie, "latchkey", keys or KEYS)
 
 
 def sent(header: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.chromium import OVER_WEBSOCKET, fill, fits, person, press, register, says, shows
+from tests.support.fork import fork
 from tests.support.forms import PASSWORD
 from tests.support.paths import ROOT
 from tests.support.site import serve
@@ -121,16 +122,18 @@ async def test_signing_in_goes_on_to_where_it_was_asked_for(tmp_path: Path, chro
 
 
 async def test_a_first_click_before_the_handshake_makes_no_second_session(
-    tmp_path: Path, chromium: str
+    tmp_path: Path, chromium: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page waits for the cookie that the handshake is about to bring."""
-    store = WatchedStore()
-    async with serve(tmp_path, store=store) as site, person(chromium, site) as ann:
 
-        async def slowly(_: Any) -> None:
-            await asyncio.sleep(0.5)
+    async def slowly(_: Any) -> None:
+        await asyncio.sleep(0.5)
 
-        site.services.before_handshake.append(slowly)
+    store, modules = WatchedStore(), fork(monkeypatch, before_handshake=slowly)
+    async with (
+        serve(tmp_path, store=store, modules=modules) as site,
+        person(chromium, site) as ann,
+    ):
         page = await ann.tab()
         await press(page, "Add one from the page")
         await shows(page, count=1, state=OVER_WEBSOCKET)

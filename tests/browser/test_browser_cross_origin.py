@@ -88,7 +88,7 @@ async def elsewhere() -> AsyncIterator[Elsewhere]:
 async def over_tls(site: Site) -> AsyncIterator[str]:
     """Serve this application as https://localhost:PORT too, where cookies are Secure."""
     context, _ = tls_contexts()
-    server = HttpServer(site.app, max_body_size=1_000_000, ssl=context)
+    server = HttpServer(site.app.web, max_body_size=1_000_000, ssl=context)
     sockets = bind_sockets(0, "127.0.0.1")
     await server.listen(sockets)
     try:

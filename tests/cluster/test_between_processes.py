@@ -426,7 +426,9 @@ async def test_the_list_of_devices_has_the_connections_of_all(tmp_path: Path) ->
             remote_address="::1",
             user_agent="",
         )
-        cookie = two.services.cookie.set(session.id, secure=False, max_age=1000)
+        cookie = two.app.web.settings["web"].session_cookie.set(
+            session.id, secure=False, max_age=1000
+        )
         other.jar.update_cookies(SimpleCookie(cookie))
         (here,) = await tabs_at(visitor, one)
         (there,) = await tabs_at(other, two)

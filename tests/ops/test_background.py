@@ -201,7 +201,7 @@ async def test_a_stopped_application_leaves_no_task_timer_or_thread(
             finally:
                 cut_off.append(where)
 
-        site.app.tasks.start(hang("page"))
+        site.app.web.tasks.start(hang("page"))
         site.services.socket_server.eio.tasks.start(hang("event"))
         site.services.background(hang("beside"))
         assert tasks()

@@ -16,7 +16,7 @@ import pytest
 from app.application import Application, make_app
 from app.settings import Settings
 from app.stores.memory import MemoryStore
-from handlers.session import BaseNamespace
+from handlers.session import BaseNamespace, SessionData
 from tests.support.fork import fork
 from tests.support.paths import ROOT
 from tests.support.process import process
@@ -57,6 +57,7 @@ async def running(
         Settings(port=0, data_dir=tmp_path / "data", **settings),
         store=MemoryStore(),
         modules=modules,
+        data_type=SessionData,
     )
     url = await app.start()
     async with Visitor(url) as visitor:

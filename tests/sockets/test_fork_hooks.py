@@ -243,7 +243,7 @@ async def test_a_login_is_told(
 
     modules = fork(monkeypatch, on_login=note if plain else waits)
     async with (
-        serve(tmp_path, modules=(*modules, "account")) as site,
+        serve(tmp_path, modules=(*modules, "handlers.account")) as site,
         PythonVisitor(site.url) as visitor,
     ):
         await visitor.incr()

@@ -65,7 +65,7 @@ async def test_no_room_event_log_or_page_shows_the_session_id(
     caplog.set_level(logging.DEBUG)
     told: list[Any] = []
     async with (
-        serve(tmp_path, modules=(*modules, "account")) as site,
+        serve(tmp_path, modules=(*modules, "handlers.account")) as site,
         PythonVisitor(site.url) as visitor,
     ):
         await visitor.sign_up("ann")

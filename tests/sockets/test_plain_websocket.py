@@ -107,7 +107,7 @@ async def _echoes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             await ws.close(code=4321, message=b"bye")
         await until(lambda: own.closed)
         assert own.closed == [(4321, "bye")]
-        assert not site.app._server.streams  # type: ignore[union-attr]
+        assert not site.app.http_server.streams  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -247,7 +247,7 @@ async def test_reading_pauses_while_a_handler_is_busy(
     async with serve(tmp_path, modules=modules) as site, Raw(site.url) as raw:
         await raw.websocket(path="/slow")
         raw.send("begin")
-        (stream,) = site.app._server.streams  # type: ignore[union-attr]
+        (stream,) = site.app.http_server.streams  # type: ignore[union-attr]
         for _ in range(300):
             raw.send(b"x" * 100_000, opcode=2)
         await asyncio.sleep(0.2)
@@ -294,7 +294,6 @@ async def test_session_lookup_serves_tornados_own_handler(
             await self.write_message(str(data.count))
 
     modules = fork(monkeypatch, routes=[("/own", Own)])
-    modules = ("counter", *modules) if "counter" not in modules else modules
     async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
         with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
             await visitor.http.ws_connect(site.url + "/own")

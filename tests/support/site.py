@@ -13,6 +13,11 @@ from app.application import Application, make_app
 from app.settings import Settings
 from app.stores import SessionStore
 from app.stores.memory import MemoryStore
+from handlers.session import SessionData
+from tests.support.paths import ROOT
+
+MODULES = ("handlers.counter", "handlers.sign_in", "handlers.account", "handlers.health")
+PATHS = {"template_path": ROOT / "handlers" / "templates", "static_path": ROOT / "static"}
 
 
 class Site:
@@ -30,21 +35,17 @@ async def serve(
     *,
     store: SessionStore | str | None = None,
     clock: Any = None,
-    modules: tuple[str, ...] | None = None,
-    data_type: type[msgspec.Struct] | None = None,
+    modules: tuple[str, ...] = MODULES,
+    data_type: type[msgspec.Struct] = SessionData,
     **settings: Any,
 ) -> AsyncIterator[Site]:
     """Serve an application with these settings; the store is a MemoryStore unless given.
 
     A store that is a text is a setting, such as "sqlite".
     """
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {**PATHS, "modules": modules, "data_type": data_type}
     if clock is not None:
         options["clock"] = clock
-    if modules is not None:
-        options["modules"] = modules
-    if data_type is not None:
-        options["data_type"] = data_type
     if isinstance(store, str):
         settings["store"] = store
     else:

@@ -251,7 +251,7 @@ def test_a_request_that_came_while_the_loop_was_blocked_is_answered(
 
     async def body() -> None:
         async with serve_site(tmp_path) as site:
-            http = site.app._server
+            http = site.app.http_server
             assert http is not None
             http.header_timeout = http.body_timeout = 0.3
             http._interval = 0.1

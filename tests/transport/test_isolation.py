@@ -213,7 +213,7 @@ def test_a_connection_that_cannot_be_checked_is_cut_and_the_others_are_judged(
 
     async def body() -> None:
         async with serve(tmp_path) as site:
-            http = site.app._server
+            http = site.app.http_server
             assert http is not None
             http.header_timeout, http._interval = 0.2, 0.05
             port = int(site.url.rpartition(":")[2])
@@ -361,8 +361,8 @@ async def test_listeners_to_the_redis_link_fail_alone(
     """The connection is made again, and what is published is heard."""
     empty_redis()
     async with sites(tmp_path) as (one, two):
-        assert one.app._shared is not None
-        link = one.app._shared._link
+        assert one.app.cluster is not None
+        link = one.app.cluster._link
         link.on_down[:0] = [failing]
         link.on_up[:0] = [failing]
         heard: list[bytes] = []
@@ -377,7 +377,7 @@ async def test_listeners_to_the_redis_link_fail_alone(
         assert wire is not None
         wire.abort()
         await until(lambda: link.up and link._wire is not wire)
-        other = two.app._shared
+        other = two.app.cluster
         assert other is not None
         for number in (b"1", b"2"):
             other._link.send(pack(("PUBLISH", "test", number)))
@@ -400,9 +400,9 @@ async def test_news_of_other_processes_fails_item_by_item(
 
         monkeypatch.setattr(one.services.devices, "connections_changed", fail_first)
         monkeypatch.setattr(one.services.devices, "changed", fail_first)
-        assert two.app._shared is not None
+        assert two.app.cluster is not None
         told = b'[["s1","s2"],["u1","u2"]]'
-        two.app._shared._link.send(pack(("PUBLISH", "latchkey:devices", told)))
+        two.app.cluster._link.send(pack(("PUBLISH", "latchkey:devices", told)))
         await until(lambda: heard == ["s1", "s2", "u1", "u2"])
 
 
@@ -412,7 +412,7 @@ async def test_the_loops_of_the_redis_parts_survive_a_failure(
     """The presence of this process is written, and the other processes are counted."""
     monkeypatch.setattr("app.cluster.cluster._LOOK_EVERY", 0.05)
     async with sites(tmp_path) as (one, two), Visitor(one.url) as ann:
-        shared = one.app._shared
+        shared = one.app.cluster
         assert shared is not None
         presence: Any = shared._presence
         written: list[str] = []
@@ -436,8 +436,8 @@ async def test_the_loops_of_the_redis_parts_survive_a_failure(
         await ann.incr()
         await ann.socket("websocket")
         (session_id,) = one.services.connections.session_ids()
-        assert two.app._shared is not None
-        elsewhere: Any = two.app._shared._presence
+        assert two.app.cluster is not None
+        elsewhere: Any = two.app.cluster._presence
 
         async def seen() -> bool:
             presence._dirty.set()

@@ -89,7 +89,7 @@ async def test_a_stream_ends_when_its_client_leaves(
             assert await answer.content.readline() == b"data: tick\n"
         left = next(
             rule.target.left
-            for rule in site.app.wildcard_router.rules
+            for rule in site.app.web.wildcard_router.rules
             if hasattr(rule.target, "left")
         )
         await until(lambda: left)

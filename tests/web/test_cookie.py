@@ -11,7 +11,7 @@ import pytest
 
 from app.ops.keys import signing_keys
 from app.settings import Settings
-from app.web.cookies import CookieId, SessionCookie
+from app.web.session_cookie import CookieId, SessionCookie
 from handlers.session import BaseHandler
 from tests.support.fork import fork
 from tests.support.raw import Raw

@@ -12,8 +12,8 @@ from tornado.websocket import WebSocketHandler
 
 from app.options import frame_ancestors, hosts, origins
 from app.settings import Settings
-from app.web.cross_site import cookie_warning
 from app.web.session_lookup import SessionLookup
+from app.web.warnings import cookie_warning
 from handlers.session import BaseWebSocket
 from tests.support.fork import fork
 from tests.support.raw import POLLING, WEBSOCKET, Answer, Raw

@@ -15,7 +15,7 @@ import engineio
 import msgspec
 
 from app.common.guard import logged
-from app.common.rate_limited_log import Complaints
+from app.common.rate_limited_log import RateLimitedLog
 from app.transport.engineio import connection as connections
 from app.transport.engineio.connection import Connection
 from app.transport.engineio.cut_off import cut_off
@@ -100,7 +100,7 @@ class Engine(engineio.AsyncServer):
         self.tasks = Tasks()  # where event handlers are started
         #: What is awaited where there is nothing to wait for, from the first connection on.
         self.done: asyncio.Future[None] | None = None
-        self._complaints = Complaints(log)
+        self._client_log = RateLimitedLog(log)
 
     @functools.cached_property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -250,4 +250,4 @@ class Engine(engineio.AsyncServer):
 
     def complain(self, connection: Connection | None, why: str) -> None:
         """Log a fault of a client, rate-limited; `why` holds nothing that the client has sent."""
-        self._complaints.add(connection.sid if connection else "handshake", why)
+        self._client_log.add(connection.sid if connection else "handshake", why)

@@ -317,7 +317,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _refuse(self, status: int, why: str) -> None:
         """Answer an invalid request, unless its response has begun, and close."""
-        self.server.complaints.add(self.context, why)
+        self.server.client_log.add(self.context, why)
         exchange, self._exchange = self._exchange, None
         phrase = HTTPStatus(status).phrase
         lines = [f"HTTP/1.1 {status} {phrase}", f"Date: {self.server.date}", *_REFUSAL]

@@ -16,7 +16,7 @@ from typing import Any
 from tornado.httputil import HTTPHeaders, HTTPServerConnectionDelegate
 
 from app.common.guard import logged
-from app.common.rate_limited_log import Complaints
+from app.common.rate_limited_log import RateLimitedLog
 from app.transport.descriptors import Descriptors, failed_accept
 from app.transport.http.connection import HttpConnection
 from app.transport.http.detached import DetachedStream
@@ -71,7 +71,7 @@ class HttpServer:
         self.refusal_headers = refusal_headers
         self.draining = False  # every response is the last one on its connection
         self.closing = False  # connections that have no request in hand are closed
-        self.complaints = Complaints(log)
+        self.client_log = RateLimitedLog(log)
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
         self.read_buffer = memoryview(bytearray(65536))
         self._dated, self._date = 0, ""
@@ -131,7 +131,7 @@ class HttpServer:
     def _handle_failure(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Log in one line that a connection could not be accepted, which asyncio tries again."""
         if failed_accept(context):
-            self.complaints.add("server", self.descriptors.shortage)
+            self.client_log.add("server", self.descriptors.shortage)
         else:
             loop.default_exception_handler(context)
 

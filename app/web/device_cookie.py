@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from itsdangerous import BadSignature, Signer
 
-from app.web.cookies import SessionCookie, make_signer, values_of
+from app.web.session_cookie import SessionCookie, make_signer, values_of
 
 _PATH = "/login"  # only pages below it get to see the cookie
 _LIFETIME = 365 * 86_400  # seconds
@@ -23,7 +23,7 @@ _LONGEST_VALUE = 128  # one of ours has 66 characters
 _MOST_CANDIDATES = 4
 
 
-class KnownDevice:
+class DeviceCookie:
     """Reads and writes the cookie."""
 
     def __init__(self, cookie: SessionCookie, name: str, keys: Sequence[str]) -> None:

@@ -1,0 +1,162 @@
+"""A running application, from the first listening socket to the last close."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import time
+from typing import Protocol
+
+from tornado.netutil import bind_sockets
+
+from app.common.background import cancel_all
+from app.ops.data_folder import FolderLock
+from app.services import Services
+from app.settings import Settings
+from app.stores import StoreError
+from app.transport.engineio.server import CLIENT_CLOSE_TIMEOUT
+from app.transport.http.server import HttpServer
+from app.web.application import WebApplication
+from app.web.warnings import cookie_warning, hosts_warning
+
+log = logging.getLogger("latchkey")
+
+_CLIENT_TIMEOUT = 30.0  # seconds that a client has for a request's headers, and for its body
+_MAX_HEADER_SIZE = 16_384  # bytes
+_REQUESTS_TIMEOUT = 2.5  # seconds that requests in progress have when the process stops
+_CLOSE_TIMEOUT = 1.0  # seconds in which expiry and the stores have to close
+
+
+class Cluster(Protocol):
+    """The connection to the other processes of the site."""
+
+    async def start(self) -> None:
+        """Join the other processes."""
+
+    async def stop(self) -> None:
+        """Leave the other processes."""
+
+
+class Application:
+    """The parts of one application, and the order in which they start, drain and stop."""
+
+    def __init__(
+        self,
+        services: Services,
+        web: WebApplication,
+        *,
+        folder_lock: FolderLock,
+        cluster: Cluster | None = None,
+    ) -> None:
+        """`cluster` is None for a process that serves alone."""
+        self.services = services
+        self.web = web
+        self.cluster = cluster
+        self.http_server: HttpServer | None = None
+        self._folder_lock = folder_lock
+
+    async def start(self) -> str:
+        """Listen, start the periodic callbacks and return the URL.
+
+        Raises OSError, StoreUnavailable if a store on a network cannot be used, and ValueError
+        if another process has the same number.
+        """
+        settings = self.services.settings
+        for warning in (hosts_warning(settings), cookie_warning(settings)):
+            if warning is not None:
+                log.warning("%s", warning)
+        if self.cluster is not None:
+            await self.cluster.start()
+        sockets = _bind(settings)
+        self.http_server = HttpServer(
+            self.web,
+            max_body_size=settings.max_message_size,
+            max_header_size=_MAX_HEADER_SIZE,
+            header_timeout=_CLIENT_TIMEOUT,
+            body_timeout=_CLIENT_TIMEOUT,
+            refusal_headers=self.web.refusal_headers,
+        )
+        await self.http_server.listen(sockets)
+        self.services.expiry.start()
+        self.services.metrics.start()
+        host, port = sockets[0].getsockname()[:2]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def drain(self, skip: asyncio.Event) -> None:
+        """Refuse handshakes and close the open sockets in batches, while pages are served.
+
+        `/readyz` answers 503 from now on. Returns when all are closed, or when `skip` is set.
+        """
+        services = self.services
+        services.stopping = True
+        if self.http_server is not None:
+            self.http_server.drain()
+        spread = services.settings.drain_time
+        closing = asyncio.ensure_future(services.connections.close_all(spread=spread))
+        skipping = asyncio.ensure_future(skip.wait())
+        await asyncio.wait({closing, skipping}, return_when=asyncio.FIRST_COMPLETED)
+        await cancel_all({closing, skipping})
+
+    async def stop(self, skip: asyncio.Event | None = None) -> None:
+        """Accept no more connections, close the open ones, commit, and close the stores.
+
+        Handlers of sockets may run for --drain-time; they are cut off soon after `skip` is set.
+        """
+        services = self.services
+        services.stopping = True
+        if self.http_server is not None:
+            await self.http_server.stop_listening()
+        services.expiry.stop()
+        await services.expiry.finish(_CLOSE_TIMEOUT)
+        services.metrics.stop()
+        await services.connections.close_all()
+        await services.devices.stop()
+        closed = time.monotonic()
+        if self.http_server is not None and not await self.http_server.close(_REQUESTS_TIMEOUT):
+            log.warning("some requests were cut off after %g s", _REQUESTS_TIMEOUT)
+        await self._finish_handlers(closed, skip)
+        await services.socket_server.shutdown()
+        await self.web.tasks.stop()
+        await services.socket_server.eio.tasks.stop()
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._close_stores()
+        except (TimeoutError, StoreError) as error:
+            log.error("the stores were not closed in good order: %s", error or "too slow")
+
+    async def _finish_handlers(self, began: float, skip: asyncio.Event | None) -> None:
+        """Wait for the handlers of the sockets that were closed at `began`, a monotonic time."""
+        eio = self.services.socket_server.eio
+        passed = time.monotonic() - began
+        seconds = max(self.services.settings.drain_time - passed, CLIENT_CLOSE_TIMEOUT)
+        await eio.finish(seconds, skip)
+        await eio.cut_off(time.monotonic() - began)
+
+    async def _close_stores(self) -> None:
+        """Write what is still to be written, and close the databases."""
+        services = self.services
+        try:
+            await services.stop(seconds=_CLOSE_TIMEOUT / 2)
+            await services.sessions.lifetimes.close()
+        finally:
+            await services.readiness.stop()
+            if self.cluster is not None:
+                await self.cluster.stop()
+            await services.sessions.store.close()
+            await services.accounts.close()
+            self._folder_lock.release()
+
+
+def _bind(settings: Settings) -> list[socket.socket]:
+    """Return sockets that listen; raises OSError with a sentence that says what to do."""
+    try:
+        return bind_sockets(settings.port, settings.host)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        remedy = "--port, or stop the program that has it" if taken else "--host or --port"
+        raise OSError(
+            f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); "
+            f"choose another {remedy}"
+        ) from error

@@ -1,0 +1,39 @@
+"""The base class of every handler: the parts of its application, and facts of its client."""
+
+from __future__ import annotations
+
+from tornado.web import RequestHandler
+
+from app.services import Services
+from app.web.parts import WebParts
+
+
+class AppHandler(RequestHandler):
+    """A Tornado handler that reaches the parts of its application."""
+
+    @property
+    def services(self) -> Services:
+        """The parts that pages and sockets share."""
+        services: Services = self.application.settings["services"]
+        return services
+
+    @property
+    def web(self) -> WebParts:
+        """The parts that only pages and handshakes use."""
+        web: WebParts = self.application.settings["web"]
+        return web
+
+    @property
+    def secure(self) -> bool:
+        """Whether the browser came by https, as far as the connection or a trusted proxy tells."""
+        return self.request.protocol == "https"
+
+    @property
+    def remote_address(self) -> str:
+        """Address of the client, behind trusted proxies too."""
+        return self.request.remote_ip or ""
+
+    @property
+    def user_agent(self) -> str:
+        """User-Agent header of the client, which may contain anything."""
+        return self.request.headers.get("User-Agent", "")

@@ -1,0 +1,80 @@
+"""The Tornado application: from a request to its handler, and the access log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.web import RequestHandler
+
+from app.services import Services
+from app.transport.http.dispatcher import Dispatcher
+from app.web.early_answers import answer_early
+from app.web.forwarded import apply_forwarded
+from app.web.not_found import NotFoundHandler
+from app.web.origin import sharing
+from app.web.parts import WebParts
+from app.web.security_headers import StaticHandler
+
+log = logging.getLogger("latchkey.access")
+
+
+class WebApplication(Dispatcher):
+    """Tornado's application with the settings and the rules of this one."""
+
+    def __init__(
+        self,
+        services: Services,
+        web: WebParts,
+        routes: Sequence[Any],
+        *,
+        template_path: Path | None = None,
+        static_path: Path | None = None,
+    ) -> None:
+        """`routes` are as Tornado takes them; the folders are those of templates and /static/."""
+        settings = services.settings
+        folders = {"template_path": template_path, "static_path": static_path}
+        super().__init__(
+            list(routes),
+            services=services,
+            web=web,
+            default_handler_class=NotFoundHandler,
+            static_handler_class=StaticHandler,
+            login_url="/login",
+            cross_origin_protection=True,
+            trusted_origins=web.trusted_origins,
+            log_function=_log_request,
+            # of plain WebSockets
+            websocket_max_message_size=settings.max_message_size,
+            websocket_ping_interval=settings.ping_interval,
+            websocket_ping_timeout=min(settings.ping_interval, settings.ping_timeout),
+            **{name: str(path) for name, path in folders.items() if path is not None},
+        )
+        self._web = web
+        self._trusted_proxies = settings.trusted_proxies
+
+    def find_handler(self, request: HTTPServerRequest, **options: Any) -> Any:
+        """Find the handler of a request whose address and scheme are those of the client."""
+        apply_forwarded(request, self._trusted_proxies)
+        early = answer_early(request, self._web.hosts, self._web.trusted_origins)
+        if early is not None:
+            return self.get_handler_delegate(request, early)
+        return super().find_handler(request, **options)
+
+    def refusal_headers(self, headers: HTTPHeaders) -> dict[str, str]:
+        """Return headers for an answer that comes before a handler, such as 413."""
+        return sharing(headers, self._web.trusted_origins)
+
+
+def _log_request(handler: RequestHandler) -> None:
+    """Count every request; log those that failed by a fault of the server."""
+    services: Services = handler.settings["services"]
+    status, request = handler.get_status(), handler.request
+    services.metrics.request(status)
+    if status == 503:
+        services.outage_log.add(request.remote_ip, f"503 {request.method} {request.path[:200]!r}")
+    elif status >= 500:
+        log.warning("%d %s %r %s", status, request.method, request.path, request.remote_ip)

@@ -1,0 +1,38 @@
+"""The parts of an application that only its pages and handshakes use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.assets import Script
+from app.settings import Settings
+from app.web.device_cookie import DeviceCookie
+from app.web.hosts import Hosts
+from app.web.origin import Origins
+from app.web.session_cookie import SessionCookie
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebParts:
+    """Cookies, hosts, origins and the browser's Socket.IO client; handlers have it as `web`."""
+
+    session_cookie: SessionCookie
+    device_cookie: DeviceCookie
+    hosts: Hosts
+    trusted_origins: Origins
+    frame_ancestors: tuple[str, ...]
+    socket_io_script: Script
+
+
+def web_parts(settings: Settings, keys: Sequence[str], script: Script) -> WebParts:
+    """Build the parts; `keys` sign the cookies, the newest one last."""
+    session_cookie = SessionCookie(settings, keys)
+    return WebParts(
+        session_cookie=session_cookie,
+        device_cookie=DeviceCookie(session_cookie, settings.cookie_name, keys),
+        hosts=Hosts(settings.allowed_hosts),
+        trusted_origins=Origins(settings.trusted_origins),
+        frame_ancestors=settings.frame_ancestors,
+        socket_io_script=script,
+    )
