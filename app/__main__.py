@@ -23,11 +23,11 @@ import handlers
 from app import __version__
 from app.application import Application, make_app
 from app.common.background import cancel_all
+from app.common.urls import without_credentials
 from app.ops.backup import COMMANDS
 from app.ops.backup import main as run_command
 from app.ops.data_folder import FolderBusy
 from app.ops.systemd import notify
-from app.options import shown
 from app.settings import Settings, SettingsError, parse_settings
 from app.stores import StoreError
 from app.stores.sqlite.file import FileOwned
@@ -64,7 +64,7 @@ async def serve(settings: Settings) -> None:
         _calm_the_collector()
         notify("READY=1")
         print(
-            f"Latchkey serves {url} (sessions: {shown(settings.store)}, "
+            f"Latchkey serves {url} (sessions: {without_credentials(settings.store)}, "
             f"data: {settings.data_dir.resolve()}); Ctrl-C stops it",
             flush=True,
         )

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from app.accounts import Accounts, AccountsUnavailable, InvalidAccount
+from app.common.urls import without_credentials
 from app.ops import data_folder
 from app.ops.data_folder import FolderBusy
-from app.options import Parser, shown
-from app.settings import Settings, SettingsError, parse_settings
+from app.settings import Parser, Settings, SettingsError, parse_settings
 
 
 def _read_password(from_stdin: bool) -> str:
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     except (EOFError, KeyboardInterrupt):
         print("\nlatchkey: no password, so nothing was stored", file=sys.stderr)
         return 1
-    where = f"accounts: {shown(settings.database)}, data: {settings.data_dir}"
+    where = f"accounts: {without_credentials(settings.database)}, data: {settings.data_dir}"
     print(f"{name} can sign in now ({where})")
     return 0
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from app.options import shown
+from app.common.urls import without_credentials
 from app.settings import Settings
 from app.stores.sqlite import health
 from app.stores.sqlite.file_identity import FileIdentity
@@ -54,7 +54,7 @@ def open_engine(settings: Settings, *, connections: int) -> sa.Engine:
         remedy = "put back a copy of it, or move it away to begin with no accounts"
         engine = _sqlite(path, connections)
     else:
-        where, remedy = shown(settings.database), "start it, or correct --database"
+        where, remedy = without_credentials(settings.database), "start it, or correct --database"
         engine = _postgresql(settings.database, where, connections)
     try:
         with engine.begin() as connection:

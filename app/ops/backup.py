@@ -20,8 +20,7 @@ from urllib.parse import quote
 from app.ops import data_folder
 from app.ops.data_folder import FolderBusy
 from app.ops.keys import kept_keys
-from app.options import Parser
-from app.settings import Settings, SettingsError, parse_settings
+from app.settings import Parser, Settings, SettingsError, parse_settings
 from app.stores.sqlite.file import FileOwned, own
 
 COMMANDS = ("backup", "restore")

@@ -19,7 +19,7 @@ class Origins:
     """The origins of a setting, `https://*.example.com` among them; falsy if there are none."""
 
     def __init__(self, origins: Iterable[str]) -> None:
-        """`origins` are as `app.options.origins` returns them."""
+        """`origins` are as `app.settings.addresses.origins` returns them."""
         origins = tuple(origins)
         self._exact = frozenset(origin for origin in origins if "*" not in origin)
         patterns = [re.escape(origin) for origin in origins if "*" in origin]

@@ -13,16 +13,15 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # What each room of app/ may import besides itself: packages, and files beside them.
 ROOMS: dict[str, tuple[str, ...]] = {
     "app.common": (),
-    "app.options": (),
     "app.assets": (),
-    "app.settings": ("app.options",),
+    "app.settings": (),
     "app.transport": ("app.common",),
-    "app.stores": ("app.common", "app.options"),
+    "app.stores": ("app.common",),
     "app.sessions": ("app.common", "app.stores"),
     "app.devices": ("app.common", "app.sessions", "app.stores"),
-    "app.accounts": ("app.common", "app.options", "app.settings", "app.stores"),
+    "app.accounts": ("app.common", "app.settings", "app.stores"),
     "app.limits": ("app.settings",),
-    "app.ops": ("app.common", "app.options", "app.sessions", "app.settings", "app.stores"),
+    "app.ops": ("app.common", "app.sessions", "app.settings", "app.stores"),
     "app.services": (
         *("app.accounts", "app.common", "app.devices", "app.limits", "app.ops", "app.sessions"),
         *("app.settings", "app.transport"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.options import shown
+from app.common.urls import without_credentials
 from app.settings import PREFIX, Settings, SettingsError, parse_settings
 from tests.support.process import run
 
@@ -298,7 +298,7 @@ def test_a_secret_is_never_shown(name: str, value: str) -> None:
 def test_an_address_is_shown_without_its_password(name: str, url: str, where: str) -> None:
     """To be printed and logged, it is what stands between the login and the parameters."""
     settings = parse_settings([f"{flag(name)}={url}", f"--secret-keys={KEY}"], {})
-    assert shown(getattr(settings, name)) == where
+    assert without_credentials(getattr(settings, name)) == where
 
 
 async def test_help_lists_every_setting_with_its_default() -> None:

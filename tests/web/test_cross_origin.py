@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tornado.websocket import WebSocketHandler
 
-from app.options import frame_ancestors, hosts, origins
 from app.settings import Settings
+from app.settings.addresses import frame_ancestors, hosts, origins
 from app.web.session_lookup import SessionLookup
 from app.web.warnings import cookie_warning
 from handlers.session import BaseWebSocket

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.options import hosts
+from app.settings.addresses import hosts
 from app.web.hosts import Hosts
 from tests.support.raw import POLLING, UPGRADE, WEBSOCKET, Answer, Raw
 from tests.support.site import serve

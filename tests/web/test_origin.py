@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.options import origins
+from app.settings.addresses import origins
 from app.web.origin import Origins, origin_error, trusted_origin
 from tests.support.requests import request
 

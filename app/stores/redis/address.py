@@ -16,7 +16,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from app.options import shown
+from app.common.urls import without_credentials
 from app.stores.errors import StoreUnavailable
 
 _SENTINEL = "redis+sentinel"
@@ -35,7 +35,7 @@ class Address:
         self._sentinels: Any = None
         self._service = ""
         parts = urlsplit(url)
-        self.shown = shown(url)
+        self.shown = without_credentials(url)
         if parts.scheme == _SENTINEL:
             url = self._read_sentinel(parts.netloc, parts.path, parts.query)
         self._options = self._read(url)

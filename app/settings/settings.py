@@ -1,0 +1,222 @@
+"""Every setting of the program: name, type, default, unit, range and meaning."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from app.settings import addresses, store_urls, values
+from app.settings.addresses import Network
+from app.settings.values import SettingsError
+
+
+def _option(
+    parse: Callable[[str], Any], default: str, meaning: str, *, secret: bool = False
+) -> Any:
+    """Declare one setting; write the default as on the command line.
+
+    Mark a setting as `secret` if its value must stay out of messages and logs.
+    """
+    return dataclasses.field(
+        default_factory=lambda: parse(default),
+        repr=not secret,
+        metadata={"parse": parse, "default": default, "meaning": meaning, "secret": secret},
+    )
+
+
+_DAY = 86_400
+_CENTURY = 100 * 365 * _DAY
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of one process, already checked. Times are seconds, sizes bytes."""
+
+    host: str = _option(values.host, "127.0.0.1", "address to listen on")
+    port: int = _option(values.integer(0, 65535), "8888", "TCP port to listen on; 0: any free one")
+    data_dir: Path = _option(
+        values.folder, "data", "folder for databases and keys, made with mode 0700"
+    )
+    process_number: int = _option(
+        values.integer(0, 9999),
+        "0",
+        "number of this process, carried by its Engine.IO ids; "
+        "each process on one Redis needs its own",
+    )
+    store: str = _option(
+        store_urls.store,
+        "sqlite",
+        "where sessions live: sqlite, memory, redis://…, rediss://… or redis+sentinel://…",
+        secret=True,
+    )
+    database: str = _option(
+        store_urls.database,
+        "sqlite",
+        "where accounts live: sqlite, or postgresql://USER:PASSWORD@HOST/DATABASE",
+        secret=True,
+    )
+    secret_keys: tuple[str, ...] = _option(
+        values.secret_keys,
+        "",
+        "keys whose signatures on cookies are accepted, comma-separated; the last one signs; "
+        "empty: one is made and kept in the data folder",
+        secret=True,
+    )
+    session_idle_timeout: float = _option(
+        values.seconds(0, _CENTURY), "86400", "seconds without activity that end a session; 0: none"
+    )
+    session_max_age: float = _option(
+        values.seconds(0, _CENTURY),
+        "2592000",
+        "seconds after which a session ends anyway; 0: never",
+    )
+    new_session_timeout: float = _option(
+        values.seconds(0, _CENTURY),
+        "600",
+        "seconds without activity that end a visitor's session until the browser has sent its "
+        "cookie back; 0: as any other",
+    )
+    max_sessions_per_user: int = _option(
+        values.integer(0, 10**6),
+        "100",
+        "sessions of one user; a sign-in beyond it ends the least recently seen; 0: no limit",
+    )
+    expiry_interval: float = _option(
+        values.seconds(0.05, 3600), "1", "seconds between two looks for expired sessions"
+    )
+    on_session_end: str = _option(
+        values.choice("reconnect", "disconnect"),
+        "reconnect",
+        "what clients of an ended session are told: reconnect or disconnect",
+    )
+    cookie_name: str = _option(values.cookie_name, "latchkey", "name of the session cookie")
+    cookie_secure: str = _option(
+        values.choice("auto", "yes", "no"),
+        "auto",
+        "Secure attribute: yes, no, or auto, as the browser came",
+    )
+    cookie_samesite: str = _option(
+        values.choice("lax", "strict", "none"), "lax", "SameSite attribute: lax, strict or none"
+    )
+    cookie_domain: str = _option(
+        values.cookie_domain, "", "Domain attribute; empty: this host only"
+    )
+    cookie_partitioned: bool = _option(values.yes_no, "no", "Partitioned attribute: yes or no")
+    allowed_hosts: tuple[str, ...] = _option(
+        addresses.hosts,
+        "",
+        "host names to serve besides IP addresses, localhost and *.localhost, comma-separated; "
+        "*.example.com for all names below, * for any; ports do not matter",
+    )
+    trusted_origins: tuple[str, ...] = _option(
+        addresses.origins,
+        "",
+        "other origins whose pages may call this one with cookies, comma-separated, such as "
+        "https://app.example.com, https://*.example.com, capacitor://localhost; empty: none",
+    )
+    frame_ancestors: tuple[str, ...] = _option(
+        addresses.frame_ancestors,
+        "",
+        "origins whose pages may frame this site, comma-separated, written as trusted origins, "
+        "or self; empty: none",
+    )
+    trusted_proxies: tuple[Network, ...] = _option(
+        addresses.networks, "", "addresses or networks whose X-Forwarded-* count; empty: none"
+    )
+    registration: str = _option(
+        values.choice("open", "closed"), "open", "whether /register is there: open or closed"
+    )
+    ping_interval: float = _option(
+        values.seconds(0.05, 3600), "25", "seconds between two heartbeats of a connection"
+    )
+    ping_timeout: float = _option(
+        values.seconds(0.05, 3600), "20", "seconds that a client has to answer a heartbeat"
+    )
+    join_timeout: float = _option(
+        values.seconds(0.05, 3600), "10", "seconds that a connection has to join a namespace"
+    )
+    drain_time: float = _option(
+        values.seconds(0, 3600),
+        "5",
+        "seconds over which SIGTERM closes many connections, 0: all at once; their handlers then "
+        "have as long to end",
+    )
+    max_message_size: int = _option(
+        values.integer(1024, 2**31 - 1),
+        "1000000",
+        "bytes that a request body, or a message with all its attachments, may have",
+    )
+    max_attachments: int = _option(
+        values.integer(0, 99),
+        "10",
+        "number of binary values that a client's message may have; 0: none",
+    )
+    send_buffer: int = _option(
+        values.integer(1024, 2**31 - 1),
+        "1000000",
+        "bytes that may wait for a client; with more, --send-timeout applies",
+    )
+    send_timeout: float = _option(
+        values.seconds(0.05, 3600),
+        "10",
+        "seconds in which a client must take data while more than --send-buffer waits",
+    )
+    max_send_backlog: int = _option(
+        values.integer(1024, 2**31 - 1),
+        "64000000",
+        "bytes that may wait even for a client that reads; at least --send-buffer",
+    )
+    max_connections_per_session: int = _option(
+        values.integer(0, 10**6), "50", "connections of one session at a time; 0: no limit"
+    )
+    events_per_second: int = _option(
+        values.integer(0, 10**6),
+        "200",
+        "events of one connection, in bursts of twice that; each 10 kB of a message count as one "
+        "more; "
+        "0: no limit",
+    )
+    handshakes_per_minute: int = _option(
+        values.integer(0, 10**6),
+        "600",
+        "handshakes of one address, and sessions that pages make; 0: no limit",
+    )
+    failed_logins_per_minute: int = _option(
+        values.integer(0, 10**6), "10", "failed logins of one address and account; 0: no limit"
+    )
+
+    def __post_init__(self) -> None:
+        if self.cookie_samesite == "none" and self.cookie_secure == "no":
+            raise SettingsError(
+                "--cookie-samesite none needs --cookie-secure yes or auto: "
+                "browsers drop such a cookie unless it is Secure"
+            )
+        if self.cookie_partitioned and self.cookie_secure == "no":
+            raise SettingsError(
+                "--cookie-partitioned yes needs --cookie-secure yes or auto: "
+                "browsers drop such a cookie unless it is Secure"
+            )
+        if self.shared and not self.secret_keys:
+            raise SettingsError(
+                "--store redis needs --secret-keys, the same in every process: "
+                "a cookie that one process signed must be good for all"
+            )
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes share the sessions."""
+        return self.store not in ("sqlite", "memory")
+
+    def make_data_dir(self) -> None:
+        """Make the data folder if it is missing; raises OSError if it cannot be used."""
+        try:
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.data_dir).close()
+        except OSError as error:
+            raise OSError(
+                f"the folder {self.data_dir} cannot be made or written ({error.strerror}); "
+                "choose another --data-dir, or let this user write there"
+            ) from error
