@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from setuptools import Extension, find_packages, setup
+from setuptools import find_packages, setup
 
 from app import __version__
 
@@ -28,17 +28,10 @@ if __name__ == "__main__":
         packages=[*find_packages(include=["app", "app.*", "handlers", "handlers.*"]), "static"],
         package_data={
             "app": ["py.typed"],
-            "app.transport.socketio": ["*.pyi"],
             "handlers": ["py.typed", "templates/*"],
             "static": ["*", "*/*"],
         },
         include_package_data=False,
-        # without a compiler plain.py does the same, only slower
-        ext_modules=[
-            Extension(
-                "app.transport.socketio._plain", ["app/transport/socketio/_plain.c"], optional=True
-            )
-        ],
         install_requires=[
             # the next three are pinned to releases whose private parts the contract test has seen
             "tornado>=6.6,<6.7",  # app/transport/tornado_private.py

@@ -34,7 +34,7 @@ from app.stores import Record, SessionStore
 from app.stores.counted import CountedStore, StoreCounts
 from app.stores.memory import MemoryStore
 from app.stores.sqlite.store import SqliteStore
-from app.transport import SocketServer
+from app.transport import Listener, SocketServer
 from app.web.application import WebApplication
 from app.web.parts import web_parts
 
@@ -84,8 +84,17 @@ def make_app(
         counts=counts,
         connected=lambda session_id: connections.count(session_id) > 0,
     )
-    server = SocketServer(settings, client_manager=shared.rooms if shared else None)
-    connections = Connections(server, on_session_end=settings.on_session_end)
+    connections = Connections(on_session_end=settings.on_session_end)
+    server = SocketServer(
+        settings,
+        listener=Listener(
+            opened=connections.opened,
+            upgraded=connections.upgraded,
+            closed=connections.closed,
+            event_failed=lambda: services.metrics.event_failed(),
+        ),
+        client_manager=shared.rooms if shared else None,
+    )
     presence = shared.know_connections(connections, keys) if shared else connections
     accounts = Accounts(settings)
     services = Services(
@@ -97,7 +106,7 @@ def make_app(
         connections=connections,
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
         devices=Devices(sessions, presence),
-        metrics=Metrics(counts, server.eio, connections),
+        metrics=Metrics(counts, server.engine, connections),
         readiness=Readiness({"store": sessions.works, "database": accounts.answers}),
         audit=Audit(),
         client_log=RateLimitedLog(logging.getLogger("latchkey.clients")),
@@ -137,8 +146,6 @@ def _register_listeners(
     services.on_login += [audit.signed_in, devices.signed_in]
     # a connection opens, closes or changes its transport
     connections.on_change += [devices.connections_changed]
-    # the handler of an event fails
-    services.socket_server.event_failed = metrics.event_failed
     # the system's clock steps
     if isinstance(clock, Clock):
         clock.on_step += [sessions.lifetimes.follow_step, lambda _: services.expiry.hold()]
@@ -173,7 +180,7 @@ def _register_namespaces(services: Services, extensions: Sequence[Extension]) ->
 
 def _routes(server: SocketServer, extensions: Sequence[Extension]) -> list[Any]:
     hooks = [extension.before_handshake for extension in extensions if extension.before_handshake]
-    handshake = {"server": server, "before_handshake": hooks}
+    handshake = {"engine": server.engine, "before_handshake": hooks}
     return [
         (r"/socket\.io/?", HandshakeHandler, handshake),
         *(route for extension in extensions for route in extension.routes),

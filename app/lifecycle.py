@@ -16,8 +16,8 @@ from app.ops.data_folder import FolderLock
 from app.services import Services
 from app.settings import Settings
 from app.stores import StoreError
-from app.transport.engineio.server import CLIENT_CLOSE_TIMEOUT
 from app.transport.http.server import HttpServer
+from app.transport.socketio.server import CLIENT_CLOSE_TIMEOUT
 from app.web.application import WebApplication
 from app.web.warnings import cookie_warning, hosts_warning
 
@@ -119,7 +119,7 @@ class Application:
         await self._finish_handlers(closed, skip)
         await services.socket_server.shutdown()
         await self.web.tasks.stop()
-        await services.socket_server.eio.tasks.stop()
+        await services.socket_server.tasks.stop()
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._close_stores()
@@ -128,11 +128,11 @@ class Application:
 
     async def _finish_handlers(self, began: float, skip: asyncio.Event | None) -> None:
         """Wait for the handlers of the sockets that were closed at `began`, a monotonic time."""
-        eio = self.services.socket_server.eio
+        server = self.services.socket_server
         passed = time.monotonic() - began
         seconds = max(self.services.settings.drain_time - passed, CLIENT_CLOSE_TIMEOUT)
-        await eio.finish(seconds, skip)
-        await eio.cut_off(time.monotonic() - began)
+        await server.finish(seconds, skip)
+        await server.cut_off(time.monotonic() - began)
 
     async def _close_stores(self) -> None:
         """Write what is still to be written, and close the databases."""

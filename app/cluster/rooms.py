@@ -155,7 +155,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
             return
         if method == "callback" or told.get("host_id") != self.host_id:
             # at once, so that emits stay in their order
-            self.server.eio.tasks.start(self._act(act, told))
+            self.server.tasks.start(self._act(act, told))
 
     async def _handle_callback(self, told: dict[str, Any]) -> None:
         if told.get("attachments"):
@@ -171,8 +171,8 @@ class RedisRooms(AsyncPubSubManager, Rooms):
 
     # Acks of clients of other processes, who leave without this one hearing of it
 
-    def _generate_ack_id(self, sid: str, callback: Callable[..., Any]) -> int:
-        id = super()._generate_ack_id(sid, callback)
+    def new_ack_id(self, sid: str, callback: Callable[..., Any]) -> int:
+        id = super().new_ack_id(sid, callback)
         if sid not in self.clients:
             self._ack_timers[sid, id] = asyncio.get_running_loop().call_later(
                 _ACK_LIFE, self._drop_callback, sid, id

@@ -62,7 +62,7 @@ class Engine(Protocol):
     """The Engine.IO server and its counts."""
 
     @property
-    def sockets(self) -> Mapping[str, Connection]:
+    def connections(self) -> Mapping[str, Connection]:
         """Return the open connections."""
 
     @property
@@ -159,7 +159,9 @@ class Metrics(Collector):
 
     def _of_connections(self) -> Iterator[Metric]:
         open_now = Counter({"polling": 0, "websocket": 0})
-        open_now.update(connection.transport.name for connection in self._engine.sockets.values())
+        open_now.update(
+            connection.transport.name for connection in self._engine.connections.values()
+        )
         gauge = GaugeMetricFamily(
             "latchkey_connections", "Open connections by transport.", labels=["transport"]
         )

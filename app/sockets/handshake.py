@@ -9,8 +9,9 @@ from typing import Any
 from tornado.web import HTTPError
 
 from app.sessions.session import Session, SessionEnded
+from app.sockets.context import SocketContext
 from app.stores import StoreError
-from app.transport import SocketHandler, SocketServer, UnknownSid
+from app.transport import EngineServer, SocketHandler, UnknownSid
 from app.web.origin import trusted_origin
 from app.web.security_headers import SecurityHeaders
 from app.web.session_lookup import SessionLookup
@@ -27,10 +28,10 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
     """
 
     def initialize(
-        self, server: SocketServer, before_handshake: Sequence[HandshakeHook] = ()
+        self, engine: EngineServer, before_handshake: Sequence[HandshakeHook] = ()
     ) -> None:
         """`before_handshake` are called in this order; each may refuse the handshake."""
-        super().initialize(server)
+        super().initialize(engine)
         self._hooks = before_handshake
 
     _retry_after = 0  # seconds; 0: the refusal says nothing of it
@@ -103,18 +104,18 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         session's cookie must go on doing so; one that keeps no cookies at all still works.
         """
         # also known for a while after the end, for the polls that fetch the last packets
-        environ = self.services.socket_server.environ.get(eio_sid)
-        if environ is None:
+        connection = self.engine.find(eio_sid)
+        if connection is None:
             raise UnknownSid
+        context: SocketContext = connection.context
         # a client that keeps no cookies may have been given one that was dead from the start
-        dead_ids = environ["latchkey.dead_ids"]
-        shown = [id for id in self.shown_session_ids() if id not in dead_ids]
-        if environ["latchkey.session_id"] in shown:
-            if not environ["latchkey.shown"]:
-                environ["latchkey.shown"] = True
+        shown = [id for id in self.shown_session_ids() if id not in context.dead_ids]
+        if context.session_id in shown:
+            if not context.shown:
+                context.shown = True
                 with contextlib.suppress(StoreError):  # the connection goes on without it
-                    await self.services.sessions.shown(environ["latchkey.session_id"])
-        elif environ["latchkey.shown"] or (shown and not self._may_lack_credentials()):
+                    await self.services.sessions.shown(context.session_id)
+        elif context.shown or (shown and not self._may_lack_credentials()):
             raise UnknownSid
 
     def _may_lack_credentials(self) -> bool:
@@ -133,13 +134,9 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
             self.services.connections.admitted(self._admitted)
             self._admitted = ""
 
-    def environ(self) -> dict[str, Any]:
-        """Return what python-socketio promises its handlers, and the session's id."""
-        environ: dict[str, Any] = super().environ()
-        environ["latchkey.session_id"] = self.session.id
-        environ["latchkey.shown"] = self._shown
-        environ["latchkey.dead_ids"] = self._dead_ids
-        return environ
+    def context(self) -> SocketContext:
+        """Return what the connection knows of its session."""
+        return SocketContext(self.session.id, self._shown, self._dead_ids)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer as the transport does; an error begins without the headers that were set."""

@@ -17,6 +17,7 @@ from app.services import Services
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded, SessionFor
 from app.sockets.clients import Client, Clients, begin_event
+from app.sockets.context import SocketContext
 from app.stores import StoreError
 
 log = logging.getLogger("latchkey.sockets")
@@ -83,16 +84,15 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         Call it before the first `await`. The client's next event waits until these are paid for
         at --events-per-second; of 200 a second, an event that counts as 10 comes 20 times.
         """
-        eio_sid = self.server.manager.eio_sid_from_sid(sid, self.namespace)
-        connection = self.server.eio.sockets.get(eio_sid)
-        if connection is not None:
-            connection.bucket.charge(events - 1)
+        peer = self.server.peer_of(sid, self.namespace)
+        if peer is not None:
+            peer.connection.bucket.charge(events - 1)
 
     def emit_to_session(self, sid: str, event: str, data: Any = None) -> Awaitable[None]:
         """Send an event to the other sockets of the same session in this namespace."""
         room, rooms = self._clients[sid].room, self.server.manager
         if rooms.nobody_else(self.namespace, room, sid):
-            done: Awaitable[None] = self.server.eio.done
+            done: Awaitable[None] = self.server.done
             return done
         # past AsyncServer.emit, which logs each one
         sent: Awaitable[None] = rooms.emit(event, data, self.namespace, room=room, skip_sid=sid)
@@ -114,9 +114,8 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         ("client reads too slowly"), which ends the wait as well. In `on_connect` nothing is sent
         before the handler returns, so it does not wait there.
         """
-        eio_sid = self.server.manager.eio_sid_from_sid(sid, self.namespace)
-        connection = self.server.eio.sockets.get(eio_sid)
-        return connection is not None and await connection.drained(self.namespace)
+        peer = self.server.peer_of(sid, self.namespace)
+        return peer is not None and await peer.drained(self.namespace)
 
     def before_event(self, sid: str, event: str) -> Awaitable[None]:
         """Run before every event: the session must be alive, and this counts as activity.
@@ -190,7 +189,8 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         return handler
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> Any:
-        session_id = environ["latchkey.session_id"]
+        context: SocketContext = self.server.get_context(sid, self.namespace)
+        session_id = context.session_id
         session = await self.services.sessions.load(session_id)
         if session is None:
             await self.services.sessions.announce_gone(session_id)

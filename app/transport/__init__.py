@@ -1,14 +1,26 @@
-"""Engine.IO v4 and Socket.IO v5 on Tornado; `server.py` says what it replaces and why.
+"""The protocols: HTTP/1.1, Engine.IO 4 and Socket.IO 5. It knows nothing of login sessions.
 
-A request comes in at `handler.py`, becomes a `Connection` on `Polling` or `WebSocket`, whose
-packets go to `SocketServer` and from there to the namespaces. This package knows nothing of login
-sessions.
+`http` imports neither of the others, `engineio` may import `http`, `socketio` may import
+`engineio`; all import app.common only.
 """
 
 from app.transport.engineio.handler import SocketHandler, UnknownSid
 from app.transport.engineio.reason import Reason
+from app.transport.engineio.server import EngineServer
 from app.transport.settings import TransportSettings
+from app.transport.socketio.listener import Listener
+from app.transport.socketio.peer import Peer
 from app.transport.socketio.rooms import Rooms
 from app.transport.socketio.server import SocketServer
 
-__all__ = ["Reason", "Rooms", "SocketHandler", "SocketServer", "TransportSettings", "UnknownSid"]
+__all__ = [
+    "EngineServer",
+    "Listener",
+    "Peer",
+    "Reason",
+    "Rooms",
+    "SocketHandler",
+    "SocketServer",
+    "TransportSettings",
+    "UnknownSid",
+]

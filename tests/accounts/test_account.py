@@ -701,8 +701,8 @@ async def test_an_upgrade_is_told(tmp_path: Path) -> None:
         connections = site.services.connections
 
         def listen(id: str) -> None:
-            sids = connections._by_session.get(id, ())
-            heard.append([site.services.socket_server.transport(sid) for sid in sids])
+            peers = connections._by_session.get(id, ())
+            heard.append([peer.connection.transport.name for peer in peers])
 
         connections.on_change.append(listen)
         socket = await joined(ann, "upgraded")

@@ -48,7 +48,7 @@ def timers() -> list[asyncio.TimerHandle]:
 
 def counts(site: Site) -> dict[str, int]:
     services = site.services
-    engine = services.socket_server.eio
+    engine = services.socket_server.engine
     # one for the deadlines of all connections, one for those of all requests
     alarms = [timer for timer in timers() if "Alarm" in repr(timer)]
     return {
@@ -202,7 +202,7 @@ async def test_a_stopped_application_leaves_no_task_timer_or_thread(
                 cut_off.append(where)
 
         site.app.web.tasks.start(hang("page"))
-        site.services.socket_server.eio.tasks.start(hang("event"))
+        site.services.socket_server.tasks.start(hang("event"))
         site.services.background(hang("beside"))
         assert tasks()
         assert timers()

@@ -60,18 +60,6 @@ TO_GO = frozenset(
     {
         ("app.transport.http.dispatcher", "app.transport.engineio.frames"),
         ("app.transport.http.connection", "app.transport.http.server"),
-        ("app.transport.engineio.connection", "app.transport.socketio.in_order"),
-        ("app.transport.engineio.connection", "app.transport.socketio.joining"),
-        ("app.transport.engineio.connection", "app.transport.socketio.left_namespaces"),
-        ("app.transport.engineio.connection", "app.transport.socketio.packets"),
-        ("app.transport.engineio.handler", "app.transport.socketio.server"),
-        ("app.transport.engineio.message_deadline", "app.transport.socketio.packets"),
-        ("app.transport.engineio.polling", "app.transport.socketio.packets"),
-        ("app.transport.engineio.server", "app.transport.socketio.packets"),
-        ("app.transport.engineio.transport", "app.transport.socketio.packets"),
-        ("app.transport.engineio.websocket", "app.transport.socketio.packet_json"),
-        ("app.transport.engineio.websocket", "app.transport.socketio.packets"),
-        ("app.transport.engineio.websocket", "app.transport.socketio.plain"),
         ("app.sessions.session", "app.sessions.manager"),
         ("app.sessions.edits", "app.sessions.manager"),
     }

@@ -81,7 +81,7 @@ async def test_a_revoke_counts_as_several_events(tmp_path: Path) -> None:
     """Twelve of them are more than a second's hundred events; twelve others are not."""
     async with serve(tmp_path, events_per_second=50) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
-        engine = site.services.socket_server.eio
+        engine = site.services.socket_server.engine
         socket = await ann.socket("websocket", namespaces=("/", "/account"))
         for _ in range(12):
             await socket.call("count")

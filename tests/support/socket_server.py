@@ -21,7 +21,7 @@ import socketio
 import tornado.web
 import uvloop
 
-from app.transport import SocketHandler, SocketServer
+from app.transport import Listener, SocketHandler, SocketServer
 from app.transport.http.dispatcher import Dispatcher
 from app.transport.http.server import HttpServer
 from tests.support.raw_websocket import HANDSHAKE, Response, WebSocket, request
@@ -160,11 +160,19 @@ async def serve(
     hosted_by: type[tornado.web.Application] = Dispatcher,
     **settings: Any,
 ) -> AsyncIterator[Server]:
-    sio = SocketServer(Settings(**settings))
+    opened: list[str] = []
+    closed: list[tuple[str, str]] = []
+    upgraded: list[str] = []
+    listener = Listener(
+        opened=lambda peer: opened.append(peer.eio_sid),
+        closed=lambda peer, reason: closed.append((peer.eio_sid, reason)),
+        upgraded=lambda peer: upgraded.append(peer.eio_sid),
+    )
+    sio = SocketServer(Settings(**settings), listener=listener)
     for index, namespace in enumerate(namespaces):
         sio.register_namespace(namespace("/" if index == 0 else "/custom"))
     sio.register_namespace(Echo("/other"))
-    application = hosted_by([("/socket.io/", handler, {"server": sio})])
+    application = hosted_by([("/socket.io/", handler, {"engine": sio.engine})])
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
     contexts = tls_contexts() if tls else (None, None)
     http = HttpServer(
@@ -172,10 +180,8 @@ async def serve(
     )
     sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
     await http.listen(sockets)
-    server = Server(sio, sockets[0].getsockname()[1], tls=contexts[1])
-    sio.opened = lambda sid, environ: server.opened.append(sid)
-    sio.closed = lambda sid, reason: server.closed.append((sid, reason))
-    sio.upgraded = server.upgraded.append
+    port = sockets[0].getsockname()[1]
+    server = Server(sio, port, opened, closed, upgraded, tls=contexts[1])
     try:
         yield server
     finally:
@@ -185,7 +191,7 @@ async def serve(
         await sio.shutdown()
         await http.close(0.5)
         # uvloop's close() waits for sockets that still have something to send
-        await sio.eio.finish(0)
+        await sio.finish(0)
         await asyncio.sleep(0.01)
 
 

@@ -29,7 +29,7 @@ class Library(Echo):
     reasons: list[str]
 
     def connection(self, sid: str) -> Any:
-        return self.server.eio.sockets[self.server.manager.eio_sid_from_sid(sid, "/")]
+        return self.server.engine.connections[self.server.manager.eio_sid_from_sid(sid, "/")]
 
     async def on_connect(self, sid: str, environ: Any, auth: Any = None) -> None:
         for n in range((auth or {}).get("count", 0)):
@@ -286,8 +286,8 @@ async def test_a_closed_client_that_reads_slowly_gets_all_earlier_packets(
     plain = plain_client(server.port, receive_buffer=65_536)
     await until(lambda: server.sio.manager.clients)
     plain.sendall(frame(0x81, b'42["lend",8,1000000]'))
-    await until(lambda: server.sio.eio.sockets[server.opened[0]].transport.waiting() > 10**6)
-    await server.sio.close_connection(server.opened[0])
+    await until(lambda: server.sio.engine.connections[server.opened[0]].transport.waiting() > 10**6)
+    server.sio.peers[server.opened[0]].close()
     began = time.monotonic()
     await read_slowly(plain, 500_000, 10_000, 0.02)
     assert time.monotonic() - began > 0.8
@@ -297,7 +297,7 @@ async def test_a_closed_client_that_reads_slowly_gets_all_earlier_packets(
     assert len(rest) > 7_500_000 - 66_000
     assert rest.endswith(b'"]]\x88\x02\x03\xe8')
     plain.close()
-    await until(lambda: not server.sio.eio.ending)
+    await until(lambda: not server.sio.engine.ending)
 
 
 @served(namespaces=(Library,), both_loops=True, send_timeout=0.2)
@@ -308,10 +308,10 @@ async def test_a_closed_client_that_takes_nothing_is_cut(
     plain = plain_client(server.port, receive_buffer=4096)
     await until(lambda: server.sio.manager.clients)
     plain.sendall(frame(0x81, b'42["lend",8,1000000]'))
-    await until(lambda: server.sio.eio.sockets[server.opened[0]].transport.waiting() > 10**6)
-    await server.sio.close_connection(server.opened[0])
-    assert server.sio.eio.ending
-    await until(lambda: not server.sio.eio.ending)
+    await until(lambda: server.sio.engine.connections[server.opened[0]].transport.waiting() > 10**6)
+    server.sio.peers[server.opened[0]].close()
+    assert server.sio.engine.ending
+    await until(lambda: not server.sio.engine.ending)
     plain.close()
 
 
@@ -324,10 +324,10 @@ async def test_a_closed_client_that_reads_too_slowly_is_cut(
     plain = plain_client(server.port, receive_buffer=4096)
     await until(lambda: server.sio.manager.clients)
     plain.sendall(frame(0x81, b'42["lend",8,1000000]'))
-    await until(lambda: server.sio.eio.sockets[server.opened[0]].transport.waiting() > 10**6)
-    await server.sio.close_connection(server.opened[0])
+    await until(lambda: server.sio.engine.connections[server.opened[0]].transport.waiting() > 10**6)
+    server.sio.peers[server.opened[0]].close()
     reading = asyncio.ensure_future(read_slowly(plain, 10**9, 5_000, 0.02))
-    await until(lambda: not server.sio.eio.ending)
+    await until(lambda: not server.sio.engine.ending)
     reading.cancel()
     plain.close()
 
@@ -344,12 +344,12 @@ async def test_pings_of_a_client_that_never_reads_end_in_one_close(
 ) -> None:
     """20,000 of them; the answers stay few, and the socket is gone in the end."""
     monkeypatch.setattr("app.transport.engineio.linger.LINGER", 0.1)
-    engine = server.sio.eio
+    engine = server.sio.engine
     engine.limited, engine.refill = rate > 0, 1 / rate if rate else 0.0
     engine.most_owed = 2.0 - engine.refill
     plain = plain_client(server.port, receive_buffer=4096)
     await until(lambda: server.sio.manager.clients)
-    (connection,) = engine.sockets.values()
+    (connection,) = engine.connections.values()
     plain.setblocking(False)
     pings = frame(0x89, b"p" * 100) * 20_000
     sent = most = 0
@@ -359,7 +359,7 @@ async def test_pings_of_a_client_that_never_reads_end_in_one_close(
         most = max(most, connection.transport.waiting())
         await asyncio.sleep(0.005)
     assert most < 500_000
-    await until(lambda: not engine.ending and not engine.sockets)
+    await until(lambda: not engine.ending and not engine.connections)
     assert server.closed[0][1] in ("ping timeout", SLOW)
     assert len(server.closed) == 1
     assert Library.reasons == [server.closed[0][1]]

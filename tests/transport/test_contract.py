@@ -1,18 +1,16 @@
 """What the transport leans on in python-engineio, python-socketio and Tornado is still there.
 
 When one of these fails after a new release, read its changes first: a method that moved means
-that something of theirs runs again that `app/transport/socketio/server.py` says it replaces.
+that something of theirs runs again that `app/transport/socketio` replaces.
 """
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import re
 import socket
 from typing import Any
 
-import engineio
 import pytest
 import socketio
 import tornado
@@ -24,7 +22,7 @@ from packaging.specifiers import SpecifierSet
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from app.transport import Rooms, SocketServer, tornado_private
-from app.transport.engineio.server import Engine
+from app.transport.socketio.library import EngineApi, Library, LibraryManager
 from app.web.security_headers import SecurityHeaders
 from tests.support.http_client import request
 from tests.support.http_site import http_site
@@ -33,17 +31,6 @@ from tests.support.socket_server import Settings
 
 #: class of theirs -> method -> its parameters when this was written
 REPLACED: dict[type, dict[str, list[str]]] = {
-    engineio.AsyncServer: {
-        "generate_id": ["self"],
-        "transport": ["self", "sid"],
-        "send": ["self", "sid", "data"],
-        "send_packet": ["self", "sid", "pkt"],
-        "get_session": ["self", "sid"],
-        "save_session": ["self", "sid", "session"],
-        "disconnect": ["self", "sid"],
-        "handle_request": ["self", "args", "kwargs"],
-        "shutdown": ["self"],
-    },
     socketio.AsyncServer: {
         "_engineio_server_class": ["self"],
         "transport": ["self", "sid", "namespace"],
@@ -60,8 +47,6 @@ REPLACED: dict[type, dict[str, list[str]]] = {
             *("self", "auth", "mode", "read_only", "server_id", "namespace"),
             "server_stats_interval",
         ],
-        "_send_packet": ["self", "eio_sid", "pkt"],
-        "_send_eio_packet": ["self", "eio_sid", "eio_pkt"],
     },
     socketio.AsyncManager: {
         "pre_connect": ["self", "eio_sid", "namespace"],
@@ -92,13 +77,6 @@ REPLACED: dict[type, dict[str, list[str]]] = {
 USED: dict[type, dict[str, list[str]]] = {
     socketio.AsyncServer: {
         "_trigger_event": ["self", "event", "namespace", "args"],
-        "_handle_connect": ["self", "eio_sid", "namespace", "data"],
-        "_handle_event": ["self", "eio_sid", "namespace", "id", "data"],
-        "_handle_ack": ["self", "eio_sid", "namespace", "id", "data"],
-        "_handle_disconnect": ["self", "eio_sid", "namespace", "reason"],
-        "_handle_eio_connect": ["self", "eio_sid", "environ"],
-        "_handle_eio_message": ["self", "eio_sid", "data"],
-        "_handle_eio_disconnect": ["self", "eio_sid", "reason"],
         "register_namespace": ["self", "namespace_handler"],
     },
     socketio.AsyncManager: {
@@ -158,7 +136,6 @@ USED: dict[type, dict[str, list[str]]] = {
 }
 
 OURS: dict[type, type] = {
-    engineio.AsyncServer: Engine,
     socketio.AsyncServer: SocketServer,
     socketio.AsyncManager: Rooms,
 }
@@ -197,28 +174,39 @@ def test_nothing_else_is_replaced_by_accident() -> None:
     allowed |= {"__annotations_cache__", "__slotnames__", "__parameters__"}
     for theirs, ours in OURS.items():
         listed = REPLACED[theirs].keys() | allowed
-        hidden = {name for name in vars(ours) if hasattr(theirs, name)} - listed
+        own = {name for base in ours.__mro__[: ours.__mro__.index(theirs)] for name in vars(base)}
+        hidden = {name for name in own if hasattr(theirs, name)} - listed
         assert not hidden, f"{ours.__name__} hides {hidden} of {theirs.__name__}"
 
 
 def test_the_server_has_the_attributes_that_are_read() -> None:
-    """Those that `app/transport/socketio/server.py` and `rooms.py` use."""
+    """Those that `app/transport/socketio` uses."""
+    sio = SocketServer(Settings())
+    for name in (
+        *("environ", "handlers", "namespace_handlers", "namespaces", "not_handled"),
+        *("manager", "manager_initialized", "eio"),
+    ):
+        assert hasattr(sio, name), f"socketio.AsyncServer has no {name} any more"
+    assert isinstance(sio.eio, EngineApi)
+    assert isinstance(sio.manager, Rooms)
+    assert sio.manager.server is sio
+    assert hasattr(sio.manager, "callbacks")
 
-    async def body() -> None:
-        sio = SocketServer(Settings())
-        for name in (
-            *("environ", "handlers", "namespace_handlers", "namespaces", "not_handled"),
-            *("manager", "manager_initialized", "eio"),
-        ):
-            assert hasattr(sio, name), f"socketio.AsyncServer has no {name} any more"
-        assert sio.eio.server is sio
-        assert isinstance(sio.manager, Rooms)
-        assert sio.manager.server is sio
-        assert hasattr(sio.manager, "callbacks")
-        assert sio.eio.service_task_handle is None
-        assert not sio.eio.start_service_task, "python-engineio's own monitor would run beside ours"
 
-    asyncio.run(body())
+def test_the_engine_api_has_all_that_is_called() -> None:
+    """python-socketio calls these on `eio`; what it calls elsewhere is replaced.
+
+    `attach` is for servers other than Tornado.
+    """
+    sources = [
+        inspect.getsource(owner)
+        for owner in (*Library.__mro__, *LibraryManager.__mro__[1:])
+        if owner.__module__.startswith("socketio.")
+    ]
+    called = set(re.findall(r"\.eio\.([a-z_]+)", "".join(sources)))
+    replaced = {"generate_id", "send", "send_packet", "shutdown", "transport"}
+    offered = {name for name in vars(EngineApi) if not name.startswith("_")}
+    assert called - replaced - {"attach"} == offered
 
 
 async def test_a_request_has_all_that_tornados_has() -> None:

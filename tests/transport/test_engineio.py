@@ -318,10 +318,10 @@ async def test_all_polls_of_a_backlog_come_before_the_close(server: Server, poll
     await server.poll(sid)
     poll = asyncio.create_task(server.poll(sid)) if polling else None
     if poll is not None:
-        await until(lambda: cast(Polling, server.sio.eio.sockets[sid].transport).polled)
+        await until(lambda: cast(Polling, server.sio.engine.connections[sid].transport).polled)
     for number in range(40):
         await server.sio.emit("a", number)
-    await server.sio.close_connection(sid)
+    server.sio.peers[sid].close()
     packets = (await poll).body.split(b"\x1e") if poll is not None else []
     for batch in await payloads(server, sid, 3 if polling else 4):
         packets += batch
@@ -465,7 +465,7 @@ async def pipeline(server: Server, together: bool) -> None:
         writer.write(get + post)
     else:
         writer.write(get)
-        await until(lambda: cast(Polling, server.sio.eio.sockets[sid].transport).polled)
+        await until(lambda: cast(Polling, server.sio.engine.connections[sid].transport).polled)
         writer.write(post)
     assert (await read_response(reader)).body == b"6"
     assert (await read_response(reader)).body == b"ok"
@@ -570,7 +570,7 @@ async def test_a_client_between_two_polls_still_gets_the_close(server: Server) -
     """It may take its time until the next poll; what was sent before comes first."""
     sid = await server.handshake()
     await server.post(sid, "40")
-    await server.sio.close_connection(sid)
+    server.sio.peers[sid].close()
     await asyncio.sleep(0.3)
     assert (await server.poll(sid)).body.startswith(b"40")
     await asyncio.sleep(0.2)
@@ -598,7 +598,7 @@ async def test_a_close_in_a_backlog_refuses_the_posts_and_polls_after_it(server:
     assert server.closed == [(sid, "client disconnect")]
     assert (await server.post(sid, '42["ack"]')).body == UNKNOWN_SID
     # its last packets can be fetched for a moment
-    await until(lambda: sid not in server.sio.eio.last_polls)
+    await until(lambda: sid not in server.sio.engine.last_polls)
     assert (await server.poll(sid)).body == UNKNOWN_SID
 
 
@@ -613,7 +613,7 @@ async def test_a_websocket_closes_on_close_and_on_nonsense(
     await websocket.send(packet)
     assert isinstance(await asyncio.wait_for(websocket.closed(), 1), Closed)
     assert len(server.closed) == 1
-    assert not server.sio.eio.sockets
+    assert not server.sio.engine.connections
     lines = [record for record in caplog.records if record.name == "app.transport"]
     assert len(lines) == (packet != "1")
 
@@ -625,7 +625,7 @@ async def test_a_server_that_closes_says_so_and_sends_no_more(
     """Its FIN comes with the close frame, not only once the client has answered."""
     monkeypatch.setattr("app.transport.engineio.linger.LINGER", 60.0)
     websocket = await server.client()
-    await server.sio.close_connection(websocket.sid)
+    server.sio.peers[websocket.sid].close()
     assert await websocket.receive() == Closed(1000)
     assert await asyncio.wait_for(websocket.reader.read(), 5) == b""
 
@@ -653,7 +653,7 @@ async def test_a_frame_error_closes_with_its_code(
     await websocket.send_raw(data)
     assert await websocket.closed() == Closed(code)
     assert await websocket.reader.read() == b""
-    assert not server.sio.eio.sockets
+    assert not server.sio.engine.connections
 
 
 @served()
@@ -793,7 +793,7 @@ async def test_tls_that_tornado_terminates_works_alike(server: Server) -> None:
     assert await websocket.receive() == f'431["{big}"]'
     for n in range(2, 50):
         assert await websocket.receive() == f"43{n}[{n}]"
-    await server.sio.close_connection(websocket.sid, disconnect=True)
+    server.sio.peers[websocket.sid].close(disconnect=True)
     assert await websocket.receive() == "41"
     assert await websocket.receive() == Closed(1000)
     other = await server.client()
@@ -811,11 +811,11 @@ def test_the_kit_sends_real_keys() -> None:
 async def test_a_binary_message_of_engine_io_comes_alone(server: Server) -> None:
     """What `eio.send` is given is one packet, on both transports, with nothing in front of it."""
     websocket = await server.client()
-    await server.sio.eio.send(websocket.sid, b"\x00\xff")
-    await server.sio.eio.send(websocket.sid, "text")
+    await server.sio.engine.send(websocket.sid, b"\x00\xff")
+    await server.sio.engine.send(websocket.sid, "text")
     assert await websocket.receive() == b"\x00\xff"
     assert await websocket.receive() == "4text"
     sid = await server.handshake()
-    await server.sio.eio.send(sid, b"\x00\xff")
-    await server.sio.eio.send(sid, "text")
+    await server.sio.engine.send(sid, b"\x00\xff")
+    await server.sio.engine.send(sid, "text")
     assert (await server.poll(sid)).body == b"bAP8=\x1e4text"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from app.transport.engineio.frames import (
     close_code,
     encode,
     encode_close,
+    encode_text,
 )
 from tests.support.raw_websocket import frame
+from tests.support.socket_server import Server, served
 
 LIMIT = 70_000
 
@@ -227,3 +230,32 @@ def test_a_close_frame_without_a_code_is_empty() -> None:
     """RFC 6455, 7.1.5: 1005 is what that means, and is never sent."""
     assert encode_close(0) == b"\x88\0"
     assert encode_close(1001) == b"\x88\2\3\xe9"
+
+
+@pytest.mark.parametrize("size", [0, 1, 123, 124, 125, 126, 65534, 65535, 65536])
+def test_a_frame_of_text_may_be_put_together_of_its_first_byte_and_the_rest(size: int) -> None:
+    """So that the text of a message is copied once."""
+    assert encode_text(b"4", b"x" * size) == encode(1, b"4" + b"x" * size)
+
+
+@served()
+async def test_events_come_through_however_they_are_cut(server: Server) -> None:
+    """Alone in a read, two in one, one in two, after a fragment, behind a long one."""
+    websocket = await server.client()
+    first, second = frame(0x81, b'421["ack",1]'), frame(0x81, b'422["ack",2]')
+    long = frame(0x81, b'423["ack","' + b"x" * 200 + b'"]')
+    for pieces in (
+        [first, second],
+        [first + second],
+        [first[:7], first[7:] + second],
+        [first + second[:1], second[1:]],
+        [long + first, second],
+        [frame(0x01, b'423["ack"'), frame(0x80, b",3]"), first, second],
+    ):
+        for piece in pieces:
+            websocket.writer.write(piece)
+            await asyncio.sleep(0.02)  # so that each is a read of its own
+        if len(pieces) > 3 or len(pieces[0]) > 200:
+            assert (await websocket.receive()).startswith("433[")
+        assert await websocket.receive() == "431[1]"
+        assert await websocket.receive() == "432[2]"

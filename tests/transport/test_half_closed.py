@@ -187,7 +187,7 @@ async def test_a_poll_ends_when_its_client_shuts_its_side(tmp_path: Path) -> Non
 
 
 def _connections(site: Any) -> list[Any]:
-    return list(site.services.socket_server.eio.sockets.values())
+    return list(site.services.socket_server.engine.connections.values())
 
 
 async def test_a_page_is_answered_after_a_wait_for_the_store(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ async def test_a_slow_poll_is_read_to_its_end_before_its_ping_is_answered(server
     sid = await server.handshake()
     await server.post(sid, "40")
     assert (await server.poll(sid)).status == 200
-    (connection,) = server.sio.eio.sockets.values()
+    (connection,) = server.sio.engine.connections.values()
     await server.sio.emit("large", "x" * 1_500_000)
     await until(lambda: connection.transport._outbox[0] == b"2")
     body = await asyncio.to_thread(fetch_slowly, server.port, sid)

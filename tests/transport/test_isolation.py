@@ -13,6 +13,7 @@ import pytest
 
 from app.stores.memory import MemoryStore
 from app.stores.redis.wire import pack
+from app.transport import Peer
 from tests.support.raw_websocket import Closed, frame, plain_client
 from tests.support.redis_server import empty_redis
 from tests.support.site import Site, serve
@@ -81,7 +82,7 @@ async def test_a_failed_write_closes_its_connection_only(
 ) -> None:
     """The emit goes on, and the reason is a transport error."""
     clients = [await server.client() for _ in range(3)]
-    broken = server.sio.eio.sockets[clients[0].sid].transport
+    broken = server.sio.engine.connections[clients[0].sid].transport
     broken._transport = Broken(broken._transport, method)
     await server.sio.emit("news")
     for client in clients[1:]:
@@ -97,7 +98,7 @@ async def test_an_emit_reaches_all_but_the_client_that_fails(
     server: Server, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients = [await server.client() for _ in range(3)]
-    broken = server.sio.eio.sockets[clients[0].sid].transport
+    broken = server.sio.engine.connections[clients[0].sid].transport
     original = getattr(type(broken), part)
 
     def fail_once(websocket: Any, *arguments: Any) -> Any:
@@ -112,12 +113,11 @@ async def test_an_emit_reaches_all_but_the_client_that_fails(
 
 
 @pytest.mark.parametrize(
-    ("transport", "part"),
-    [("websocket", "receive_event"), ("websocket", "receive"), ("polling", "receive")],
+    ("transport", "events"), [("websocket", 1), ("websocket", 2), ("polling", 2)]
 )
 @served()
 async def test_a_packet_that_fails_closes_its_connection_only(
-    server: Server, transport: str, part: str, monkeypatch: pytest.MonkeyPatch
+    server: Server, transport: str, events: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = await server.client()
     if transport == "websocket":
@@ -125,21 +125,19 @@ async def test_a_packet_that_fails_closes_its_connection_only(
     else:
         sid = await server.handshake()
         await server.post(sid, "40")
-    receive = getattr(server.sio, part)
+    received = Peer.received
 
-    def fail_once(connection: Any, *arguments: Any) -> None:
-        if connection.sid == sid:
+    def fail_once(peer: Peer, data: Any) -> None:
+        if peer.eio_sid == sid:
             failing()
-        receive(connection, *arguments)
+        received(peer, data)
 
-    monkeypatch.setattr(server.sio, part, fail_once)
+    monkeypatch.setattr(Peer, "received", fail_once)
     event = '421["ack"]'
     if transport == "polling":
-        await server.post(sid, f"{event}\x1e{event}")
-    elif part == "receive_event":  # the short way of plain events
-        await victim.send(event)
+        await server.post(sid, "\x1e".join([event] * events))
     else:
-        await victim.send(event, event)
+        await victim.send(*[event] * events)
     await until(lambda: server.closed)
     assert server.closed == [(sid, "transport error")]
     await other.send(event)
@@ -152,7 +150,7 @@ async def test_a_connection_ends_though_its_transport_cannot_be_closed(
 ) -> None:
     """Its disconnect handlers run, and the other connections are closed as well."""
     clients = [await server.client() for _ in range(3)]
-    broken = server.sio.eio.sockets[clients[0].sid].transport
+    broken = server.sio.engine.connections[clients[0].sid].transport
     close = type(broken).close
 
     def fail_once(websocket: Any, *arguments: Any) -> None:
@@ -161,7 +159,7 @@ async def test_a_connection_ends_though_its_transport_cannot_be_closed(
             failing()
 
     monkeypatch.setattr(type(broken), "close", fail_once)
-    await server.sio.eio.disconnect()
+    await server.sio.engine.disconnect()
     assert {sid for sid, _ in server.closed} == {client.sid for client in clients}
     assert not server.sio.manager.clients
     for client in clients:
@@ -174,7 +172,7 @@ async def test_all_connections_are_closed_though_one_fails(
     server: Server, stop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients = [await server.client() for _ in range(3)]
-    broken = server.sio.eio.sockets[clients[0].sid]
+    broken = server.sio.engine.connections[clients[0].sid]
     close = type(broken).close
 
     def fail_once(connection: Any, *arguments: Any) -> None:
@@ -182,7 +180,7 @@ async def test_all_connections_are_closed_though_one_fails(
 
     with monkeypatch.context() as patch:
         patch.setattr(type(broken), "close", fail_once)
-        await getattr(server.sio.eio, stop)()
+        await getattr(server.sio.engine, stop)()
     assert {sid for sid, _ in server.closed} == {client.sid for client in clients[1:]}
 
 
@@ -196,8 +194,8 @@ async def test_a_client_leaves_all_its_namespaces_though_one_fails(
         pass
     leave = server.sio._membership.leave
 
-    def fail_once(connection: Any, namespace: str, *arguments: Any) -> Any:
-        return failing() if namespace == "/" else leave(connection, namespace, *arguments)
+    def fail_once(peer: Peer, namespace: str, *arguments: Any) -> Any:
+        return failing() if namespace == "/" else leave(peer, namespace, *arguments)
 
     monkeypatch.setattr(server.sio._membership, "leave", fail_once)
     await client.leave()
@@ -247,23 +245,22 @@ async def tabs(site: Site, visitor: Visitor, count: int) -> list[Any]:
     return [await visitor.socket("websocket") for _ in range(count)]
 
 
-@pytest.mark.parametrize("part", ["emit", "close_connection"])
+@pytest.mark.parametrize("part", ["emit", "close"])
 async def test_all_sockets_of_an_ended_session_are_closed_though_one_fails(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that cannot be told why is closed nevertheless."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await tabs(site, ann, 3)
-        server = site.services.socket_server
-        original, calls = getattr(server, part), []
+        original, calls = getattr(Peer, part), []
 
-        async def fail_first(*arguments: Any, **options: Any) -> None:
+        def fail_first(*arguments: Any, **options: Any) -> None:
             calls.append(arguments)
             if len(calls) == 1:
                 failing()
-            await original(*arguments, **options)
+            original(*arguments, **options)
 
-        monkeypatch.setattr(server, part, fail_first)
+        monkeypatch.setattr(Peer, part, fail_first)
         (session_id,) = site.services.connections.session_ids()
         await site.services.sessions.end(session_id, "logout")
         left = 0 if part == "emit" else 1
@@ -277,16 +274,15 @@ async def test_all_connections_are_drained_though_one_fails(
 ) -> None:
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await tabs(site, ann, 3)
-        server = site.services.socket_server
-        original, calls = server.close_connection, []
+        original, calls = Peer.close, []
 
-        async def fail_first(*arguments: Any, **options: Any) -> None:
+        def fail_first(*arguments: Any, **options: Any) -> None:
             calls.append(arguments)
             if len(calls) == 1:
                 failing()
-            await original(*arguments, **options)
+            original(*arguments, **options)
 
-        monkeypatch.setattr(server, "close_connection", fail_first)
+        monkeypatch.setattr(Peer, "close", fail_first)
         await site.services.connections.close_all()
         assert len(site.services.connections) == 1
         monkeypatch.undo()

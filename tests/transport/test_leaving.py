@@ -79,7 +79,7 @@ async def still_there(websocket: WebSocket) -> bool:
 
 
 def client_of(server: Server, websocket: WebSocket) -> str:
-    return server.sio.eio.sockets[websocket.sid].clients[CUSTOM]
+    return server.sio.peers[websocket.sid].clients[CUSTOM]
 
 
 @pytest.mark.parametrize("how", ["kicked", "left", "refused", "unknown", "left while joining"])
@@ -286,12 +286,12 @@ async def test_a_client_can_be_disconnected_while_its_connect_handler_waits(
 
 @served(namespaces=(Echo, Club))
 async def test_a_client_that_is_joining_is_told_to_stay_away_too(server: Server) -> None:
-    """`close_connection(disconnect=True)` sends a DISCONNECT before the reply to its CONNECT."""
+    """`Peer.close(disconnect=True)` sends a DISCONNECT before the reply to its CONNECT."""
     members = club(server)
     websocket = await joined(server)
     await websocket.send('40/custom,{"as":"slow"}')
     await until(lambda: members.seen)
-    await server.sio.close_connection(websocket.sid, disconnect=True)
+    server.sio.peers[websocket.sid].close(disconnect=True)
     assert [await websocket.receive() for _ in range(3)] == ["41", "41/custom,", Closed(1000)]
     members.gate.set()
     await until(lambda: members.reasons() == ["server disconnect"])
@@ -347,11 +347,11 @@ async def test_a_disconnect_handler_has_its_clients_data_until_it_returns(
         if end == "close":
             await websocket.leave()
         elif end == "server":
-            await server.sio.close_connection(websocket.sid)
+            server.sio.peers[websocket.sid].close()
         else:
             websocket.writer.transport.abort()
     await until(lambda: len(Recorder.found) == 4)
     assert Recorder.found == [(True, transport, "GET", True)] * 4
     await until(lambda: not server.sio.environ)
-    assert not server.sio.eio.leaving
+    assert not server.sio.leaving
     assert not server.sio.manager.clients

@@ -110,7 +110,7 @@ async def test_the_disconnect_handler_runs_after_the_events_before_it(
 ) -> None:
     """However the client left."""
     websocket = await joined(server)
-    sid = server.sio.eio.sockets[websocket.sid].clients["/"]
+    sid = server.sio.peers[websocket.sid].clients["/"]
     await websocket.send('42["slow",1]', '42["fast",2]')
     await until(lambda: Steps.told)
     if end == "disconnect":
@@ -155,7 +155,7 @@ async def test_an_event_may_ask_its_own_client(server: Server) -> None:
 async def test_the_queue_of_an_ordered_namespace_is_bounded(server: Server) -> None:
     """By the events of a connection that may be under way; then reading pauses."""
     websocket = await joined(server)
-    connection = server.sio.eio.sockets[websocket.sid]
+    connection = server.sio.engine.connections[websocket.sid]
     await websocket.send(*[f'42{n}["slow",{n}]' for n in range(2 * MAX_EVENTS_IN_HAND)])
     await until(lambda: connection.busy)
     await websocket.send('42/other,1["ack"]')

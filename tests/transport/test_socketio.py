@@ -229,7 +229,7 @@ async def test_events_and_acks_travel_both_ways(server: Server) -> None:
 async def test_the_server_can_ask_a_client(server: Server) -> None:
     """`call` waits for the ack; one that nobody asked for does nothing (hole 17)."""
     websocket = await server.client()
-    sid = server.sio.eio.sockets[websocket.sid].clients["/"]
+    sid = server.sio.peers[websocket.sid].clients["/"]
     await websocket.send("430[]", "43999999[]", "43[]")
     call = asyncio.create_task(server.sio.call("question", {"a": 1}, to=sid))
     question = await websocket.receive()
@@ -245,7 +245,7 @@ async def test_the_server_can_ask_a_client(server: Server) -> None:
 async def test_an_emit_reaches_everyone_once_in_order(server: Server) -> None:
     """Rooms, several rooms at once, a sid, everybody, all but one."""
     one, two = await server.client(), await server.client()
-    sids = [server.sio.eio.sockets[client.sid].clients["/"] for client in (one, two)]
+    sids = [server.sio.peers[client.sid].clients["/"] for client in (one, two)]
     for room in ("a", "b"):
         await server.sio.enter_room(sids[0], room)
     await server.sio.enter_room(sids[1], "b")
@@ -290,7 +290,7 @@ async def test_an_emit_is_encoded_once_however_many_get_it(
 async def test_everybody_is_no_room_to_enter_or_leave(server: Server) -> None:
     """Nor is a client's own sid; both are as they were afterwards."""
     websocket = await server.client()
-    sid = server.sio.eio.sockets[websocket.sid].clients["/"]
+    sid = server.sio.peers[websocket.sid].clients["/"]
     for room in (None, sid):
         await server.sio.enter_room(sid, room)
         assert server.sio.rooms(sid) == [sid]
@@ -542,7 +542,7 @@ async def test_a_client_may_come_back_while_its_disconnect_handler_runs(
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 @pytest.mark.parametrize("disconnect", [False, True])
 @served(namespaces=(Slow,))
-async def test_close_connection_flushes_and_then_closes_the_transport(
+async def test_closing_a_peer_flushes_and_then_closes_the_transport(
     server: Server, disconnect: bool, transport: str
 ) -> None:
     """Hole 5: after it the same transport gets a client nowhere."""
@@ -555,7 +555,8 @@ async def test_close_connection_flushes_and_then_closes_the_transport(
         await server.post(sid, "40")
         await server.poll(sid)
     await server.sio.emit("last", "words")
-    await server.sio.close_connection(sid, disconnect=disconnect)
+    peer = server.sio.peers[sid]
+    peer.close(disconnect=disconnect)
     assert [reason for _, reason in Slow.left] == ["server disconnect"]
     assert server.closed == [(sid, "server disconnect")]
     assert not server.sio.manager.clients
@@ -572,12 +573,12 @@ async def test_close_connection_flushes_and_then_closes_the_transport(
         assert (await server.poll(sid)).body == b"1"
         assert (await server.poll(sid)).status == 400
     assert not server.sio.environ
-    await server.sio.close_connection(sid)
+    peer.close()
     assert len(server.closed) == 1
 
 
 @served()
-async def test_close_connection_answers_an_open_poll(server: Server) -> None:
+async def test_closing_a_peer_answers_an_open_poll(server: Server) -> None:
     """With everything that was emitted and the DISCONNECT; the end comes with the next poll.
 
     In one payload with the end the official client would drop what was emitted.
@@ -588,7 +589,7 @@ async def test_close_connection_answers_an_open_poll(server: Server) -> None:
     poll = asyncio.create_task(server.poll(sid))
     await asyncio.sleep(0.05)
     await server.sio.emit("last")
-    await server.sio.close_connection(sid, disconnect=True, reason="logout")
+    server.sio.peers[sid].close(disconnect=True, reason="logout")
     assert (await poll).body == b'42["last"]\x1e41'
     assert (await server.poll(sid)).body == b"1"
     assert server.closed == [(sid, "logout")]
@@ -598,13 +599,13 @@ async def test_close_connection_answers_an_open_poll(server: Server) -> None:
 async def test_disconnect_closes_a_transport_that_nothing_else_needs(server: Server) -> None:
     """Hole 5; with another namespace joined it stays."""
     websocket = await server.client()
-    connection = server.sio.eio.sockets[websocket.sid]
+    peer = server.sio.peers[websocket.sid]
     await websocket.send("40/other")
     await websocket.receive()
     await websocket.receive()
-    await server.sio.disconnect(connection.clients["/other"], namespace="/other")
+    await server.sio.disconnect(peer.clients["/other"], namespace="/other")
     assert await websocket.receive() == "41/other,"
-    await server.sio.disconnect(connection.clients["/"])
+    await server.sio.disconnect(peer.clients["/"])
     assert await websocket.receive() == "41"
     assert await websocket.receive() == Closed(1000)
 
@@ -641,7 +642,7 @@ def test_shutdown_closes_everyone_with_going_away() -> None:
             await server.sio.shutdown()
             assert await websocket.receive() == Closed(1001)
             assert (await poll).body == b"1"
-            assert not server.sio.eio.sockets
+            assert not server.sio.engine.connections
 
     run(body())
 
@@ -650,7 +651,7 @@ def test_shutdown_closes_everyone_with_going_away() -> None:
 async def test_python_socketios_own_session_stays(server: Server) -> None:
     """`get_session`, `save_session` and `session` of its API, per connection and namespace."""
     websocket = await server.client()
-    sid = server.sio.eio.sockets[websocket.sid].clients["/"]
+    sid = server.sio.peers[websocket.sid].clients["/"]
     async with server.sio.session(sid) as data:
         data["a"] = 1
     assert await server.sio.get_session(sid) == {"a": 1}

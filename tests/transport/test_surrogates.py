@@ -99,8 +99,8 @@ async def test_half_a_character_in_auth_and_in_an_ack_is_delivered(server: Serve
     assert (await websocket.receive()).startswith("40")
     assert await websocket.receive() == '42["auth",{"token":"\ufffd"}]'
     answers: list[Any] = []
-    (conn,) = server.sio.eio.sockets.values()
-    await server.sio.emit("question", to=conn.clients["/"], callback=answers.append)
+    (peer,) = server.sio.peers.values()
+    await server.sio.emit("question", to=peer.clients["/"], callback=answers.append)
     question = await websocket.receive()
     await websocket.send(f'43{question[2:-12]}["\\ud83d"]')
     await until(lambda: answers)

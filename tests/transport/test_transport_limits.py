@@ -15,7 +15,8 @@ import socketio
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from app.transport import Rooms
-from app.transport.engineio.connection import BYTES_IN_HAND, MAX_EVENTS_IN_HAND, Connection
+from app.transport.engineio.connection import MAX_EVENTS_IN_HAND, Connection
+from app.transport.socketio.peer import BYTES_IN_HAND, Peer
 from tests.support.raw_websocket import HANDSHAKE, Closed, frame, plain_client
 from tests.support.socket_server import Echo, Server, served
 
@@ -66,7 +67,7 @@ async def test_a_client_that_does_not_read_is_closed_and_counted(server: Server)
             break
     await until(lambda: server.closed)
     assert [reason for _, reason in server.closed] == ["client reads too slowly"]
-    assert server.sio.eio.closed_by["client reads too slowly"] == 1
+    assert server.sio.engine.closed_by["client reads too slowly"] == 1
     await until(lambda: is_cut_off(slow))
     assert server.closed[0][0] != healthy.sid
 
@@ -76,7 +77,7 @@ async def test_what_is_still_here_does_not_count_as_delivered(server: Server) ->
     """However often something was added since; a pong to it would prove nothing."""
     slow = small_receive_buffer(server.port)
     await until(lambda: server.sio.manager.clients)
-    (connection,) = server.sio.eio.sockets.values()
+    (connection,) = server.sio.engine.connections.values()
     for _ in range(200):
         await server.sio.emit("news", "x" * 50_000)
         await asyncio.sleep(0)
@@ -145,7 +146,7 @@ async def test_the_bound_holds_within_one_turn_of_the_loop(server: Server, trans
         await server.post(sid, "40")
     for _ in range(20_000):
         await server.sio.emit("news", "x" * 1_000)
-        assert server.sio.eio.sockets[sid].transport.waiting() < 5_500_000
+        assert server.sio.engine.connections[sid].transport.waiting() < 5_500_000
     await until(lambda: server.closed)
     assert server.closed == [(sid, "client reads too slowly")]
 
@@ -253,7 +254,7 @@ async def test_large_messages_count_as_several_events_in_hand(
 
         sending = asyncio.create_task(post_all())
     await until(lambda: Sleeper.running == 4)
-    (connection,) = server.sio.eio.sockets.values()
+    (connection,) = server.sio.engine.connections.values()
     await until(lambda: connection.busy)
     Sleeper.gate.set()
     await sending
@@ -270,7 +271,7 @@ async def test_large_messages_in_the_queue_of_an_ordered_namespace_count_too(
     Sleeper.running = Sleeper.most = Sleeper.done = 0
     Sleeper.gate = asyncio.Event()
     websocket = await server.client()
-    (connection,) = server.sio.eio.sockets.values()
+    (connection,) = server.sio.engine.connections.values()
     size = MAX_EVENTS_IN_HAND // 4 * BYTES_IN_HAND
     sending = asyncio.create_task(websocket.send(*[f'42["sleep","{"x" * size}"]'] * 8))
     await until(lambda: connection.busy)
@@ -306,21 +307,21 @@ async def test_a_stop_waits_for_handlers_of_closed_connections(server: Server) -
     """So that a store is not closed under them; one that goes on for too long is left behind."""
     Sleeper.running = Sleeper.most = Sleeper.done = 0
     Sleeper.gate = asyncio.Event()
-    engine = server.sio.eio
+    engine = server.sio.engine
     for _ in range(2):
         sid = await server.handshake()
         await server.post(sid, "\x1e".join(["40", '42["nap"]', '42["sleep"]', '42["sleep"]']))
     assert Sleeper.running == 4
     await engine.disconnect()
-    await asyncio.wait_for(engine.finish(0.05), 2)
+    await asyncio.wait_for(server.sio.finish(0.05), 2)
     assert Sleeper.done == 0
-    finish = asyncio.create_task(engine.finish(15))
+    finish = asyncio.create_task(server.sio.finish(15))
     await asyncio.sleep(0.05)
     assert not finish.done()
     Sleeper.gate.set()
     await asyncio.wait_for(finish, 5)
     assert Sleeper.done == 4
-    assert not engine.tasks.waiting()
+    assert not server.sio.tasks.waiting()
 
 
 @served(namespaces=(Sleeper,))
@@ -336,15 +337,15 @@ async def test_a_stop_waits_for_disconnect_handlers(server: Server) -> None:
     server.sio.register_namespace(Lingerer("/lingerer"))
     sid = await server.handshake()
     await server.post(sid, "40/lingerer")
-    engine = server.sio.eio
+    engine = server.sio.engine
     await engine.disconnect()
-    finish = asyncio.create_task(engine.finish(15))
+    finish = asyncio.create_task(server.sio.finish(15))
     await asyncio.sleep(0.05)
     assert Sleeper.running == 1
     assert not finish.done()
     Sleeper.gate.set()
     await asyncio.wait_for(finish, 5)
-    assert not engine.tasks.waiting()
+    assert not server.sio.tasks.waiting()
 
 
 @served(namespaces=(Sleeper,))
@@ -357,8 +358,8 @@ async def test_a_client_that_goes_leaves_no_queue_behind(server: Server) -> None
     sid = await server.handshake()
     post = asyncio.create_task(server.post(sid, "\x1e".join(["40", *['42["sleep"]'] * 1000])))
     await until(lambda: Sleeper.running == 2 * MAX_EVENTS_IN_HAND)
-    await server.sio.close_connection(websocket.sid)
-    await server.sio.close_connection(sid)
+    server.sio.peers[websocket.sid].close()
+    server.sio.peers[sid].close()
     Sleeper.gate.set()
     await post
     await asyncio.sleep(0.05)
@@ -408,7 +409,7 @@ async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
 @served(events_per_second=50)
 async def test_a_bucket_holds_the_events_of_two_seconds(server: Server) -> None:
     """And no more, however long nothing came; one that is half empty fills at the rate."""
-    connection = server.sio.eio.sockets[(await server.client()).sid]
+    connection = server.sio.engine.connections[(await server.client()).sid]
     await asyncio.sleep(0.3)
     began = time.monotonic()
     for _ in range(50):
@@ -470,12 +471,12 @@ async def test_a_flood_after_the_close_is_cut_off(server: Server, monkeypatch: A
     await until(lambda: server.closed)
     await websocket.send_raw(b"x" * 50_000)
     await asyncio.sleep(0.05)
-    assert server.sio.eio.ending
+    assert server.sio.engine.ending
     with contextlib.suppress(ConnectionError):
         for _ in range(100):
             await websocket.send_raw(b"x" * 10_000)
             await asyncio.sleep(0)
-    await until(lambda: not server.sio.eio.ending)
+    await until(lambda: not server.sio.engine.ending)
 
 
 # The log
@@ -501,23 +502,25 @@ async def test_nothing_is_left_of_clients_that_are_gone(server: Server) -> None:
     """Neither in the indexes nor in the timers nor anywhere else."""
     for _ in range(30):
         websocket = await server.client()
-        connection = server.sio.eio.sockets[websocket.sid]
-        await server.sio.enter_room(connection.clients["/"], "room")
-        await server.sio.emit("question", to=connection.clients["/"], callback=print)
+        peer = server.sio.peers[websocket.sid]
+        await server.sio.enter_room(peer.clients["/"], "room")
+        await server.sio.emit("question", to=peer.clients["/"], callback=print)
         await websocket.leave()
         sid = await server.handshake()
         await server.post(sid, "40\x1e1")
-    del connection
+    del peer
     await until(lambda: len(server.closed) == 60)
-    await until(lambda: not server.sio.environ)
     sio = server.sio
-    assert not sio.eio.sockets
+    await until(lambda: not sio.environ and not sio.engine.last_polls)
+    assert not sio.engine.connections
     assert not sio.manager.clients
     assert not sio.manager.rooms
     assert not sio.manager.callbacks
     gc.collect()
-    things = [thing for thing in gc.get_objects() if isinstance(thing, Connection)]
-    assert not [thing for thing in things if thing._engine is sio.eio]
+    things = gc.get_objects()
+    connections = [thing for thing in things if isinstance(thing, Connection)]
+    assert not [connection for connection in connections if connection._engine is sio.engine]
+    assert not [thing for thing in things if isinstance(thing, Peer) and thing._server is sio]
 
 
 def test_leaving_costs_the_same_however_many_are_there() -> None:
@@ -568,7 +571,7 @@ def test_a_redis_manager_can_stand_on_the_same_rooms() -> None:
     async def body() -> None:
         rooms = PublishedRooms()
         sio = socketio.AsyncServer(async_mode="tornado", client_manager=rooms)
-        sio.eio.sockets = {}
+        sio.peers = {}
         sid = await rooms.connect(await rooms.pre_connect("e", "/"), "/")
         await rooms.enter_room(sid, "/", "room")
         assert rooms.get_rooms(sid, "/") == [sid, "room"]
@@ -586,7 +589,7 @@ async def test_heartbeats_of_many_share_their_wakeups(server: Server) -> None:
     loop = asyncio.get_running_loop()
     for _ in range(40):
         await server.handshake()
-    wheel = server.sio.eio.wheel
+    wheel = server.sio.engine.wheel
     scheduled = [handle for handle in loop._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
     ours = [handle for handle in scheduled if handle._callback == wheel._alarm._ring]
     assert len(ours) == 1

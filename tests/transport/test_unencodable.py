@@ -80,7 +80,7 @@ async def test_an_ack_that_cannot_be_sent_says_so(
 async def test_an_emit_of_unencodable_data_raises(server: Server, kind: str) -> None:
     """Where it was called; none of several receivers gets a part of it, and no callback is left."""
     clients = [await server.client() for _ in range(3)]
-    sid = server.sio.eio.sockets[clients[0].sid].clients["/"]
+    sid = server.sio.peers[clients[0].sid].clients["/"]
     for options in ({}, {"to": sid}, {"to": sid, "callback": print}):
         with pytest.raises((TypeError, ValueError)):
             await server.sio.emit("bad", BAD[kind], **options)

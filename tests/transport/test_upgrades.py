@@ -29,7 +29,7 @@ async def test_a_second_upgrade_holds_no_socket(server: Server, upgraded: bool) 
         await first.send("5", "40")
         assert (await first.receive()).startswith("40")
     others = [await server.websocket(f"{HANDSHAKE}websocket&sid={sid}") for _ in range(50)]
-    assert not server.sio.eio.ending
+    assert not server.sio.engine.ending
     for other in others:
         assert await other.receive_frame() == (0x8, b"")
         assert await asyncio.wait_for(other.reader.read(), 1) == b""

@@ -4,100 +4,71 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from functools import partial
 from typing import Any, Protocol
 
 from app.common.guard import logged
 from app.transport.engineio.heartbeat import Heartbeat
+from app.transport.engineio.message import MESSAGE, Message, decode_attachment
 from app.transport.engineio.message_deadline import MessageDeadline
 from app.transport.engineio.payload import Payload
 from app.transport.engineio.reason import Reason
+from app.transport.engineio.receiver import ProtocolError, Receiver
 from app.transport.engineio.token_bucket import Limits, TokenBucket
 from app.transport.engineio.transport import Transport
-from app.transport.socketio import packets
-from app.transport.socketio.in_order import InOrder
-from app.transport.socketio.joining import Joining
-from app.transport.socketio.left_namespaces import LeftNamespaces
-from app.transport.socketio.packets import Message, Packet, PacketError
-from app.transport.tasks import Tasks
-from app.transport.timers import Timer
 
 log = logging.getLogger("app.transport")
 
 #: Events of one connection that may be under way before its reading pauses.
 MAX_EVENTS_IN_HAND = 64
-#: Bytes of a message that count as one more event in hand: decoded, a large message can take
-#: twenty times its size for as long as its handler runs.
-BYTES_IN_HAND = 32_768
-
-
-class Server(Protocol):
-    """The Socket.IO server, which acts on the messages."""
-
-    def receive(self, connection: Connection, text: str) -> None: ...
-    def receive_attachment(self, connection: Connection, data: bytes) -> None: ...
-    def connection_closed(self, connection: Connection, reason: str) -> None: ...
 
 
 class Engine(Limits, Protocol):
     """The Engine.IO server, which all connections share."""
 
-    max_backlog: int  # bytes
-    tasks: Tasks
-
-    @property
-    def server(self) -> Server: ...
     def complain(self, connection: Connection | None, why: str) -> None: ...
     def forget(self, connection: Connection) -> None: ...
 
 
 class Connection:
-    """The state of one client: its transport, heartbeat, limits and joined namespaces."""
+    """The state of one client: its transport, its heartbeat and its limits."""
 
     __slots__ = (
         "_drained",
         "_engine",
         "_heartbeat",
         "_in_hand",
-        "_join",
-        "_left",
         "_unread",
         "bucket",
         "busy",
-        "clients",
         "closed",
-        "incomplete",
-        "joining",
+        "context",
+        "environ",
         "message_deadline",
-        "queues",
         "reason",
-        "registered",
-        "session",
+        "receiver",
         "sid",
         "transport",
+        "unfinished",
         "upgrade",
     )
 
-    def __init__(self, engine: Engine, sid: str, transport: Transport) -> None:
+    receiver: Receiver  # set by EngineServer.open
+
+    def __init__(
+        self, engine: Engine, sid: str, transport: Transport, environ: dict[str, Any], context: Any
+    ) -> None:
         self._engine = engine
         self.sid = sid
         self.transport = transport
+        #: What the handshake showed, as strings under WSGI's names.
+        self.environ = environ
+        #: What `SocketHandler.context` returned at the handshake. This package never reads it.
+        self.context = context
         self.upgrade: Transport | None = None  # a WebSocket that probes
         self.closed = False
         self.reason = ""  # why it closed
-        #: namespace -> Socket.IO sid, for those that are joined
-        self.clients: dict[str, str] = {}
-        #: namespace -> the client whose connect handler runs
-        self.joining: dict[str, Joining] = {}
-        #: Clients of this connection whose handlers may still ask for its data: from before the
-        #: connect handler begins until the disconnect handler has returned.
-        self.registered = 0
-        #: namespace -> queue of its events, for namespaces that are ordered
-        self.queues: dict[str, InOrder] | None = None
-        self._left: LeftNamespaces | None = None
-        self.incomplete: Packet | None = None  # waits for attachments
-        self.session: dict[str, Any] | None = None  # python-socketio's per-connection data
+        #: Characters to decode once the rest of a message is here; None: no message is begun.
+        self.unfinished: int | None = None
         self._in_hand = 0  # events that wait for something
         self.busy = False  # reading has to pause: too much in hand, or faster than allowed
         self.bucket = TokenBucket(engine, self)
@@ -105,8 +76,6 @@ class Connection:
         self._drained: asyncio.Event | None = None  # set when the client has taken more
         self.message_deadline = MessageDeadline(engine, self)
         self._heartbeat = Heartbeat(engine, self)
-        self._join: Timer | None = None
-        self.join_or_leave()
 
     # What comes from the client
 
@@ -116,23 +85,28 @@ class Connection:
         The transport charges for it, see `TokenBucket.spend`.
         """
         try:
-            if isinstance(packet, bytes):
-                self._engine.server.receive_attachment(self, packet)
-            elif packet[:1] == "4":
-                self._engine.server.receive(self, packet)
-            elif (attachment := packets.decode_attachment(packet)) is not None:
-                self._engine.server.receive_attachment(self, attachment)
-            elif packet[:1] == "3":
-                self._heartbeat.pong()
-            elif packet[:1] == "1":
-                self.close(Reason.CLIENT)
-            elif packet[:1] not in ("0", "5", "6"):  # Node ignores these three
-                self.complain("invalid Engine.IO packet")
-                self.close(Reason.PARSE_ERROR)
-        except PacketError as error:
+            if type(packet) is str and packet[:1] == "4":
+                self.receiver.received(packet[1:])
+            elif isinstance(packet, bytes):
+                self.receiver.received(packet)
+            else:
+                self._receive_other(packet)
+        except ProtocolError as error:
             self.refuse(error)
         except Exception:
             self.fail()
+
+    def _receive_other(self, packet: str) -> None:
+        kind = packet[:1]
+        if (attachment := decode_attachment(packet)) is not None:
+            self.receiver.received(attachment)
+        elif kind == "3":
+            self._heartbeat.pong()
+        elif kind == "1":
+            self.close(Reason.CLIENT)
+        elif kind not in ("0", "5", "6"):  # Node ignores these three
+            self.complain("invalid Engine.IO packet")
+            self.close(Reason.PARSE_ERROR)
 
     def receive_all(self, payload: Payload) -> None:
         """Act on the packets of a POST; the rest of them waits while `busy` is true.
@@ -155,7 +129,20 @@ class Connection:
             self.receive(packet)
             self.bucket.spend(len(packet))
 
-    def refuse(self, error: PacketError) -> None:
+    def await_rest(self, size: int) -> None:
+        """Give the client a deadline for the rest of a message, which comes in further ones.
+
+        The rest completes so many characters, all of which are decoded then.
+        """
+        self.unfinished = size
+        self.message_deadline.start()
+
+    def rest_arrived(self) -> None:
+        """Stop the deadline: the message is complete."""
+        self.unfinished = None
+        self.message_deadline.stop()
+
+    def refuse(self, error: ProtocolError) -> None:
         """Close the connection: the client has broken the protocol."""
         self.complain(str(error))
         self.close(Reason.PROTOCOL)
@@ -165,28 +152,14 @@ class Connection:
         log.exception("a connection failed and is closed sid=%s", self.sid)
         self.close(Reason.TRANSPORT_ERROR)
 
-    def start(
-        self, handling: Coroutine[Any, Any, None], queue: InOrder | None = None, size: int = 0
-    ) -> None:
-        """Run a handler, at once or after those of its queue; count it while it waits.
-
-        `size` is how many bytes its message has.
-        """
-        # at most half, so that one message alone pauses nothing: its handler may `call` the client
-        count = min(1 + size // BYTES_IN_HAND, MAX_EVENTS_IN_HAND // 2)
-        if queue is not None:
-            queue.add(handling, count)
-        elif self._engine.tasks.start(handling, partial(self.release, count=count)):
-            self.hold(count)
-
     def hold(self, count: int = 1) -> None:
-        """Count an event that waits for something; too many of them pause reading."""
+        """Count events that wait for something; too many of them pause reading."""
         self._in_hand += count
         if self._in_hand >= MAX_EVENTS_IN_HAND:
             self.update_busy()
 
-    def release(self, event: object, *, count: int = 1) -> None:
-        """Count an event that has ended."""
+    def release(self, count: int = 1) -> None:
+        """Count events that have ended."""
         self._in_hand -= count
         if self.busy:
             self.update_busy()
@@ -209,60 +182,21 @@ class Connection:
             if self._unread is None and not self.closed:
                 self.transport.resume()
 
-    def join_or_leave(self) -> None:
-        """Let the join deadline run while the client is in no namespace, and only then."""
-        wheel = self._engine.wheel
-        if self.clients and self._join is not None:
-            wheel.stop(self._join)
-            self._join = None
-        elif not self.clients and not self.closed and self._join is None:
-            self._join = Timer(self._not_joined)
-            wheel.start(self._join, self._engine.settings.join_timeout)
-
-    def note_left(self, namespace: str) -> None:
-        """Ignore late packets for this namespace: the client has left it, or was refused."""
-        if self._left is None:
-            self._left = LeftNamespaces()
-        self._left.add(namespace)
-
-    def is_late(self, namespace: str) -> bool:
-        """Count a packet for a namespace that the client is not in; return whether to ignore it."""
-        return self._left is not None and self._left.ignore(namespace)
-
     def check_heartbeat(self) -> None:
         """Close the client now if its deadline for a pong has passed."""
         self._heartbeat.check()
 
-    def _not_joined(self) -> None:
-        if self._join is not None and self.joining:  # a connect handler has not finished
-            self._engine.wheel.start(self._join, self._engine.settings.join_timeout)
-        else:
-            self.close(Reason.JOIN_TIMEOUT)
-
     # What goes to the client
 
-    def send(self, namespace: str, message: Message) -> None:
-        """Send to the client in `namespace`; it waits there if CONNECT is not yet answered."""
+    def send(self, message: bytes | Message) -> None:
+        """Send a message; bytes are the text of one that no other client gets."""
         if self.closed:
             return
-        joining = self.joining.get(namespace) if self.joining else None
         try:
-            if joining is None:
-                self.transport.send(message)
-            else:
-                self._send_later(joining, message)
+            self.transport.send(MESSAGE + message if type(message) is bytes else message)
         except Exception:  # an emit goes on with its other recipients
-            self._engine.loop.call_soon(self.close, Reason.TRANSPORT_ERROR)
+            self.close_soon(Reason.TRANSPORT_ERROR)
             log.exception("a client could not be sent to and is closed sid=%s", self.sid)
-
-    def _send_later(self, joining: Joining, message: Message) -> None:
-        """Keep a message until CONNECT is answered."""
-        if joining.size <= self._engine.max_backlog:
-            joining.add(message)
-        elif joining.messages:
-            joining.messages.clear()
-            self.log_slow(joining.size)
-            self._engine.loop.call_soon(self.close, Reason.SLOW_CLIENT)
 
     def complain(self, why: str) -> None:
         """Log a fault of the client, rate-limited."""
@@ -277,18 +211,12 @@ class Connection:
         self.log_slow(self.transport.waiting())
         self.close(Reason.SLOW_CLIENT)
 
-    async def drained(self, namespace: str) -> bool:
-        """Wait until no more than `--send-buffer` bytes wait for the client.
-
-        Returns whether the client is still in this namespace.
-        """
-        if namespace in self.joining:
-            return True
+    async def drained(self) -> None:
+        """Wait until no more than `--send-buffer` bytes wait for the client, or it has gone."""
         while not self.closed and self.transport.waiting() > self._engine.settings.send_buffer:
             if self._drained is None:
                 self._drained = asyncio.Event()
             await self._drained.wait()
-        return namespace in self.clients and not self.closed
 
     def wake_drained(self) -> None:
         """Let the callers of `drained` look again: the client has taken something."""
@@ -296,18 +224,19 @@ class Connection:
             self._drained.set()
             self._drained = None
 
+    def close_soon(self, reason: str) -> None:
+        """Close in the next turn of the loop: the caller may be emitting to many clients."""
+        self._engine.loop.call_soon(self.close, reason)
+
     def close(self, reason: str, code: int = 0) -> None:
-        """Flush, tell the client, start the disconnect handlers; only the first call acts."""
+        """Flush, tell the client and the layer above; only the first call acts."""
         if self.closed:
             return
         self.closed, self.reason = True, reason
         self._heartbeat.stop()
         self.bucket.stop()
         self.message_deadline.stop()
-        if self._join is not None:
-            self._engine.wheel.stop(self._join)
-        self.incomplete = self._unread = None
-        self.joining = {}
+        self._unread = None
         self._engine.forget(self)
         self.wake_drained()
         upgrade, self.upgrade = self.upgrade, None
@@ -316,4 +245,4 @@ class Connection:
                 with logged(log, "a transport could not be closed sid=%s", self.sid):
                     transport.close(reason, code)
         with logged(log, "the end of a connection could not be announced sid=%s", self.sid):
-            self._engine.server.connection_closed(self, reason)
+            self.receiver.closed(reason)

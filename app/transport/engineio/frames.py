@@ -210,14 +210,22 @@ def close_code(payload: bytes) -> int:
 
 def encode(opcode: int, payload: bytes) -> bytes:
     """Return one whole, unmasked frame, as a server sends it."""
-    size = len(payload)
+    return _head(opcode, len(payload)) + payload
+
+
+def encode_text(kind: bytes, text: bytes) -> bytes:
+    """Return a frame of text that begins with `kind`, one byte."""
+    size = 1 + len(text)
+    head = _SHORT_TEXT[size] if size < 126 else _head(TEXT, size)
+    return head + kind + text  # a large text is copied once
+
+
+def _head(opcode: int, size: int) -> bytes:
     if size < 126:
-        if opcode == TEXT:
-            return _SHORT_TEXT[size] + payload
-        return bytes((_FIN | opcode, size)) + payload
+        return _SHORT_TEXT[size] if opcode == TEXT else bytes((_FIN | opcode, size))
     if size < 65536:
-        return bytes((_FIN | opcode, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((_FIN | opcode, 127)) + size.to_bytes(8, "big") + payload
+        return bytes((_FIN | opcode, 126)) + size.to_bytes(2, "big")
+    return bytes((_FIN | opcode, 127)) + size.to_bytes(8, "big")
 
 
 def encode_close(code: int) -> bytes:

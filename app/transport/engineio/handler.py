@@ -20,9 +20,9 @@ from app.transport.engineio.connection import Connection
 from app.transport.engineio.payload import Payload
 from app.transport.engineio.polling import Polling
 from app.transport.engineio.reason import Reason
+from app.transport.engineio.server import EngineServer
 from app.transport.engineio.websocket import WebSocket
 from app.transport.http.exchange import Exchange
-from app.transport.socketio.server import SocketServer
 
 #: Seconds for the body of a POST to arrive.
 BODY_TIMEOUT = 20.0
@@ -58,7 +58,7 @@ def _old_client(revision: str | None) -> str:
     return f"client speaks Engine.IO {revision[:20]!r}, 4 is needed"
 
 
-class ProtocolError(HTTPError):
+class RequestError(HTTPError):
     """A request that Engine.IO does not allow: 400 and a JSON body with one of its codes."""
 
     def __init__(self, code: int, why: str = "") -> None:
@@ -67,7 +67,7 @@ class ProtocolError(HTTPError):
         self.code = code
 
 
-class UnknownSid(ProtocolError):  # the name that applications use
+class UnknownSid(RequestError):  # the name that applications use
     """An Engine.IO id that is unknown, or that this client may not use: it cannot tell which."""
 
     def __init__(self) -> None:
@@ -92,12 +92,11 @@ def _environ_name(header: str) -> str:
 class SocketHandler(RequestHandler):
     """One request of Engine.IO: a handshake, a poll, a POST or an upgrade.
 
-    A subclass overrides `check_request`, `authorize` and `environ`.
+    A subclass overrides `check_request`, `authorize`, `environ` and `context`.
     """
 
-    def initialize(self, server: SocketServer) -> None:
-        self.server = server
-        self.engine = server.eio
+    def initialize(self, engine: EngineServer) -> None:
+        self.engine = engine
         self.connection: Connection | None = None
         self._body = bytearray()
         self._posting = self._polling = False
@@ -119,7 +118,7 @@ class SocketHandler(RequestHandler):
         """
 
     def environ(self) -> dict[str, Any]:
-        """Return what `on_connect` is given and python-socketio keeps: plain strings only."""
+        """Return what the new connection keeps as its `environ`: plain strings only."""
         request = self.request
         environ = {
             "REQUEST_METHOD": request.method or "",
@@ -135,6 +134,10 @@ class SocketHandler(RequestHandler):
         if cookies:
             environ["HTTP_COOKIE"] = "; ".join(cookies)
         return environ
+
+    def context(self) -> Any:
+        """Return what the new connection keeps as its `context`, for the application."""
+        return None
 
     # Before anything is accepted
 
@@ -168,27 +171,27 @@ class SocketHandler(RequestHandler):
         """Apply the checks of Node's server in its order; return the connection's id."""
         transport = self._query("transport")
         if transport not in ("polling", "websocket"):
-            raise ProtocolError(UNKNOWN_TRANSPORT)
+            raise RequestError(UNKNOWN_TRANSPORT)
         if self._query("j") is not None:  # JSONP
-            raise ProtocolError(BAD_REQUEST)
+            raise RequestError(BAD_REQUEST)
         eio_sid = self._query("sid") or None
         if eio_sid is not None:
             self._find(eio_sid)
             if self.request.method not in ("GET", "POST"):
-                raise ProtocolError(BAD_REQUEST)
+                raise RequestError(BAD_REQUEST)
         elif self.request.method != "GET":
-            raise ProtocolError(BAD_METHOD)
+            raise RequestError(BAD_METHOD)
         if self._upgrades != (transport == "websocket"):
-            raise ProtocolError(BAD_REQUEST)
+            raise RequestError(BAD_REQUEST)
         connection = self.connection
         if (
             connection is not None
             and not self._upgrades
             and connection.transport.name == "websocket"
         ):
-            raise ProtocolError(BAD_REQUEST)
+            raise RequestError(BAD_REQUEST)
         if eio_sid is None and self._query("EIO") != "4":
-            raise ProtocolError(BAD_VERSION, _old_client(self._query("EIO")))
+            raise RequestError(BAD_VERSION, _old_client(self._query("EIO")))
         if self._upgrades:
             self._check_websocket()
         return eio_sid
@@ -197,7 +200,7 @@ class SocketHandler(RequestHandler):
         return _parameters(self.request.query).get(name)
 
     def _find(self, eio_sid: str) -> None:
-        self.connection = self.engine.sockets.get(eio_sid)
+        self.connection = self.engine.connections.get(eio_sid)
         if self.connection is not None:
             self.connection.check_heartbeat()
             if self.connection.closed:
@@ -221,7 +224,7 @@ class SocketHandler(RequestHandler):
             and _KEY.fullmatch(headers.get("Sec-WebSocket-Key", ""))
         )
         if not valid or headers.get("Sec-WebSocket-Version") != "13":
-            raise ProtocolError(BAD_REQUEST)
+            raise RequestError(BAD_REQUEST)
 
     # Accepted
 
@@ -232,7 +235,7 @@ class SocketHandler(RequestHandler):
             await self._poll()
         else:
             polling = Polling(self.engine)
-            connection = self.engine.open(polling, self.environ())
+            connection = self.engine.open(polling, self.environ(), self.context())
             self._finish_poll(self.engine.handshake(connection, ["websocket"]))
 
     async def _poll(self) -> None:
@@ -245,11 +248,11 @@ class SocketHandler(RequestHandler):
             return
         polling = connection.transport
         if not isinstance(polling, Polling):
-            raise ProtocolError(BAD_REQUEST)
+            raise RequestError(BAD_REQUEST)
         if polling.polled:
             self.engine.complain(connection, "two polls at once")
             connection.close(Reason.TRANSPORT_ERROR)
-            raise ProtocolError(BAD_REQUEST)
+            raise RequestError(BAD_REQUEST)
         self._polling = True
         exchange = cast(Exchange, self.request.connection)
         polling.polled_by(exchange)
@@ -258,7 +261,7 @@ class SocketHandler(RequestHandler):
         payload = await polling.poll(wait=not exchange.followed)
         self._polling = False
         if payload is None:
-            raise ProtocolError(BAD_REQUEST)
+            raise RequestError(BAD_REQUEST)
         self._finish_poll(payload)
 
     def _finish_poll(self, payload: bytes) -> None:
@@ -268,7 +271,8 @@ class SocketHandler(RequestHandler):
     def _accept_websocket(self) -> None:
         key = self.request.headers["Sec-WebSocket-Key"].encode()
         accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())  # noqa: S324  # RFC 6455
-        environ = self.environ() if self.connection is None else {}
+        new = self.connection is None
+        environ, context = (self.environ(), self.context()) if new else ({}, None)
         self.set_status(101)
         self.set_header("Upgrade", "websocket")
         self.set_header("Connection", "Upgrade")
@@ -282,7 +286,7 @@ class SocketHandler(RequestHandler):
         if self.connection is not None:
             websocket.probe(self.connection)
             return
-        connection = self.engine.open(websocket, environ)
+        connection = self.engine.open(websocket, environ, context)
         websocket.send(self.engine.handshake(connection, []))
         websocket.start()
 
@@ -295,19 +299,19 @@ class SocketHandler(RequestHandler):
             raise UnknownSid
         polling = connection.transport
         if not isinstance(polling, Polling):
-            raise ProtocolError(BAD_REQUEST)
+            raise RequestError(BAD_REQUEST)
         octets = self.request.headers.get("Content-Type") == "application/octet-stream"
         if polling.posting or octets:
             self.engine.complain(connection, "two POSTs at once, or one of octets")
             connection.close(Reason.TRANSPORT_ERROR)
-            raise ProtocolError(BAD_REQUEST)
+            raise RequestError(BAD_REQUEST)
         polling.posting = self._posting = True
         if connection.behind:
             await polling.room()
             if connection.closed:
                 raise UnknownSid
             if connection.transport is not polling:
-                raise ProtocolError(BAD_REQUEST)
+                raise RequestError(BAD_REQUEST)
 
     def data_received(self, chunk: bytes) -> None:
         if self._posting and len(self._body) <= self.engine.settings.max_message_size:
@@ -315,8 +319,8 @@ class SocketHandler(RequestHandler):
 
     async def post(self) -> None:
         connection = self.connection
-        if connection is not None and connection.incomplete is not None:
-            await self.engine.turns.wait(connection.incomplete.size)
+        if connection is not None and connection.unfinished is not None:
+            await self.engine.turns.wait(connection.unfinished)
         if connection is None or connection.reason:  # it may have ended while the body came
             raise UnknownSid
         if len(self._body) > self.engine.settings.max_message_size:
@@ -327,11 +331,11 @@ class SocketHandler(RequestHandler):
             body = ""
         self._body.clear()
         if not isinstance(connection.transport, Polling):
-            raise ProtocolError(BAD_REQUEST)  # upgraded while the body came
+            raise RequestError(BAD_REQUEST)  # upgraded while the body came
         # the response does not wait for packets that have to wait
         connection.receive_all(Payload(body))
         if connection.reason == Reason.PARSE_ERROR:
-            raise ProtocolError(BAD_REQUEST)
+            raise RequestError(BAD_REQUEST)
         self.set_header("Content-Type", "text/html")
         self.finish("ok")
 
@@ -368,7 +372,7 @@ class SocketHandler(RequestHandler):
         if status_code == 413:
             self.finish()
             return
-        code = error.code if isinstance(error, ProtocolError) else BAD_REQUEST
+        code = error.code if isinstance(error, RequestError) else BAD_REQUEST
         message = _MESSAGES[code]
         if status_code == 403:
             code, message = FORBIDDEN, _MESSAGES[FORBIDDEN]

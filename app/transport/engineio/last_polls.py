@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from typing import NamedTuple
 
+from app.transport.engineio.connection import Connection
 from app.transport.timers import Timer, Wheel
+
+
+class _Kept(NamedTuple):
+    connection: Connection
+    payloads: list[bytes]
+    timer: Timer
+    seconds: float
 
 
 class LastPolls:
     """Keeps the payloads that clients of closed connections have still to fetch."""
 
-    def __init__(self, wheel: Wheel, dropped: Callable[[str], None]) -> None:
-        """`dropped` is called with the sid of a connection for which no payload is left."""
+    def __init__(self, wheel: Wheel) -> None:
         self._wheel = wheel
-        self._dropped = dropped
-        self._kept: dict[str, tuple[list[bytes], Timer, float]] = {}
+        self._kept: dict[str, _Kept] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     def __contains__(self, sid: str) -> bool:
         return sid in self._kept
 
-    def keep(self, sid: str, payloads: list[bytes], seconds: float) -> None:
+    def keep(self, connection: Connection, payloads: list[bytes], seconds: float) -> None:
         """Keep the answers to the last polls of a closed connection, each for so many seconds."""
+        sid = connection.sid
         timer = Timer(functools.partial(self._drop, sid))
-        self._kept[sid] = payloads, timer, seconds
+        self._kept[sid] = _Kept(connection, payloads, timer, seconds)
         self._wheel.start(timer, seconds)
+
+    def find(self, sid: str) -> Connection | None:
+        """Return a closed connection that has payloads left."""
+        kept = self._kept.get(sid)
+        return None if kept is None else kept.connection
 
     def take(self, sid: str) -> bytes | None:
         """Return the next payload of a closed connection; None if there is none."""
-        if sid not in self._kept:
+        kept = self._kept.get(sid)
+        if kept is None:
             return None
-        payloads, timer, seconds = self._kept[sid]
-        payload = payloads.pop(0)
-        if payloads:
-            self._wheel.start(timer, seconds)
+        payload = kept.payloads.pop(0)
+        if kept.payloads:
+            self._wheel.start(kept.timer, kept.seconds)
         else:
-            self._wheel.stop(timer)
+            self._wheel.stop(kept.timer)
             self._drop(sid)
         return payload
 
@@ -45,4 +60,3 @@ class LastPolls:
 
     def _drop(self, sid: str) -> None:
         self._kept.pop(sid, None)
-        self._dropped(sid)

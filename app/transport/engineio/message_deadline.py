@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Protocol
 
 from app.transport.clock import Clock
+from app.transport.engineio.receiver import ProtocolError
 from app.transport.engineio.transport import Transport
-from app.transport.socketio.packets import PacketError
 from app.transport.timers import Timer
 
 #: Seconds that a message has until its last fragment and its last attachment are here.
 MESSAGE_TIMEOUT = 30.0
 
 
-class Receiver(Protocol):
+class Reader(Protocol):
     """The connection that the message comes to."""
 
     @property
@@ -21,7 +21,7 @@ class Receiver(Protocol):
     @property
     def transport(self) -> Transport: ...
 
-    def refuse(self, error: PacketError) -> None:
+    def refuse(self, error: ProtocolError) -> None:
         """Close the connection: the client has broken the protocol."""
 
 
@@ -30,7 +30,7 @@ class MessageDeadline:
 
     __slots__ = ("_clock", "_connection", "_timer")
 
-    def __init__(self, clock: Clock, connection: Receiver) -> None:
+    def __init__(self, clock: Clock, connection: Reader) -> None:
         self._clock = clock
         self._connection = connection
         self._timer: Timer | None = None  # runs while the rest of a message has to follow
@@ -54,4 +54,4 @@ class MessageDeadline:
         elif timer is not None and connection.transport.unread():
             self._clock.wheel.start(timer, 0)
         else:
-            connection.refuse(PacketError("the rest of a message did not arrive in time"))
+            connection.refuse(ProtocolError("the rest of a message did not arrive in time"))

@@ -10,9 +10,9 @@ from app.transport.backlog import OVERHEAD, Backlog
 from app.transport.clock import Clock
 from app.transport.engineio.connection import Connection
 from app.transport.engineio.last_polls import LastPolls
+from app.transport.engineio.message import Message
 from app.transport.engineio.payload import SEPARATOR
 from app.transport.engineio.reason import Reason
-from app.transport.socketio.packets import Message
 
 CLOSE, NOOP = b"1", b"6"
 #: Packets of one payload: python-socketio's client refuses more (`Payload.max_decode_packets`).
@@ -52,7 +52,7 @@ class Polling:
     """Collects packets and hands them to the poll that is open, or to the next one."""
 
     name = "polling"
-    connection: Connection  # set by Engine.open
+    connection: Connection  # set by EngineServer.open
     congested = False  # a POST is read though no poll comes
     __slots__ = (
         "_backlog",
@@ -210,7 +210,7 @@ class Polling:
         payloads.append(end)
         if reason not in ABRUPT:
             seconds = UPGRADE_POLL if reason == Reason.CLIENT else LAST_POLL_TIMEOUT
-            self._engine.last_polls.keep(self.connection.sid, payloads, seconds)
+            self._engine.last_polls.keep(self.connection, payloads, seconds)
 
     def _payload(self) -> bytes:
         return SEPARATOR.encode().join(self._take()) or NOOP

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from app.transport.socketio.packets import Message
+from app.transport.engineio.message import Message
 
 
 class Transport(Protocol):
@@ -14,7 +14,7 @@ class Transport(Protocol):
     congested: bool  # nothing is read until the client has taken more of what it was sent
 
     def send(self, packet: bytes | Message) -> None:
-        """Send one Engine.IO packet; only a Message can have attachments."""
+        """Send a message, or one Engine.IO packet in bytes."""
 
     def ping(self) -> int:
         """Send a ping before what waits; return how far it reaches, in bytes sent in all."""

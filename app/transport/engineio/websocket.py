@@ -6,7 +6,6 @@ import asyncio
 import enum
 import logging
 import types
-from typing import TYPE_CHECKING
 
 from app.transport.backlog import Backlog, unacknowledged, unread
 from app.transport.engineio import frames
@@ -14,18 +13,14 @@ from app.transport.engineio.connection import Connection
 from app.transport.engineio.frame_queue import FrameQueue
 from app.transport.engineio.frames import FRAGMENT, Control, FrameError, FrameParser
 from app.transport.engineio.linger import Linger
+from app.transport.engineio.message import Message
 from app.transport.engineio.polling import Polling
 from app.transport.engineio.probe import Probe
 from app.transport.engineio.reason import Reason
-from app.transport.socketio.packet_json import loads
-from app.transport.socketio.packets import RESERVED_EVENTS, Message, PacketError
-from app.transport.socketio.plain import plain_event, text_frame
+from app.transport.engineio.server import EngineServer
+from app.transport.http.exchange import Handover
 
 log = logging.getLogger("app.transport")
-
-if TYPE_CHECKING:
-    from app.transport.engineio.server import Engine
-    from app.transport.http.exchange import Handover
 
 _FLUSH_AT = 65536  # bytes; collecting more than this would only hold memory
 
@@ -73,10 +68,10 @@ class WebSocket(asyncio.BufferedProtocol):
         "connection",
     )
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EngineServer) -> None:
         self._engine = engine
         self._parser = FrameParser(engine.settings.max_message_size)
-        self.connection: Connection = None  # type: ignore[assignment]  # by Engine.open or probe()
+        self.connection: Connection = None  # type: ignore[assignment]  # by EngineServer.open or probe()
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._state = State.OPEN
         self._out: list[bytes] = []
@@ -120,34 +115,9 @@ class WebSocket(asyncio.BufferedProtocol):
             if self._linger is not None:
                 self._linger.drop(nbytes)
             return
-        if self._parser.idle and not self._corked and self._receive_event(nbytes):
-            return
         self._parser.feed(bytes(self._engine.read_buffer[:nbytes]))
         if not self._corked:
             self._work()
-
-    def _receive_event(self, nbytes: int) -> bool:
-        """Handle a read that is one plain event without the parser; return whether it was one."""
-        connection, engine = self.connection, self._engine
-        if connection.busy or connection.transport is not self:
-            return False
-        event = plain_event(engine.read_buffer, nbytes, engine.longest, loads, RESERVED_EVENTS)
-        if event is None:
-            return False
-        id, data = event
-        self._corked = True
-        try:
-            engine.server.receive_event(connection, id, data)
-            if engine.limited:
-                connection.bucket.spend()
-        except PacketError as error:
-            connection.refuse(error)
-        except Exception:
-            connection.fail()
-        finally:
-            self._corked = False
-        self._settle(connection)
-        return True
 
     def eof_received(self) -> bool:
         """Treat a client that has shut its side as gone; what it was sent still goes out."""
@@ -169,8 +139,8 @@ class WebSocket(asyncio.BufferedProtocol):
         if self._waits:
             return
         size = self._parser.ready
-        if size and self.connection.incomplete is not None:
-            size += self.connection.incomplete.size
+        if size and self.connection.unfinished is not None:
+            size += self.connection.unfinished
         if self._engine.turns.enter(size, self._begin_turn):
             self._receive()
         else:
@@ -203,7 +173,7 @@ class WebSocket(asyncio.BufferedProtocol):
                     self._probe.receive(message)
                 else:
                     connection.receive(message)
-                    if connection.incomplete is None:
+                    if connection.unfinished is None:
                         connection.message_deadline.stop()
         except FrameError as error:
             self._engine.complain(connection, str(error))
@@ -251,7 +221,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def send(self, packet: bytes | Message) -> None:
         if isinstance(packet, bytes):
-            self._write(text_frame(packet) or frames.encode(frames.TEXT, packet))
+            self._write(frames.encode(frames.TEXT, packet))
         else:
             self._write(packet.framed)
 
@@ -465,7 +435,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._probe = None
         connection.upgrade, connection.transport = None, self
         polling.move_to(self)
-        self._engine.server.upgraded(connection.sid)
+        connection.receiver.upgraded()
 
     def fail_probe(self) -> None:
         """Close this WebSocket and leave the connection on polling."""

@@ -12,7 +12,7 @@ class Counter(Protocol):
     """What counts the events under way; their number bounds the queue."""
 
     def hold(self, count: int) -> None: ...
-    def release(self, event: object, *, count: int) -> None: ...
+    def release(self, count: int) -> None: ...
 
 
 class InOrder:
@@ -47,9 +47,9 @@ class InOrder:
             handling, count = self._waiting.popleft()
             if self._start(handling, partial(self._ended, count)):
                 return  # it waits for something
-            self._counter.release(self, count=count)
+            self._counter.release(count)
         self._running = False
 
     def _ended(self, count: int, task: object) -> None:
-        self._counter.release(task, count=count)
+        self._counter.release(count)
         self._run()

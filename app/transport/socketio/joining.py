@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.transport.backlog import OVERHEAD
-from app.transport.socketio.packets import Message
+from app.transport.engineio.message import Message
 
 
 class Joining:

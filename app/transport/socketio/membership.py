@@ -3,62 +3,55 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from app.transport.engineio.connection import Connection
+from app.transport.engineio.message import Message
 from app.transport.engineio.reason import Reason
 from app.transport.socketio import packets
 from app.transport.socketio.in_order import InOrder
 from app.transport.socketio.joining import Joining
 from app.transport.socketio.packets import PacketError
+from app.transport.socketio.peer import Peer
 from app.transport.socketio.rooms import Rooms
 from app.transport.tasks import Tasks
 
 log = logging.getLogger("app.transport")
 
 
-class Engine(Protocol):
-    """What is asked of the Engine.IO server."""
-
-    leaving: dict[str, Connection]
-    tasks: Tasks
-
-
 class Server(Protocol):
-    """What is asked of the Socket.IO server; most of it is python-socketio's."""
+    """What is asked of the Socket.IO server; much of it is python-socketio's."""
 
     manager: Rooms
+    tasks: Tasks
     environ: dict[str, dict[str, Any]]
     handlers: Mapping[str, Any]
     namespace_handlers: Mapping[str, Any]
     namespaces: Any
 
-    @property
-    def eio(self) -> Engine: ...
-    def forget_environ(self, eio_sid: str) -> None: ...
-    async def _trigger_event(self, event: str, namespace: str, *args: Any) -> Any: ...
+    def forget(self, peer: Peer) -> None: ...
+    def trigger(self, event: str, namespace: str, *arguments: Any) -> Awaitable[Any]: ...
 
 
 class Membership:
-    """Runs the connect and disconnect handlers, and keeps `Connection.clients` and the rooms."""
+    """Runs the connect and disconnect handlers, and keeps `Peer.clients` and the rooms."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
     # Joining
 
-    def connect(self, connection: Connection, namespace: str, auth: Any) -> None:
+    def connect(self, peer: Peer, namespace: str, auth: Any) -> None:
         """Act on a CONNECT packet of the client."""
-        if namespace in connection.clients or namespace in connection.joining:
-            self._leave_first(connection, namespace)
+        if namespace in peer.clients or namespace in peer.joining:
+            self._leave_first(peer, namespace)
         if not self._exists(namespace):
-            self._refuse(connection, namespace, {"message": "Invalid namespace"})
+            self._refuse(peer, namespace, {"message": "Invalid namespace"})
             return
-        joining = connection.joining[namespace] = Joining()
-        connection.start(self._join(connection, namespace, auth, joining))
+        joining = peer.joining[namespace] = Joining()
+        peer.start(self._join(peer, namespace, auth, joining))
 
     def _exists(self, namespace: str) -> bool:
         server = self._server
@@ -67,28 +60,26 @@ class Membership:
                 return True
         return False
 
-    async def _join(
-        self, connection: Connection, namespace: str, auth: Any, joining: Joining
-    ) -> None:
+    async def _join(self, peer: Peer, namespace: str, auth: Any, joining: Joining) -> None:
         """Run the connect handler; its verdict is the reply, before anything that it emitted."""
         server = self._server
-        sid = joining.sid = await server.manager.pre_connect(connection.sid, namespace)
-        connection.registered += 1
-        environ = server.environ[connection.sid]
+        sid = joining.sid = await server.manager.pre_connect(peer.connection.sid, namespace)
+        peer.registered += 1
+        environ = server.environ[peer.connection.sid]
         refusal = await self._run_connect(namespace, sid, environ, auth)
-        gone = connection.closed or joining.left
+        gone = peer.connection.closed or joining.left
         if not gone:
-            del connection.joining[namespace]
+            del peer.joining[namespace]
         if refusal is not None:
-            self._unregister(connection, namespace, sid)
+            self._unregister(peer, namespace, sid)
             if not gone:
-                self._refuse(connection, namespace, refusal)
+                self._refuse(peer, namespace, refusal)
         elif gone:  # while the handler ran; the disconnect handler undoes what it set up
             await self._run_disconnect(
-                connection, namespace, sid, connection.reason or Reason.CLIENT
+                peer, namespace, sid, peer.connection.reason or Reason.CLIENT
             )
         else:
-            await self._accept(connection, namespace, joining)
+            await self._accept(peer, namespace, joining)
 
     async def _run_connect(
         self, namespace: str, sid: str, environ: dict[str, Any], auth: Any
@@ -120,33 +111,33 @@ class Membership:
                 raise first from None
 
     async def _call_connect(self, namespace: str, *arguments: Any) -> Any:
-        return await self._server._trigger_event("connect", namespace, *arguments)
+        return await self._server.trigger("connect", namespace, *arguments)
 
-    async def _accept(self, connection: Connection, namespace: str, joining: Joining) -> None:
+    async def _accept(self, peer: Peer, namespace: str, joining: Joining) -> None:
         """Tell the client that it has joined, then send what its connect handler emitted."""
         sid = joining.sid
         await self._server.manager.connect(sid, namespace)
-        connection.clients[namespace] = sid
-        connection.join_or_leave()
+        peer.clients[namespace] = sid
+        peer.update_join_timer()
         if self._is_ordered(namespace):
-            connection.queues = connection.queues or {}
-            connection.queues[namespace] = InOrder(self._server.eio.tasks.start, connection)
-        connection.transport.send(packets.encode(packets.CONNECT, namespace, None, {"sid": sid}))
+            peer.queues = peer.queues or {}
+            peer.queues[namespace] = InOrder(self._server.tasks.start, peer.connection)
+        peer.connection.send(packets.encode(packets.CONNECT, namespace, None, {"sid": sid}))
         for message in joining.messages:
-            connection.transport.send(message)
+            peer.connection.send(message)
         if joining.disconnected:
-            self.disconnect(connection, namespace)
+            self.disconnect(peer, namespace)
 
     def _is_ordered(self, namespace: str) -> bool:
         """Tell whether the events of each client in this namespace run one after the other."""
         registry = self._server.namespace_handlers
         return getattr(registry.get(namespace) or registry.get("*"), "ordered", False)
 
-    def _refuse(self, connection: Connection, namespace: str, error: Any) -> None:
-        connection.note_left(namespace)
-        connection.transport.send(self._refusal(namespace, error))
+    def _refuse(self, peer: Peer, namespace: str, error: Any) -> None:
+        peer.note_left(namespace)
+        peer.connection.send(self._refusal(namespace, error))
 
-    def _refusal(self, namespace: str, refusal: Any) -> packets.Message:
+    def _refusal(self, namespace: str, refusal: Any) -> Message:
         """Encode a CONNECT_ERROR; data that JSON cannot hold is logged and left out."""
         try:
             return packets.encode(packets.CONNECT_ERROR, namespace, None, refusal)
@@ -156,62 +147,59 @@ class Membership:
 
     # Leaving
 
-    def leave(self, connection: Connection, namespace: str, reason: str) -> None:
+    def leave(self, peer: Peer, namespace: str, reason: str) -> None:
         """Take a client out of its namespace, and start its disconnect handler."""
-        sid = connection.clients.pop(namespace)
-        queue = connection.queues.pop(namespace, None) if connection.queues else None
+        sid = peer.clients.pop(namespace)
+        queue = peer.queues.pop(namespace, None) if peer.queues else None
         manager = self._server.manager
         manager.pre_disconnect(sid, namespace)
-        if not connection.closed:
+        if not peer.connection.closed:
             manager.stop_delivery(sid)
-            connection.note_left(namespace)
-        connection.start(self._run_disconnect(connection, namespace, sid, reason), queue)
+            peer.note_left(namespace)
+        peer.start(self._run_disconnect(peer, namespace, sid, reason), queue)
 
-    def cancel_join(self, connection: Connection, namespace: str) -> None:
+    def cancel_join(self, peer: Peer, namespace: str) -> None:
         """Let a client leave whose connect handler still runs; it gets no reply."""
-        joining = connection.joining.pop(namespace)
+        joining = peer.joining.pop(namespace)
         joining.left = True
-        connection.note_left(namespace)
+        peer.note_left(namespace)
         self._server.manager.stop_delivery(joining.sid)
 
-    def _leave_first(self, connection: Connection, namespace: str) -> None:
+    def _leave_first(self, peer: Peer, namespace: str) -> None:
         """Let a client leave that sends a second CONNECT.
 
         The official client sends no DISCONNECT if it leaves before it has the reply to its first
         CONNECT. It does that on a connection of several namespaces only; with one it closes the
         connection.
         """
-        if len(connection.clients) + len(connection.joining) < 2:
+        if len(peer.clients) + len(peer.joining) < 2:
             raise PacketError("a second CONNECT")
-        if namespace in connection.joining:
-            self.cancel_join(connection, namespace)
+        if namespace in peer.joining:
+            self.cancel_join(peer, namespace)
         else:
-            self.leave(connection, namespace, Reason.CLIENT)
+            self.leave(peer, namespace, Reason.CLIENT)
 
-    def disconnect(self, connection: Connection, namespace: str) -> None:
+    def disconnect(self, peer: Peer, namespace: str) -> None:
         """Send a DISCONNECT; close the connection if the client is in no other namespace."""
-        connection.transport.send(packets.encode(packets.DISCONNECT, namespace))
-        if len(connection.clients) == 1 and not connection.joining:
-            connection.close(Reason.SERVER)
+        peer.connection.send(packets.encode(packets.DISCONNECT, namespace))
+        if len(peer.clients) == 1 and not peer.joining:
+            peer.connection.close(Reason.SERVER)
         else:
-            self.leave(connection, namespace, Reason.SERVER)
+            self.leave(peer, namespace, Reason.SERVER)
 
-    async def _run_disconnect(
-        self, connection: Connection, namespace: str, sid: str, reason: str
-    ) -> None:
+    async def _run_disconnect(self, peer: Peer, namespace: str, sid: str, reason: str) -> None:
         """Run the disconnect handler, then take the client out of its rooms."""
         try:
-            await self._server._trigger_event("disconnect", namespace, sid, reason)
+            await self._server.trigger("disconnect", namespace, sid, reason)
         except Exception:
             log.exception("the disconnect handler of %s failed", namespace)
         finally:
-            connection.join_or_leave()
-            self._unregister(connection, namespace, sid)
+            peer.update_join_timer()
+            self._unregister(peer, namespace, sid)
 
-    def _unregister(self, connection: Connection, namespace: str, sid: str) -> None:
+    def _unregister(self, peer: Peer, namespace: str, sid: str) -> None:
         """Forget a client; with the last one of a closed connection its data goes too."""
         self._server.manager.basic_disconnect(sid, namespace)
-        connection.registered -= 1
-        if connection.closed and not connection.registered:
-            self._server.eio.leaving.pop(connection.sid, None)
-            self._server.forget_environ(connection.sid)
+        peer.registered -= 1
+        if peer.connection.closed and not peer.registered:
+            self._server.forget(peer)

@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any, Protocol
 
-import socketio
-
-from app.transport.engineio.connection import Connection
+from app.transport.engineio.ids import Ids
 from app.transport.socketio import packet_json, packets
+from app.transport.socketio.library import LibraryManager
+from app.transport.socketio.peer import Peer
 from app.transport.tasks import Tasks
 
-_SID = re.compile(r"[A-Za-z0-9_-]{20}")  # what `Engine.generate_id` makes
+_SID = re.compile(r"[A-Za-z0-9_-]{20}")  # what `Ids.new` makes
 
 
 def several(room: Any) -> bool:
@@ -36,23 +36,14 @@ class Client:
         self.connected = False  # neither before CONNECT is answered nor once it leaves
 
 
-class Engine(Protocol):
-    """What is asked of the Engine.IO server."""
-
-    sockets: dict[str, Connection]
-    tasks: Tasks
-
-    def generate_id(self) -> str: ...
-
-
 class Server(Protocol):
     """What is asked of the Socket.IO server."""
 
-    @property
-    def eio(self) -> Engine: ...
+    peers: dict[str, Peer]
+    tasks: Tasks
 
 
-class Rooms(socketio.AsyncManager):
+class Rooms(LibraryManager):
     """python-socketio's client manager, with the rooms of a client known by its sid.
 
     The stock one asks every room when a client leaves. Here a client holds its rooms, its own
@@ -69,13 +60,14 @@ class Rooms(socketio.AsyncManager):
         #: namespace -> room -> sid -> eio_sid
         self.rooms: dict[str, dict[Any, dict[str, str]]] = {}
         self.clients: dict[str, Client] = {}
+        self._ids = Ids()
         self._ack_ids = itertools.count(1)
 
     # Clients
 
     async def pre_connect(self, eio_sid: str, namespace: str) -> str:
         """Register a client whose connect handler is about to run; return its new sid."""
-        sid: str = self.server.eio.generate_id()
+        sid = self._ids.new()
         self.clients[sid] = Client(sid, eio_sid, namespace)
         self.rooms.setdefault(namespace, {}).setdefault(None, {})[sid] = eio_sid
         return sid
@@ -126,8 +118,8 @@ class Rooms(socketio.AsyncManager):
         return None if client is None else client.eio_sid
 
     def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
-        connection = self.server.eio.sockets.get(eio_sid)
-        return None if connection is None else connection.clients.get(namespace)
+        peer = self.server.peers.get(eio_sid)
+        return None if peer is None else peer.clients.get(namespace)
 
     def _client(self, sid: str, namespace: str) -> Client | None:
         client = self.clients.get(sid)
@@ -228,18 +220,18 @@ class Rooms(socketio.AsyncManager):
             return
         arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
         skipped = skip_sid if several(skip_sid) else (skip_sid,)
-        connections = self.server.eio.sockets
+        peers = self.server.peers
         # first, so that an event which cannot be encoded leaves no callback behind
         encoded = packet_json.encode([event, *arguments])
         message = packets.assemble(packets.EVENT, namespace, None, *encoded)
         for sid, eio_sid in self.get_participants(namespace, audience):
-            connection = connections.get(eio_sid)
-            if connection is None or sid in skipped:
+            peer = peers.get(eio_sid)
+            if peer is None or sid in skipped:
                 continue
             if callback is not None:
-                id = self._generate_ack_id(sid, callback)
+                id = self.new_ack_id(sid, callback)
                 message = packets.assemble(packets.EVENT, namespace, id, *encoded)
-            connection.send(namespace, message)
+            peer.send(namespace, message)
 
     def nobody_else(self, namespace: str, room: str, sid: str) -> bool:
         """Tell whether nobody but `sid` is in that room, wherever the others may be connected.
@@ -271,7 +263,7 @@ class Rooms(socketio.AsyncManager):
                 "acknowledge by itself; emit to each of them, or without a callback"
             )
 
-    def _generate_ack_id(self, sid: str, callback: Callable[..., Any]) -> int:
+    def new_ack_id(self, sid: str, callback: Callable[..., Any]) -> int:
         id = next(self._ack_ids)
         self.callbacks.setdefault(sid, {})[id] = callback
         return id

@@ -1,0 +1,85 @@
+"""The handlers of events, and the acks that they return."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from app.transport.socketio import packets
+from app.transport.socketio.packets import Packet
+from app.transport.socketio.peer import Peer
+from app.transport.socketio.rooms import Rooms
+
+log = logging.getLogger("app.transport")
+
+
+class Server(Protocol):
+    """What is asked of the Socket.IO server; most of it is python-socketio's."""
+
+    manager: Rooms
+    handlers: Mapping[str, Any]
+    namespace_handlers: Mapping[str, Any]
+    not_handled: object
+
+    def trigger(self, event: str, namespace: str, *arguments: Any) -> Awaitable[Any]: ...
+
+
+def _internal_error() -> dict[str, str]:
+    """Return the ack of an event that failed."""
+    return {"error": "internal error"}
+
+
+class Events:
+    """Starts a handler for each event and each ack of a client."""
+
+    def __init__(self, server: Server, failed: Callable[[], None]) -> None:
+        """`failed` is called for a handler that raised or an ack that could not be sent."""
+        self._server = server
+        self._failed = failed
+
+    def event(self, peer: Peer, sid: str, packet: Packet) -> None:
+        """Act on an event of a client; its handler runs at once, or in its turn."""
+        namespace = packet.namespace
+        handling = self._handle(peer, namespace, sid, packet.id, packet.data)
+        queue = peer.queues.get(namespace) if peer.queues else None
+        peer.start(handling, queue, packet.size)
+
+    def ack(self, peer: Peer, sid: str, packet: Packet) -> None:
+        """Act on an ack of a client, unless nobody asked for it."""
+        if packet.id in self._server.manager.callbacks.get(sid, ()):
+            peer.start(self._acknowledged(sid, packet.id, packet.data))
+
+    async def _handle(
+        self, peer: Peer, namespace: str, sid: str, id: int | None, data: list[Any]
+    ) -> None:
+        """Run the handler of one event, then send what it returns as the ack."""
+        event = data[0]
+        server = self._server
+        try:
+            handler = server.namespace_handlers.get(namespace)
+            if handler is not None and not server.handlers:
+                data.insert(1, sid)
+                result = await handler.trigger_event(*data)
+            else:
+                result = await server.trigger(event, namespace, sid, *data[1:])
+        except Exception:
+            log.exception("the handler of an event in %s failed", namespace)
+            self._failed()
+            result = _internal_error()
+        if id is None or result is server.not_handled or peer.connection.closed:
+            return
+        answer = [] if result is None else result if type(result) is tuple else [result]
+        try:
+            packet = packets.encode_ack(namespace, id, answer)
+        except Exception as error:
+            log.error("the ack of event %r in %s cannot be sent: %s", event[:100], namespace, error)
+            self._failed()
+            packet = packets.encode_ack(namespace, id, [_internal_error()])
+        peer.connection.send(packet)
+
+    async def _acknowledged(self, sid: str, id: int | None, data: list[Any]) -> None:
+        try:
+            await self._server.manager.trigger_callback(sid, id, data)
+        except Exception:
+            log.exception("the callback of an acknowledged event failed")

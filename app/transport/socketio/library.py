@@ -1,0 +1,80 @@
+"""python-socketio without its Engine.IO server.
+
+This is the only module of app/transport that knows python-socketio's private names: of 5.18 and
+later releases before 6, as setup.py requires. `tests/transport/test_contract.py` fails if a
+release changes one of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NoReturn, Protocol
+
+import socketio
+
+
+class Holder(Protocol):
+    """What holds python-socketio's `session` of one connection."""
+
+    session: dict[str, Any] | None
+
+
+class EngineApi:
+    """What python-socketio calls on python-engineio's server. It sends and receives nothing."""
+
+    async_mode = "tornado"
+
+    def __init__(self, find: Callable[[str], Holder]) -> None:
+        """`find` returns the holder of an Engine.IO id; it raises KeyError."""
+        self._find = find
+
+    def on(self, event: str, handler: Callable[..., Any]) -> None:
+        """Do nothing: `SocketServer` receives messages itself."""
+
+    async def get_session(self, eio_sid: str) -> dict[str, Any]:
+        holder = self._find(eio_sid)
+        if holder.session is None:
+            holder.session = {}
+        return holder.session
+
+    def create_event(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    def start_background_task(
+        self, target: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
+    ) -> asyncio.Future[Any]:
+        return asyncio.ensure_future(target(*args, **kwargs))
+
+    async def sleep(self, seconds: float = 0) -> None:
+        await asyncio.sleep(seconds)
+
+    async def handle_request(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotImplementedError("requests come in through app.transport.SocketHandler")
+
+
+class Library(socketio.AsyncServer):
+    """python-socketio's server: its handlers, namespaces, rooms and emits."""
+
+    def __init__(self, api: EngineApi, **options: Any) -> None:
+        self._api = api
+        super().__init__(**options)
+
+    def _engineio_server_class(self) -> Callable[..., EngineApi]:
+        return lambda **options: self._api
+
+    def trigger(self, event: str, namespace: str, *arguments: Any) -> Awaitable[Any]:
+        """Call the handler of an event, with `not_handled` as the result if there is none."""
+        handled: Awaitable[Any] = self._trigger_event(event, namespace, *arguments)
+        return handled
+
+
+class LibraryManager(socketio.AsyncManager):
+    """python-socketio's client manager."""
+
+    def new_ack_id(self, sid: str, callback: Callable[..., Any]) -> int:
+        """Keep the callback of an emit; return the id that the client's ack will have."""
+        raise NotImplementedError
+
+    def _generate_ack_id(self, sid: str, callback: Callable[..., Any]) -> int:
+        return self.new_ack_id(sid, callback)
