@@ -13,7 +13,7 @@ import msgspec
 from app.accounts import Accounts
 from app.assets import CDN_SCRIPT, client_script
 from app.common.rate_limited_log import RateLimitedLog
-from app.devices.devices import Devices
+from app.devices import Devices, Watchers
 from app.extensions import Extension, load_extension
 from app.lifecycle import Application
 from app.limits import Limits
@@ -97,6 +97,7 @@ def make_app(
     )
     presence = shared.know_connections(connections, keys) if shared else connections
     accounts = Accounts(settings)
+    devices = Devices(sessions, presence)
     services = Services(
         settings=settings,
         sessions=sessions,
@@ -105,7 +106,8 @@ def make_app(
         socket_server=server,
         connections=connections,
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
-        devices=Devices(sessions, presence),
+        devices=devices,
+        device_watchers=Watchers(devices),
         metrics=Metrics(counts, server.engine, connections),
         readiness=Readiness({"store": sessions.works, "database": accounts.answers}),
         audit=Audit(),
@@ -133,19 +135,19 @@ def _register_listeners(
     extensions: Sequence[Extension],
 ) -> None:
     """Register every listener; each list runs in this order."""
-    devices, metrics, audit = services.devices, services.metrics, services.audit
+    watchers, metrics, audit = services.device_watchers, services.metrics, services.audit
     sessions = services.sessions
     # a session ends
     sessions.on_end += [
-        devices.session_ended,
+        watchers.session_ended,
         connections.close_session,
         metrics.session_ended,
         audit.session_ended,
     ]
     # a user signs in
-    services.on_login += [audit.signed_in, devices.signed_in]
+    services.on_login += [audit.signed_in, watchers.signed_in]
     # a connection opens, closes or changes its transport
-    connections.on_change += [devices.connections_changed]
+    connections.on_change += [watchers.connections_changed]
     # the system's clock steps
     if isinstance(clock, Clock):
         clock.on_step += [sessions.lifetimes.follow_step, lambda _: services.expiry.hold()]

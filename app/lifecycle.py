@@ -112,7 +112,7 @@ class Application:
         await services.expiry.finish(_CLOSE_TIMEOUT)
         services.metrics.stop()
         await services.connections.close_all()
-        await services.devices.stop()
+        await services.device_watchers.stop()
         closed = time.monotonic()
         if self.http_server is not None and not await self.http_server.close(_REQUESTS_TIMEOUT):
             log.warning("some requests were cut off after %g s", _REQUESTS_TIMEOUT)

@@ -10,7 +10,7 @@ from app.accounts import Accounts
 from app.common.background import Background
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
-from app.devices.devices import Devices
+from app.devices import Devices, Watchers
 from app.limits import Limits
 from app.ops.audit import Audit
 from app.ops.metrics import Metrics
@@ -61,6 +61,7 @@ class Services:
     connections: Connections
     expiry: Expiry
     devices: Devices
+    device_watchers: Watchers
     metrics: Metrics
     readiness: Readiness
     audit: Audit

@@ -7,10 +7,10 @@ import msgspec
 from tornado.web import HTTPError, authenticated
 
 from app.accounts import AccountsUnavailable, InvalidAccount, Proof, account_key
-from app.devices.devices import Device, public_id
+from app.devices import Device
 from app.limits import in_words, subscriber
 from app.sessions.session import SessionEnded
-from app.stores import StoreError
+from app.stores import StoreError, public_id
 from app.web.session_lookup import TooMany
 from handlers.account_page import AccountPage
 from handlers.session import BaseNamespace
@@ -192,13 +192,13 @@ class AccountNamespace(BaseNamespace):
             return False
         assert session.user is not None
         self._users[sid] = session.user
-        self.services.devices.watch(session.user, sid, session.id, self._send)
+        self.services.device_watchers.watch(session.user, sid, session.id, self._send)
         return True
 
     def on_disconnect(self, sid: str) -> None:
         user = self._users.pop(sid, None)
         if user is not None:
-            self.services.devices.unwatch(user, sid)
+            self.services.device_watchers.unwatch(user, sid)
 
     async def on_revoke(self, sid: str, id: Any) -> bool | dict[str, str]:
         """Sign out the device of this user with this public id, and ack true."""

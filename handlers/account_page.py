@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import UTC, datetime
 
-from app.devices.devices import Device, seen_by
+from app.devices import Device
 from app.sessions.session import SessionEnded
 from app.web.session_lookup import TooMany
 from handlers.session import BaseHandler
@@ -52,11 +52,11 @@ class AccountPage(BaseHandler):
     async def show(self, *, notice: str = "", form: str = "", wrong: str = "") -> None:
         """Write the page; `wrong` is what was wrong with `form`."""
         self.set_header("Cache-Control", "no-store")
-        rows = await self.services.devices.rows(self.user, [self.session.id])
+        devices = await self.services.devices.rows(self.user, [self.session.id])
         self.render(
             "account.html",
-            devices=seen_by(rows, self.session.id),
-            more=rows.more,
+            devices=devices.seen_by(self.session.id),
+            more=devices.more,
             now=int(self.services.sessions.clock()),
             blank=_BLANK,
             name=_name,

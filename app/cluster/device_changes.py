@@ -29,7 +29,7 @@ class DeviceNews:
 
     def __init__(self, link: Link, services: Services) -> None:
         self._link = link
-        self._devices = services.devices
+        self._watchers = services.device_watchers
         self._session_ids: set[str] = set()
         self._users: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -66,7 +66,7 @@ class DeviceNews:
         session_ids, users = msgspec.json.decode(message, type=_Told)
         for session_id in session_ids:
             with logged(log, "a change of another process failed"):
-                self._devices.connections_changed(session_id)
+                self._watchers.connections_changed(session_id)
         for user in users:
             with logged(log, "a sign-in at another process failed"):
-                self._devices.changed(user)
+                self._watchers.changed(user)

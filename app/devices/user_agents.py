@@ -1,6 +1,6 @@
-"""What browser and system a User-Agent header names, in words.
+"""The browser and the system that a User-Agent header names.
 
-The header may say anything, so this is a hint for the owner of a session and nothing more.
+A client may send any header, so the names are a hint for the owner of a session, not a fact.
 """
 
 from __future__ import annotations
@@ -8,52 +8,49 @@ from __future__ import annotations
 import asyncio
 import functools
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from ua_parser import Parser
-
-_LONGEST = 512  # characters that are looked at
-_LONGEST_NAME = 40
-# Up to 8 ms of Python each, and clients choose them: enough for all sessions of 200 users.
-_MOST_REMEMBERED = 20_000
-_SLOW = 0.0005  # seconds after which one was not remembered
+_MAX_LENGTH = 512  # characters of a header that are parsed
+_MAX_NAME_LENGTH = 40
+# Parsing takes up to 8 ms, and clients choose the headers: enough for all sessions of 200 users.
+_MAX_CACHED = 20_000
+_CACHE_HIT_TIME = 0.0005  # seconds; a header that took longer was parsed
 
 
 class UserAgent(NamedTuple):
-    """A browser and the system that it runs on; an empty text for what is not known."""
+    """A browser and the system that it runs on; empty strings if unknown."""
 
     browser: str
     system: str
 
 
 @functools.cache
-def _parser() -> Parser:
-    """Load the parser with its rules; a tenth of a second, so not before somebody asks."""
+def _parser() -> Any:
+    """Load the parser with its rules on first use, which takes a tenth of a second."""
     from ua_parser import Parser
     from ua_parser.basic import Resolver
     from ua_parser.loaders import load_lazy_builtins
 
-    # by the rules in plain Python, and not by what else may be installed: one answer everywhere
+    # ua_parser would pick a faster resolver if one is installed, which may answer otherwise
     return Parser(Resolver(load_lazy_builtins()))
 
 
 def _name(family: str, major: str | None) -> str:
-    return (f"{family} {major}" if major else family)[:_LONGEST_NAME]
+    return (f"{family} {major}" if major else family)[:_MAX_NAME_LENGTH]
 
 
-@functools.lru_cache(_MOST_REMEMBERED)
+@functools.lru_cache(_MAX_CACHED)
 def _parse(header: str) -> UserAgent:
     browser, system = _parser().parse_user_agent(header), _parser().parse_os(header)
-    # the version that browsers tell of their system has been frozen for years
+    # browsers have frozen the system's version for years, so it says nothing
     return UserAgent(
         _name(browser.family, browser.major) if browser else "",
-        system.family[:_LONGEST_NAME] if system else "",
+        system.family[:_MAX_NAME_LENGTH] if system else "",
     )
 
 
 async def describe(headers: set[str]) -> dict[str, UserAgent]:
-    """Return what each of these headers names; the work is done in a thread."""
+    """Return what each of these headers names; a thread does the work."""
     return await asyncio.to_thread(_describe, headers)
 
 
@@ -61,8 +58,8 @@ def _describe(headers: set[str]) -> dict[str, UserAgent]:
     found: dict[str, UserAgent] = {}
     for header in headers:
         began = perf_counter()
-        found[header] = _parse(header[:_LONGEST])
+        found[header] = _parse(header[:_MAX_LENGTH])
         took = perf_counter() - began
-        if took > _SLOW:
-            sleep(took)  # the event loop needs the interpreter too
+        if took > _CACHE_HIT_TIME:
+            sleep(took)  # so that the event loop gets the interpreter half of the time
     return found

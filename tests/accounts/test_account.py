@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.accounts import AccountsUnavailable
-from app.devices.devices import Devices
+from app.devices import Devices
 from app.stores.memory import MemoryStore
 from tests.support.browsers import browser, each_client, ended, joined, session_id
 from tests.support.clock import Clock
@@ -650,7 +650,7 @@ async def test_another_spelling_is_another_account(tmp_path: Path) -> None:
 @pytest.fixture
 def no_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a list be made anew for changes only."""
-    monkeypatch.setattr("app.devices.devices._REFRESH", 3600)
+    monkeypatch.setattr("app.devices.watchers._REFRESH_INTERVAL", 3600)
 
 
 async def test_a_visitor_may_not_watch(tmp_path: Path) -> None:
@@ -715,8 +715,8 @@ async def test_the_same_list_is_not_sent_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is made anew from time to time, and sent where it differs from the last one."""
-    monkeypatch.setattr("app.devices.devices._REFRESH", 0.01)
-    monkeypatch.setattr("app.devices.devices._COALESCE", 0.01)
+    monkeypatch.setattr("app.devices.watchers._REFRESH_INTERVAL", 0.01)
+    monkeypatch.setattr("app.devices.watchers._MIN_INTERVAL", 0.01)
     async with serve(tmp_path, clock=Clock()) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
         watch = await watching(ann)
@@ -731,7 +731,7 @@ async def test_a_list_for_many_sockets_keeps_nobody_waiting(tmp_path: Path) -> N
     """Everybody else has his turn between two sockets; one that left meanwhile gets nothing."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
-        devices, session = site.services.devices, session_id(ann.cookie)
+        watchers, session = site.services.device_watchers, session_id(ann.cookie)
         sent: list[str] = []
         behind: list[int] = []
 
@@ -739,10 +739,10 @@ async def test_a_list_for_many_sockets_keeps_nobody_waiting(tmp_path: Path) -> N
             sent.append(sid)
             number = len(sent)
             asyncio.get_running_loop().call_soon(lambda: behind.append(len(sent) - number))
-            devices.unwatch("ann", "3")
+            watchers.unwatch("ann", "3")
 
         for number in range(20):
-            devices.watch("ann", str(number), session, send)
+            watchers.watch("ann", str(number), session, send)
         await until(lambda: len(behind) == 19)
         assert set(behind) == {0}
         assert "3" not in sent
@@ -816,7 +816,7 @@ async def who_is(visitor: Visitor) -> str | None:
 
 async def test_last_seen_is_kept_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What another device does shows after the refresh, and the page itself is no activity."""
-    monkeypatch.setattr("app.devices.devices._REFRESH", 0.05)
+    monkeypatch.setattr("app.devices.watchers._REFRESH_INTERVAL", 0.05)
     clock = Clock()
     async with (
         serve(tmp_path, clock=clock, expiry_interval=3600) as site,
@@ -878,8 +878,8 @@ async def test_nothing_is_computed_where_nobody_watches(
         await asyncio.sleep(0.5)
         assert looks == ["bob"]
         await watch.close()
-        await until(lambda: not site.services.devices._watches)
-        assert not site.services.devices._users
+        await until(lambda: not site.services.device_watchers._watches)
+        assert not site.services.device_watchers._users
 
 
 async def test_a_storm_of_changes_makes_few_lists(tmp_path: Path) -> None:

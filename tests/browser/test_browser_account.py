@@ -255,7 +255,7 @@ async def test_a_device_is_signed_out_by_keyboard(tmp_path: Path, chromium: str)
         outline = "it => getComputedStyle(it).outlineStyle + getComputedStyle(it).outlineWidth"
         assert await wanted.evaluate(outline) == "solid3px"
         # a list that comes in meanwhile must not move the focus
-        site.services.devices.changed("Ann")
+        site.services.device_watchers.changed("Ann")
         await here.keyboard.press("Enter")
         await rows(here, 1)
         assert await here.evaluate("() => document.activeElement.id") == "devices-title"
@@ -301,7 +301,7 @@ async def test_a_name_of_markup_stays_text_in_live_rows(tmp_path: Path, chromium
             return found
 
         site.services.devices.rows = evil  # type: ignore[method-assign]
-        site.services.devices.changed("Ann")
+        site.services.device_watchers.changed("Ann")
         from playwright.async_api import expect
 
         await expect((await rows(page, 1)).first).to_contain_text("<img src=x onerror=alert(1)>")

@@ -481,7 +481,7 @@ async def test_a_list_of_devices_follows_what_happens_in_other_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Signing in, coming, going and ending at one process shows on a page that another serves."""
-    monkeypatch.setattr("app.devices.devices._REFRESH", 3600)
+    monkeypatch.setattr("app.devices.watchers._REFRESH_INTERVAL", 3600)
     async with (
         sites(tmp_path) as (one, two),
         PythonVisitor(one.url) as here,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.devices.devices import public_id
+from app.stores import public_id
 from tests.support.browsers import session_id
 from tests.support.clock import Clock
 from tests.support.devices import NEW

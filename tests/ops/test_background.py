@@ -55,8 +55,8 @@ def counts(site: Site) -> dict[str, int]:
         "tasks": len(tasks()),
         "timers": len(timers()) - len(alarms),
         "timers of connections": sum(map(len, engine.wheel._slots.values())),
-        "watched users": len(services.devices._watches),
-        "watched sessions": len(services.devices._users),
+        "watched users": len(services.device_watchers._watches),
+        "watched sessions": len(services.device_watchers._users),
         "connections": len(services.connections),
         "sessions": len(services.connections.session_ids()),
     }
@@ -138,7 +138,7 @@ async def test_a_watcher_whose_cancellation_is_swallowed_ends_all_the_same(
     """As what a fork's sockets send with may do."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
-        devices, sending = site.services.devices, asyncio.Event()
+        watchers, sending = site.services.device_watchers, asyncio.Event()
 
         async def send(sid: str, rows: list[Any]) -> None:
             sending.set()
@@ -146,11 +146,11 @@ async def test_a_watcher_whose_cancellation_is_swallowed_ends_all_the_same(
                 await asyncio.sleep(5)
 
         before = len(tasks())
-        devices.watch("ann", "1", next(iter(await session_ids(site, "ann"))), send)
+        watchers.watch("ann", "1", next(iter(await session_ids(site, "ann"))), send)
         await sending.wait()
-        devices.unwatch("ann", "1")
+        watchers.unwatch("ann", "1")
         await until(lambda: len(tasks()) == before)
-        assert not devices._users
+        assert not watchers._users
 
 
 async def session_ids(site: Site, user: str) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from app import limits
-from app.devices import devices as module
-from app.devices.devices import public_id
+from app.devices import watchers as module
+from app.stores import public_id
 from app.stores.memory import MemoryStore
 from tests.support.counting_store import CountingStore
 from tests.support.devices import watching
@@ -40,7 +40,7 @@ async def test_a_public_id_costs_one_question_known_or_not(tmp_path: Path) -> No
         made = await with_sessions(site, "ann", 300)
         socket = await ann.socket("websocket", namespaces=("/account",))
         await until(lambda: "of_user" in store.calls)
-        await site.services.devices.stop()  # whose list asks as well
+        await site.services.device_watchers.stop()  # whose list asks as well
         store.calls.clear()
         assert "error" in await socket.call("revoke", "unknown", namespace="/account")
         assert [call for call in store.calls if call != "load"] == ["find"]
@@ -115,25 +115,25 @@ async def test_a_list_that_takes_long_is_made_less_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However fast it changes, its making and sending has a fifth of the time at most."""
-    monkeypatch.setattr(module, "_COALESCE", 0.0)
+    monkeypatch.setattr(module, "_MIN_INTERVAL", 0.0)
     loop = asyncio.get_running_loop()
     took = 0.05
     spans: list[tuple[float, float]] = []
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
-        devices = site.services.devices
+        devices, watchers = site.services.devices, site.services.device_watchers
         rows = devices.rows
 
         async def slow(*arguments: Any) -> Any:
             began = loop.time()
-            devices.changed("ann")
+            watchers.changed("ann")
             await asyncio.sleep(took)
             spans.append((began, loop.time()))
             return await rows(*arguments)
 
         monkeypatch.setattr(devices, "rows", slow)
         socket = await watching(ann)
-        await until(lambda: devices.changed("ann") or len(spans) >= 4)
+        await until(lambda: watchers.changed("ann") or len(spans) >= 4)
         await socket.close()
     for (_, end), (begin, _) in itertools.pairwise(spans):
         assert begin - end >= 4 * took * 0.99

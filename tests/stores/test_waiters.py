@@ -241,7 +241,8 @@ async def test_a_socket_that_cannot_be_sent_to_keeps_no_other_from_its_list(
 ) -> None:
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
-        devices, session, sent = site.services.devices, session_id(ann.cookie), list[str]()
+        watchers, session = site.services.device_watchers, session_id(ann.cookie)
+        sent: list[str] = []
 
         async def send(sid: str, rows: list[Any]) -> None:
             if sid == "1":
@@ -249,7 +250,7 @@ async def test_a_socket_that_cannot_be_sent_to_keeps_no_other_from_its_list(
             sent.append(sid)
 
         for number in range(3):
-            devices.watch("ann", str(number), session, send)
+            watchers.watch("ann", str(number), session, send)
         await until(lambda: sent == ["0", "2"], 3)
         assert injected(caplog) == 1
 

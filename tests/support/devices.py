@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from app.devices.devices import public_id
+from app.stores import public_id
 from tests.support.browsers import session_id
 from tests.support.forms import Answer, send
 from tests.support.visitor import Visitor

@@ -394,8 +394,8 @@ async def test_news_of_other_processes_fails_item_by_item(
             if item.endswith("1"):
                 failing()
 
-        monkeypatch.setattr(one.services.devices, "connections_changed", fail_first)
-        monkeypatch.setattr(one.services.devices, "changed", fail_first)
+        monkeypatch.setattr(one.services.device_watchers, "connections_changed", fail_first)
+        monkeypatch.setattr(one.services.device_watchers, "changed", fail_first)
         assert two.app.cluster is not None
         told = b'[["s1","s2"],["u1","u2"]]'
         two.app.cluster._link.send(pack(("PUBLISH", "latchkey:devices", told)))
