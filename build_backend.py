@@ -93,7 +93,7 @@ def fetch_client(static: Path) -> None:
 def has_client(static: Path) -> bool:
     """Whether the static folder holds the pinned client, unchanged."""
     target = static / assets.LOCAL
-    return target.is_file() and assets.is_client(target.read_bytes())
+    return target.is_file() and bool(assets.is_client(target.read_bytes()))
 
 
 def node_requirement(static: Path) -> list[str]:
@@ -161,16 +161,16 @@ def build_wheel(
     wheel_directory: str, config_settings: Config = None, metadata_directory: str | None = None
 ) -> str:
     fetch_client(STATIC)
-    return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
+    return str(build_meta.build_wheel(wheel_directory, config_settings, metadata_directory))
 
 
 def build_editable(
     wheel_directory: str, config_settings: Config = None, metadata_directory: str | None = None
 ) -> str:
     fetch_client(STATIC)
-    return build_meta.build_editable(wheel_directory, config_settings, metadata_directory)
+    return str(build_meta.build_editable(wheel_directory, config_settings, metadata_directory))
 
 
 def build_sdist(sdist_directory: str, config_settings: Config = None) -> str:
     fetch_client(STATIC)
-    return build_meta.build_sdist(sdist_directory, config_settings)
+    return str(build_meta.build_sdist(sdist_directory, config_settings))

@@ -530,7 +530,7 @@ async def test_a_store_that_fails_keeps_the_account(tmp_path: Path) -> None:
             store.down = True
             return proof
 
-        site.services.accounts.prove = then_fail  # type: ignore[method-assign]
+        site.services.accounts.prove = then_fail
         answer = await send(ann, "json", "/account/delete", password=PASSWORD)
         assert answer.status == 503
         store.down = False

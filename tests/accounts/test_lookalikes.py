@@ -13,7 +13,8 @@ from app.accounts import Accounts, InvalidAccount, NameTaken, account_key, datab
 from app.accounts.lookalikes import lookalikes, mixes_scripts
 from app.accounts.passwords import Passwords
 from app.settings import Settings
-from tests.accounts.test_accounts import PASSWORD, add, opened
+from tests.accounts.test_accounts import add, opened
+from tests.support.forms import PASSWORD
 from tests.support.postgres import Place
 from tests.support.site import serve
 from tests.support.visitor import Visitor

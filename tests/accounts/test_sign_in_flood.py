@@ -102,7 +102,12 @@ async def test_a_limited_address_takes_no_place_in_the_queue(
         asked: list[str] = []
         table = site.services.accounts._table
         stamp = table.stamp
-        monkeypatch.setattr(table, "stamp", lambda name: asked.append(name) or stamp(name))
+
+        def noted(name: str) -> str:
+            asked.append(name)
+            return str(stamp(name))
+
+        monkeypatch.setattr(table, "stamp", noted)
         for number in range(2):
             assert await sign_in(visitor, ATTACKER, f"name {number}", "another wrong one") == 401
         waiting = [begin(visitor, f"192.0.2.{number}", f"user {number}") for number in range(8)]

@@ -300,7 +300,7 @@ async def test_a_name_of_markup_stays_text_in_live_rows(tmp_path: Path, chromium
                 )
             return found
 
-        site.services.devices.rows = evil  # type: ignore[method-assign]
+        site.services.devices.rows = evil
         site.services.device_watchers.changed("Ann")
         from playwright.async_api import expect
 

@@ -163,7 +163,7 @@ async def test_a_login_closes_the_old_sockets_of_all_processes(tmp_path: Path) -
 async def test_idle_sessions_end_once_and_everywhere(tmp_path: Path) -> None:
     """Whichever process is first, all sockets close, and the hook runs once in all."""
     clock = Clock()
-    options = {"clock": clock, "expiry_interval": 0.05}
+    options: dict[str, Any] = {"clock": clock, "expiry_interval": 0.05}
     async with sites(tmp_path, **options) as places, PythonVisitor(places[0].url) as visitor:
         ends: list[str] = []
 
@@ -185,7 +185,7 @@ async def test_idle_sessions_end_once_and_everywhere(tmp_path: Path) -> None:
 async def test_activity_in_one_process_keeps_the_sockets_of_another(tmp_path: Path) -> None:
     """Just before the deadline a client does something at one; the other does not end it."""
     clock = Clock()
-    options = {"clock": clock, "expiry_interval": 0.05}
+    options: dict[str, Any] = {"clock": clock, "expiry_interval": 0.05}
     async with sites(tmp_path, **options) as (one, two), PythonVisitor(one.url) as visitor:
         here, there = await tabs_at(visitor, one, two)
         one.services.expiry.stop()  # so that nothing but the event itself can write it
@@ -211,7 +211,7 @@ async def test_an_end_that_nobody_told_of_is_noticed_by_the_next_event(tmp_path:
 
 async def test_ends_that_were_missed_are_found_when_the_connection_is_back(tmp_path: Path) -> None:
     """What was told while a process could not hear it is reconciled at once."""
-    options = {"expiry_interval": 3600}
+    options: dict[str, Any] = {"expiry_interval": 3600}
     async with sites(tmp_path, **options) as (one, two), PythonVisitor(one.url) as visitor:
         (tab,) = await tabs_at(visitor, two)
         with shared_server().client() as redis:
@@ -453,7 +453,7 @@ async def test_connections_of_a_process_that_died_vanish(
         await tabs_at(visitor, one, two)
         await until(lambda: connected(one, id, ["websocket"] * 2))
         # what a dead process does: it stops to tell that it is alive
-        await two.services.devices.presence._background.stop()  # type: ignore[attr-defined]
+        await two.services.devices.presence._background.stop()
         await asyncio.sleep(3)  # more than a life, in which the living have to tell that they are
         assert await connected(one, id, ["websocket"])
         assert await connected(two, id, ["websocket"] * 2)

@@ -104,8 +104,8 @@ class Reader:
         async with self._site.visitor() as visitor:
             count = 0
             while True:
-                for ask in (lambda: visitor.get("/"), lambda: visitor.post("/incr")):
-                    status, text = await ask()
+                for method, path in (("get", "/"), ("post", "/incr")):
+                    status, text = await getattr(visitor, method)(path)
                     assert status == 200, text + self._site.nginx.log("error.log")[-2000:]
                     self.answers += 1
                 count += 1

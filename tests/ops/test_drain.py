@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ FLAGS = ("--store=memory", "--handshakes-per-minute=0", "--max-connections-per-s
 
 @contextlib.asynccontextmanager
 async def crowded(
-    tmp_path: Path, sockets: int, *flags: str, **environ: str
+    tmp_path: Path, sockets: int, *flags: str, **environ: Any
 ) -> AsyncIterator[tuple[Process, list[asyncio.Future[list[str]]]]]:
     """A process with so many WebSockets, each of which is done when the server has closed it."""
     async with contextlib.AsyncExitStack() as stack:

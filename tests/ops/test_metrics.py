@@ -67,7 +67,7 @@ async def test_connections_are_counted_by_transport(tmp_path: Path) -> None:
 
 async def test_refused_handshakes_and_limits_are_counted(tmp_path: Path) -> None:
     """By what was wrong with them: the origin, the protocol, or too many."""
-    limits = {"max_connections_per_session": 1, "handshakes_per_minute": 4}
+    limits: dict[str, Any] = {"max_connections_per_session": 1, "handshakes_per_minute": 4}
     async with serve(tmp_path, **limits) as site, Visitor(site.url) as ann:
         await ann.incr()
         await ann.socket("websocket")
@@ -91,7 +91,7 @@ async def test_refused_handshakes_and_limits_are_counted(tmp_path: Path) -> None
 
 async def test_failed_logins_and_fast_clients_are_counted_as_limited(tmp_path: Path) -> None:
     """One line of `limits_hit` for each setting that held somebody up."""
-    limits = {"failed_logins_per_minute": 1, "events_per_second": 5}
+    limits: dict[str, Any] = {"failed_logins_per_minute": 1, "events_per_second": 5}
     async with serve(tmp_path, **limits) as site, Visitor(site.url) as ann:
         wrong = {"username": "ann", "password": "wrong wrong wrong"}
         assert [(await ann.post("/login", json=wrong))[0] for _ in range(2)] == [401, 429]

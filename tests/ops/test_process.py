@@ -142,11 +142,11 @@ async def test_a_stop_under_load_is_quiet_and_keeps_what_it_acknowledged(tmp_pat
     async with process(tmp_path / "data", "--events-per-second=0", log=log) as site:
         async with Raw(site.url) as websocket:
             cookie = (await websocket.websocket()).cookie
-            for packet in ["40", *['420["incr"]'] * 40]:
-                websocket.send(packet)
+            for sent in ["40", *['420["incr"]'] * 40]:
+                websocket.send(sent)
             while acked < 200:
-                packet = await websocket.receive() or ""
-                if packet.startswith("430["):
+                packet = await websocket.receive()
+                if packet is not None and packet.startswith("430["):
                     acked = int(packet[4:-1])
                     websocket.send('420["incr"]')
             site.process.send_signal(signal.SIGTERM)

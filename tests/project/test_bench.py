@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,7 +19,7 @@ from bench.contestants import LINEUP, Servers
 from bench.load import Crowd, open_sockets, sources
 from bench.measures import Sizes, percentile
 from bench.plot import svg
-from bench.process import StartError
+from bench.process import Server, StartError
 from bench.report import as_json, figure, summary, table
 from bench.rows import ROWS, Row, Target
 from bench.run import Result, rotated, run_row
@@ -43,6 +44,9 @@ TINY = Sizes(
 )
 
 
+Start = Callable[[str], Server]
+
+
 def result_of(rounds: dict[str, list[float]], *targets: Target) -> Result:
     row = Row("incr", "acknowledged `incr`", "cpu_us", "µs", [*rounds], work.posts, targets)
     figures = {name: [{"cpu_us": value} for value in values] for name, values in rounds.items()}
@@ -50,14 +54,14 @@ def result_of(rounds: dict[str, list[float]], *targets: Target) -> Result:
 
 
 @pytest.fixture(scope="module")
-def servers():
+def servers() -> Iterator[Servers]:
     with Servers() as running:
         yield running
 
 
 @pytest.fixture
-def start(servers):
-    def start(name: str):
+def start(servers: Servers) -> Start:
+    def start(name: str) -> Server:
         if LINEUP[name].needs_node and not (shutil.which("node") and shutil.which("npm")):
             cannot(f"{name} needs Node and npm, which are not installed")
         if LINEUP[name].needs_redis and not shutil.which("redis-server"):
@@ -70,25 +74,25 @@ def start(servers):
     return start
 
 
-def test_a_ratio_divides_the_medians_so_that_one_bad_round_changes_nothing():
+def test_a_ratio_divides_the_medians_so_that_one_bad_round_changes_nothing() -> None:
     target = Target("latchkey", "node", 0.8)
     result = result_of({"latchkey": [12, 10, 900], "node": [20, 24, 28]}, target)
     assert result.reached(target) == 0.5
 
 
-def test_a_target_without_a_rival_bounds_the_figure_itself():
+def test_a_target_without_a_rival_bounds_the_figure_itself() -> None:
     target = Target("latchkey", None, 3)
     assert result_of({"latchkey": [2, 2.5, 4]}, target).reached(target) == 2.5
 
 
-def test_a_target_whose_rival_is_absent_is_not_judged():
+def test_a_target_whose_rival_is_absent_is_not_judged() -> None:
     target = Target("latchkey", "node", 0.8)
     result = result_of({"latchkey": [10]}, target)
     assert result.reached(target) is None
     assert summary([result]) == ""
 
 
-def test_the_summary_says_of_each_target_whether_it_was_met():
+def test_the_summary_says_of_each_target_whether_it_was_met() -> None:
     targets = Target("latchkey", "node", 0.8), Target("latchkey", "stock", 0.2)
     result = result_of({"latchkey": [10], "node": [20], "stock": [40]}, *targets)
     met, missed = summary([result]).splitlines()[2:]
@@ -96,7 +100,7 @@ def test_the_summary_says_of_each_target_whether_it_was_met():
     assert missed == "| acknowledged `incr` | latchkey / stock | 0.25 × | 0.2 × | **missed** |"
 
 
-def test_a_table_gives_the_median_and_the_spread_and_says_who_is_absent():
+def test_a_table_gives_the_median_and_the_spread_and_says_who_is_absent() -> None:
     result = result_of({"node": [20, 21.04, 19]})
     result.absent["latchkey"] = "it is not built yet"
     text = table(result)
@@ -107,21 +111,21 @@ def test_a_table_gives_the_median_and_the_spread_and_says_who_is_absent():
 @pytest.mark.parametrize(
     ("value", "text"), [(0.6543, "0.654"), (19.97, "20"), (12_345.6, "12,346"), (0, "0")]
 )
-def test_a_figure_shows_three_digits_that_matter(value, text):
+def test_a_figure_shows_three_digits_that_matter(value: float, text: str) -> None:
     assert figure(value) == text
 
 
 @pytest.mark.parametrize(("percent", "value"), [(50, 2), (75, 3), (99, 4), (100, 4), (0, 1)])
-def test_a_percentile_is_a_value_that_was_measured(percent, value):
+def test_a_percentile_is_a_value_that_was_measured(percent: int, value: float) -> None:
     assert percentile([1, 2, 3, 4], percent) == value
 
 
-def test_each_round_begins_with_another_contestant():
+def test_each_round_begins_with_another_contestant() -> None:
     assert [rotated(["a", "b", "c"], number)[0] for number in range(4)] == ["a", "b", "c", "a"]
     assert rotated([], 3) == []
 
 
-def test_json_holds_every_round_and_no_path_or_name_of_this_machine():
+def test_json_holds_every_round_and_no_path_or_name_of_this_machine() -> None:
     result = result_of({"node": [20, 21, 19]})
     text = json.dumps(as_json([result], {"rounds": 3}))
     assert json.loads(text)["rows"][0]["rounds"]["node"] == [{"cpu_us": v} for v in (20, 21, 19)]
@@ -130,27 +134,29 @@ def test_json_holds_every_round_and_no_path_or_name_of_this_machine():
     assert str(Path.cwd()) not in text
 
 
-def test_the_plot_is_an_svg_with_the_longest_bar_for_the_highest_median():
+def test_the_plot_is_an_svg_with_the_longest_bar_for_the_highest_median() -> None:
     drawing = ElementTree.fromstring(svg([result_of({"latchkey": [10], "node": [20]})]))
-    bars = [float(bar.get("width")) for bar in drawing.iter("{http://www.w3.org/2000/svg}rect")]
+    bars = [
+        float(bar.get("width", "0")) for bar in drawing.iter("{http://www.w3.org/2000/svg}rect")
+    ]
     assert bars == [230, 460]
 
 
-def test_every_row_compares_only_contestants_that_it_measures():
+def test_every_row_compares_only_contestants_that_it_measures() -> None:
     for row in ROWS:
         assert set(row.contestants) <= set(LINEUP)
         for target in row.targets:
             assert {target.who, target.against} <= {None, *row.contestants}
 
 
-def test_connections_spread_over_loopback_addresses():
+def test_connections_spread_over_loopback_addresses() -> None:
     addresses = sources(15_000)
     assert len(set(addresses)) == len(addresses) >= 15_000 / 400
     assert all(address.startswith("127.") for address in addresses)
 
 
 @pytest.mark.parametrize("step", [1, 3, 10_000])
-def test_a_client_reads_the_same_however_the_bytes_are_cut(step):
+def test_a_client_reads_the_same_however_the_bytes_are_cut(step: int) -> None:
     """Handshake, open, join, heartbeat, event and ack, with lengths in 7 and in 16 bits."""
     packets = [
         b"0{}",
@@ -181,7 +187,7 @@ def test_a_client_reads_the_same_however_the_bytes_are_cut(step):
     assert sent.endswith(frame(b"40") + frame(b"3"))
 
 
-def test_a_client_answers_a_websocket_ping_and_stays_open():
+def test_a_client_answers_a_websocket_ping_and_stays_open() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         client = SocketClient(listening.getsockname()[1])
         server, _ = listening.accept()
@@ -193,7 +199,7 @@ def test_a_client_answers_a_websocket_ping_and_stays_open():
         client.close()
 
 
-def test_a_refused_handshake_is_an_error_with_the_answer_in_it():
+def test_a_refused_handshake_is_an_error_with_the_answer_in_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         client = SocketClient(listening.getsockname()[1])
         server, _ = listening.accept()
@@ -216,7 +222,9 @@ EVERYBODY = [
 
 
 @pytest.mark.parametrize("name", EVERYBODY)
-def test_everybody_counts_pages_and_sockets_in_one_session_and_tells_the_others(start, name):
+def test_everybody_counts_pages_and_sockets_in_one_session_and_tells_the_others(
+    start: Start, name: str
+) -> None:
     """Else the bench would compare unequal work."""
     server = start(name)
     with Crowd[HttpClient]() as pages, Crowd[SocketClient]() as sockets:
@@ -237,7 +245,7 @@ def test_everybody_counts_pages_and_sockets_in_one_session_and_tells_the_others(
 
 
 @pytest.mark.parametrize("name", ["latchkey", "node"])
-def test_a_handshake_stores_its_session_before_the_cookie_leaves(start, name):
+def test_a_handshake_stores_its_session_before_the_cookie_leaves(start: Start, name: str) -> None:
     server = start(name)
     with Crowd[SocketClient]() as sockets, Crowd[HttpClient]() as pages:
         (client,) = open_sockets(sockets, server.port, 1)
@@ -248,7 +256,9 @@ def test_a_handshake_stores_its_session_before_the_cookie_leaves(start, name):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
-def test_one_tiny_round_of_every_row_gives_figures(start, servers, row):
+def test_one_tiny_round_of_every_row_gives_figures(
+    start: Start, servers: Servers, row: Row
+) -> None:
     here = ("latchkey", "latchkey-limits", "latchkey-redis", "node", "node-redis", "stock")
     names = [name for name in here if name in row.contestants]
     for name in names:
@@ -260,7 +270,9 @@ def test_one_tiny_round_of_every_row_gives_figures(start, servers, row):
         assert all(result.median(name) > 0 for name in names)
 
 
-def test_a_server_that_cannot_start_is_absent_and_the_others_are_measured(start, monkeypatch):
+def test_a_server_that_cannot_start_is_absent_and_the_others_are_measured(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start("stock")
     monkeypatch.setitem(LINEUP, "uvicorn", replace(LINEUP["uvicorn"], argv=("no-such-program",)))
     row = next(row for row in ROWS if row.key == "post")

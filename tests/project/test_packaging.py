@@ -245,9 +245,8 @@ def test_the_build_asks_for_npm_only_where_it_is_missing(
 ) -> None:
     """Neither where npm is installed nor where the client has been fetched before."""
     for name in ("wheel", "editable", "sdist"):  # those of setuptools run setup.py
-        monkeypatch.setattr(
-            build_backend.build_meta, f"get_requires_for_build_{name}", lambda _: ["other"]
-        )
+        of_setuptools = f"setuptools.build_meta.get_requires_for_build_{name}"
+        monkeypatch.setattr(of_setuptools, lambda _: ["other"])
     monkeypatch.setattr(build_backend, "STATIC", tmp_path / "static")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setenv("PATH", str(tmp_path))

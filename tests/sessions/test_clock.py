@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -287,7 +288,7 @@ async def test_a_running_program_signs_nobody_out_by_a_jump(tmp_path: Path) -> N
     """`python -m app`, whose system's clock is set forward by two days for three seconds."""
     clock, log = tmp_path / "clock", tmp_path / "log"
     clock.write_text("+0")
-    environ = {
+    environ: dict[str, Any] = {
         "LD_PRELOAD": faketime(),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
         "FAKETIME_NO_CACHE": "1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,13 +18,13 @@ from tests.support.counting_store import CountingStore
 from tests.support.sessions import Data, made, over
 from tests.support.stores import every_store, opened
 
-BROWSER = {"remote_address": "192.0.2.1", "user_agent": "test"}
+BROWSER: dict[str, Any] = {"remote_address": "192.0.2.1", "user_agent": "test"}
 
 
 class Life:
     """Sessions with a clock that moves, and what was announced of their ends."""
 
-    def __init__(self, store: SessionStore | None = None, **limits: float) -> None:
+    def __init__(self, store: SessionStore | None = None, **limits: Any) -> None:
         self.store = store or MemoryStore()
         self.sessions: Sessions[Data] = over(self.store, **limits)
         self.ends: list[tuple[str, str]] = []

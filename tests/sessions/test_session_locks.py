@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,7 +147,8 @@ async def test_a_waiter_that_gave_up_and_is_cancelled_does_not_free_the_lock() -
     await locks.acquire("a")
     waiting = asyncio.ensure_future(locks.acquire("a"))
     await asyncio.sleep(0)
-    locks._expire(locks._queues["a"][0])
+    queue: Any = locks._queues["a"]
+    locks._expire(queue[0])
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     other = asyncio.ensure_future(locks.acquire("a"))
@@ -248,12 +250,12 @@ async def test_a_session_that_ends_while_touches_are_written_is_passed_over() ->
     class Ending(CountingStore):
         async def before(self, call: str) -> None:
             if self.calls.count("touch") == 1 and call == "touch":
-                await sessions.end(made[-1].id, "logout")
+                await sessions.end(created[-1].id, "logout")
 
     store = Ending(MemoryStore())
     sessions = over(store, idle_timeout=100)
-    made = [await sessions.create(remote_address="", user_agent="") for _ in range(600)]
-    for session in made:
+    created = [await sessions.create(remote_address="", user_agent="") for _ in range(600)]
+    for session in created:
         sessions.touch(session)
     await sessions.lifetimes.flush(now=True)
     assert store.calls.count("touch") == 2

@@ -162,7 +162,8 @@ async def test_who_does_not_wait_for_his_answer_gets_no_connection(
             raw.write(path, *upgrade, ("Cookie", visitor.cookie))
             await until(lambda: asked)
             assert site.services.connections._arriving
-        await until(lambda: asked[0].request.connection.closed)
+        connection: Any = asked[0].request.connection
+        await until(lambda: connection.closed)
         go_on.set()
         await until(lambda: not site.services.connections._arriving)
         assert len(site.services.connections) == 0

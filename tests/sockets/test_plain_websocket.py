@@ -107,7 +107,7 @@ async def _echoes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             await ws.close(code=4321, message=b"bye")
         await until(lambda: own.closed)
         assert own.closed == [(4321, "bye")]
-        assert not site.app.http_server.streams  # type: ignore[union-attr]
+        assert not site.app.http_server.streams
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -176,7 +176,7 @@ async def test_a_client_that_vanishes_is_noticed(
     async with echo_site(tmp_path, monkeypatch, ping_interval=0.2, ping_timeout=0.1) as (site, own):
         async with Raw(site.url) as raw:
             await raw.websocket(path="/echo")
-            raw.writer.transport.abort()  # type: ignore[attr-defined]
+            raw.writer.transport.abort()
             await until(lambda: len(own.closed) == 1)
         async with Raw(site.url) as raw:
             await raw.websocket(path="/echo")
@@ -247,11 +247,11 @@ async def test_reading_pauses_while_a_handler_is_busy(
     async with serve(tmp_path, modules=modules) as site, Raw(site.url) as raw:
         await raw.websocket(path="/slow")
         raw.send("begin")
-        (stream,) = site.app.http_server.streams  # type: ignore[union-attr]
+        (stream,) = site.app.http_server.streams
         for _ in range(300):
             raw.send(b"x" * 100_000, opcode=2)
         await asyncio.sleep(0.2)
-        unsent = raw.writer.transport.get_write_buffer_size()  # type: ignore[attr-defined]
+        unsent = raw.writer.transport.get_write_buffer_size()
         assert unsent > 10_000_000
         assert len(stream._read_buffer) < 1_000_000
         go_on.set()

@@ -24,8 +24,9 @@ from app.stores.redis.store import RedisStore
 from app.stores.redis.wire import ReplyError, Wire
 from app.transport.tasks import Tasks
 from handlers.session import SessionData
+from tests.support.ports import free_port
 from tests.support.process import run
-from tests.support.redis_server import RedisServer, empty_redis, free_port, shared_server
+from tests.support.redis_server import RedisServer, empty_redis, shared_server
 from tests.support.sites import processes
 from tests.support.stores import record
 from tests.support.waiting import until
@@ -437,7 +438,7 @@ def watched(store: RedisStore) -> Iterator[list[bytes]]:
     wire = store._link._wire
     assert wire is not None
     writes: list[bytes] = []
-    transport = wire._transport
+    transport: Any = wire._transport
     assert transport is not None
 
     class Watched:
@@ -446,7 +447,7 @@ def watched(store: RedisStore) -> Iterator[list[bytes]]:
             transport.write(data)
 
         def is_closing(self) -> bool:
-            return transport.is_closing()
+            return bool(transport.is_closing())
 
     wire._transport = Watched()  # type: ignore[assignment]
     try:
@@ -506,7 +507,8 @@ async def test_who_waited_on_a_connection_that_is_lost_finds_it_gone() -> None:
         await store.save(record())
         wire = store._link._wire
         assert wire is not None
-        tasks, outcomes, ended = Tasks(), [], asyncio.Event()
+        tasks, ended = Tasks(), asyncio.Event()
+        outcomes: list[Any] = []
 
         async def edit() -> None:
             with pytest.raises(StoreUnavailable):

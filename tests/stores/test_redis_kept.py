@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
 
 import pytest
 
@@ -24,7 +23,10 @@ LOCK = "latchkey:{a}:lock"
 
 async def taken(store: RedisStore) -> Lease:
     """Lock as an edit does."""
-    return store.try_lock("a") or await asyncio.wait_for(store.lock("a"), 2)
+    lease = store.try_lock("a")
+    if lease is not None:
+        return lease
+    return await asyncio.wait_for(store.lock("a"), 2)
 
 
 async def edit(store: RedisStore, times: int = 1) -> None:
@@ -53,11 +55,10 @@ def scripts_run() -> int:
 
 
 @pytest.fixture
-def slow_ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def slow_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be given back because time passed, nor be asked for twice."""
     monkeypatch.setattr(redis_kept, "_LATELY", 1000.0)
     monkeypatch.setattr(redis_locks, "_ASK_AGAIN", 1000.0)
-    return
 
 
 @pytest.fixture
@@ -253,9 +254,9 @@ async def test_a_session_that_ended_elsewhere_is_over() -> None:
         await two.destroy("a")
         await until(lambda: one.cached("a") is None)
         assert one.try_lock("a") is None
-        lease = await taken(one)
-        assert lease.record is None
-        await lease.release()
+        other = await taken(one)
+        assert other.record is None
+        await other.release()
         await asyncio.wait_for(two.lock("a"), 2)
 
 

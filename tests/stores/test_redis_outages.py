@@ -266,10 +266,8 @@ async def test_a_failover_that_leaves_the_old_master_running(tmp_path: Path) -> 
                 await ready(visitor)
         assert await tabs[0].call("incr") < await tabs[1].call("incr")
         assert [tab.connects for tab in tabs] == [1, 1]
-        ports = {
-            site.app.cluster._link._wire._transport.get_extra_info("peername")[1]
-            for site in (one, two)
-        }
+        apps: list[Any] = [one.app, two.app]
+        ports = {app.cluster._link._wire._transport.get_extra_info("peername")[1] for app in apps}
         assert master.port not in ports
 
 
@@ -328,7 +326,7 @@ async def test_emits_go_on_in_this_process(tmp_path: Path) -> None:
         await visitor.incr()
         here, there = await tabs_at(visitor, one, two)
         server.kill()
-        await until(lambda: not one.app.cluster._link.up)  # type: ignore[union-attr]
+        await until(lambda: not one.app.cluster._link.up)
         async with asyncio.timeout(_PROMPT):
             for number in range(100):
                 await one.services.socket_server.emit("news", number)
@@ -389,7 +387,7 @@ async def test_what_clients_did_meanwhile_keeps_their_sessions(tmp_path: Path) -
             await asyncio.sleep(1)
             await touch(seen)
 
-        sessions.store.touch = late  # type: ignore[method-assign]
+        sessions.store.touch = late
         clock.now += 10_000
         server.start()
         visitor.url = two.url

@@ -323,7 +323,7 @@ async def test_writes_run_in_the_order_in_which_they_came(tmp_path: Path) -> Non
             second.save(b"new"),
             return_exceptions=True,
         )
-        assert results[:3] == [
+        assert list(results[:3]) == [
             record("a", data=b"new", version=2),
             record("a", data=b"new", version=2),
             record("b"),
@@ -358,10 +358,11 @@ async def test_a_commit_and_its_undoing_that_fail_are_no_success(tmp_path: Path)
         assert isinstance(store, SqliteStore)
         writes = store._writes
 
-        def broken(*_: object) -> None:
+        def broken(*_: object) -> list[Any]:
             raise sqlite3.OperationalError("disk I/O error")
 
-        commit, writes._commit = writes._commit, broken  # type: ignore[method-assign]
+        commit = writes._commit
+        writes._commit = broken  # type: ignore[method-assign,assignment]
         results = await asyncio.gather(
             store.save(record("a")), store.save(record("b")), return_exceptions=True
         )
@@ -480,7 +481,7 @@ async def test_reads_of_many_rows_leave_the_loop_alone(tmp_path: Path) -> None:
         threads.add(threading.get_ident())
         return ask(*arguments)
 
-    store._ask = noted  # type: ignore[method-assign]
+    store._ask = noted  # type: ignore[method-assign,assignment]
     await store.save(record("a", user="anna"))
     await asyncio.gather(
         *(store.of_user("anna"), store.count("anna"), store.load_many(["a"])),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -27,7 +28,7 @@ class Cluster:
         self.nginx = Nginx(self.ports)
         self.url, self.trust = self.nginx.url, self.nginx.trust
         self._folder, self._flags = folder, flags
-        self._environ = {
+        self._environ: dict[str, Any] = {
             "LATCHKEY_STORE": empty_redis(),
             "LATCHKEY_DATABASE": database,
             "LATCHKEY_SECRET_KEYS": SECRET,

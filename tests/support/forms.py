@@ -37,7 +37,7 @@ class Answer:
 
 
 async def send(
-    visitor: Visitor, kind: str, path: str, headers: dict[str, str] | None = None, **fields: Any
+    visitor: Visitor, kind: str, path: str, headers: dict[str, str] | None = None, /, **fields: Any
 ) -> Answer:
     """Send these fields as a browser's form or as a script's JSON."""
     body: dict[str, Any] = {"json": fields} if kind == "json" else {"data": fields}

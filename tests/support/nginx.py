@@ -70,7 +70,7 @@ class Nginx:
         for number, port in enumerate(self._ports):
             changes[rf"127\.0\.0\.1:{8880 + number}\b"] = f"127.0.0.1:{port}"
         for old, new in changes.items():
-            text, times = re.subn(old, lambda _, new=new: new, text)
+            text, times = re.subn(old, new.replace("\\", r"\\"), text)
             assert times, f"deploy/nginx.conf has no {old}"
         # where it keeps large bodies, for whoever is not root
         places = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -79,7 +79,8 @@ class Nginx:
 
     def start(self) -> None:
         """Start it; what it says of the configuration is a failure."""
-        command = [self._program, "-c", self.folder / "nginx.conf", "-e", self.folder / "start"]
+        command: list[str | Path] = [self._program]
+        command += ["-c", self.folder / "nginx.conf", "-e", self.folder / "start"]
         tried = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
         assert tried.returncode == 0, tried.stderr
         assert "[warn]" not in tried.stderr, tried.stderr

@@ -77,7 +77,8 @@ def shared_server() -> RedisServer:
     folder = tempfile.TemporaryDirectory(prefix="latchkey-redis-")
     server = RedisServer(Path(folder.name))
     server.start()
-    atexit.register(lambda: (server.kill(), folder.cleanup()))
+    atexit.register(folder.cleanup)
+    atexit.register(server.kill)  # runs first
     return server
 
 

@@ -28,7 +28,8 @@ class Data(msgspec.Struct):
 
 def over(store: Any, data_type: type[Any] = Data, **limits: float) -> Sessions[Any]:
     """Return the sessions over this store."""
-    return Sessions(store, data_type, clock=Clock(), **{"idle_timeout": 0, "max_age": 0, **limits})
+    times: dict[str, Any] = {"idle_timeout": 0, "max_age": 0, **limits}
+    return Sessions(store, data_type, clock=Clock(), **times)
 
 
 async def made(store: Any) -> tuple[Sessions[Data], Session[Data]]:

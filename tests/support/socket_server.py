@@ -80,7 +80,8 @@ class Server:
         """Open a polling connection and return its sid."""
         response = await self.request("GET", HANDSHAKE + "polling")
         assert response.status == 200, response
-        return json.loads(response.body[1:])["sid"]
+        sid: str = json.loads(response.body[1:])["sid"]
+        return sid
 
     async def poll(self, sid: str) -> Response:
         return await self.request("GET", f"{HANDSHAKE}polling&sid={sid}")

@@ -67,7 +67,8 @@ REPLIES = {
 
 def frames_of(pieces: Iterable[bytes]) -> list[Any]:
     """Return the messages in these pieces; an error is the last one, as its close code."""
-    parser, messages = FrameParser(LIMIT), []
+    parser = FrameParser(LIMIT)
+    messages: list[Any] = []
     try:
         for piece in pieces:
             parser.feed(piece)
@@ -81,7 +82,8 @@ def frames_of(pieces: Iterable[bytes]) -> list[Any]:
 
 def requests_of(pieces: Iterable[bytes]) -> list[Any]:
     """Return the requests in these pieces as `HttpConnection` reads them."""
-    pending, searched, found = bytearray(), 0, []
+    pending, searched = bytearray(), 0
+    found: list[Any] = []
     body: FixedBody | ChunkedBody | None = None
     content = b""
     try:

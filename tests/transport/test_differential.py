@@ -76,7 +76,7 @@ async def ours() -> AsyncIterator[int]:
 # What is said, and how the answers are written down
 
 
-def http(*requests: tuple[str, str, bytes], **headers: str) -> Talk:
+def http(*requests: tuple[str, str, bytes], **headers: Any) -> Talk:
     """Send requests one after the other; `SID` stands for the sid of a fresh handshake."""
 
     async def talk(port: int) -> list[Any]:

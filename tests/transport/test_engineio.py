@@ -170,10 +170,11 @@ class Hooked(SocketHandler):
 @served(handler=Hooked)
 async def test_the_hooks_decide_before_the_101(server: Server) -> None:
     """403 and 429 are real answers, on both transports."""
-    for headers, status, body in (
+    cases: tuple[tuple[dict[str, Any], int, dict[str, Any]], ...] = (
         ({"Origin": "https://evil.example"}, 403, {"code": 4, "message": "Forbidden"}),
         ({"X_Limit": "1"}, 429, {"code": 3, "message": "Too Many Requests"}),
-    ):
+    )
+    for headers, status, body in cases:
         response = await server.request("GET", POLLING, **headers)
         assert (response.status, response.json) == (status, body)
         with pytest.raises(RefusedError) as caught:

@@ -91,7 +91,8 @@ async def test_a_slow_poll_is_read_to_its_end_before_its_ping_is_answered(server
     assert (await server.poll(sid)).status == 200
     (connection,) = server.sio.engine.connections.values()
     await server.sio.emit("large", "x" * 1_500_000)
-    await until(lambda: connection.transport._outbox[0] == b"2")
+    transport: Any = connection.transport
+    await until(lambda: transport._outbox[0] == b"2")
     body = await asyncio.to_thread(fetch_slowly, server.port, sid)
     assert body.startswith(b"2\x1e42")
     assert (await server.post(sid, "3")).status == 200

@@ -359,7 +359,7 @@ def test_any_bytes_get_answers_or_a_close(data: list[bytes]) -> None:
     """Never a traceback, never a connection that hangs beyond its time."""
     records: list[logging.LogRecord] = []
     watch = logging.Handler(logging.ERROR)
-    watch.emit = records.append  # type: ignore[method-assign]
+    watch.emit = records.append  # type: ignore[method-assign,assignment]
 
     async def throw() -> None:
         errors: list[Any] = []
@@ -504,7 +504,8 @@ async def test_pipelined_requests_take_turns_with_everybody_else() -> None:
     """Each in a turn of the loop of its own, also where none of them waits for anything."""
     import tornado.web
 
-    loop, turns, begun = asyncio.get_running_loop(), 0, []
+    loop, turns = asyncio.get_running_loop(), 0
+    begun: list[Any] = []
 
     def turn() -> None:
         nonlocal turns
@@ -652,7 +653,7 @@ async def test_a_handler_cannot_write_into_the_next_response() -> None:
             stale.append(exchange)
             return start(server, exchange)
 
-        site.app.start_request = remember  # type: ignore[method-assign]
+        site.app.start_request = remember  # type: ignore[method-assign,assignment]
         client = await site.client()
         await client.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
         await client.response()
@@ -901,7 +902,7 @@ async def test_only_a_101_hands_over() -> None:
             seen.append(exchange)
             return start(server, exchange)
 
-        site.app.start_request = remember  # type: ignore[method-assign]
+        site.app.start_request = remember  # type: ignore[method-assign,assignment]
         client = await site.client()
         await client.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         await until(lambda: site.waiting)

@@ -216,7 +216,7 @@ async def test_a_body_has_time_while_its_handler_keeps_the_server_from_reading()
             await asyncio.sleep(0.7)
             await original(handler, chunk)
 
-        Stream.data_received = slow  # type: ignore[method-assign]
+        Stream.data_received = slow  # type: ignore[method-assign,assignment]
         try:
             body = "x" * 100_000
             client = await site.client()

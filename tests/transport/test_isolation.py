@@ -82,7 +82,7 @@ async def test_a_failed_write_closes_its_connection_only(
 ) -> None:
     """The emit goes on, and the reason is a transport error."""
     clients = [await server.client() for _ in range(3)]
-    broken = server.sio.engine.connections[clients[0].sid].transport
+    broken: Any = server.sio.engine.connections[clients[0].sid].transport
     broken._transport = Broken(broken._transport, method)
     await server.sio.emit("news")
     for client in clients[1:]:
@@ -98,7 +98,7 @@ async def test_an_emit_reaches_all_but_the_client_that_fails(
     server: Server, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients = [await server.client() for _ in range(3)]
-    broken = server.sio.engine.connections[clients[0].sid].transport
+    broken: Any = server.sio.engine.connections[clients[0].sid].transport
     original = getattr(type(broken), part)
 
     def fail_once(websocket: Any, *arguments: Any) -> Any:
@@ -150,7 +150,7 @@ async def test_a_connection_ends_though_its_transport_cannot_be_closed(
 ) -> None:
     """Its disconnect handlers run, and the other connections are closed as well."""
     clients = [await server.client() for _ in range(3)]
-    broken = server.sio.engine.connections[clients[0].sid].transport
+    broken: Any = server.sio.engine.connections[clients[0].sid].transport
     close = type(broken).close
 
     def fail_once(websocket: Any, *arguments: Any) -> None:
@@ -175,7 +175,7 @@ async def test_all_connections_are_closed_though_one_fails(
     broken = server.sio.engine.connections[clients[0].sid]
     close = type(broken).close
 
-    def fail_once(connection: Any, *arguments: Any) -> None:
+    def fail_once(connection: Any, *arguments: Any) -> Any:
         return failing() if connection is broken else close(connection, *arguments)
 
     with monkeypatch.context() as patch:
@@ -224,12 +224,12 @@ def test_a_connection_that_cannot_be_checked_is_cut_and_the_others_are_judged(
             http._connections.update([broken, *kept])
             original = type(broken).check
             try:
-                type(broken).check = lambda self, now: (  # type: ignore[method-assign]
+                type(broken).check = lambda self, now: (
                     failing() if self is broken else original(self, now)
                 )
                 await until(lambda: not http._connections)
             finally:
-                type(broken).check = original  # type: ignore[method-assign]
+                type(broken).check = original
             for _, writer in streams:
                 writer.close()
 

@@ -17,14 +17,16 @@ from hypothesis import strategies as st
 
 from app.transport.engineio import message_deadline
 from app.transport.http import writer as http_writer
-from app.transport.socketio import packet_json
-from app.transport.socketio.packets import Limits, PacketError, decode
+from app.transport.socketio import packet_json, packets
+from app.transport.socketio.packets import Limits, PacketError
 from app.transport.turns import BUDGET, SMALL, Turns
 from tests.support.raw import Raw
 from tests.support.raw_websocket import HANDSHAKE, Closed, frame, read_response
 from tests.support.site import serve
 from tests.support.socket_server import Echo, Server, served
 from tests.support.waiting import until
+
+decode: Any = packets.decode  # Any: only packets with attachments have `add`
 
 PLACEHOLDER = '{"_placeholder":true,"num":0}'
 
@@ -202,7 +204,8 @@ async def test_frames_of_a_fragmented_message_are_charged(server: Server, piece:
     await until(lambda: server.sio.engine.throttled)
     (conn,) = server.sio.engine.connections.values()
     assert conn.busy
-    assert conn.transport._parser.ready > 900 * len(piece)
+    transport: Any = conn.transport
+    assert transport._parser.ready > 900 * len(piece)
 
 
 @served(events_per_second=200)
@@ -368,6 +371,7 @@ async def test_a_client_that_waits_for_its_turn_is_not_read_from(
 
     monkeypatch.setattr(Turns, "enter", enter)
     client = await server.client()
+    transport: Any
     (transport,) = [c.transport for c in server.sio.engine.connections.values()]
     await client.send_raw(large(50_000))
     await until(lambda: waiting)
@@ -498,7 +502,8 @@ def test_a_large_text_is_decoded_with_its_last_attachment() -> None:
     """Until then it takes its own size, not twenty times as much."""
     many = "{}," * 10_000
     packet = decode(f'52-["a",{many}{PLACEHOLDER}]')
-    assert packet.data is None
+    undecoded = packet.data
+    assert undecoded is None
     assert packet.unread > 30_000
     assert not packet.add(b"x")
     assert packet.add(b"y")

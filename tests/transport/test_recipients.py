@@ -117,7 +117,8 @@ async def test_an_emit_skips_any_collection_of_clients(
         server = places[0].services.socket_server
         for number, skipped in enumerate(([first], (first,), {first}, first)):
             await server.emit(str(number), skip_sid=skipped, namespace="/hall")
-        for number, nobody in enumerate(("", [], (), set(), None)):
+        nobodies: tuple[Any, ...] = ("", [], (), set(), None)
+        for number, nobody in enumerate(nobodies):
             await server.emit(f"all {number}", skip_sid=nobody, namespace="/hall")
         await server.emit("none", skip_sid=[first, second], namespace="/hall")
         await server.emit("end", namespace="/hall")
@@ -135,7 +136,8 @@ async def test_closing_a_room_closes_no_other(
     """Nothing is closed by an empty name or list; several rooms are closed by a list."""
     async with hall(kind, tmp_path, monkeypatch) as (places, _, (first, second)):
         server, there = places[0].services.socket_server, places[-1].services.socket_server
-        for nothing in ("", [], None, "nobody"):
+        nothings: tuple[Any, ...] = ("", [], None, "nobody")
+        for nothing in nothings:
             await server.close_room(nothing, namespace="/hall")
         await server.close_room(0, namespace="/hall")
         await until(lambda: 0 not in there.rooms(first, namespace="/hall"))

@@ -279,7 +279,12 @@ async def test_an_emit_is_encoded_once_however_many_get_it(
     clients = [await server.client() for _ in range(3)]
     encoded: list[Any] = []
     encode = packet_json.encode
-    monkeypatch.setattr(packet_json, "encode", lambda *call: encoded.append(call) or encode(*call))
+
+    def noted(*call: Any) -> Any:
+        encoded.append(call)
+        return encode(*call)
+
+    monkeypatch.setattr(packet_json, "encode", noted)
     await server.sio.emit("news", 1)
     assert len(encoded) == 1
     for client in clients:

@@ -63,7 +63,8 @@ def on_both_loops(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     _, *parameters = inspect.signature(test).parameters.values()
     parameters.append(inspect.Parameter("loop", inspect.Parameter.KEYWORD_ONLY))
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return pytest.mark.parametrize("loop", LOOPS)(wrapped)
+    marked: Callable[..., None] = pytest.mark.parametrize("loop", LOOPS)(wrapped)
+    return marked
 
 
 def current() -> asyncio.Task[Any]:
@@ -295,7 +296,8 @@ async def test_a_cancellation_that_comes_with_the_result_is_the_one_that_counts(
     """As in any task: the future is done, and the coroutine has not gone on yet."""
     loop = asyncio.get_running_loop()
     for turns in range(3):
-        future, tasks = loop.create_future(), []
+        future = loop.create_future()
+        tasks: list[Any] = []
 
         async def work(future: Any = future, tasks: Any = tasks) -> None:
             tasks.append(current())
@@ -312,7 +314,8 @@ async def test_a_cancellation_that_comes_with_the_result_is_the_one_that_counts(
 
 @on_both_loops
 async def test_a_result_right_after_a_cancellation_is_too_late(seen: Seen) -> None:
-    future, tasks = asyncio.get_running_loop().create_future(), []
+    future = asyncio.get_running_loop().create_future()
+    tasks: list[Any] = []
 
     async def work() -> None:
         tasks.append(current())

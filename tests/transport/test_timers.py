@@ -49,7 +49,8 @@ def noted(ran: list[float]) -> Timer:
 @ticking
 async def test_a_timer_runs_once_within_one_resolution_after_it_is_due() -> None:
     """Never before."""
-    wheel, ran = Wheel(0.5), [[] for _ in range(40)]
+    wheel = Wheel(0.5)
+    ran: list[list[float]] = [[] for _ in range(40)]
     for n, times in enumerate(ran):
         wheel.start(noted(times), n / 10)
     await asyncio.sleep(10)
@@ -61,7 +62,8 @@ async def test_a_timer_runs_once_within_one_resolution_after_it_is_due() -> None
 @ticking
 async def test_a_timer_may_be_put_off_again_and_again() -> None:
     """It runs when it was last told to; being put off takes no slot of its own."""
-    wheel, ran = Wheel(0.5), []
+    wheel = Wheel(0.5)
+    ran: list[float] = []
     timer = noted(ran)
     for _ in range(30):
         wheel.start(timer, 3)
@@ -76,7 +78,8 @@ async def test_a_timer_may_be_put_off_again_and_again() -> None:
 @ticking
 async def test_a_timer_may_be_brought_forward() -> None:
     """The wheel wakes up for it, and not again when it would have been due."""
-    wheel, ran = Wheel(0.5), []
+    wheel = Wheel(0.5)
+    ran: list[float] = []
     timer = noted(ran)
     wheel.start(timer, 60)
     wheel.start(timer, 2)
@@ -88,7 +91,9 @@ async def test_a_timer_may_be_brought_forward() -> None:
 @ticking
 async def test_one_that_is_due_earlier_does_not_wait_for_the_others() -> None:
     """Nor do the others get lost behind it."""
-    wheel, late, early = Wheel(0.5), [], []
+    wheel = Wheel(0.5)
+    late: list[float] = []
+    early: list[float] = []
     wheel.start(noted(late), 20)
     wheel.start(noted(early), 1)
     await asyncio.sleep(5)
@@ -101,7 +106,8 @@ async def test_one_that_is_due_earlier_does_not_wait_for_the_others() -> None:
 @ticking
 async def test_a_stopped_timer_does_not_run() -> None:
     """Until it is started again; to stop it twice does no harm."""
-    wheel, ran = Wheel(0.5), []
+    wheel = Wheel(0.5)
+    ran: list[float] = []
     timer = noted(ran)
     wheel.start(timer, 1)
     wheel.stop(timer)
@@ -116,7 +122,8 @@ async def test_a_stopped_timer_does_not_run() -> None:
 @ticking
 async def test_a_timer_may_stop_the_others_of_its_slot() -> None:
     """As a connection does that closes others with it."""
-    wheel, ran = Wheel(0.5), []
+    wheel = Wheel(0.5)
+    ran: list[float] = []
     timers: list[Timer] = []
 
     def stop_all() -> None:
@@ -134,7 +141,8 @@ async def test_a_timer_may_stop_the_others_of_its_slot() -> None:
 @ticking
 async def test_a_timer_may_start_itself_anew() -> None:
     """Even for at once: that is the next slot, not this one for ever."""
-    wheel, ran = Wheel(0.5), []
+    wheel = Wheel(0.5)
+    ran: list[float] = []
 
     def again() -> None:
         ran.append(now())
@@ -151,7 +159,8 @@ async def test_a_timer_may_start_itself_anew() -> None:
 @ticking
 async def test_extending_does_not_add_up_the_wheels_delay() -> None:
     """Interval and timeout together are late by one resolution, not by two."""
-    wheel, ran = Wheel(0.5), []
+    wheel = Wheel(0.5)
+    ran: list[float] = []
 
     def beat() -> None:
         ran.append(now() - 1000)
@@ -170,7 +179,8 @@ async def test_extending_does_not_add_up_the_wheels_delay() -> None:
 async def test_a_loop_that_was_held_up_costs_a_timer_no_time_of_its_own() -> None:
     """A client has its whole time to answer, however late it was asked."""
     loop: Any = asyncio.get_running_loop()
-    wheel, ran = Wheel(0.5), []
+    wheel = Wheel(0.5)
+    ran: list[float] = []
     answer = noted(ran)
     ask = Timer(lambda: wheel.extend(answer, 5))
     wheel.start(answer, 1)
@@ -185,7 +195,9 @@ async def test_a_loop_that_was_held_up_costs_a_timer_no_time_of_its_own() -> Non
 @ticking
 async def test_a_timer_that_fails_is_told_of_and_stops_no_other() -> None:
     """One connection's trouble is not the others'."""
-    wheel, ran, complaints = Wheel(0.5), [], []
+    wheel = Wheel(0.5)
+    ran: list[float] = []
+    complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
 
     def fail() -> None:
@@ -202,7 +214,8 @@ async def test_a_timer_that_fails_is_told_of_and_stops_no_other() -> None:
 async def test_a_wheel_that_was_closed_runs_nothing() -> None:
     """And leaves nothing scheduled; it can be used again."""
     loop: Any = asyncio.get_running_loop()
-    wheel, ran = Wheel(0.5), []
+    wheel = Wheel(0.5)
+    ran: list[float] = []
     wheel.start(noted(ran), 1)
     wheel.close()
     assert not [handle for handle in loop._scheduled if not handle.cancelled()]

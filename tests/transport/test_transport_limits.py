@@ -81,7 +81,8 @@ async def test_what_is_still_here_does_not_count_as_delivered(server: Server) ->
     for _ in range(200):
         await server.sio.emit("news", "x" * 50_000)
         await asyncio.sleep(0)
-    mark = connection.transport._sent + connection.transport._waiting.size
+    transport: Any = connection.transport
+    mark = transport._sent + transport._waiting.size
     for _ in range(20):
         await server.sio.emit("more")
         await asyncio.sleep(0)
