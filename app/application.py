@@ -23,14 +23,16 @@ from app.ops.keys import check_last_key, signing_keys
 from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
 from app.services import Services
-from app.sessions.clock import Clock
+from app.sessions.clock import Clock, SteadyClock
 from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
-from app.sessions.session import Reason, Session
+from app.sessions.reason import EndReason
+from app.sessions.session import Session
 from app.settings import Settings
 from app.sockets.connections import Connections
 from app.sockets.handshake import HandshakeHandler
 from app.stores import Record, SessionStore
+from app.stores.check import StoreCheck
 from app.stores.counted import CountedStore, StoreCounts
 from app.stores.memory import MemoryStore
 from app.stores.sqlite.store import SqliteStore
@@ -55,7 +57,7 @@ def make_app(
     data_type: type[msgspec.Struct] = NoData,
     template_path: Path | None = None,
     static_path: Path | None = None,
-    clock: Callable[[], float] | None = None,
+    clock: Clock | None = None,
     store: SessionStore | None = None,
 ) -> Application:
     """Build an application from its settings; call it on a running loop.
@@ -66,7 +68,7 @@ def make_app(
     FolderBusy, StoreUnavailable, ValueError or OSError with a sentence that says what to do.
     """
     extensions = [load_extension(name) for name in modules]
-    clock = clock or Clock()
+    clock = clock or SteadyClock()
     settings.make_data_dir()
     folder_lock = data_folder.use(settings.data_dir)
     keys = signing_keys(settings)
@@ -109,7 +111,9 @@ def make_app(
         devices=devices,
         device_watchers=Watchers(devices),
         metrics=Metrics(counts, server.engine, connections),
-        readiness=Readiness({"store": sessions.works, "database": accounts.answers}),
+        readiness=Readiness(
+            {"store": StoreCheck(sessions.store).works, "database": accounts.answers}
+        ),
         audit=Audit(),
         client_log=RateLimitedLog(logging.getLogger("latchkey.clients")),
         outage_log=RateLimitedLog(logging.getLogger("latchkey.outages")),
@@ -130,7 +134,7 @@ def make_app(
 def _register_listeners(
     services: Services,
     connections: Connections,
-    clock: Callable[[], float],
+    clock: Clock,
     shared: Shared | None,
     extensions: Sequence[Extension],
 ) -> None:
@@ -149,8 +153,7 @@ def _register_listeners(
     # a connection opens, closes or changes its transport
     connections.on_change += [watchers.connections_changed]
     # the system's clock steps
-    if isinstance(clock, Clock):
-        clock.on_step += [sessions.lifetimes.follow_step, lambda _: services.expiry.hold()]
+    clock.on_step += [sessions.lifetimes.activity.follow_step, lambda _: services.expiry.hold()]
     if shared:
         shared.join(services)
     # the hooks of handlers/
@@ -161,10 +164,10 @@ def _register_listeners(
             sessions.on_end.append(_session_hook(sessions, extension.on_session_end))
 
 
-def _session_hook(sessions: Sessions[Any], hook: Callable[[Session[Any], Reason], Any]) -> Any:
-    def listener(session_id: str, reason: Reason, record: Record | None) -> Any:
+def _session_hook(sessions: Sessions[Any], hook: Callable[[Session[Any], EndReason], Any]) -> Any:
+    def listener(session_id: str, reason: EndReason, record: Record | None) -> Any:
         # without a record another process ended the session, and calls its own hooks
-        return None if record is None else hook(Session(sessions, record), reason)
+        return None if record is None else hook(Session(sessions.records, record), reason)
 
     return listener
 

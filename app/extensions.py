@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from app.sessions.session import Reason, Session
+from app.sessions.reason import EndReason
+from app.sessions.session import Session
 from app.sockets.handshake import HandshakeHook
 from app.sockets.namespace import BaseNamespace
 
@@ -29,7 +30,7 @@ class Extension:
     #: Runs when a user has signed in.
     on_login: Callable[[Session[Any]], Result] | None = None
     #: Runs when a session has ended, in the process that ended it.
-    on_session_end: Callable[[Session[Any], Reason], Result] | None = None
+    on_session_end: Callable[[Session[Any], EndReason], Result] | None = None
 
 
 def load_extension(name: str) -> Extension:

@@ -139,7 +139,7 @@ class Application:
         services = self.services
         try:
             await services.stop(seconds=_CLOSE_TIMEOUT / 2)
-            await services.sessions.lifetimes.close()
+            await services.sessions.lifetimes.activity.close()
         finally:
             await services.readiness.stop()
             if self.cluster is not None:

@@ -10,13 +10,13 @@ import msgspec
 from app.common.background import Background
 from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
-from app.sessions.session import Reason
+from app.sessions.reason import EndReason
 from app.stores import Record
 from app.stores.redis.link import Link
 from app.stores.redis.wire import pack
 
 _CHANNEL = "latchkey:ended"
-_Told = tuple[str, str, Reason]  # the process that tells, the session's id, why it ended
+_Told = tuple[str, str, EndReason]  # the process that tells, the session's id, why it ended
 
 
 class Ends:
@@ -38,7 +38,7 @@ class Ends:
         link.on_down.append(self._down)
         link.on_up.append(self._up)
 
-    async def _tell(self, session_id: str, reason: Reason, record: Record | None) -> None:
+    async def _tell(self, session_id: str, reason: EndReason, record: Record | None) -> None:
         # without a record it is an end that another process brought about, and has told
         if record is not None:
             message = msgspec.json.encode((self._me, session_id, reason))
@@ -47,7 +47,7 @@ class Ends:
     def _hear(self, channel: bytes, message: bytes) -> None:
         process, session_id, reason = msgspec.json.decode(message, type=_Told)
         if process != self._me:
-            self._background.start(self._sessions.announce(session_id, reason, None))
+            self._background.start(self._sessions.announce_end(session_id, reason, None))
 
     def _down(self) -> None:
         self._missed = True

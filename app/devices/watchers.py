@@ -11,7 +11,8 @@ from app.common.background import Background, wait_until_set
 from app.common.guard import logged
 from app.devices.device import Device, DeviceList
 from app.devices.devices import Devices
-from app.sessions.session import Reason, Session
+from app.sessions.reason import EndReason
+from app.sessions.session import Session
 from app.stores import Record, StoreError
 
 log = logging.getLogger("latchkey.devices")
@@ -81,7 +82,9 @@ class Watchers:
         if session.user is not None:
             self.changed(session.user)
 
-    async def session_ended(self, session_id: str, reason: Reason, record: Record | None) -> None:
+    async def session_ended(
+        self, session_id: str, reason: EndReason, record: Record | None
+    ) -> None:
         """Follow the end of a session."""
         # another process that ended the session sends its id only
         user = self._users.get(session_id) if record is None else record.user

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from app.common.rate_limited_log import RateLimitedLog
 
 if TYPE_CHECKING:
-    from app.sessions.session import Reason, Session
+    from app.sessions.reason import EndReason
+    from app.sessions.session import Session
     from app.stores import Record
 
 log = logging.getLogger("latchkey.audit")
@@ -43,7 +44,9 @@ class Audit:
         """Log that somebody has signed in."""
         self.add("sign-in", user=session.user, address=session.remote_address)
 
-    async def session_ended(self, session_id: str, reason: Reason, record: Record | None) -> None:
+    async def session_ended(
+        self, session_id: str, reason: EndReason, record: Record | None
+    ) -> None:
         """Log the end of a user's session."""
         # a visitor's session that ends is no news, and there are very many of them
         if record is not None and record.user is not None:

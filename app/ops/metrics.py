@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from app.common.guard import logged
 from app.common.histogram import BOUNDS, Histogram
-from app.sessions.session import Reason
+from app.sessions.reason import EndReason
 from app.stores import Record
 from app.stores.counted import StoreCounts
 
@@ -126,7 +126,9 @@ class Metrics(Collector):
         """Count an answered request."""
         self._requests[str(status)] += 1
 
-    async def session_ended(self, session_id: str, reason: Reason, record: Record | None) -> None:
+    async def session_ended(
+        self, session_id: str, reason: EndReason, record: Record | None
+    ) -> None:
         """Count the end of a session, once: without a record another process has counted it."""
         if record is not None:
             self._ends[reason] += 1

@@ -1,4 +1,27 @@
-"""The login session: its data, edits, lifetimes, expiry, and the manager of all sessions.
+"""The login session: its data, edits, lifetimes, ends, and the manager of all sessions.
 
 Knows neither Tornado nor Socket.IO. Imports stores and common.
 """
+
+from app.sessions.clock import Clock, SteadyClock
+from app.sessions.codec import D
+from app.sessions.errors import InvalidData, SessionEnded
+from app.sessions.expiry import Expiry
+from app.sessions.manager import Sessions
+from app.sessions.reason import EndReason
+from app.sessions.room import session_room
+from app.sessions.session import Session, SessionFor
+
+__all__ = [
+    "Clock",
+    "D",
+    "EndReason",
+    "Expiry",
+    "InvalidData",
+    "Session",
+    "SessionEnded",
+    "SessionFor",
+    "Sessions",
+    "SteadyClock",
+    "session_room",
+]

@@ -1,4 +1,4 @@
-"""The time of day as sessions use it: a step of the system's clock does not move it at once."""
+"""The clock of sessions."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from app.common.guard import logged
 
 log = logging.getLogger("latchkey.clock")
 
 _CHECK_INTERVAL = 1.0  # seconds between two looks at the system's clock
-_MAX_CORRECTION = 5.0  # seconds that the system's clock may be off and is followed at once
-_CONFIRMATION = 600.0  # seconds after which a larger step is believed
+_MAX_CORRECTION = 5.0  # seconds of a step that is followed at once
+_CONFIRM_TIMEOUT = 600.0  # seconds that a larger step has to last to be followed
 _LOG_INTERVAL = 60.0  # seconds between two log lines, for a clock that keeps jumping
 
 
@@ -24,8 +25,22 @@ elapsed: Callable[[], float] = partial(
 )
 
 
-class Clock:
-    """Seconds since 1970; the source of every deadline of a session.
+class Clock(Protocol):
+    """The time of day as sessions use it: the source of every deadline."""
+
+    #: called with the seconds of a step just before the clock follows it
+    on_step: list[Callable[[float], None]]
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the system's clock was set and this one does not follow yet."""
+
+    def __call__(self) -> float:
+        """Return the time now, in seconds since 1970."""
+
+
+class SteadyClock:
+    """A Clock that a step of the system's clock does not move at once.
 
     It reads the system's clock when it is made and runs on by a clock that cannot be set. It
     follows corrections of up to 5 s at once. It ignores a larger step until that has lasted for
@@ -46,16 +61,13 @@ class Clock:
         self._step = 0.0  # by how much the system's clock is ahead of this one
         self._step_began = now
         self._next_log = now
-        #: called with the seconds of a step just before it is followed
         self.on_step: list[Callable[[float], None]] = []
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the system's clock was set and this one does not follow yet."""
         return self._step != 0
 
     def __call__(self) -> float:
-        """Return the time now."""
         now = self._elapsed()
         if now >= self._next_check:
             self._check(now)
@@ -71,7 +83,7 @@ class Clock:
         elif abs(step - self._step) > _MAX_CORRECTION:
             self._step, self._step_began = step, now
             self._log_step(now)
-        elif now - self._step_began >= _CONFIRMATION:
+        elif now - self._step_began >= _CONFIRM_TIMEOUT:
             for listener in self.on_step:
                 with logged(log, "a listener to a step of the clock failed"):
                     listener(step)
@@ -87,5 +99,5 @@ class Clock:
             "the system's clock was set; sessions keep the old time unless it stays so "
             "step=%+.0fs followed_in=%.0fs",
             self._step,
-            _CONFIRMATION,
+            _CONFIRM_TIMEOUT,
         )

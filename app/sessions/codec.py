@@ -9,13 +9,10 @@ from typing import Any, Generic, NoReturn, TypeVar
 import msgspec
 
 from app.common.surrogates import repair
+from app.sessions.errors import InvalidData
 from app.sessions.unknown_fields import UnknownFields
 
 D = TypeVar("D", bound=msgspec.Struct)
-
-
-class InvalidData(ValueError):
-    """Session data does not fit its record; the text names the field. Nothing was stored."""
 
 
 def _refuse(self: object, name: str, value: object) -> NoReturn:
@@ -65,6 +62,8 @@ class Codec(Generic[D]):
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(data_type)
         self._reader = msgspec.msgpack.Decoder(_read_only(data_type))
+        #: the encoded data of a new session
+        self.blank = self.encode(data_type())
 
     def draft(self, encoded: bytes) -> D:
         """Decode data that may be changed; raises InvalidData."""

@@ -1,31 +1,29 @@
-"""The periodic callback: ends what is due, notices what vanished, and sweeps the store."""
+"""The periodic callback that ends sessions in time."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import logging
 import math
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Collection, Sequence
 from typing import Any, Protocol
 
 from app.common.background import Background, wait_until_set
 from app.common.guard import logged
+from app.sessions.deadline_queue import DeadlineQueue
 from app.sessions.manager import Sessions
+from app.sessions.sweep import Sweep
 from app.stores import Record, StoreError
 
 log = logging.getLogger("latchkey.expiry")
 
-_RECONCILE_EVERY = 30.0  # seconds
-_BATCH = 500
-_PURGE_AT_ONCE = 200
-_MOST_AT_ONCE, _FEWEST_AT_ONCE = 500, 20  # records in one batch of a long sweep
-_BATCH_TIME = 0.02  # seconds that a batch should take; others wait for no more than that
-_PAUSE = 2.0  # pause after a batch, in times of what it took
-_MOST_IDLE = 1000  # deadlines of sessions without connections that may lie in the queue
-_OTHERS_FIRST = 3.0  # seconds after an outage in which nothing is over
-_PURGE_EVERY = 10.0  # seconds, so that an idle server leaves its disk alone
+_RECONCILE_INTERVAL = 30.0  # seconds
+_BATCH_SIZE = 500
+_MAX_UNCONNECTED = 1000  # sessions without connections that may stay in the queue
+# Seconds after an outage in which no session is ended, so that other processes can write what
+# their clients did.
+_HOLD_TIMEOUT = 3.0
 
 
 class Connections(Protocol):
@@ -39,30 +37,33 @@ class Connections(Protocol):
 
 
 class Expiry:
-    """A queue of the deadlines of the sessions that have connections in this process.
+    """Ends connected sessions that reach a limit or whose record is gone, and sweeps the store.
 
-    Its cost is per session that is due, not per socket: an active session is looked at once
-    per idle timeout, when its old deadline comes up and a later one is found.
+    Its cost is per session that is due, not per socket: an active session is checked once per
+    idle timeout, when its old deadline has come and a later one is found.
     """
 
     def __init__(
         self, sessions: Sessions[Any], connections: Connections, *, interval: float
     ) -> None:
-        """`interval` is seconds between two looks."""
+        """`interval` is the time between two rounds, in seconds."""
         self._sessions = sessions
         self._connections = connections
-        self._queue: list[tuple[float, str]] = []
-        self._watched: set[str] = set()
-        self._reconciled = self._purged = sessions.clock()
+        self._interval = interval
+        self._queue = DeadlineQueue()
+        self._reconciled = sessions.clock()
         self._store_is_down = False
         self._held_until = 0.0  # of the loop's clock
-        self._interval = interval
         self._stopped = asyncio.Event()
         self._background = Background()
-        self._sweep: asyncio.Task[None] | None = None
+        self._sweep = Sweep(
+            sessions, self._background, lambda: self._held or self._stopped.is_set()
+        )
+
+    # -- life --
 
     def start(self) -> None:
-        """Begin to look, on the running loop."""
+        """Begin the rounds, on the running loop."""
         self._background.start(self._run_periodically())
 
     def stop(self) -> None:
@@ -76,6 +77,38 @@ class Expiry:
         """
         await self._background.stop(seconds=seconds)
 
+    async def resume(self) -> None:
+        """After an outage, write the activity noted meanwhile and look for missed ends.
+
+        Sessions that have expired by the store's record end a little later: other processes may
+        have activity to write first.
+        """
+        self.hold()
+        self._reconciled = -math.inf
+        with contextlib.suppress(StoreError):
+            await self._sessions.lifetimes.activity.flush(force=True)
+        await self.try_round()
+
+    def hold(self) -> None:
+        """End no session for a few seconds, so that other processes can write their activity."""
+        self._held_until = asyncio.get_running_loop().time() + _HOLD_TIMEOUT
+
+    @property
+    def _held(self) -> bool:
+        return asyncio.get_running_loop().time() < self._held_until
+
+    # -- sessions to check --
+
+    def watch(self, session_id: str, deadline: float) -> None:
+        """Check this session when `deadline` (seconds since 1970) has come."""
+        self._queue.add(session_id, deadline)
+
+    def watch_connected(self, record: Record) -> None:
+        """Check a session that has a connection here when its check is due."""
+        self.watch(record.id, self._sessions.lifetimes.next_check(record))
+
+    # -- rounds --
+
     async def _run_periodically(self) -> None:
         """Do one round per interval.
 
@@ -83,145 +116,83 @@ class Expiry:
         days, it would not call for two days.
         """
         while not await wait_until_set(self._stopped, self._interval):
-            await self._run()
+            await self.try_round()
 
-    def watch(self, session_id: str, deadline: float) -> None:
-        """Look at this session when `deadline` (seconds since 1970) has come."""
-        if session_id not in self._watched:
-            self._watched.add(session_id)
-            heapq.heappush(self._queue, (deadline, session_id))
-
-    def watch_connected(self, record: Record) -> None:
-        """Check a session that has a connection here when its check is due."""
-        self.watch(record.id, self._sessions.lifetimes.next_look(record))
-
-    async def resume(self) -> None:
-        """After an outage: write what clients did meanwhile, and look for ends that were missed.
-
-        What is over by what the store knows has to wait a little: other processes may have
-        something to write first.
-        """
-        self.hold()
-        self._reconciled = -math.inf
-        with contextlib.suppress(StoreError):
-            await self._sessions.lifetimes.flush(now=True)
-        await self._run()
-
-    def hold(self) -> None:
-        """End nothing for a few seconds, in which other processes write what their clients did."""
-        self._held_until = asyncio.get_running_loop().time() + _OTHERS_FIRST
-
-    @property
-    def _held(self) -> bool:
-        return asyncio.get_running_loop().time() < self._held_until
-
-    async def _run(self) -> None:
-        """Do one round; a store that cannot be reached closes nobody."""
+    async def try_round(self) -> None:
+        """Do one round and log its failure; while the store is down, sockets stay open."""
         try:
-            await self.look()
+            await self.run_round()
         except StoreError as error:
             if not self._store_is_down:
-                log.warning("sessions are not looked after until the store answers: %s", error)
+                log.warning("session store unavailable, expiry paused until it answers: %s", error)
             self._store_is_down = True
         except Exception:
-            log.exception("a check for expired sessions failed; the next one runs as scheduled")
+            log.exception("check for expired sessions failed, the next one runs as scheduled")
         else:
             if self._store_is_down:
-                log.warning("the store answers again")
+                log.warning("session store available again, expiry resumed")
             self._store_is_down = False
 
-    async def look(self) -> None:
-        """End what is due now, and from time to time reconcile and purge."""
-        await self._sessions.lifetimes.flush()
+    async def run_round(self) -> None:
+        """End the sessions that are due, and from time to time reconcile and sweep."""
+        await self._sessions.lifetimes.activity.flush()
         now = self._sessions.clock()
-        self._drop_idle()
+        self._drop_unconnected()
         if not self._held:
             await self._end_due(now)
-        # a clock may also be set back
-        if not 0 <= now - self._reconciled < _RECONCILE_EVERY:
+        # the clock may also be set back
+        if not 0 <= now - self._reconciled < _RECONCILE_INTERVAL:
             await self.reconcile()
             self._reconciled = now
-        due = not 0 <= now - self._purged < _PURGE_EVERY
-        if due and not self._held and (self._sweep is None or self._sweep.done()):
-            # `now` is the time at which connected sessions were checked
-            await self._sessions.lifetimes.flush(now=True)
-            gone = await self._sessions.purge(_PURGE_AT_ONCE, now)
-            if len(gone) < _PURGE_AT_ONCE:
-                self._purged = now
-            else:
-                self._sweep = self._background.start(self._sweep_on(now))
+        await self._sweep.start_if_due(now)
 
-    async def _sweep_on(self, as_of: float) -> None:
-        """Remove expired sessions in small batches, with pauses for other work."""
-        loop, size = asyncio.get_running_loop(), _FEWEST_AT_ONCE
-        try:
-            while not self._stopped.is_set() and not self._held:
-                began = loop.time()
-                gone = await self._sessions.purge(size, as_of)
-                took = loop.time() - began
-                if len(gone) < size:
-                    self._purged = as_of
-                    return
-                wanted = int(size * _BATCH_TIME / took) if took else _MOST_AT_ONCE
-                size = max(_FEWEST_AT_ONCE, min(wanted, 2 * size, _MOST_AT_ONCE))
-                await asyncio.sleep(took * _PAUSE)
-        except StoreError as error:
-            log.info("a sweep of expired sessions was interrupted: %s", error)
-        except Exception:
-            log.exception("a sweep of expired sessions failed; the next one follows")
+    async def reconcile(self) -> None:
+        """End the connected sessions whose records were removed by others."""
+        await self.check(list(self._connections.session_ids()))
+
+    async def check(self, session_ids: Sequence[str]) -> None:
+        """Load these sessions in batches; end those that reached a limit or have no record."""
+        for start in range(0, len(session_ids), _BATCH_SIZE):
+            await self._check_batch(session_ids[start : start + _BATCH_SIZE])
 
     async def _end_due(self, now: float) -> None:
-        due: list[str] = []
-        while self._queue and self._queue[0][0] <= now:
-            session_id = heapq.heappop(self._queue)[1]
-            self._watched.discard(session_id)
-            if self._connections.count(session_id):
-                due.append(session_id)
+        due = [id for id in self._queue.pop_due(now) if self._connections.count(id)]
         try:
-            await self._check(due)
+            await self.check(due)
         except BaseException:
             for session_id in due:
                 self.watch(session_id, now)
             raise
 
-    def _drop_idle(self) -> None:
+    def _drop_unconnected(self) -> None:
         """Forget sessions without connections once they are most of the queue."""
         connected = len(self._connections.session_ids())
-        if len(self._queue) > 2 * connected + _MOST_IDLE:
-            self._queue = [item for item in self._queue if self._connections.count(item[1])]
-            heapq.heapify(self._queue)
-            self._watched = {session_id for _, session_id in self._queue}
+        if len(self._queue) > 2 * connected + _MAX_UNCONNECTED:
+            self._queue.retain(lambda session_id: self._connections.count(session_id) > 0)
 
-    async def reconcile(self) -> None:
-        """Close what hangs on records that somebody removed behind this process's back."""
-        await self._check(list(self._connections.session_ids()))
-
-    async def _check(self, session_ids: list[str]) -> None:
-        """Ask the store about these sessions in batches; end those that are over or gone."""
+    async def _check_batch(self, session_ids: Sequence[str]) -> None:
         lifetimes = self._sessions.lifetimes
-        for start in range(0, len(session_ids), _BATCH):
-            batch = session_ids[start : start + _BATCH]
-            records = await self._sessions.store.load_many(batch)
-            ends: dict[str, Awaitable[object]] = {}
-            extended: list[Record] = []
-            for session_id in batch:
-                with logged(log, "the deadline of a session could not be checked"):
-                    record = records.get(session_id)
-                    if record is None:
-                        ends[session_id] = self._sessions.announce_gone(session_id)
-                    elif (reason := lifetimes.over(record)) is not None and not self._held:
-                        ends[session_id] = self._sessions.end(session_id, reason)
-                    elif lifetimes.must_extend(record):
-                        extended.append(record)
-                    else:
-                        self.watch_connected(record)
-            await self._finish(ends)
-            if extended:
-                for record in await lifetimes.extend(extended):
+        records = await self._sessions.store.load_many(session_ids)
+        ends: dict[str, Awaitable[object]] = {}
+        to_extend: list[Record] = []
+        for session_id in session_ids:
+            with logged(log, "the deadline of a session could not be checked"):
+                record = records.get(session_id)
+                if record is None:
+                    ends[session_id] = self._sessions.announce_missing(session_id)
+                elif (reason := lifetimes.limit_reached(record)) is not None and not self._held:
+                    ends[session_id] = self._sessions.end(session_id, reason)
+                elif lifetimes.must_extend(record):
+                    to_extend.append(record)
+                else:
                     self.watch_connected(record)
+        await self._await_ends(ends)
+        if to_extend:
+            for record in await lifetimes.extend(to_extend):
+                self.watch_connected(record)
 
-    async def _finish(self, ends: dict[str, Awaitable[object]]) -> None:
-        """Wait for all ends; one that fails is logged, and tried again in the next round.
+    async def _await_ends(self, ends: dict[str, Awaitable[object]]) -> None:
+        """Wait for all ends; log one that fails, and try it again in the next round.
 
         Raises StoreError if the store failed for one of them.
         """

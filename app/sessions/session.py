@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal
+from typing import Any, Generic
 
-from app.sessions.codec import D, InvalidData
-from app.sessions.edits import Edit, SessionEnded
+from app.sessions.codec import D
+from app.sessions.edit import Edit
+from app.sessions.errors import InvalidData, SessionEnded
+from app.sessions.records import SessionRecords
 from app.stores import Record
 
-if TYPE_CHECKING:
-    from app.sessions.manager import Sessions
-
-__all__ = ["Reason", "Session", "SessionEnded", "SessionFor"]
-
-Reason = Literal["logout", "revoked", "idle", "expired", "regenerated"]
+__all__ = ["Session", "SessionEnded", "SessionFor", "load"]
 
 
 class Session(Generic[D]):
@@ -34,13 +31,13 @@ class Session(Generic[D]):
         "_edit",
         "_encoded",
         "_may_create",
-        "_sessions",
+        "_records",
         "record",
     )
 
     def __init__(
         self,
-        sessions: Sessions[D],
+        records: SessionRecords[D],
         record: Record | None,
         *,
         remote_address: str = "",
@@ -51,17 +48,17 @@ class Session(Generic[D]):
 
         `may_create` is asked before a visitor's session is stored, and may raise.
         """
-        self._sessions = sessions
+        self._records = records
         self._address = remote_address
         self._agent = user_agent
         self._may_create = may_create
         self._edit: Edit[D] | None = None
         self.record = record
-        self._encoded = sessions.blank if record is None else record.data
+        self._encoded = records.codec.blank if record is None else record.data
         # what a block has just checked, or nobody ever changed, is decoded when it is asked for
         self._data: D | None = None
-        if self._encoded != sessions.blank:
-            self._data = sessions.codec.snapshot(self._encoded)
+        if self._encoded != records.codec.blank:
+            self._data = records.codec.snapshot(self._encoded)
 
     def __bool__(self) -> bool:
         return self.record is not None
@@ -70,7 +67,7 @@ class Session(Generic[D]):
     def data(self) -> D:
         """What the session holds; it refuses assignment outside of a block."""
         if self._data is None:
-            self._data = self._sessions.codec.snapshot(self._encoded)
+            self._data = self._records.codec.snapshot(self._encoded)
         return self._data
 
     @property
@@ -91,12 +88,12 @@ class Session(Generic[D]):
     @property
     def seen(self) -> float:
         """Seconds since 1970 of the latest request or event; 0 for a visitor's."""
-        return 0.0 if self.record is None else self._sessions.lifetimes.seen(self.record)
+        return 0.0 if self.record is None else self._records.lifetimes.seen(self.record)
 
     @property
     def expires(self) -> float:
         """Seconds since 1970 when it is over unless touched; infinity: never."""
-        return math.inf if self.record is None else self._sessions.lifetimes.deadline(self.record)
+        return math.inf if self.record is None else self._records.lifetimes.deadline(self.record)
 
     @property
     def remote_address(self) -> str:
@@ -112,7 +109,7 @@ class Session(Generic[D]):
         """Raise RuntimeError where nested data was changed outside of a block."""
         if self._data is None:
             return
-        codec = self._sessions.codec
+        codec = self._records.codec
         try:
             encoded = codec.encode(self._data)
             # an older release may have written the same data otherwise
@@ -131,7 +128,7 @@ class Session(Generic[D]):
         self.check_unchanged()
         if self._edit is not None and self.record is None:
             raise RuntimeError("this session is already open in a block; use that block's data")
-        edit = Edit(self._sessions, self.id)
+        edit = Edit(self._records, self.id)
         if self.record is None:
             if self._may_create is not None:
                 self._may_create()
@@ -169,7 +166,13 @@ class SessionFor(Edit[D]):
     __slots__ = ()
 
     def __await__(self) -> Generator[Any, Any, Session[D]]:
-        return self._sessions.get(self.session_id).__await__()
+        return self._get().__await__()
+
+    async def _get(self) -> Session[D]:
+        session = await load(self._records, self.session_id)
+        if session is None:
+            raise SessionEnded(self.session_id)
+        return session
 
     __aenter__ = Edit.begin
 
@@ -181,3 +184,15 @@ class SessionFor(Edit[D]):
     ) -> Coroutine[Any, Any, object]:
         # what `commit` returns is not looked at, since it runs only where nothing was raised
         return self.commit("", "") if kind is None else self.abandon()
+
+
+async def load(records: SessionRecords[D], session_id: str) -> Session[D] | None:
+    """Return the living session with this id, or None; end one that is unreadable."""
+    record = await records.find(session_id)
+    if record is None:
+        return None
+    try:
+        return Session(records, record)
+    except InvalidData as error:
+        await records.endings.end_unreadable(session_id, error)
+        return None

@@ -12,7 +12,7 @@ from time import perf_counter
 
 from app.common.guard import logged
 from app.common.histogram import Histogram
-from app.sessions.session import Reason
+from app.sessions.reason import EndReason
 from app.sockets.context import SocketContext
 from app.stores import Record
 from app.transport import Peer
@@ -131,7 +131,7 @@ class Connections:
                 listener(session_id)
 
     async def close_session(
-        self, session_id: str, reason: Reason, record: Record | None = None
+        self, session_id: str, reason: EndReason, record: Record | None = None
     ) -> None:
         """Tell every connection of this session why it ends, then close its transport."""
         # a login changes the id on purpose, so its sockets are always welcome back

@@ -114,7 +114,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
             if not context.shown:
                 context.shown = True
                 with contextlib.suppress(StoreError):  # the connection goes on without it
-                    await self.services.sessions.shown(context.session_id)
+                    await self.services.sessions.cookie_returned(context.session_id)
         elif context.shown or (shown and not self._may_lack_credentials()):
             raise UnknownSid
 

@@ -71,7 +71,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         It works until `on_disconnect` returns, and after that, while the session lives, in tasks
         that were started by this client's events. Raises `UnknownSocket` for any other sid.
         """
-        return SessionFor(self.services.sessions, self._clients[sid].session_id)
+        return self.services.sessions.session_for(self._clients[sid].session_id)
 
     async def user_for(self, sid: str) -> str | None:
         """Name of the user who signed in, or None."""
@@ -122,7 +122,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
 
         A fork may override it; raising SessionEnded closes the connection.
         """
-        return self.services.sessions.active(self._clients[sid].session_id)
+        return self.services.sessions.mark_active(self._clients[sid].session_id)
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
         """Dispatch one event (python-socketio calls this)."""
@@ -145,7 +145,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             client = self._clients[sid]
             begin_event(client)
             # what this class's `before_event` does, and nearly always without a wait
-            if self._asks_first or not self.services.sessions.note(client.session_id):
+            if self._asks_first or not self.services.sessions.try_mark_active(client.session_id):
                 await self.before_event(sid, event)
             result = handler.method(*args)
             result = await result if handler.waits else result
@@ -169,7 +169,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         """Close the sockets of the ended session, which may be another client's."""
         session_id = self._clients[sid].session_id
         ended = error.session_id or session_id
-        await self.services.sessions.announce_gone(ended)
+        await self.services.sessions.announce_missing(ended)
         if ended == session_id:
             self._count("ended")
             return {"error": "the session has ended"}
@@ -193,7 +193,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         session_id = context.session_id
         session = await self.services.sessions.load(session_id)
         if session is None:
-            await self.services.sessions.announce_gone(session_id)
+            await self.services.sessions.announce_missing(session_id)
             raise ConnectionRefused("session ended")
         if self.login_required and session.user is None:
             raise ConnectionRefused("unauthorized")

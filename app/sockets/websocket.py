@@ -52,7 +52,7 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
         services = self.services
         services.sessions.touch(found)
         services.expiry.watch(found.id, found.expires)
-        self.session = SessionFor(services.sessions, found.id)
+        self.session = services.sessions.session_for(found.id)
 
     async def _session_of_handshake(self) -> Session[D]:
         services = self.services
@@ -91,7 +91,7 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
         if self.ws_connection is None or self.ws_connection.is_closing():
             return
         try:
-            await self.services.sessions.active(self.session.session_id)
+            await self.services.sessions.mark_active(self.session.session_id)
             await self.receive(message)
         except SessionEnded:
             self.close(SESSION_ENDED, "session ended")

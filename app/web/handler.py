@@ -249,7 +249,9 @@ class BaseHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         """Close the sockets of an id that this response has replaced."""
         old: Record | None = getattr(self, "_replaced", None)
         if old is not None:
-            self.services.background(self.services.sessions.announce(old.id, "regenerated", old))
+            self.services.background(
+                self.services.sessions.announce_end(old.id, "regenerated", old)
+            )
 
     def get_template_namespace(self) -> dict[str, Any]:
         return {

@@ -80,7 +80,7 @@ async def test_names_and_addresses_are_escaped(tmp_path: Path) -> None:
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up(name)
         sessions = site.services.sessions
-        await sessions.insert(sessions.blank, "<script>alert(2)</script>", "", user=name)
+        await sessions.create(remote_address="<script>alert(2)</script>", user_agent="", user=name)
         page = (await ask(ann, "/account")).text
         assert "<script>alert" not in page
         assert page.count("&lt;script&gt;alert(2)") == 1
@@ -482,11 +482,10 @@ async def test_whoever_signs_in_meanwhile_is_signed_out_too(tmp_path: Path) -> N
     async with serve(tmp_path, store=store) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
         sessions = site.services.sessions
-        blank = sessions.blank
 
         async def sign_in_often() -> None:
             for _ in range(5):
-                await sessions.insert(blank, "::1", "late", user="ann")
+                await sessions.create(remote_address="::1", user_agent="late", user="ann")
 
         await sign_in_often()
         own = session_id(ann.cookie)
@@ -907,7 +906,7 @@ async def test_a_user_with_very_many_sessions_gets_the_latest(tmp_path: Path) ->
         clock.now += 1000
         sessions = site.services.sessions
         for number in range(150):
-            await sessions.insert(sessions.blank, f"192.0.2.{number}", "", user="ann")
+            await sessions.create(remote_address=f"192.0.2.{number}", user_agent="", user="ann")
         clock.now -= 500
         page = (await ask(ann, "/account")).text
         assert len(ids(page)) == 100

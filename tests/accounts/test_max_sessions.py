@@ -125,7 +125,10 @@ async def test_many_sessions_of_an_older_release_are_ended_at_the_next_sign_in(
         sessions, heard = site.services.sessions, []
         sessions.on_end.append(lambda id, reason, record: heard.append(id))
         await site.services.accounts.register("ann", "correct horse battery")
-        made = [(await sessions.insert(b"\x80", "", "", user="ann")).id for _ in range(350)]
+        made = [
+            (await sessions.records.add(b"\x80", remote_address="", user_agent="", user="ann")).id
+            for _ in range(350)
+        ]
         await signed_in(stack, site)
         assert await sessions.store.count("ann") == 5
         assert len(heard) == len(set(heard)) == 346

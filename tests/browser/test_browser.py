@@ -205,7 +205,7 @@ async def test_a_lost_connection_is_shown_and_comes_back(tmp_path: Path, chromiu
         await shows(page, state="Disconnected, connecting again…")
         assert await page.get_by_role("button", name="Add one from the socket").is_disabled()
         (session_id,) = store.ids
-        async with await site.services.sessions.get(session_id) as data:
+        async with await site.services.sessions.session_for(session_id) as data:
             data.count = 41
         await shows(page, count=41, state=OVER_WEBSOCKET)
         await press(page, "Add one from the socket")
@@ -254,7 +254,7 @@ async def test_pages_fit_the_screen(tmp_path: Path, chromium: str, scheme: Any, 
         await page.goto(site.url)
         await register(page, "W" * 64)
         (session_id,) = [record.id for record in store.records if record.user]
-        async with await site.services.sessions.get(session_id) as data:
+        async with await site.services.sessions.session_for(session_id) as data:
             data.count = 123_456_789
         await page.goto(site.url)
         await shows(page, count=123_456_789)

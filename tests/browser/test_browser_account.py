@@ -269,7 +269,9 @@ async def test_that_there_are_more_devices_is_said_as_long_as_it_is_true(
         await known(site)
         page = await sign_in(ann)
         sessions = site.services.sessions
-        made = [await sessions.insert(sessions.blank, "", "", user="Ann") for _ in range(101)]
+        made = [
+            await sessions.create(remote_address="", user_agent="", user="Ann") for _ in range(101)
+        ]
         await page.reload()
         await rows(page, 100)
         await live(page)

@@ -60,8 +60,6 @@ TO_GO = frozenset(
     {
         ("app.transport.http.dispatcher", "app.transport.engineio.frames"),
         ("app.transport.http.connection", "app.transport.http.server"),
-        ("app.sessions.session", "app.sessions.manager"),
-        ("app.sessions.edits", "app.sessions.manager"),
     }
 )
 WEB = ("tornado", "socketio", "engineio")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.sessions.clock import Clock
+from app.sessions.clock import SteadyClock
 from tests.support.browsers import PythonVisitor, ended, joined
 from tests.support.process import process
 from tests.support.requirements import cannot
@@ -35,8 +35,8 @@ class System:
     def elapsed(self) -> float:
         return self.steady
 
-    def clock(self) -> Clock:
-        return Clock(self.wall, self.elapsed)
+    def clock(self) -> SteadyClock:
+        return SteadyClock(self.wall, self.elapsed)
 
 
 class Running(System):
@@ -244,7 +244,9 @@ async def test_the_rounds_go_on_after_a_jump_is_taken_back(
     system = Running()
     monkeypatch.setattr(time, "time", system.wall)
     async with (
-        serve(tmp_path, clock=Clock(system.wall, system.elapsed), expiry_interval=0.05) as site,
+        serve(
+            tmp_path, clock=SteadyClock(system.wall, system.elapsed), expiry_interval=0.05
+        ) as site,
         PythonVisitor(site.url) as ann,
     ):
         socket = await joined(ann, "websocket")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.sessions.session import SessionEnded, SessionFor
+from app.sessions.session import SessionEnded
 from app.stores import LeaseLost, Record, SessionStore
 from app.stores.memory import MemoryLease, MemoryStore
 from tests.support.sessions import made, stored
@@ -22,13 +22,13 @@ async def count_to_100(store: SessionStore) -> int:
     sessions, session = await made(store)
 
     async def page() -> None:
-        async with await sessions.get(session.id) as data:
+        async with await sessions.session_for(session.id) as data:
             count = data.count
             await asyncio.sleep(0)
             data.count = count + 1
 
     async def event() -> None:
-        async with SessionFor(sessions, session.id) as data:
+        async with sessions.session_for(session.id) as data:
             count = data.count
             await asyncio.sleep(0)
             data.count = count + 1
@@ -143,7 +143,7 @@ async def test_edits_and_an_end_at_once_leave_nothing(kind: str, tmp_path: Path)
         sessions, session = await made(store)
 
         async def edit() -> None:
-            async with SessionFor(sessions, session.id) as data:
+            async with sessions.session_for(session.id) as data:
                 data.count += 1
 
         results = await asyncio.gather(

@@ -67,12 +67,12 @@ class Crowd:
         """Let time pass, do one round, and return about whom the store was asked."""
         self.clock.now += seconds
         self.store.asked.clear()
-        await self.expiry.look()
+        await self.expiry.run_round()
         return [ids for ids in self.store.asked if ids]
 
     async def run(self) -> None:
         """Do one round as the periodic callback does."""
-        await self.expiry._run()
+        await self.expiry.try_round()
 
 
 @contextlib.asynccontextmanager
@@ -124,7 +124,7 @@ async def test_an_active_session_is_looked_at_once_per_idle_timeout(tmp_path: Pa
     async with crowd(tmp_path) as many:
         one = await many.join()
         many.clock.now += 900
-        await many.sessions.active(one)
+        await many.sessions.mark_active(one)
         many.expiry._reconciled = many.clock.now + 100
         assert await many.look(100) == [[one]]
         assert many.here() == {one}
@@ -163,14 +163,14 @@ async def test_a_store_that_is_down_closes_nobody_and_is_logged_once(
         assert many.here() == {over, stays}
         many.store.down = ()
         # the queue itself must know who is due
-        many.expiry._reconciled = many.expiry._purged = many.clock.now
+        many.expiry._reconciled = many.expiry._sweep._done_at = many.clock.now
         await many.run()
         await many.run()
         assert many.here() == {stays}
         told = [line for line in caplog.messages if "store" in line]
         assert len(told) == 2
-        assert "until the store answers" in told[0]
-        assert told[1] == "the store answers again"
+        assert "expiry paused until it answers" in told[0]
+        assert told[1] == "session store available again, expiry resumed"
 
 
 async def test_a_reconcile_that_failed_is_made_up_for(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ async def test_a_clock_that_is_set_back_does_not_stop_the_rounds(tmp_path: Path)
 
 async def swept(many: Crowd) -> None:
     """Wait until the sweep that has begun is over."""
-    sweep = many.expiry._sweep
+    sweep = many.expiry._sweep.task
     assert sweep is not None
     await sweep
 
@@ -267,5 +267,5 @@ async def test_sessions_that_never_end_do_not_fill_the_queue(tmp_path: Path) -> 
         for number in range(5000):
             many.expiry.watch(str(number), float("inf"))
         await many.look()
-        assert [session_id for _, session_id in many.expiry._queue] == [one]
-        assert many.expiry._watched == {one}
+        assert many.expiry._queue.session_ids() == {one}
+        assert len(many.expiry._queue) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.sessions.session import SessionEnded, SessionFor
+from app.sessions.session import SessionEnded
 from app.stores import StoreUnavailable
 from app.stores.memory import MemoryStore
 from tests.support.counting_store import CountingStore
@@ -24,7 +24,7 @@ async def test_a_block_stores_its_change(kind: str, tmp_path: Path) -> None:
         async with session as data:
             data.count += 1
         assert session.data.count == 1
-        assert (await sessions.get(session.id)).data.count == 1
+        assert (await sessions.session_for(session.id)).data.count == 1
 
 
 async def test_a_snapshot_refuses_assignment_and_says_what_to_write() -> None:
@@ -79,7 +79,11 @@ async def test_a_block_in_its_own_block_raises() -> None:
     sessions, session = await made(MemoryStore())
     async with session as data:
         data.count = 1
-        for door in (session, SessionFor(sessions, session.id), await sessions.get(session.id)):
+        for door in (
+            session,
+            sessions.session_for(session.id),
+            await sessions.session_for(session.id),
+        ):
             with pytest.raises(RuntimeError, match="already open in the block around"):
                 async with door:
                     raise AssertionError("the block must not begin")
@@ -91,7 +95,7 @@ async def test_a_block_in_its_own_block_raises_through_gather() -> None:
     sessions, session = await made(MemoryStore())
 
     async def inner() -> None:
-        async with SessionFor(sessions, session.id) as data:
+        async with sessions.session_for(session.id) as data:
             data.count += 1
 
     async with session as data:
@@ -108,7 +112,7 @@ async def test_a_task_of_a_block_may_edit_once_the_block_is_over() -> None:
 
     async def later() -> None:
         await over_now.wait()
-        async with SessionFor(sessions, session.id) as data:
+        async with sessions.session_for(session.id) as data:
             data.count += 1
 
     async with session as data:
@@ -156,7 +160,7 @@ async def test_an_edit_of_an_ended_session_raises_and_revives_nothing(
     async with opened(kind, tmp_path) as store:
         sessions, session = await made(store)
         await sessions.end(session.id, "logout")
-        for door in (session, SessionFor(sessions, session.id)):
+        for door in (session, sessions.session_for(session.id)):
             with pytest.raises(SessionEnded) as caught:
                 async with door:
                     raise AssertionError("the block must not begin")

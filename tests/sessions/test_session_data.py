@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.sessions.codec import InvalidData
+from app.sessions.errors import InvalidData
 from app.sessions.manager import Sessions
-from app.sessions.session import SessionEnded, SessionFor
+from app.sessions.session import SessionEnded
 from app.stores import Record
 from app.stores.memory import MemoryStore
 from tests.support.counting_store import CountingStore
@@ -70,7 +70,7 @@ async def test_a_session_with_sets_is_unchanged_when_loaded_and_after_a_block() 
     async with session as data:
         data.tags |= {str(number) for number in range(50)}
     session.check_unchanged()
-    (await sessions.get(session.id)).check_unchanged()
+    (await sessions.session_for(session.id)).check_unchanged()
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ async def test_a_later_release_reads_old_data_and_writes_only_what_changes() -> 
 
     old = await over(store, Old).create(remote_address="", user_agent="")
     sessions = over(store, Renewed)
-    session = await sessions.get(old.id)
+    session = await sessions.session_for(old.id)
     session.check_unchanged()
     store.calls.clear()
     async with session as data:
@@ -142,7 +142,7 @@ async def test_a_later_release_reads_old_data_and_writes_only_what_changes() -> 
     assert store.calls == ["lock", "release"]
     async with session as data:
         data.name = "Anna"
-    assert (await sessions.get(old.id)).data.name == "Anna"
+    assert (await sessions.session_for(old.id)).data.name == "Anna"
 
 
 async def spoiled(sessions: Sessions[Data], data: bytes) -> str:
@@ -175,7 +175,7 @@ async def test_stored_data_that_does_not_fit_ends_the_session(
         assert await sessions.load(session_id) is None
     else:
         with pytest.raises(SessionEnded):
-            async with SessionFor(sessions, session_id):
+            async with sessions.session_for(session_id):
                 raise AssertionError("the block must not begin")
     assert await sessions.store.load(session_id) is None
     assert heard == ["revoked"]
@@ -202,7 +202,7 @@ async def test_a_record_may_put_its_own_fields_right() -> None:
     async with session as data:
         data.limit = 1
     session.check_unchanged()
-    assert (await sessions.get(session.id)).data.limit == 5
+    assert (await sessions.session_for(session.id)).data.limit == 5
     with pytest.raises(AttributeError, match="read-only"):
         session.data.limit = 7
 
@@ -217,7 +217,7 @@ async def test_a_rule_of_the_record_is_kept_whatever_it_raises() -> None:
     session_id = await spoiled(sessions, msgspec.msgpack.encode({"count": 11}))
     assert await sessions.load(session_id) is None
     with pytest.raises(SessionEnded):
-        async with SessionFor(sessions, session_id):
+        async with sessions.session_for(session_id):
             raise AssertionError("the block must not begin")
 
 
@@ -255,5 +255,5 @@ async def test_records_of_every_kind_can_be_held(options: dict[str, Any]) -> Non
     session.check_unchanged()
     with pytest.raises(AttributeError):
         session.data.my_name = "Bert"
-    again = await sessions.get(session.id)
+    again = await sessions.session_for(session.id)
     assert again.data.my_name == ("" if options.get("frozen") else "Anna")

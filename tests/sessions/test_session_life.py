@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.sessions.manager import Sessions
-from app.sessions.session import Session, SessionEnded, SessionFor
+from app.sessions.session import Session, SessionEnded
 from app.stores import Record, SessionStore
 from app.stores.memory import MemoryStore
 from tests.support.clock import Clock
@@ -72,7 +72,7 @@ async def test_a_visitor_may_be_edited_again() -> None:
     async with session as data:
         data.count += 1
     assert session.id == first
-    assert (await life.sessions.get(first)).data.count == 2
+    assert (await life.sessions.session_for(first)).data.count == 2
 
 
 @every_store
@@ -152,9 +152,9 @@ async def test_every_door_ends_an_expired_session(door: str) -> None:
             async with session:
                 raise AssertionError("the block must not begin")
         elif door == "get":
-            await SessionFor(life.sessions, session.id)
+            await life.sessions.session_for(session.id)
         elif door == "event":
-            await life.sessions.active(session.id)
+            await life.sessions.mark_active(session.id)
         else:
             await life.sessions.sign_in(session, "anna", **BROWSER)
     assert caught.value.args[0] == session.id
@@ -170,7 +170,7 @@ async def test_activity_extends_the_idle_timeout_but_not_the_absolute_one() -> N
     session = await life.begin()
     for _ in range(16):
         life.wait(60)
-        await life.sessions.active(session.id)
+        await life.sessions.mark_active(session.id)
     assert session.expires == session.created + 1000
     life.wait(39)
     assert await life.sessions.load(session.id) is not None
@@ -195,12 +195,12 @@ async def test_touches_are_written_at_most_once_per_interval() -> None:
     store = CountingStore(MemoryStore())
     life = Life(store, idle_timeout=6000)
     session = await life.begin()
-    await life.sessions.lifetimes.flush()
+    await life.sessions.lifetimes.activity.flush()
     for _ in range(1000):
         life.wait(0.1)
         life.sessions.touch(session)
-        await life.sessions.lifetimes.flush()
-    assert life.sessions.lifetimes.coalescing == 60
+        await life.sessions.lifetimes.activity.flush()
+    assert life.sessions.lifetimes.activity.flush_interval == 60
     assert store.calls.count("touch") == 2  # the first one, and one a minute later
 
 
@@ -216,14 +216,14 @@ async def test_an_event_asks_the_store_only_where_what_is_known_would_end_it() -
     session = await life.begin()
     old = session.record
     life.wait(99)
-    await life.sessions.active(session.id)
+    await life.sessions.mark_active(session.id)
     assert store.calls == ["save"]
-    await life.sessions.lifetimes.flush(now=True)
+    await life.sessions.lifetimes.activity.flush(force=True)
     life.wait(99)
-    await life.sessions.active(session.id)
+    await life.sessions.mark_active(session.id)
     life.wait(100)
     with pytest.raises(SessionEnded):
-        await life.sessions.active(session.id)
+        await life.sessions.mark_active(session.id)
     assert store.calls == ["save", "touch", "load", "load", "destroy"]
 
 
@@ -237,15 +237,15 @@ async def test_a_touch_near_the_end_is_written_at_once_where_others_use_the_stor
     life = Life(store, idle_timeout=100, max_age=150)
     session = await life.begin()
     life.wait(79)
-    await life.sessions.active(session.id)
+    await life.sessions.mark_active(session.id)
     await asyncio.sleep(0)
     assert "touch" not in store.calls
     life.wait(2)
-    await life.sessions.active(session.id)
+    await life.sessions.mark_active(session.id)
     await asyncio.sleep(0)
     assert store.calls.count("touch") == shared
     life.wait(60)
-    await life.sessions.active(session.id)
+    await life.sessions.mark_active(session.id)
     await asyncio.sleep(0)
     assert store.calls.count("touch") == shared, "no touch moves the age limit"
 
@@ -351,7 +351,7 @@ async def test_signing_in_waits_for_a_block_and_takes_its_change(kind: str, tmp_
         inside = asyncio.Event()
 
         async def edit() -> None:
-            async with SessionFor(life.sessions, old.id) as data:
+            async with life.sessions.session_for(old.id) as data:
                 inside.set()
                 await asyncio.sleep(0.01)
                 data.count = 5

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from app.sessions.edits import _open_edits
+from app.sessions.edit import _open_edits
 from app.sessions.manager import Sessions
-from app.sessions.session import Session, SessionEnded, SessionFor
+from app.sessions.session import Session, SessionEnded
 from app.stores import SessionStore, StoreBusy, StoreUnavailable
 from app.stores.locks import Locks
 from app.stores.memory import MemoryStore
@@ -41,7 +41,7 @@ async def cancelled_after(turns: int, work: Awaitable[object]) -> bool:
 
 async def edit(sessions: Sessions[Data], session: Session[Data]) -> None:
     """Add one, with a pause in the block."""
-    async with SessionFor(sessions, session.id) as data:
+    async with sessions.session_for(session.id) as data:
         await asyncio.sleep(0)
         data.count += 1
 
@@ -87,7 +87,7 @@ async def test_a_cancelled_sign_in_leaves_no_session_behind(
         done, turns = False, 0
         while not done and turns < 30:
             user = f"anna {turns}"
-            session: Session[Data] = Session(sessions, None)
+            session: Session[Data] = Session(sessions.records, None)
             if visitor:
                 session = await sessions.create(remote_address="", user_agent="")
             done = await cancelled_after(
@@ -235,10 +235,10 @@ async def test_touches_that_could_not_be_written_are_written_later() -> None:
 
     store.before = second_fails  # type: ignore[method-assign]
     with pytest.raises(StoreUnavailable):
-        await sessions.lifetimes.flush(now=True)
+        await sessions.lifetimes.activity.flush(force=True)
     store.calls.clear()
     store.before = Failing(store).before  # type: ignore[method-assign]
-    await sessions.lifetimes.flush(now=True)
+    await sessions.lifetimes.activity.flush(force=True)
     assert store.calls == ["touch"] * 2
     records = await store.load_many([session.id for session in made])
     assert {record.seen for record in records.values()} == {sessions.clock.now}
@@ -257,7 +257,7 @@ async def test_a_session_that_ends_while_touches_are_written_is_passed_over() ->
     created = [await sessions.create(remote_address="", user_agent="") for _ in range(600)]
     for session in created:
         sessions.touch(session)
-    await sessions.lifetimes.flush(now=True)
+    await sessions.lifetimes.activity.flush(force=True)
     assert store.calls.count("touch") == 2
 
 

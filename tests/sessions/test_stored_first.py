@@ -83,7 +83,7 @@ async def test_the_change_is_stored_before_the_response(
         for count in (1, 2):
             answer = await click(raw, cookie, "/way/" + way)
             (record,) = store.records
-            assert site.services.sessions.codec.draft(record.data).count == count
+            assert site.services.sessions.records.codec.draft(record.data).count == count
             cookie = cookie or next(
                 value.partition(";")[0]
                 for value in answer.all("Set-Cookie")

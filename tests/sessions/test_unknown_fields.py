@@ -115,17 +115,17 @@ def full() -> New:
 async def stored(store: Any, data: Any) -> str:
     """Store a session of the newer release that holds `data`; return its id."""
     sessions = over(store, New)
-    encoded = sessions.codec.encode(data)
-    return (await sessions.insert(encoded, "", "")).id
+    encoded = sessions.records.codec.encode(data)
+    return (await sessions.records.add(encoded, remote_address="", user_agent="")).id
 
 
 async def after(change: Callable[[Any], None], data: Any) -> New:
     """Return what the newer release reads after the older one has made this change."""
     store = MemoryStore()
     session_id = await stored(store, data)
-    async with await over(store, Old).get(session_id) as draft:
+    async with await over(store, Old).session_for(session_id) as draft:
         change(draft)
-    found: New = (await over(store, New).get(session_id)).data
+    found: New = (await over(store, New).session_for(session_id)).data
     return msgspec.convert(msgspec.to_builtins(found), New)
 
 
@@ -209,7 +209,7 @@ async def test_an_unchanged_block_writes_nothing() -> None:
     """Also where the stored data has unknown fields, and sets in whatever order."""
     store = CountingStore(MemoryStore())
     session_id = await stored(store, full())
-    session = await over(store, Old).get(session_id)
+    session = await over(store, Old).session_for(session_id)
     session.check_unchanged()
     store.calls.clear()
     async with session:
@@ -225,7 +225,9 @@ async def test_data_without_unknown_fields_is_not_decoded_twice(
     store = MemoryStore()
     sessions: Sessions[Any] = over(store, Old)
     looked: list[bytes] = []
-    monkeypatch.setattr(sessions.codec, "unknown", lambda data, encoded: looked.append(encoded))
+    monkeypatch.setattr(
+        sessions.records.codec, "unknown", lambda data, encoded: looked.append(encoded)
+    )
     session = await sessions.create(remote_address="", user_agent="")
     for _ in range(3):
         async with session as data:
@@ -242,9 +244,9 @@ async def test_a_removed_field_is_kept() -> None:
 
     store = MemoryStore()
     session_id = await stored(store, full())
-    async with await over(store, Later).get(session_id) as data:
+    async with await over(store, Later).session_for(session_id) as data:
         data.dark_mode = False
-    again: New = (await over(store, New).get(session_id)).data
+    again: New = (await over(store, New).session_for(session_id)).data
     assert (again.count, again.pet, again.dark_mode) == (1, NewCat("Tom", 3), False)
 
 

@@ -26,7 +26,10 @@ FIRST = b"\x80"
 async def with_sessions(site: Site, user: str, number: int) -> list[str]:
     """Store sessions of this user; return their ids."""
     sessions = site.services.sessions
-    return [(await sessions.insert(FIRST, "", "", user=user)).id for _ in range(number)]
+    return [
+        (await sessions.records.add(FIRST, remote_address="", user_agent="", user=user)).id
+        for _ in range(number)
+    ]
 
 
 async def test_a_public_id_costs_one_question_known_or_not(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.sessions.edits import SessionEnded
+from app.sessions.errors import SessionEnded
 from app.stores import LeaseLost, Record, RecordGone
 from handlers.session import BaseHandler, BaseNamespace
 from tests.sessions.test_concurrency import Unlocked

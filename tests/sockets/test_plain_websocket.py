@@ -286,7 +286,7 @@ async def test_session_lookup_serves_tornados_own_handler(
             found = await self.find_session()
             if found is None:
                 raise tornado.web.HTTPError(401)
-            self.session: SessionFor[Any] = SessionFor(self.services.sessions, found.id)
+            self.session: SessionFor[Any] = self.services.sessions.session_for(found.id)
 
         async def on_message(self, message: str | bytes) -> None:
             async with self.session as data:
@@ -334,17 +334,17 @@ async def test_an_idle_session_ends_its_plain_websocket(
     ):
         for _ in range(2):
             clock.now += 6
-            await site.services.expiry.look()
+            await site.services.expiry.run_round()
             await ws.send_str("read")
             await ws.receive_str()
         clock.now += 6
         async with visitor.http.ws_connect(site.url + "/count"):
             clock.now += 6  # since the handshake, 12 since the message
-            await site.services.expiry.look()
+            await site.services.expiry.run_round()
             await ws.send_str("read")
             assert await ws.receive_str() == "0 None"
         clock.now += 11
-        await site.services.expiry.look()
+        await site.services.expiry.run_round()
         assert (await ws.receive()).data == 4401
 
 

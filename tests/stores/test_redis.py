@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import math
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextvars import Context
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from app.sessions.clock import SteadyClock
 from app.sessions.manager import Sessions
 from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable, public_id
 from app.stores.redis import locks as redis_locks
@@ -101,14 +101,14 @@ async def test_a_sign_in_that_was_overtaken_keeps_the_edit(monkeypatch: pytest.M
     monkeypatch.setattr(redis_locks, "_LEASE", 50)
     async with processes() as (one, two):
         slow, other = (
-            Sessions(store, SessionData, idle_timeout=100, max_age=1000, clock=time.time)
+            Sessions(store, SessionData, idle_timeout=100, max_age=1000, clock=SteadyClock())
             for store in (one, two)
         )
         session = await slow.create(remote_address="", user_agent="")
         save = one.save
 
         async def edit() -> None:
-            async with await other.get(session.id) as data:
+            async with await other.session_for(session.id) as data:
                 data.count += 1
 
         async def stalled(record: Record) -> None:
@@ -119,7 +119,7 @@ async def test_a_sign_in_that_was_overtaken_keeps_the_edit(monkeypatch: pytest.M
 
         monkeypatch.setattr(one, "save", stalled)
         signed_in = await slow.sign_in(session, "ann", remote_address="", user_agent="")
-        assert (await other.get(signed_in.id)).data.count == 1
+        assert (await other.session_for(signed_in.id)).data.count == 1
         assert await other.load(session.id) is None
 
 

@@ -372,7 +372,7 @@ async def test_what_clients_did_meanwhile_keeps_their_sessions(tmp_path: Path) -
     ):
         here, there = await tabs_at(visitor, one, two)
         sessions = one.services.sessions
-        session = await sessions.get(session_id(visitor.cookie))
+        session = await sessions.session_for(session_id(visitor.cookie))
         clock.now += 80_000
         server.kill()
         for site in (one, two):
@@ -380,7 +380,7 @@ async def test_what_clients_did_meanwhile_keeps_their_sessions(tmp_path: Path) -
         # the client was active at one, which could not write it down
         sessions.touch(session)
         with pytest.raises(StoreUnavailable):
-            await sessions.lifetimes.flush(now=True)
+            await sessions.lifetimes.activity.flush(force=True)
         touch = sessions.store.touch
 
         async def late(seen: Any) -> None:

@@ -124,7 +124,7 @@ async def test_activity_meanwhile_is_not_lost(
         asked = store.asked
         await until(lambda: store.asked > asked + 3)
         store.down = False
-        await until(lambda: "the store answers again" in caplog.text)
+        await until(lambda: "session store available again" in caplog.text)
         assert ended(socket) == []
         assert await socket.call("incr") == 1
 
@@ -171,7 +171,7 @@ async def test_a_login_that_fails_half_way_leaves_no_second_session() -> None:
     with pytest.raises(StoreUnavailable):
         await sessions.sign_in(session, "ada", remote_address="::1", user_agent="")
     assert await sessions.store.of_user("ada") == []
-    found = await sessions.get(session.id)
+    found = await sessions.session_for(session.id)
     assert found.user is None
     async with found as data:
         data.count += 1

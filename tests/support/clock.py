@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 
 class Clock:
@@ -13,6 +14,8 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = time.time()
+        self.on_step: list[Callable[[float], None]] = []
+        self.in_doubt = False
 
     def __call__(self) -> float:
         return self.now

@@ -42,4 +42,4 @@ async def stored(sessions: Sessions[Data], session_id: str) -> Data:
     """Return what the store holds of this session's data."""
     record = await sessions.store.load(session_id)
     assert record is not None
-    return sessions.codec.draft(record.data)
+    return sessions.records.codec.draft(record.data)

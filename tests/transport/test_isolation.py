@@ -305,13 +305,13 @@ async def test_a_listener_that_fails_keeps_no_other_from_hearing(tmp_path: Path)
         assert set(heard) == {"change", "login", "end"}
 
 
-@pytest.mark.parametrize("part", ["end", "over"])
+@pytest.mark.parametrize("part", ["end", "limit_reached"])
 async def test_all_sessions_that_are_due_end_though_one_fails(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also those of the next batch, and the callback goes on."""
     store = MemoryStore()
-    monkeypatch.setattr("app.sessions.expiry._BATCH", 2)
+    monkeypatch.setattr("app.sessions.expiry._BATCH_SIZE", 2)
     async with serve(tmp_path, store=store, expiry_interval=3600.0) as site:
         visitors = [Visitor(site.url) for _ in range(5)]
         for visitor in visitors:
@@ -327,10 +327,12 @@ async def test_all_sessions_that_are_due_end_though_one_fails(
             return original(subject, *arguments) if part == "end" else "expired"
 
         monkeypatch.setattr(owner, part, fail_first)
-        monkeypatch.setattr(sessions.lifetimes, "over", lambda record: "idle", raising=True)
-        if part == "over":
-            monkeypatch.setattr(sessions.lifetimes, "over", fail_first)
-        await site.services.expiry._check(ids)
+        monkeypatch.setattr(
+            sessions.lifetimes, "limit_reached", lambda record: "idle", raising=True
+        )
+        if part == "limit_reached":
+            monkeypatch.setattr(sessions.lifetimes, "limit_reached", fail_first)
+        await site.services.expiry.check(ids)
         assert list(site.services.connections.session_ids()) == ids[:1]
         monkeypatch.undo()
         for visitor in visitors:

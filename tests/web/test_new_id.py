@@ -127,7 +127,7 @@ async def test_an_event_that_comes_before_the_announcement_hears_of_a_new_id(
         socket = await visitor.socket("websocket")
         sessions = site.services.sessions
         (session_id,) = site.services.connections.session_ids()
-        old = await sessions.get(session_id)
+        old = await sessions.session_for(session_id)
         await sessions.sign_in(old, "ann", remote_address="", user_agent="")
         await socket.client.emit("count")
         told = {"reason": "regenerated", "reconnect": True}

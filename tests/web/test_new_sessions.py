@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.sessions.lifetimes import Lifetimes
+from app.sessions.timeouts import Timeouts
 from app.stores import SessionStore
 from tests.support.browsers import PythonVisitor, ended, joined, session_id
 from tests.support.clock import Clock
@@ -36,7 +37,7 @@ class Street:
         """Let time pass as a process does that looks for expired sessions all the time."""
         for _ in range(int(seconds // 100)):
             self.clock.now += 100
-            await self.site.services.expiry.look()
+            await self.site.services.expiry.run_round()
 
     async def lives(self, session_id: str) -> bool:
         """Tell whether the store still has this session."""
@@ -173,15 +174,15 @@ async def test_a_connection_counts_in_all_processes(tmp_path: Path) -> None:
         (id,) = one.services.connections.session_ids()
         for _ in range(30):
             clock.now += 100
-            await one.services.expiry.look()
-            await two.services.expiry.look()
+            await one.services.expiry.run_round()
+            await two.services.expiry.run_round()
         assert await socket.call("incr") == 1
         assert ended(socket) == []
         await socket.close()
         await until(lambda: not one.services.connections.count(id))
         for _ in range(13):
             clock.now += 100
-            await two.services.expiry.look()
+            await two.services.expiry.run_round()
         assert await two.services.sessions.store.load(id) is None
 
 
@@ -204,7 +205,7 @@ async def test_a_cookie_seen_by_one_process_counts_for_all(tmp_path: Path) -> No
         clock.now += 1
         first.send('421["incr"]')
         assert await first.receive() == "431[1]"
-        await one.services.sessions.lifetimes.flush(now=True)
+        await one.services.sessions.lifetimes.activity.flush(force=True)
         assert await _expires(one, id, clock.now + IDLE - 5)
 
 
@@ -219,24 +220,18 @@ async def test_sessions_of_an_older_release_keep_their_time(tmp_path: Path) -> N
         clock = Clock()
         old = _lifetimes(store, clock, new_timeout=0)
         now = clock()
-        kept = record("a", created=now, seen=now, expires=old.expiry(now, now))
+        kept = record("a", created=now, seen=now, expires=old.timeouts.expires(now, now))
         await store.save(kept)
         young = _lifetimes(store, clock, new_timeout=600)
-        assert not young.is_new(kept)
+        assert not young.timeouts.is_new(kept)
         clock.now += 5000
-        assert young.over(kept) is None
+        assert young.limit_reached(kept) is None
         assert young.deadline(kept) == now + IDLE
 
 
 def _lifetimes(store: SessionStore, clock: Clock, new_timeout: float) -> Lifetimes:
-    return Lifetimes(
-        store,
-        idle_timeout=IDLE,
-        max_age=30 * IDLE,
-        new_timeout=new_timeout,
-        clock=clock,
-        connected=lambda session_id: False,
-    )
+    timeouts = Timeouts.of(idle=IDLE, max_age=30 * IDLE, new=new_timeout)
+    return Lifetimes(store, timeouts, clock=clock, connected=lambda session_id: False)
 
 
 async def test_0_gives_new_sessions_the_time_of_others(tmp_path: Path) -> None:

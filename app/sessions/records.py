@@ -1,0 +1,78 @@
+"""The records of living sessions: find one, add one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from typing import Generic
+
+from app.sessions.codec import Codec, D
+from app.sessions.endings import Endings
+from app.sessions.lifetimes import Lifetimes
+from app.stores import Record, SessionStore, StoreError
+from app.stores.counted import StoreCounts
+
+_ID_BYTES = 32  # OWASP ASVS 5.0, 7.2.3 asks for 128 random bits
+_MAX_USER_AGENT = 512  # characters
+
+
+class SessionRecords(Generic[D]):
+    """A store whose records follow the rules of sessions; edits and sessions work on it."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        codec: Codec[D],
+        lifetimes: Lifetimes,
+        endings: Endings,
+        counts: StoreCounts,
+    ) -> None:
+        self.store = store
+        self.codec = codec
+        self.lifetimes = lifetimes
+        self.endings = endings
+        self.counts = counts
+
+    async def find(self, session_id: str) -> Record | None:
+        """Return the record of a living session; end one that has reached a limit."""
+        self.counts.loads += 1
+        try:
+            record = await self.store.load(session_id)
+        except StoreError:
+            self.counts.errors["load"] += 1
+            raise
+        if record is None:
+            return None
+        reason = self.lifetimes.limit_reached(record)
+        if reason is None:
+            return record
+        await self.endings.end(session_id, reason)
+        return None
+
+    async def add(
+        self, data: bytes, *, remote_address: str, user_agent: str, user: str | None = None
+    ) -> Record:
+        """Store a new record with an id that was never used (OWASP ASVS 5.0, 7.2.4)."""
+        timeouts, now = self.lifetimes.timeouts, self.lifetimes.clock()
+        record = Record(
+            id=secrets.token_urlsafe(_ID_BYTES),
+            data=data,
+            created=now,
+            seen=now,
+            expires=timeouts.first_expires(now) if user is None else timeouts.expires(now, now),
+            user=user,
+            remote_address=remote_address,
+            user_agent=user_agent[:_MAX_USER_AGENT],
+        )
+        try:
+            await self.store.save(record)
+        except asyncio.CancelledError:  # the store may save it all the same
+            await self.withdraw(record.id)
+            raise
+        return record
+
+    async def withdraw(self, session_id: str) -> None:
+        """Remove the record of a session whose cookie no client will ever get."""
+        with contextlib.suppress(StoreError):
+            await self.store.destroy(session_id)
