@@ -108,12 +108,15 @@ class FrameParser:
                 end = at + (buffer[at + 1] ^ _MASKED) + 6
                 if end - at <= self._short and len(buffer) >= end:
                     self.size = end - at
-                    self._at = end
                     self._needed = 2
-                    data = buffer[at + 2 : end]
-                    if type(data) is not bytes:
-                        data = bytes(data)
-                    return _text(unmask(data[:4], data[4:]))
+                    mask, payload = buffer[at + 2 : at + 6], buffer[at + 6 : end]
+                    if end == len(buffer):
+                        self._buffer, self._at, self.idle = b"", 0, True
+                    else:
+                        self._at = end
+                    if type(mask) is not bytes or type(payload) is not bytes:
+                        mask, payload = bytes(mask), bytes(payload)
+                    return _text(unmask(mask, payload))
             if available < self._needed:
                 if available:
                     self._keep()

@@ -19,6 +19,7 @@ from app.transport.engineio.probe import Probe
 from app.transport.engineio.reason import Reason
 from app.transport.engineio.server import EngineServer
 from app.transport.http.exchange import Handover
+from app.transport.turns import SMALL
 
 log = logging.getLogger("app.transport")
 
@@ -141,7 +142,7 @@ class WebSocket(asyncio.BufferedProtocol):
         size = self._parser.ready
         if size and self.connection.unfinished is not None:
             size += self.connection.unfinished
-        if self._engine.turns.enter(size, self._begin_turn):
+        if size <= SMALL or self._engine.turns.enter(size, self._begin_turn):
             self._receive()
         else:
             self._waits = True
@@ -173,8 +174,10 @@ class WebSocket(asyncio.BufferedProtocol):
                     self._probe.receive(message)
                 else:
                     connection.receive(message)
-                    if connection.unfinished is None:
+                    if connection.message_deadline.timer and connection.unfinished is None:
                         connection.message_deadline.stop()
+                if parser.idle:
+                    break
         except FrameError as error:
             self._engine.complain(connection, str(error))
             self._end(error.code)

@@ -169,8 +169,9 @@ def _check_exponents(text: str) -> None:
 
 
 def _read_json(text: str) -> Any:
-    _check_containers(text, packet_json.MAX_CONTAINERS)
-    _check_exponents(text)
+    if len(text) > packet_json.SMALL:
+        _check_containers(text, packet_json.MAX_CONTAINERS)
+        _check_exponents(text)
     try:
         return packet_json.decode(text)
     except ValueError as error:
