@@ -24,8 +24,8 @@ from app import __version__
 from app.application import Application, make_app
 from app.common.background import cancel_all
 from app.common.urls import without_credentials
-from app.ops.backup import COMMANDS
-from app.ops.backup import main as run_command
+from app.ops.backup_command import COMMANDS
+from app.ops.backup_command import main as run_command
 from app.ops.data_folder import FolderBusy
 from app.ops.systemd import notify
 from app.settings import Settings, SettingsError, parse_settings

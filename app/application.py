@@ -19,7 +19,9 @@ from app.lifecycle import Application
 from app.limits import Limits
 from app.ops import data_folder
 from app.ops.audit import Audit
+from app.ops.counters import Counters
 from app.ops.keys import check_last_key, signing_keys
+from app.ops.loop_lag import LoopLag
 from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
 from app.services import Services
@@ -74,26 +76,26 @@ def make_app(
     keys = signing_keys(settings)
     check_last_key(settings, keys)
     shared = _share(settings) if settings.shared else None
-    counts = StoreCounts()
+    counters, store_counts, loop_lag = Counters(), StoreCounts(), LoopLag()
     opened = store or (shared.store if shared else _open_store(settings))
+    connections = Connections(on_session_end=settings.on_session_end)
     sessions: Sessions[Any] = Sessions(
-        CountedStore(opened, counts),
+        CountedStore(opened, store_counts),
         data_type,
         idle_timeout=settings.session_idle_timeout,
         max_age=settings.session_max_age,
         new_timeout=settings.new_session_timeout,
         clock=clock,
-        counts=counts,
+        counts=store_counts,
         connected=lambda session_id: connections.count(session_id) > 0,
     )
-    connections = Connections(on_session_end=settings.on_session_end)
     server = SocketServer(
         settings,
         listener=Listener(
             opened=connections.opened,
             upgraded=connections.upgraded,
             closed=connections.closed,
-            event_failed=lambda: services.metrics.event_failed(),
+            event_failed=counters.event_failed,
         ),
         client_manager=shared.rooms if shared else None,
     )
@@ -110,7 +112,9 @@ def make_app(
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
         devices=devices,
         device_watchers=Watchers(devices),
-        metrics=Metrics(counts, server.engine, connections),
+        counters=counters,
+        metrics=Metrics(counters, store_counts, loop_lag, server.engine, connections),
+        loop_lag=loop_lag,
         readiness=Readiness(
             {"store": StoreCheck(sessions.store).works, "database": accounts.answers}
         ),
@@ -139,13 +143,13 @@ def _register_listeners(
     extensions: Sequence[Extension],
 ) -> None:
     """Register every listener; each list runs in this order."""
-    watchers, metrics, audit = services.device_watchers, services.metrics, services.audit
+    watchers, counters, audit = services.device_watchers, services.counters, services.audit
     sessions = services.sessions
     # a session ends
     sessions.on_end += [
         watchers.session_ended,
         connections.close_session,
-        metrics.session_ended,
+        counters.session_ended,
         audit.session_ended,
     ]
     # a user signs in

@@ -80,7 +80,7 @@ class Application:
         )
         await self.http_server.listen(sockets)
         self.services.expiry.start()
-        self.services.metrics.start()
+        self.services.loop_lag.start()
         host, port = sockets[0].getsockname()[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -110,7 +110,7 @@ class Application:
             await self.http_server.stop_listening()
         services.expiry.stop()
         await services.expiry.finish(_CLOSE_TIMEOUT)
-        services.metrics.stop()
+        services.loop_lag.stop()
         await services.connections.close_all()
         await services.device_watchers.stop()
         closed = time.monotonic()

@@ -13,6 +13,8 @@ from app.common.rate_limited_log import RateLimitedLog
 from app.devices import Devices, Watchers
 from app.limits import Limits
 from app.ops.audit import Audit
+from app.ops.counters import Counters
+from app.ops.loop_lag import LoopLag
 from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
 from app.sessions.expiry import Expiry
@@ -62,7 +64,9 @@ class Services:
     expiry: Expiry
     devices: Devices
     device_watchers: Watchers
+    counters: Counters
     metrics: Metrics
+    loop_lag: LoopLag
     readiness: Readiness
     audit: Audit
     client_log: RateLimitedLog  # errors of clients

@@ -67,11 +67,11 @@ class CredentialsHandler(BaseHandler):
         """Raise TooMany while this address, account or known device may not try."""
         limits = self.services.limits
         if not self.session and (wait := limits.new_session_wait(self.remote_address)):
-            self.services.metrics.limits["handshakes_per_minute"] += 1
+            self.services.counters.limits["handshakes_per_minute"] += 1
             raise TooMany(wait, "too many new sessions")
         wait = limits.login_wait(*self._who_tries(username))
         if wait:
-            self.services.metrics.limits["failed_logins_per_minute"] += 1
+            self.services.counters.limits["failed_logins_per_minute"] += 1
             address = self.remote_address
             # a name that is nobody's may be a password in the wrong field
             self.services.audit.refused("failure", address=address, reason="too many tries")

@@ -1,1 +1,4 @@
-"""For operators: metrics, audit log, readiness, data folder, keys, backup, systemd."""
+"""Operation: metrics, audit log, readiness, systemd, signing keys, backup and restore.
+
+Imports sessions, stores, settings and common.
+"""

@@ -1,8 +1,8 @@
 """Locks on the data folder, and the completion of an interrupted restore.
 
-A restore puts the new files into `restoring` inside of the folder, complete and checked, and moves
-them to their places then. If it is interrupted before that, nothing has changed; after that, the
-next process that uses the folder moves the rest.
+A restore copies the new files into the subfolder `restoring`, checks them, and then moves them to
+their places. If it is interrupted before the moves, nothing has changed. If it is interrupted
+during the moves, the next process that uses the folder moves the rest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAMES = "names.json"  # what the folder holds after the restore
 
 
 class FolderBusy(Exception):
-    """Another process uses the data folder in a way that excludes this one."""
+    """Another process has locked the data folder."""
 
 
 class FolderLock:
@@ -74,7 +74,7 @@ def _lock(folder: Path, kind: int, why: str) -> FolderLock:
         if kind == fcntl.LOCK_EX:
             os.close(descriptor)
             raise
-        # a file system without such locks, on which only restores are not possible
+        # the file system has no such locks, so that only a restore is impossible
     return FolderLock(descriptor)
 
 
@@ -104,7 +104,7 @@ def finish_restore(folder: Path) -> None:
     names_file = restoring / _NAMES
     if names_file.exists():
         names = json.loads(names_file.read_text())
-        # first of all the logs of databases, which would be applied to the restored ones
+        # logs of the old databases first, or SQLite would apply them to the restored ones
         for path in entries(folder):
             if path.name not in names:
                 _remove(path)

@@ -1,4 +1,4 @@
-"""The keys that sign cookies: those of --secret-keys, and those kept in the data folder."""
+"""The keys that sign cookies, from --secret-keys and from the data folder."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from app.settings import Settings
 
 log = logging.getLogger("latchkey.keys")
 
-_KEPT = "secret_key"  # one key a line; the last one signs unless --secret-keys is set
-_USED = "secret_key.used"  # the fingerprint of the key that signed last
-_MIN_LENGTH = 32  # characters of a key that was kept; a shorter one was cut
+_KEPT = "secret_key"  # file of keys, one a line; the last one signs unless --secret-keys is set
+_USED = "secret_key.used"  # file with the fingerprint of the key that signed last
+_MIN_LENGTH = 32  # characters of a kept key; a shorter one was truncated
 
 
 def signing_keys(settings: Settings) -> tuple[str, ...]:
     """Return the keys whose signatures are accepted; the last one signs.
 
-    They are those of --secret-keys. Keys in the data folder are accepted as well, until somebody
-    deletes the file. Without --secret-keys they are the only ones, and one is made on first use.
+    Keys are those of --secret-keys and those in the data folder, until an operator deletes that
+    file. Without --secret-keys a key is made in the data folder on first use.
     Raises ValueError for a file that holds no key.
     """
     path = settings.data_dir / _KEPT
@@ -72,12 +72,12 @@ def _make_key(path: Path) -> str:
 
 
 def fingerprint(key: str) -> str:
-    """Return a short name of a key that does not give it away."""
+    """Return a short name of a key that does not reveal it."""
     return hashlib.sha256(b"latchkey.fingerprint " + key.encode()).hexdigest()[:16]
 
 
 def check_last_key(settings: Settings, keys: Sequence[str]) -> None:
-    """Warn if the key that signed until now is not accepted, and remember the one that signs."""
+    """Warn if the key that signed last is not accepted now; store the one that signs."""
     path = settings.data_dir / _USED
     last = path.read_text().strip() if path.exists() else ""
     if last and settings.store != "memory" and last not in map(fingerprint, keys):
@@ -88,7 +88,7 @@ def check_last_key(settings: Settings, keys: Sequence[str]) -> None:
             last,
         )
     if last != fingerprint(keys[-1]):
-        with contextlib.suppress(OSError):  # a full disk is no reason not to start
+        with contextlib.suppress(OSError):  # the server starts with a full disk too
             new = path.with_suffix(".new")
             new.touch(mode=0o600)
             new.write_text(fingerprint(keys[-1]) + "\n")
@@ -101,9 +101,9 @@ def description(keys: Sequence[str]) -> str:
 
 
 def warn_of_conflict(mine: str, others: Iterable[str]) -> None:
-    """Warn if this process or another one that runs does not accept what the other one signs.
+    """Warn if this process and another running one do not accept each other's signatures.
 
-    All are described as `description` does.
+    `mine` and `others` are results of `description`.
     """
     accepted = mine.split(",")
     for other in others:

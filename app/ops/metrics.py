@@ -1,13 +1,11 @@
-"""What a process has done and how long it took, in the words of Prometheus."""
+"""The metrics of this process, for Prometheus."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from itertools import accumulate
-from types import MappingProxyType
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -21,24 +19,12 @@ from prometheus_client.registry import Collector
 
 from app.common.guard import logged
 from app.common.histogram import BOUNDS, Histogram
-from app.sessions.reason import EndReason
-from app.stores import Record
+from app.ops.counters import Counters
+from app.ops.loop_lag import LoopLag
 from app.stores.counted import StoreCounts
 
 log = logging.getLogger("latchkey.metrics")
 
-_LAG_EVERY = 0.5  # seconds
-_HANDSHAKES = MappingProxyType(
-    {
-        101: "accepted",
-        200: "accepted",
-        400: "invalid",
-        401: "unauthorized",
-        403: "forbidden",
-        429: "limited",
-        503: "unavailable",
-    }
-)
 _Labels = tuple[str, ...]
 
 
@@ -86,78 +72,40 @@ class Connections(Protocol):
 
 
 class Metrics(Collector):
-    """Plain counts that cost next to nothing, turned into metrics when somebody asks."""
+    """Turns the counts of this process into Prometheus' text format when it asks."""
 
-    def __init__(self, store: StoreCounts, engine: Engine, connections: Connections) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        store: StoreCounts,
+        loop_lag: LoopLag,
+        engine: Engine,
+        connections: Connections,
+    ) -> None:
+        self._counters = counters
         self._store = store
+        self._loop_lag = loop_lag
         self._engine = engine
         self._connections = connections
-        self._events: dict[_Labels, Histogram] = {}
-        self.event_errors: Counter[str] = Counter()
-        self.limits: Counter[str] = Counter()  # by the setting's name
-        self._handshakes: Counter[str] = Counter()
-        self._requests: Counter[str] = Counter()
-        self._ends: Counter[str] = Counter()
-        self._lag = Histogram()
-        self._timer: asyncio.TimerHandle | None = None
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
-        ProcessCollector(registry=self._registry)
+        self._process = ProcessCollector(registry=None)
 
     def text(self) -> bytes:
-        """Return all of it in Prometheus' text format."""
-        return generate_latest(self._registry)
-
-    # What others tell
-
-    def event(self, namespace: str, event: str) -> Histogram:
-        """Return where the durations of one event are counted; it must be one with a handler."""
-        return self._events.setdefault((namespace, event), Histogram())
-
-    def event_failed(self) -> None:
-        """Count an event whose handler failed, or whose ack could not be sent."""
-        self.event_errors["internal"] += 1
-
-    def handshake(self, status: int) -> None:
-        """Count a handshake by its answer."""
-        self._handshakes[_HANDSHAKES.get(status, "failed")] += 1
-
-    def request(self, status: int) -> None:
-        """Count an answered request."""
-        self._requests[str(status)] += 1
-
-    async def session_ended(
-        self, session_id: str, reason: EndReason, record: Record | None
-    ) -> None:
-        """Count the end of a session, once: without a record another process has counted it."""
-        if record is not None:
-            self._ends[reason] += 1
-
-    def start(self) -> None:
-        """Begin to measure how late the running loop is."""
-        loop = asyncio.get_running_loop()
-        due = loop.time() + _LAG_EVERY
-
-        def look() -> None:
-            self.start()
-            self._lag.observe(max(0.0, loop.time() - due))
-
-        self._timer = loop.call_at(due, look)
-
-    def stop(self) -> None:
-        """Measure no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    # What Prometheus asks
+        """Return all metrics in Prometheus' text format."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        registry.register(self._process)
+        return generate_latest(registry)
 
     def collect(self) -> Iterator[Metric]:
+        """Yield all metrics (prometheus_client calls this)."""
         for part in (self._of_connections, self._of_work, self._of_the_store, self._of_the_loop):
             with logged(log, "some metrics could not be read"):
                 yield from list(part())
 
     def _of_the_loop(self) -> Iterator[Metric]:
-        yield _histogram("loop_lag_seconds", "How late the event loop was.", {(): self._lag})
+        yield _histogram(
+            "loop_lag_seconds", "How late the event loop was.", {(): self._loop_lag.seconds}
+        )
 
     def _of_connections(self) -> Iterator[Metric]:
         open_now = Counter({"polling": 0, "websocket": 0})
@@ -177,25 +125,26 @@ class Metrics(Collector):
         )
         closed = self._engine.closed_by
         yield _counter("connections_closed", "Closed connections.", "reason", closed)
-        yield _counter("handshakes", "Handshakes by result.", "result", self._handshakes)
+        yield _counter("handshakes", "Handshakes by result.", "result", self._counters.handshakes)
 
     def _of_work(self) -> Iterator[Metric]:
-        yield _counter("requests", "Answered HTTP requests.", "code", self._requests)
+        counters = self._counters
+        yield _counter("requests", "Answered HTTP requests.", "code", counters.requests)
         yield _histogram(
             "event_seconds",
             "Time that events took, with the wait for their session.",
-            self._events,
+            counters.events,
             "namespace",
             "event",
         )
-        yield _counter("event_errors", "Events that failed.", "error", self.event_errors)
-        yield _counter("session_ends", "Sessions that ended here.", "reason", self._ends)
+        yield _counter("event_errors", "Events that failed.", "error", counters.event_errors)
+        yield _counter("session_ends", "Sessions that ended here.", "reason", counters.session_ends)
         yield _histogram(
             "session_end_close_seconds",
             "Time from the end of a session until the last of its connections here was closed.",
             {(): self._connections.closing},
         )
-        hit = self.limits + Counter(events_per_second=self._engine.throttled)
+        hit = counters.limits + Counter(events_per_second=self._engine.throttled)
         yield _counter("limits_hit", "Times that a limit held somebody up.", "limit", hit)
 
     def _of_the_store(self) -> Iterator[Metric]:

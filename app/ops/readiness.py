@@ -1,4 +1,4 @@
-"""Whether this process can serve: its store and its database of accounts can be written."""
+"""Readiness: whether the session store and the database of accounts can be written."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from app.common.background import cancel_all
 
-_BURST = 5.0  # checks that may follow each other at once
-_PER_SECOND = 1.0  # checks after that; a caller in between gets the latest result
-_TIMEOUT = 5.0  # seconds that one check may take
+_MAX_BURST = 5.0  # checks that may follow each other at once
+_PER_SECOND = 1.0  # checks after a burst; a caller in between gets the latest result
+_CHECK_TIMEOUT = 5.0  # seconds
 
 
 class Readiness:
-    """Runs one check at a time and few of them, so that probes cost little."""
+    """Runs the checks for /readyz, one round at a time and about one a second."""
 
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[bool]]]) -> None:
-        """`checks` are named as /readyz names what failed."""
+        """`checks` are the functions to call, by the names that /readyz shows if they fail."""
         self._checks = checks
         self._task: asyncio.Task[list[str]] | None = None
-        self._left = _BURST
+        self._left = _MAX_BURST
         self._counted = 0.0
 
     async def failed(self) -> list[str]:
@@ -29,13 +29,13 @@ class Readiness:
         return await asyncio.shield(self._task)
 
     async def stop(self) -> None:
-        """Cancel the check that runs."""
+        """Cancel the round in progress."""
         if self._task is not None:
             await cancel_all({self._task})
 
     def _may_check(self) -> bool:
         now = asyncio.get_running_loop().time()
-        self._left = min(_BURST, self._left + (now - self._counted) * _PER_SECOND)
+        self._left = min(_MAX_BURST, self._left + (now - self._counted) * _PER_SECOND)
         self._counted = now
         if self._left < 1:
             return False
@@ -49,7 +49,7 @@ class Readiness:
 
     async def _passes(self, name: str) -> bool:
         try:
-            async with asyncio.timeout(_TIMEOUT):
+            async with asyncio.timeout(_CHECK_TIMEOUT):
                 return await self._checks[name]()
         except TimeoutError:
             return False

@@ -1,4 +1,4 @@
-"""Telling systemd how the start and the stop go on, where it wants to know (Type=notify)."""
+"""Notifications to systemd about start and stop (Type=notify)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Send a state such as READY=1 (sd_notify(3)); without a service manager do nothing."""
+    """Send a state such as READY=1 (sd_notify(3)); do nothing if no service manager listens."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return

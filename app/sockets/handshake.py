@@ -63,7 +63,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
             raise HTTPError(503, "this process is about to stop")
         wait = services.limits.handshake(self.remote_address)
         if wait:
-            services.metrics.limits["handshakes_per_minute"] += 1
+            services.counters.limits["handshakes_per_minute"] += 1
             self._retry_after = wait
             raise HTTPError(429, "too many handshakes from this address")
         shown = self.shown_session_ids()
@@ -73,7 +73,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         most = services.settings.max_connections_per_session
         if found:
             if not services.connections.admit(found.id, most):
-                services.metrics.limits["max_connections_per_session"] += 1
+                services.counters.limits["max_connections_per_session"] += 1
                 raise HTTPError(429, "too many connections of one session")
             self._admitted = found.id
         # first, so that whom a hook refuses leaves no record behind
@@ -129,7 +129,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
     def on_finish(self) -> None:
         super().on_finish()
         if self.request.method == "GET" and not self._query("sid"):
-            self.services.metrics.handshake(self.get_status())
+            self.services.counters.handshake(self.get_status())
         if self._admitted:
             self.services.connections.admitted(self._admitted)
             self._admitted = ""

@@ -178,13 +178,13 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         return {"error": "internal error"}
 
     def _count(self, error: str) -> None:
-        self.services.metrics.event_errors[error] += 1
+        self.services.counters.event_errors[error] += 1
 
     def _handler(self, event: str) -> _Handler | None:
         """Return the method of an event, remembered only where there is one."""
         handler = self._handlers.get(event)
         if handler is None and (method := getattr(self, "on_" + event, None)) is not None:
-            seconds = self.services.metrics.event(self.namespace, event)
+            seconds = self.services.counters.event(self.namespace, event)
             handler = self._handlers[event] = _Handler(method, seconds)
         return handler
 

@@ -63,7 +63,7 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
             raise HTTPError(403, error)
         wait = services.limits.handshake(self.remote_address)
         if wait:
-            services.metrics.limits["handshakes_per_minute"] += 1
+            services.counters.limits["handshakes_per_minute"] += 1
             raise TooMany(wait, "too many handshakes from this address")
         found: Session[D] | None = await self.find_session()
         if self.login_required and (found is None or found.user is None):
@@ -74,7 +74,7 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
             )
             self.send_cookie(found)
         if not services.connections.admit(found.id, services.settings.max_connections_per_session):
-            services.metrics.limits["max_connections_per_session"] += 1
+            services.counters.limits["max_connections_per_session"] += 1
             raise HTTPError(429, "too many connections of one session")
         self._admitted = found.id
         return found

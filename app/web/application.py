@@ -73,7 +73,7 @@ def _log_request(handler: RequestHandler) -> None:
     """Count every request; log those that failed by a fault of the server."""
     services: Services = handler.settings["services"]
     status, request = handler.get_status(), handler.request
-    services.metrics.request(status)
+    services.counters.request(status)
     if status == 503:
         services.outage_log.add(request.remote_ip, f"503 {request.method} {request.path[:200]!r}")
     elif status >= 500:

@@ -47,7 +47,7 @@ class SessionLookup(OriginCheck, Generic[D]):
             )
         wait = self.services.limits.new_session(self.remote_address)
         if wait:
-            self.services.metrics.limits["handshakes_per_minute"] += 1
+            self.services.counters.limits["handshakes_per_minute"] += 1
             raise TooMany(wait, "too many new sessions from this address")
 
     def shown_session_ids(self) -> list[str]:

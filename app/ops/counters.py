@@ -1,0 +1,57 @@
+"""Counts of what this process did, kept by the parts that did it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import MappingProxyType
+
+from app.common.histogram import Histogram
+from app.sessions.reason import EndReason
+from app.stores import Record
+
+_HANDSHAKE_RESULTS = MappingProxyType(
+    {
+        101: "accepted",
+        200: "accepted",
+        400: "invalid",
+        401: "unauthorized",
+        403: "forbidden",
+        429: "limited",
+        503: "unavailable",
+    }
+)
+
+
+class Counters:
+    """Plain counters, cheap enough for every event; `Metrics` shows them to Prometheus."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()  # by status
+        self.handshakes: Counter[str] = Counter()  # by result
+        self.events: dict[tuple[str, ...], Histogram] = {}  # by namespace and event
+        self.event_errors: Counter[str] = Counter()  # by kind
+        self.session_ends: Counter[str] = Counter()  # by reason
+        self.limits: Counter[str] = Counter()  # by the setting's name
+
+    def request(self, status: int) -> None:
+        """Count an answered request."""
+        self.requests[str(status)] += 1
+
+    def handshake(self, status: int) -> None:
+        """Count a handshake by the status of its response."""
+        self.handshakes[_HANDSHAKE_RESULTS.get(status, "failed")] += 1
+
+    def event(self, namespace: str, event: str) -> Histogram:
+        """Return the durations of one event; ask only for events that have a handler."""
+        return self.events.setdefault((namespace, event), Histogram())
+
+    def event_failed(self) -> None:
+        """Count an event whose handler failed, or whose ack could not be sent."""
+        self.event_errors["internal"] += 1
+
+    async def session_ended(
+        self, session_id: str, reason: EndReason, record: Record | None
+    ) -> None:
+        """Count the end of a session, unless another process ended and counted it."""
+        if record is not None:
+            self.session_ends[reason] += 1
