@@ -31,21 +31,26 @@ class Connections(Protocol):
 
     def __len__(self) -> int:
         """Return the number of connections."""
+        ...
 
     def count(self, session_id: str) -> int:
         """Return the number of connections of a session."""
+        ...
 
     def session_ids(self) -> Collection[str]:
         """Return the ids of the sessions that have connections."""
+        ...
 
     def admit(self, session_id: str, most: int) -> bool:
         """Count a handshake; False if the session has `most` connections (0: no limit)."""
+        ...
 
     def admitted(self, session_id: str) -> None:
         """Stop counting a handshake, which became a connection or failed."""
 
     def attach(self, session_id: str, close: Callable[[int, str], None]) -> Callable[[], None]:
         """Add a plain WebSocket of a session; the returned function removes it."""
+        ...
 
     async def close_all(self, *, spread: float = 0.0) -> None:
         """Close every connection, in batches over `spread` seconds."""

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError, OperationalError, SQLAlchemyError
 
 from app.common.urls import without_credentials
 from app.settings import Settings
@@ -109,10 +110,10 @@ def _sqlite(path: Path, connections: int) -> sa.Engine:
         """Have the pool open the file anew where this connection has another one."""
         problem = entry.info["identity"].problem()
         if problem:
-            raise sa.exc.DisconnectionError(problem)
+            raise DisconnectionError(problem)
 
-    sa.event.listen(engine, "connect", configure)
-    sa.event.listen(engine, "checkout", refuse_lost)
+    event.listen(engine, "connect", configure)
+    event.listen(engine, "checkout", refuse_lost)
     return engine
 
 

@@ -64,7 +64,8 @@ def engine(url: str, connections: int) -> sa.Engine:
 
     def connect() -> psycopg.Connection[Any]:
         connection = LimitedConnection.connect(**parameters, autocommit=True)
-        connection.execute(f"SET statement_timeout = {_STATEMENT}; SET lock_timeout = {_STATEMENT}")
+        limits = f"SET statement_timeout = {_STATEMENT}; SET lock_timeout = {_STATEMENT}"
+        connection.execute(limits.encode())
         if connection.info.parameter_status("server_encoding") != "UTF8":
             connection.close()
             raise psycopg.OperationalError("its encoding is not UTF8, so it cannot keep all names")

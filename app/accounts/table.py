@@ -77,7 +77,10 @@ class AccountTable:
         except InvalidAccount:
             # it is nobody's password, and must take as long as one that might be somebody's
             row, password = None, ""
-        if not self._passwords.verify(row and row.password_hash, password) or row is None:
+        if (
+            not self._passwords.verify(str(row.password_hash) if row else None, password)
+            or row is None
+        ):
             return proof
         stamp = str(row.password_hash)
         if self._passwords.outdated(stamp):

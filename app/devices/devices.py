@@ -19,6 +19,7 @@ class Presence(Protocol):
 
     async def transports(self, session_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return "websocket" or "polling" for each connection of those that have any."""
+        ...
 
 
 class Devices:

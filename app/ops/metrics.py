@@ -34,6 +34,7 @@ class Transport(Protocol):
     @property
     def name(self) -> str:
         """Return "polling" or "websocket"."""
+        ...
 
 
 class Connection(Protocol):
@@ -42,6 +43,7 @@ class Connection(Protocol):
     @property
     def transport(self) -> Transport:
         """Return its transport of now."""
+        ...
 
 
 class Engine(Protocol):
@@ -50,14 +52,17 @@ class Engine(Protocol):
     @property
     def connections(self) -> Mapping[str, Connection]:
         """Return the open connections."""
+        ...
 
     @property
     def closed_by(self) -> Mapping[str, int]:
         """Return how many connections were closed for each reason."""
+        ...
 
     @property
     def throttled(self) -> int:
         """Return how often --events-per-second held a client up."""
+        ...
 
 
 class Connections(Protocol):
@@ -66,9 +71,11 @@ class Connections(Protocol):
     @property
     def closing(self) -> Histogram:
         """Return how long it took to close the connections of ended sessions."""
+        ...
 
     def session_ids(self) -> Collection[str]:
         """Return the ids of the sessions that have connections."""
+        ...
 
 
 class Metrics(Collector):

@@ -31,9 +31,11 @@ class Connections(Protocol):
 
     def count(self, session_id: str) -> int:
         """Return how many connections a session has."""
+        ...
 
     def session_ids(self) -> Collection[str]:
         """Return the ids of all sessions that have connections."""
+        ...
 
 
 class Expiry:

@@ -16,6 +16,7 @@ class RecordStore(Protocol):
     @property
     def shared(self) -> bool:
         """Whether other processes use this store at the same time."""
+        ...
 
     def cached(self, session_id: str) -> Record | None:
         """Return a record from this process's memory; None if it has to be loaded.
@@ -23,12 +24,15 @@ class RecordStore(Protocol):
         A shared store may return an old record: one that another process has changed or removed
         a moment ago.
         """
+        ...
 
     async def load(self, session_id: str) -> Record | None:
         """Read one record without a lock; None if there is none."""
+        ...
 
     async def load_many(self, session_ids: Sequence[str]) -> dict[str, Record]:
         """Read many records in one call; records that do not exist are left out."""
+        ...
 
     async def save(self, record: Record) -> None:
         """Add a new record; return when it is as durable as the store makes it."""
@@ -42,9 +46,11 @@ class RecordStore(Protocol):
 
     async def destroy(self, session_id: str) -> Record | None:
         """Remove one record, even if it is locked, and return it; None if there was none."""
+        ...
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         """Remove at most `limit` records whose `expires` has passed, and return them."""
+        ...
 
     async def ping(self) -> None:
         """Write and read something small; raises StoreUnavailable if that fails."""
@@ -58,12 +64,15 @@ class UserSessions(Protocol):
 
     async def of_user(self, user: str, limit: int = MAX_LISTED) -> list[Record]:
         """Read the records of this user that were seen last, the latest first, by an index."""
+        ...
 
     async def count(self, user: str) -> int:
         """Count the records of this user."""
+        ...
 
     async def find(self, user: str, public_id: str) -> Record | None:
         """Read the record of this user with this public id, by an index."""
+        ...
 
     async def trim(
         self, user: str, maximum: int, keep: str, limit: int = MAX_LISTED
@@ -73,6 +82,7 @@ class UserSessions(Protocol):
         Removes at most `limit` records per call, and never the one with the id `keep`.
         Concurrent calls together remove no more than necessary.
         """
+        ...
 
 
 class Lease(Protocol):
@@ -84,6 +94,7 @@ class Lease(Protocol):
     @property
     def record(self) -> Record | None:
         """The record, or None if the store has none with this id."""
+        ...
 
     async def save(self, data: bytes) -> Record:
         """Write new data, release the lock and return the new record.
@@ -91,6 +102,7 @@ class Lease(Protocol):
         Returns when the change is as durable as the store makes it. Raises RecordGone,
         LeaseLost or StoreUnavailable; nothing was written then.
         """
+        ...
 
     async def release(self) -> None:
         """Release the lock and write nothing."""
@@ -101,9 +113,11 @@ class Leases(Protocol):
 
     def try_lock(self, session_id: str) -> Lease | None:
         """Acquire the lock of this session without waiting; None if `lock` has to be awaited."""
+        ...
 
     async def lock(self, session_id: str) -> Lease:
         """Wait for the lock of this session; raises StoreBusy or StoreUnavailable."""
+        ...
 
 
 class SessionStore(RecordStore, UserSessions, Leases, Protocol):

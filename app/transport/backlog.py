@@ -21,9 +21,11 @@ class Sender(Protocol):
 
     def waiting(self) -> int:
         """Return how much waits in this process."""
+        ...
 
     def taken(self) -> int:
         """Return a number that changes whenever the client takes something."""
+        ...
 
     def stalled(self) -> None:
         """Close the client, which has taken nothing for too long."""

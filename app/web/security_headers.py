@@ -89,18 +89,18 @@ class SecurityHeaders(OriginCheck):
             status_code = 503
         super().send_error(status_code, **kwargs)
 
-    def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log what many may meet at once in one line, of which there are only so many a second."""
         services, request = self.services, self.request
-        why = f"{str(request.method)[:20]} {request.path[:100]!r}: {str(error)[:300]}"
-        if isinstance(error, HTTPError) and error.status_code < 500:
+        why = f"{str(request.method)[:20]} {request.path[:100]!r}: {str(value)[:300]}"
+        if isinstance(value, HTTPError) and value.status_code < 500:
             services.client_log.add(request.remote_ip, why)
-        elif out_of_descriptors(error) or (
-            isinstance(error, HTTPError) and error.status_code == 503
+        elif out_of_descriptors(value) or (
+            isinstance(value, HTTPError) and value.status_code == 503
         ):
             services.outage_log.add(request.remote_ip, why)
         else:
-            super().log_exception(kind, error, traceback)
+            super().log_exception(typ, value, tb)
 
 
 class StaticHandler(SecurityHeaders, StaticFileHandler):

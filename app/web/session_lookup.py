@@ -72,14 +72,14 @@ class SessionLookup(OriginCheck, Generic[D]):
                 return session
         return None
 
-    def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log an ended session or a store that is down in one line, other errors as always."""
-        if isinstance(error, SessionEnded):
+        if isinstance(value, SessionEnded):
             log.info("%s: its session had ended", request_summary(self))
-        elif isinstance(error, StoreError):
-            self.services.outage_log.add(self.request.remote_ip, error)
+        elif isinstance(value, StoreError):
+            self.services.outage_log.add(self.request.remote_ip, value)
         else:
-            super().log_exception(kind, error, traceback)
+            super().log_exception(typ, value, tb)
 
     def send_cookie(self, session: Session[D]) -> None:
         """Put this session's cookie on the response, in place of an earlier one."""

@@ -31,12 +31,13 @@ class Write(Protocol[T]):
     """What is done for one caller, and what follows."""
 
     @staticmethod
-    def run(cursor: sqlite3.Cursor, writes: Sequence[Any]) -> Sequence[T | Exception]:
+    def run(cursor: sqlite3.Cursor, writes: Sequence[Any], /) -> Sequence[T | Exception]:
         """Do these writes of one class in the open transaction, and tell what each came to.
 
         A write that returns an Exception has failed and changed nothing. One that raises undoes
         them all, and each runs again in a transaction of its own. Called on either thread.
         """
+        ...
 
     def over(self, result: T | None) -> None:
         """Hear on the loop that the result is on disk; None where the write failed."""

@@ -234,7 +234,7 @@ class SocketHandler(RequestHandler):
         elif self._query("sid"):
             await self._poll()
         else:
-            polling = Polling(self.engine)
+            polling = Polling(self.engine)  # pyright: ignore[reportArgumentType]
             connection = self.engine.open(polling, self.environ(), self.context())
             self._finish_poll(self.engine.handshake(connection, ["websocket"]))
 

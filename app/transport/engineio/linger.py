@@ -20,9 +20,11 @@ class Socket(Protocol):
 
     def taken(self) -> int:
         """Return how much has reached the client's machine."""
+        ...
 
     def untaken(self) -> int:
         """Return how much has not, in this process or in the kernel."""
+        ...
 
     def abort(self) -> None:
         """Cut the connection at once."""

@@ -40,6 +40,7 @@ class Carrier(Protocol):
 
     def untaken(self) -> int:
         """Return how many bytes of responses have not reached the client's machine."""
+        ...
 
 
 class Successor(Protocol):

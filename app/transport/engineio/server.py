@@ -31,6 +31,7 @@ class Application(Protocol):
 
     def opened(self, connection: Connection) -> Receiver:
         """Return what receives the messages of a new connection."""
+        ...
 
 
 class Socket(Protocol):
@@ -93,7 +94,7 @@ class EngineServer:
         See `Connection` for `environ` and `context`.
         """
         sid = f"{self.settings.process_number}-{self._ids.new()}"
-        connection = Connection(self, sid, transport, environ, context)
+        connection = Connection(self, sid, transport, environ, context)  # pyright: ignore[reportArgumentType]
         self.connections[sid] = transport.connection = connection
         connection.receiver = self._application.opened(connection)
         return connection

@@ -18,21 +18,27 @@ class Transport(Protocol):
 
     def ping(self) -> int:
         """Send a ping before what waits; return how far it reaches, in bytes sent in all."""
+        ...
 
     def delivered(self, mark: int) -> bool:
         """Tell whether everything up to `mark` has left this process."""
+        ...
 
     def waiting(self) -> int:
         """Return how many bytes wait in this process."""
+        ...
 
     def taken(self) -> int:
         """Return how much the client has taken, on the same scale."""
+        ...
 
     def behind(self, mark: int) -> bool:
         """Whether the client cannot have seen yet what `mark` reaches to."""
+        ...
 
     def unread(self) -> bool:
         """Whether something that the client has sent is still to be read."""
+        ...
 
     def resume(self) -> None:
         """Go on with what the client sent: the connection is no longer busy."""

@@ -82,7 +82,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._corked = True  # until start(), and while a read is worked through
         self.congested = False  # the socket takes no more for now, so nothing is read either
         self._paused = False
-        self._backlog = Backlog(engine, self)
+        self._backlog = Backlog(engine, self)  # pyright: ignore[reportArgumentType]
         self._linger: Linger | None = None  # from our close frame on
         self._waits = False  # for a turn of the loop in which to parse what was read
         self._probe: Probe | None = None  # until the client has upgraded
@@ -349,7 +349,7 @@ class WebSocket(asyncio.BufferedProtocol):
         # what the kernel has counts as taken, so that a client that is not slow gets one LINGER
         taken = self._sent - self._transport.get_write_buffer_size()
         self._stop_timers()
-        self._linger = Linger(self._engine, self, taken)
+        self._linger = Linger(self._engine, self, taken)  # pyright: ignore[reportArgumentType]
 
     def _shut(self) -> None:
         """Send our FIN once everything is with the transport."""

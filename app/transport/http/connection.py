@@ -85,7 +85,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
         self.context = HttpContext(transport, self.server.protocol)
-        self.writer = HttpWriter(self.server, self._transport)
+        self.writer = HttpWriter(self.server, self._transport)  # pyright: ignore[reportArgumentType]
         self._deadline.set(self.server.header_timeout)
         self.server.opened(self)
         if self.server.closing:
@@ -230,7 +230,7 @@ class HttpConnection(asyncio.BufferedProtocol):
                 self._deadline.set(server.header_timeout)
             return False
         self._deadline.clear()
-        self._exchange = Exchange(self, parse_head(head), server.max_body_size, server.body_timeout)
+        self._exchange = Exchange(self, parse_head(head), server.max_body_size, server.body_timeout)  # pyright: ignore[reportArgumentType]
         self._exchange.begin(server.app)
         return True
 

@@ -61,7 +61,7 @@ class Request(HTTPServerRequest):
         return split_host_and_port(self.host.lower())[0]
 
     @functools.cached_property
-    def cookies(self) -> SimpleCookie:
+    def cookies(self) -> SimpleCookie:  # pyright: ignore[reportIncompatibleMethodOverride]
         return cookie_jar(self.headers.get_list("Cookie"))
 
     @functools.cached_property
