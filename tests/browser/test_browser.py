@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,18 @@ from tests.support.site import serve
 from tests.support.watched_store import WatchedStore
 
 SCREENSHOT = ROOT / "docs" / "screenshot.png"
+DESK = """
+<style>
+  body {{ margin: 0; padding: 20px; display: flex; gap: 20px; background: #d9dee3;
+         font: 15px sans-serif; color: #333 }}
+  figure {{ margin: 0; flex: 1; background: #fff; border-radius: 10px; overflow: hidden;
+           box-shadow: 0 2px 10px #0003 }}
+  figcaption {{ padding: 9px 14px; background: #eceff2 }}
+  img {{ display: block; width: 100% }}
+</style>
+<figure><figcaption>Tab 1 · 127.0.0.1:8888</figcaption><img src="data:image/png;base64,{}"></figure>
+<figure><figcaption>Tab 2 · 127.0.0.1:8888</figcaption><img src="data:image/png;base64,{}"></figure>
+"""
 pytestmark = pytest.mark.limit(60)
 
 
@@ -41,7 +54,7 @@ async def test_a_newcomer_counts_in_two_tabs_until_signing_out_in_one(
         await press(one, "Add one from the page")
         await shows(two, count=4)
         if os.environ.get("UPDATE_SCREENSHOTS") == "1":
-            await picture(two)
+            await picture(one, two)
 
         await press(one, "Sign out")
         await shows(one, count=0, user="visitor")
@@ -52,11 +65,18 @@ async def test_a_newcomer_counts_in_two_tabs_until_signing_out_in_one(
         assert await one.locator("#notice").is_hidden()
 
 
-async def picture(page: Any) -> None:
-    """Write the README's screenshot."""
-    await page.set_viewport_size({"width": 960, "height": 580})
+async def picture(one: Any, two: Any) -> None:
+    """Write the README's picture: both tabs beside each other."""
+    shots = []
+    for tab in (one, two):
+        await tab.set_viewport_size({"width": 520, "height": 560})
+        shots.append(base64.b64encode(await tab.screenshot()).decode())
+    desk = await one.context.new_page()
+    await desk.set_viewport_size({"width": 1120, "height": 640})
+    await desk.set_content(DESK.format(*shots))
     SCREENSHOT.parent.mkdir(exist_ok=True)
-    await page.screenshot(path=SCREENSHOT)
+    await desk.screenshot(path=SCREENSHOT)
+    await desk.close()
 
 
 async def test_signing_in_shows_in_the_other_tab(tmp_path: Path, chromium: str) -> None:
