@@ -14,7 +14,7 @@ from app.accounts import Accounts
 from app.assets import CDN_SCRIPT, client_script
 from app.common.rate_limited_log import RateLimitedLog
 from app.devices import Devices, Watchers
-from app.extensions import Extension, load_extension
+from app.extensions import Extension, load_extensions
 from app.lifecycle import Application
 from app.limits import Limits
 from app.ops import data_folder
@@ -69,7 +69,7 @@ def make_app(
     folders of templates and of /static/. `clock` and `store` are for tests. Raises FileOwned,
     FolderBusy, StoreUnavailable, ValueError or OSError with a sentence that says what to do.
     """
-    extensions = [load_extension(name) for name in modules]
+    extensions = load_extensions(modules)
     clock = clock or SteadyClock()
     settings.make_data_dir()
     folder_lock = data_folder.use(settings.data_dir)
@@ -177,14 +177,9 @@ def _session_hook(sessions: Sessions[Any], hook: Callable[[Session[Any], EndReas
 
 
 def _register_namespaces(services: Services, extensions: Sequence[Extension]) -> None:
-    server = services.socket_server
     for extension in extensions:
         for path, namespace in extension.namespaces:
-            if path in server.namespace_handlers:
-                raise ValueError(
-                    f"{extension.name}: another module has namespace {path}; choose another name"
-                )
-            server.register_namespace(namespace(path, services))
+            services.socket_server.register_namespace(namespace(path, services))
 
 
 def _routes(server: SocketServer, extensions: Sequence[Extension]) -> list[Any]:

@@ -33,8 +33,24 @@ class Extension:
     on_session_end: Callable[[Session[Any], EndReason], Result] | None = None
 
 
-def load_extension(name: str) -> Extension:
-    """Import the module with this dotted name and collect what it offers."""
+def load_extensions(names: Sequence[str]) -> list[Extension]:
+    """Import the modules with these dotted names and collect what they offer.
+
+    Raises ValueError if two of them have the same namespace.
+    """
+    extensions = [_load(name) for name in names]
+    taken: set[str] = set()
+    for extension in extensions:
+        for path, _ in extension.namespaces:
+            if path in taken:
+                raise ValueError(
+                    f"{extension.name}: another module has namespace {path}; choose another name"
+                )
+            taken.add(path)
+    return extensions
+
+
+def _load(name: str) -> Extension:
     module = importlib.import_module(name)
     offered = {
         field.name: getattr(module, field.name)

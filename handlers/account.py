@@ -11,7 +11,7 @@ from app.devices import Device
 from app.limits import in_words, subscriber
 from app.sessions.session import SessionEnded
 from app.stores import StoreError, public_id
-from app.web.session_lookup import TooMany
+from app.web.errors import TooManyRequests
 from handlers.account_page import AccountPage
 from handlers.session import BaseNamespace
 
@@ -68,7 +68,7 @@ class PasswordFormHandler(AccountPage):
         except AccountsUnavailable as error:
             self.set_header("Retry-After", str(error.wait))
             await self._refuse(error.status, str(error))
-        except TooMany as error:
+        except TooManyRequests as error:
             self.set_header("Retry-After", str(error.wait))
             sentence = f"Too many wrong passwords; wait {in_words(error.wait)} and try again."
             await self._refuse(429, sentence)
@@ -97,7 +97,7 @@ class PasswordFormHandler(AccountPage):
     def _admit(self, account: str) -> None:
         wait = self.services.limits.password_wait(account)
         if wait:
-            raise TooMany(wait, "too many wrong passwords")
+            raise TooManyRequests(wait, "too many wrong passwords")
 
     def audit(self, event: str, *, reason: str = "") -> None:
         """Log what the user of this session did."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from app.devices import Device
 from app.sessions.session import SessionEnded
-from app.web.session_lookup import TooMany
+from app.web.errors import TooManyRequests
 from handlers.session import BaseHandler
 
 _BLANK = Device(id="", browser="", system="", address="", signed_in=0, seen=0, connections=[])
@@ -47,7 +47,7 @@ class AccountPage(BaseHandler):
         await super().prepare()
         user = self.session.user
         if user is not None and (wait := self.services.limits.account_page(user)):
-            raise TooMany(wait, "too many requests for your account page")
+            raise TooManyRequests(wait, "too many requests for your account page")
 
     async def show(self, *, notice: str = "", form: str = "", wrong: str = "") -> None:
         """Write the page; `wrong` is what was wrong with `form`."""

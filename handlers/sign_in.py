@@ -8,7 +8,7 @@ from tornado.web import HTTPError
 
 from app.accounts import AccountsUnavailable, InvalidAccount, NameTaken, account_key
 from app.limits import in_words, subscriber
-from app.web.session_lookup import TooMany
+from app.web.errors import TooManyRequests
 from handlers.session import BaseHandler
 
 
@@ -39,7 +39,7 @@ class CredentialsHandler(BaseHandler):
             entered = await self.enter(username, password)
         except InvalidAccount as error:
             self._refuse(422, str(error), username)
-        except TooMany as error:
+        except TooManyRequests as error:
             self.set_header("Retry-After", str(error.wait))
             sentence = f"Too many tries; wait {in_words(error.wait)} and try again."
             self._refuse(429, sentence, username)
@@ -64,18 +64,18 @@ class CredentialsHandler(BaseHandler):
         raise NotImplementedError
 
     def admit(self, username: str) -> None:
-        """Raise TooMany while this address, account or known device may not try."""
+        """Raise TooManyRequests while this address, account or known device may not try."""
         limits = self.services.limits
         if not self.session and (wait := limits.new_session_wait(self.remote_address)):
             self.services.counters.limits["handshakes_per_minute"] += 1
-            raise TooMany(wait, "too many new sessions")
+            raise TooManyRequests(wait, "too many new sessions")
         wait = limits.login_wait(*self._who_tries(username))
         if wait:
             self.services.counters.limits["failed_logins_per_minute"] += 1
             address = self.remote_address
             # a name that is nobody's may be a password in the wrong field
             self.services.audit.refused("failure", address=address, reason="too many tries")
-            raise TooMany(wait, "too many tries")
+            raise TooManyRequests(wait, "too many tries")
 
     def failed(self, username: str, user: str | None, reason: str) -> None:
         """Count and log a try that told its sender something about an account."""

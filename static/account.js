@@ -1,19 +1,19 @@
-// The account page: its list of devices, kept as it is on the server by the socket.
+// The account page: the socket keeps its list of devices up to date.
 "use strict";
 
 (() => {
-  const PATIENCE = 5000; // ms to wait for an ack, or for the Socket.IO client
-  const TICK = 10_000; // ms between two looks at the clock
+  const ACK_TIMEOUT = 5000; // ms
+  const TIMES_INTERVAL = 10_000; // ms between two updates of “5 minutes ago”
   const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]]; // seconds
 
   const find = (id) => document.getElementById(id);
   const list = find("devices");
-  const most = list.children.length; // rows, where there are more devices than are shown
+  const most = list.children.length; // number of rows, if there are more devices than rows
   const others = find("others").querySelector("button");
   const script = find("client");
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
   const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-  // this device's clock may be wrong, and what counts is how long ago something was
+  // ms by which this device's clock is ahead of the server's
   const ahead = Date.now() - 1000 * Number(find("account").dataset.now);
   let socket = null;
 
@@ -50,7 +50,7 @@
     if (element.textContent !== text) element.textContent = text;
   };
 
-  const tellTimes = (row) => {
+  const writeTimes = (row) => {
     for (const time of row.querySelectorAll("time")) {
       write(time, ago(Date.parse(time.dateTime)));
       time.title = absolute.format(new Date(time.dateTime));
@@ -71,7 +71,7 @@
     setTime(row.querySelector("[data-signed-in]"), device.signed_in);
     setTime(row.querySelector("[data-seen]"), device.seen);
     row.querySelector("form").action = `/account/sessions/${encodeURIComponent(device.id)}/revoke`;
-    tellTimes(row);
+    writeTimes(row);
   };
 
   // -- the list --
@@ -81,52 +81,52 @@
   const remove = (row) => {
     const focused = row.contains(document.activeElement);
     row.remove();
-    // who signs a device out by keyboard must not be thrown to the top of the page
+    // keep the place of a user who works by keyboard
     if (focused) find("devices-title").focus();
   };
 
   const showDevices = (devices) => {
     const rows = new Map([...list.children].map((row) => [row.dataset.id, row]));
-    const news = [];
+    const changes = [];
     for (const [index, device] of devices.entries()) {
       let row = rows.get(device.id);
       rows.delete(device.id);
       if (!row) {
         row = find("device").content.firstElementChild.cloneNode(true);
-        news.push(`${name(device)} has signed in.`);
+        changes.push(`${name(device)} has signed in.`);
       }
       fill(row, device);
-      // to move a row takes its focus away
+      // a row that moves loses its focus
       if (list.children[index] !== row) list.insertBefore(row, list.children[index] ?? null);
     }
     for (const row of rows.values()) {
-      news.push(`${nameOf(row)} is signed out.`);
+      changes.push(`${nameOf(row)} is signed out.`);
       remove(row);
     }
     others.hidden = devices.length < 2;
     if (find("more")) find("more").hidden = devices.length < most;
-    if (news.length) say(news.join(" "));
+    if (changes.length) say(changes.join(" "));
   };
 
   list.addEventListener("submit", async (event) => {
     const row = event.target.closest("li");
     const current = !row.querySelector("[data-current]").hidden;
-    // without a socket, and for this device itself, the form does what it does without scripts
+    // without a socket, or for this device itself, the browser submits the form
     if (current || !socket?.connected) return;
     event.preventDefault();
     try {
-      const answer = await socket.timeout(PATIENCE).emitWithAck("revoke", row.dataset.id);
+      const answer = await socket.timeout(ACK_TIMEOUT).emitWithAck("revoke", row.dataset.id);
       if (answer !== true) throw new Error(answer?.error ?? "an unknown answer");
       if (row.isConnected) {
         say(`${nameOf(row)} is signed out.`);
         remove(row);
       }
     } catch (error) {
-      say(`That did not work (${error.message}); reload this page and try again.`);
+      say(`The device could not be signed out (${error.message}); reload this page and try again.`);
     }
   });
 
-  // -- the end --
+  // -- the end of the session --
 
   const gone = (why) => {
     if (page.leaving) return;
@@ -142,7 +142,7 @@
   // -- the socket --
 
   const connect = () => {
-    let renewed = false; // whether the session got another id, and perhaps another user
+    let renewed = false; // whether the session got a new id, perhaps of another user
     socket = window.io("/account");
     socket.on("connect", () => {
       if (renewed && !page.leaving) location.reload();
@@ -168,10 +168,10 @@
     show("bad", "Not live: the Socket.IO client could not be loaded. Reload to see changes.");
   };
 
-  for (const row of list.children) tellTimes(row);
+  for (const row of list.children) writeTimes(row);
   setInterval(() => {
-    for (const row of list.children) tellTimes(row);
-  }, TICK);
+    for (const row of list.children) writeTimes(row);
+  }, TIMES_INTERVAL);
   show("wait", "Connecting…");
   if (window.io) {
     connect();

@@ -1,12 +1,13 @@
-// The counter page: one number, raised by a form of the page and by an event of the socket.
+// The counter page: a form of the page and an event of the socket add one to the same number.
 "use strict";
 
 (() => {
-  const NOTICE = "latchkey notice"; // what to say after a reload, and whether to sign in again
-  const RELOADED = "latchkey reloaded"; // why and when this page reloaded itself last
-  const LOOP = 5000; // ms between two reloads for one and the same reason that make a loop
-  const PATIENCE = 5000; // ms to wait for an ack, or for the Socket.IO client
-  const WAIT_FOR_SOCKET = 3000; // ms
+  const NOTICE = "latchkey notice"; // key of the notice to show after a reload
+  const RELOADED = "latchkey reloaded"; // key of the reason and the time of the last reload
+  const MIN_RELOAD_INTERVAL = 5000; // ms between two reloads for the same reason
+  const ACK_TIMEOUT = 5000; // ms
+  const SCRIPT_TIMEOUT = 5000; // ms after which the page says that it loads the Socket.IO client
+  const HANDSHAKE_TIMEOUT = 3000; // ms that a click waits for the first handshake
 
   const find = (id) => document.getElementById(id);
   const count = find("count");
@@ -38,14 +39,14 @@
   const showCount = (answer) => {
     if (typeof answer === "number") count.textContent = String(answer);
   };
-  const ask = (event) => socket.timeout(PATIENCE).emitWithAck(event);
+  const ask = (event) => socket.timeout(ACK_TIMEOUT).emitWithAck(event);
 
-  // The server knows better than this page who is here: show the page anew, but never in a loop.
+  // Reload a page that shows an older session or user than the server, but not in a loop.
   const reload = (reason) => {
     if (page.leaving) return;
     const [lastReason, last] = JSON.parse(storage?.getItem(RELOADED) ?? "[null, 0]");
-    if (!storage || (reason === lastReason && Date.now() - last < LOOP)) {
-      say("This page shows an older session; please reload it.");
+    if (!storage || (reason === lastReason && Date.now() - last < MIN_RELOAD_INTERVAL)) {
+      say("This page shows an older session. Please reload it.");
       return;
     }
     storage.setItem(RELOADED, JSON.stringify([reason, Date.now()]));
@@ -53,7 +54,7 @@
     location.reload();
   };
 
-  // -- the page's half: its form, without loading the page again --
+  // -- the form, sent without loading the page again --
 
   let settle; // called when the first handshake is over
   const settled = new Promise((resolve) => {
@@ -61,18 +62,18 @@
   });
 
   const addFromPage = async () => {
-    // a newcomer's first handshake brings the cookie; a request beside it would get another one
-    await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, WAIT_FOR_SOCKET))]);
+    // the first handshake sets the cookie; a request at the same time would create another session
+    await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, HANDSHAKE_TIMEOUT))]);
     const headers = { Accept: "application/json, text/plain" };
     const answer = await fetch("/incr", { method: "POST", headers });
     if (answer.status === 401) return reload("401");
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const stored = Number(await answer.text());
     if (!socket?.connected) return showCount(stored);
-    // by the socket, because what comes one way cannot overtake itself
+    // asked by the socket, so that an older broadcast cannot arrive after this count
     const now = await ask("count");
     showCount(now);
-    // the socket lags behind the page only where it hangs on another session
+    // a lower count means that the socket belongs to another session
     if (now < stored) reload("session");
   };
 
@@ -86,7 +87,7 @@
     }
   });
 
-  // -- the socket's half --
+  // -- the socket --
 
   const connected = async () => {
     settle();
@@ -101,12 +102,12 @@
       storage?.removeItem(NOTICE);
       showCount(await ask("count"));
     } catch {
-      // the connection went meanwhile; the next one asks again
+      // the connection closed; the next one asks again
     }
   };
 
   const connect = () => {
-    let away = false; // whether the server asked us to stay away
+    let away = false; // whether the server said not to reconnect
     socket = window.io();
     socket.on("connect", connected);
     socket.on("current count", showCount);
@@ -143,11 +144,10 @@
     show("bad", "No socket: the Socket.IO client could not be loaded.");
     say(
       script.integrity
-        ? `The page works without it. ${new URL(script.src).host} cannot be reached from here; ` +
-            "whoever runs this site can build Latchkey again with npm installed, which puts the " +
-            "file beside this page."
-        : "The page works without it. static/vendor/socket.io.min.js is missing or broken; " +
-            "whoever runs this site can build Latchkey again with npm installed.",
+        ? `The page works without it. Your browser cannot reach ${new URL(script.src).host}. ` +
+            "The operator of this site can build Latchkey again, which puts the file on this server."
+        : "The page works without it. static/vendor/socket.io.min.js is missing or broken. " +
+            "The operator of this site can build Latchkey again.",
     );
   };
 
@@ -157,7 +157,7 @@
   if (window.io) {
     connect();
   } else {
-    const slow = setTimeout(() => show("wait", "Loading the Socket.IO client…"), PATIENCE);
+    const slow = setTimeout(() => show("wait", "Loading the Socket.IO client…"), SCRIPT_TIMEOUT);
     script.addEventListener("load", () => {
       clearTimeout(slow);
       if (window.io) connect();

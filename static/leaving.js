@@ -1,4 +1,4 @@
-// Whether this page is about to go: what its socket loses then is no news to anybody.
+// Whether the browser leaves this page; the page then ignores the end of its socket.
 "use strict";
 
 const page = { leaving: false };

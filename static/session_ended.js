@@ -1,15 +1,15 @@
-// Why a session has ended, in the words of all pages.
+// Sentences that tell the user why a session has ended.
 "use strict";
 
-// The sentence for a reason of `session ended`; null where there is nothing to say.
+// Return the sentence for a reason of `session ended`, or null if the user needs none.
 const sessionEnded = (reason, wasSignedIn) => {
   const sentences = {
     logout: "You signed out in another tab.",
     revoked: wasSignedIn
       ? "You were signed out from another device or by this site."
-      : "This session was ended by this site.",
-    idle: "Your session expired after a while without activity.",
-    expired: "Your session expired: it has reached its longest life.",
+      : "This site has ended your session.",
+    idle: "Your session expired after a time without activity.",
+    expired: "Your session expired because it reached its maximum age.",
   };
   return Object.hasOwn(sentences, reason) ? sentences[reason] : null;
 };

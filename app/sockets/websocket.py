@@ -14,8 +14,9 @@ from app.sessions.session import Session, SessionEnded, SessionFor
 from app.sockets.connections import SESSION_ENDED
 from app.stores import StoreError
 from app.transport.tornado_private import reason_phrase
+from app.web.errors import TooManyRequests
 from app.web.security_headers import SecurityHeaders
-from app.web.session_lookup import SessionLookup, TooMany
+from app.web.session_lookup import SessionLookup
 
 log = logging.getLogger("latchkey.sockets")
 
@@ -64,7 +65,7 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
         wait = services.limits.handshake(self.remote_address)
         if wait:
             services.counters.limits["handshakes_per_minute"] += 1
-            raise TooMany(wait, "too many handshakes from this address")
+            raise TooManyRequests(wait, "too many handshakes from this address")
         found: Session[D] | None = await self.find_session()
         if self.login_required and (found is None or found.user is None):
             raise HTTPError(401, "sign in first")
@@ -111,6 +112,6 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Refuse a handshake with a short text, which no browser shows."""
         error = kwargs.get("exc_info", (None, None))[1]
-        if isinstance(error, TooMany):
+        if isinstance(error, TooManyRequests):
             self.set_header("Retry-After", str(error.wait))
         self.finish(reason_phrase(self))

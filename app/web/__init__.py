@@ -1,1 +1,4 @@
-"""A page: base class of handlers, session lookup, cookies, origins and security headers."""
+"""Pages: base class of handlers, session lookup, cookies, hosts, origins and security headers.
+
+Imports services, sessions, stores, settings, limits, assets, transport/http and common.
+"""

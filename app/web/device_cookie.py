@@ -1,10 +1,10 @@
-"""A cookie by which a browser is known that has signed in to an account before.
+"""The device cookie: it marks a browser that has signed in to an account before.
 
-Failed tries lock an account for a while, and so could be used to lock its owner out. A browser
-that its owner signed in with has tries of its own, which strangers cannot use up (OWASP, "Slow
-down online guessing attacks with device cookies"). The cookie is no credential: whoever has it
-still needs the password. It is good for one password: somebody may have gathered many of them
-while he knew the one before, or owned an account of that name.
+Failed sign-ins lock an account for a while, so attackers could lock its owner out. A browser with
+a device cookie has a count of its own, which attackers cannot use up (OWASP, "Slow down online
+guessing attacks with device cookies"). The cookie is no credential: its user still needs the
+password. A change of the password makes it invalid, because an attacker who knew the old password
+may have collected such cookies.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from itsdangerous import BadSignature, Signer
 
 from app.web.session_cookie import SessionCookie, make_signer, values_of
 
-_PATH = "/login"  # only pages below it get to see the cookie
-_LIFETIME = 365 * 86_400  # seconds
-_LONGEST_VALUE = 128  # one of ours has 66 characters
-_MOST_CANDIDATES = 4
+_PATH = "/login"  # browsers send the cookie to this path only
+_MAX_AGE = 365 * 86_400  # seconds
+_MAX_LENGTH = 128  # characters of a value; a signed one has 66
+_MAX_CANDIDATES = 4  # cookies of our name in one request that are verified
 
 
 class DeviceCookie:
-    """Reads and writes the cookie."""
+    """Reads and writes device cookies."""
 
     def __init__(self, cookie: SessionCookie, name: str, keys: Sequence[str]) -> None:
-        """`keys` sign as they do for the session cookie, whose `name` this one's is made of."""
+        """`name` and `keys` are those of the session cookie."""
         self._cookie = cookie
         self._name = name + "-device"
         self._keys = list(keys)
@@ -38,17 +38,17 @@ class DeviceCookie:
         return ("__Secure-" if "Secure" in flags else "") + self._name
 
     def shown(self, headers: Sequence[str], *, secure: bool) -> bool:
-        """Whether these Cookie headers hold such a cookie, of whatever account, true or forged."""
+        """Whether these Cookie headers hold a device cookie of any account, valid or not."""
         return next(values_of(self.name(secure=secure), headers), None) is not None
 
     def recognise(self, headers: Sequence[str], account: str, stamp: str, *, secure: bool) -> str:
-        """Return which device of this account sent these Cookie headers; "" for a stranger's.
+        """Return the id of the device of this account that sent these headers; "" if unknown.
 
-        `account` is what all spellings of a name share, `stamp` the hash of its password.
+        `account` is the key that all spellings of a name share, `stamp` the hash of its password.
         """
         values = values_of(self.name(secure=secure), headers)
-        for value in itertools.islice(values, _MOST_CANDIDATES):
-            if account and stamp and len(value) <= _LONGEST_VALUE and value.isascii():
+        for value in itertools.islice(values, _MAX_CANDIDATES):
+            if account and stamp and len(value) <= _MAX_LENGTH and value.isascii():
                 try:
                     return self._signer(account, stamp).unsign(value).decode()
                 except BadSignature:
@@ -59,8 +59,8 @@ class DeviceCookie:
         """Return the Set-Cookie value for a browser that has just signed in to this account."""
         value = self._signer(account, stamp).sign(secrets.token_urlsafe(16)).decode()
         flags = self._cookie.attributes(secure=secure, path=_PATH)
-        return "; ".join([f"{self.name(secure=secure)}={value}", f"Max-Age={_LIFETIME}", *flags])
+        return "; ".join([f"{self.name(secure=secure)}={value}", f"Max-Age={_MAX_AGE}", *flags])
 
     def _signer(self, account: str, stamp: str) -> Signer:
-        # both are in the key and not in the cookie, which thereby names nobody
+        # account and hash are in the key, so that the cookie does not reveal the account
         return make_signer(self._keys, f"latchkey.device {stamp} {account}")

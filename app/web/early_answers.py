@@ -13,7 +13,7 @@ from app.web.origin import Origins, trusted_origin
 from app.web.security_headers import SecurityHeaders
 
 _NAMES = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
-_PREFLIGHT_LIFE = 600  # seconds that a browser may remember the answer
+_PREFLIGHT_MAX_AGE = 600  # seconds that a browser may cache the answer
 
 
 @stream_request_body
@@ -21,7 +21,7 @@ class MisdirectedHandler(SecurityHeaders):
     """421 for a host that is not in --allowed-hosts (RFC 9110, 15.5.20), on every route."""
 
     def origin_error(self, trusted: Callable[[str], bool]) -> None:
-        """Answer requests of every origin with the 421."""
+        """Allow every origin: its requests get the 421 too."""
 
     def prepare(self) -> None:
         sentence = "the host %r is not served here; add it with --allowed-hosts"
@@ -39,7 +39,7 @@ class MisdirectedHandler(SecurityHeaders):
 
 
 class PreflightHandler(SecurityHeaders):
-    """204 for a browser that asks whether a page of a trusted origin may send a request."""
+    """204 for the CORS preflight of a page of a trusted origin (Fetch, 3.2.2)."""
 
     def options(self) -> None:
         self.set_status(204)
@@ -48,16 +48,16 @@ class PreflightHandler(SecurityHeaders):
         wanted = self.request.headers.get("Access-Control-Request-Headers", "")
         if _NAMES.fullmatch(wanted):
             self.set_header("Access-Control-Allow-Headers", wanted)
-        self.set_header("Access-Control-Max-Age", str(_PREFLIGHT_LIFE))
+        self.set_header("Access-Control-Max-Age", str(_PREFLIGHT_MAX_AGE))
 
 
 def answer_early(
     request: HTTPServerRequest, hosts: Hosts, trusted: Origins
 ) -> type[RequestHandler] | None:
-    """Return the handler that answers in the place of any route, None for the route's own.
+    """Return a handler that answers instead of the route's, or None.
 
-    A preflight carries no cookie and changes nothing, so it asks neither session nor route: the
-    page may then read what the request itself is answered, a 404 included.
+    A preflight has no cookie and changes nothing, so every path gets the same answer. The page
+    can then read the answer to the request itself, a 404 included.
     """
     if request.host not in hosts:
         return MisdirectedHandler

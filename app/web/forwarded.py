@@ -1,7 +1,7 @@
-"""What a trusted proxy says of the client: address, scheme and host.
+"""X-Forwarded-* headers: address, scheme and host of a client behind a trusted proxy.
 
-X-Forwarded-* headers count only when the connection comes from --trusted-proxies; from anybody
-else they are a client's claim and are ignored.
+They count only if the connection comes from --trusted-proxies. Any other client could forge them,
+so they are ignored.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def _trusted(address: str, proxies: tuple[Network, ...]) -> bool:
 
 
 def _address(hop: str) -> str | None:
-    """Return the address in one element of X-Forwarded-For, None if there is none in it.
+    """Return the address in one element of X-Forwarded-For, or None.
 
-    Port and zone are left out: another connection of the same client has another port, and a
-    zone has a meaning on the proxy's machine only.
+    Port and zone are left out: each connection of a client has another port, and a zone has a
+    meaning on the proxy's machine only.
     """
     match = _HOP.fullmatch(hop.strip(" \t"))
     try:
@@ -44,7 +44,7 @@ def _address(hop: str) -> str | None:
 
 
 def _client(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) -> str:
-    """Walk from the nearest proxy outwards to the first address that is no trusted proxy."""
+    """Return the first address that is no trusted proxy, beginning at the nearest proxy."""
     client = peer
     for hop in reversed(forwarded_for.split(",")):
         if not _trusted(client, proxies):
@@ -63,7 +63,7 @@ def apply_forwarded(request: HTTPServerRequest, proxies: tuple[Network, ...]) ->
         return
     headers = request.headers
     request.remote_ip = _client(peer, ",".join(headers.get_list("X-Forwarded-For")), proxies)
-    # the last proxy in the chain is ours; with several, each overwrites or they all agree
+    # the last element is from the nearest proxy, which is a trusted one
     protocol = headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip(" \t").lower()
     if protocol in ("http", "ws"):  # Traefik writes ws and wss for WebSockets
         request.protocol = "http"

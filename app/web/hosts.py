@@ -1,9 +1,8 @@
-"""The hosts that this server serves.
+"""The hosts that this server serves, against DNS rebinding.
 
-A site that an attacker owns can let its name point to an address of the visitor's own machine or
-network (DNS rebinding). Its pages are then of the same origin as this server, and only the Host
-header tells. An IP address is safe, because no DNS answer is behind it, and so is `localhost`,
-which browsers resolve themselves.
+An attacker can let the name of their site point to an address of the visitor's machine or network.
+Their pages then have the same origin as this server, and only the Host header differs. An IP
+address is safe, because it needs no DNS, and so is `localhost`, which browsers resolve themselves.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 
-# RFC 9110, 7.2 and RFC 3986, 3.2.2: a name or an address, and a port that does not matter
+# a name or an address, and a port, which is ignored (RFC 9110, 7.2 and RFC 3986, 3.2.2)
 _HOST = re.compile(r"(?:([a-z0-9_-]+(?:\.[a-z0-9_-]+)*)\.?|\[([0-9a-f:.]+)\])(?::[0-9]{0,5})?")
 
 
@@ -20,7 +19,7 @@ class Hosts:
     """The names in --allowed-hosts, all IP addresses, `localhost` and `*.localhost`."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        """`names` are in lower case; `*.example.com` is any name below, `*` any at all."""
+        """`names` are in lower case; `*.example.com` is any name below it, `*` any name."""
         names = set(names)
         self._any = "*" in names
         self._names = {name for name in names if not name.startswith("*")} | {"localhost"}
@@ -28,7 +27,7 @@ class Hosts:
         self._endings = (*below, ".localhost")
 
     def __contains__(self, host: object) -> bool:
-        """Return whether the value of a Host header is one of them; a malformed one never is."""
+        """Return whether the value of a Host header is one of them; False if it is malformed."""
         match = _HOST.fullmatch(host.lower()) if isinstance(host, str) else None
         if match is None:
             return False

@@ -1,7 +1,8 @@
-"""Which origins may call: the request's own, and those in --trusted-origins.
+"""The origins that may send requests: the server's own, and those in --trusted-origins.
 
-Pages and the Socket.IO endpoint apply the same rule: pages to requests that change something, the
-endpoint to every request, because its GETs change things too (OWASP ASVS 5.0, 4.4.2 and 3.5.1).
+Pages and the Socket.IO endpoint apply the same rule (OWASP ASVS 5.0, 4.4.2 and 3.5.1). Pages apply
+it to requests that change something. The endpoint applies it to every request, because its GETs
+change something too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?")
 
 
 class Origins:
-    """The origins of a setting, `https://*.example.com` among them; falsy if there are none."""
+    """A set of origins and of patterns such as `https://*.example.com`; falsy if empty."""
 
     def __init__(self, origins: Iterable[str]) -> None:
         """`origins` are as `app.settings.addresses.origins` returns them."""
@@ -40,9 +41,9 @@ class Origins:
 def origin_error(request: HTTPServerRequest, trusted: Callable[[str], bool]) -> str | None:
     """Return why the origin of this request is refused; None if it is allowed.
 
-    `trusted` tells whether another site's origin may call. A browser that says `same-origin` is
-    believed: scripts cannot set Sec-Fetch-Site, and behind a proxy the Host header may lack the
-    port that the browser sees.
+    `trusted` returns whether another origin is trusted. `Sec-Fetch-Site: same-origin` is enough:
+    scripts cannot set it, and behind a proxy the Host header may lack the port that the browser
+    sees.
     """
     origins = request.headers.get_list("Origin")
     site = request.headers.get("Sec-Fetch-Site")
@@ -59,13 +60,13 @@ def origin_error(request: HTTPServerRequest, trusted: Callable[[str], bool]) -> 
 
 
 def trusted_origin(request: HTTPServerRequest, trusted: Origins) -> str | None:
-    """Return the Origin of this request if it is another's whom we trust (for CORS headers)."""
+    """Return the Origin of this request if it is in --trusted-origins, for CORS headers."""
     origin: str | None = request.headers.get("Origin")
     return origin if origin in trusted else None
 
 
 def sharing(headers: HTTPHeaders, trusted: Origins) -> dict[str, str]:
-    """Return what lets a page of a trusted origin read the response to a request (Fetch, 3.3).
+    """Return the headers that let a page of a trusted origin read a response (Fetch, 3.3).
 
     `headers` are those of the request.
     """
@@ -85,7 +86,7 @@ def sharing(headers: HTTPHeaders, trusted: Origins) -> dict[str, str]:
 def _own(origin: str, request: HTTPServerRequest) -> bool:
     """Return whether an Origin names the host of its request; the scheme's own port is optional."""
     match = _ORIGIN.fullmatch(origin.lower())
-    # a scheme of http may be that of a proxy which is not declared as trusted
+    # with http, a proxy that is not in --trusted-proxies may have received the request by https
     if match is None or (request.protocol == "https" and match[1] != "https"):
         return False
     host = _authority(request.headers.get("Host", "").lower(), match[1])

@@ -1,4 +1,4 @@
-"""Response headers that keep browsers out of trouble (OWASP ASVS 5.0, 3.4)."""
+"""Security headers of responses (OWASP ASVS 5.0, 3.4)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 def content_security_policy(
     host: str, secure: bool, scripts: tuple[str, ...], ancestors: tuple[str, ...] = ()
 ) -> str:
-    """Return the policy: own scripts and styles, `scripts`, and sockets to `host`.
+    """Return a policy that allows own scripts and styles, `scripts`, and sockets to `host`.
 
-    `ancestors` are the sources whose pages may frame this site.
-
-    The host is named because `'self'` does not cover WebSockets in older browsers.
+    `ancestors` are the sources whose pages may frame this site. The policy names the host because
+    `'self'` does not include WebSockets in older browsers.
     """
     socket = f" {'wss' if secure else 'ws'}://{host}" if _HOST.fullmatch(host) else ""
     sources = " ".join(["'self'", *scripts])
@@ -42,7 +41,7 @@ def content_security_policy(
 def _security_headers(
     host: str, secure: bool, scripts: tuple[str, ...], ancestors: tuple[str, ...]
 ) -> Headers:
-    """Return what every response begins with, to be copied."""
+    """Return the first headers of every response; copy them before a change."""
     headers = Headers(
         (
             ("Content-Type", "text/html; charset=UTF-8"),
@@ -53,7 +52,7 @@ def _security_headers(
             ("Cross-Origin-Resource-Policy", "same-origin"),
         )
     )
-    # it knows no list of origins, and browsers ignore it beside frame-ancestors
+    # X-Frame-Options cannot list origins; browsers that know frame-ancestors ignore it
     if ancestors in ((), ("'self'",)):
         headers["X-Frame-Options"] = "SAMEORIGIN" if ancestors else "DENY"
     if secure:
@@ -62,10 +61,10 @@ def _security_headers(
 
 
 class SecurityHeaders(OriginCheck):
-    """Puts the security headers on every response of a handler, errors included."""
+    """A handler whose responses have the security headers, errors included."""
 
     def clear(self) -> None:
-        """Begin the response anew (`HttpServer` adds the date)."""
+        """Begin the response with the security headers (`HttpServer` adds the date)."""
         request, web = self.request, self.web
         headers = _security_headers(
             request.host,
@@ -79,39 +78,39 @@ class SecurityHeaders(OriginCheck):
         self.set_default_headers()
 
     def head(self, *arguments: Any, **named: Any) -> Any:
-        """Answer as GET does; the body is left out on the way (RFC 9110, 9.3.2)."""
+        """Answer as GET does; the server leaves the body out (RFC 9110, 9.3.2)."""
         get: Callable[..., Any] = self.get
         return get(*arguments, **named)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Answer with an error: 503 if there was no descriptor to open a file with."""
+        """Answer an error; with 503 if the process has no file descriptor left."""
         if out_of_descriptors(kwargs.get("exc_info", (None, None))[1]):
             status_code = 503
         super().send_error(status_code, **kwargs)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log what many may meet at once in one line, of which there are only so many a second."""
+        """Log errors that many clients can cause to rate-limited logs, and others as usual."""
         services, request = self.services, self.request
-        why = f"{str(request.method)[:20]} {request.path[:100]!r}: {str(value)[:300]}"
+        line = f"{str(request.method)[:20]} {request.path[:100]!r}: {str(value)[:300]}"
         if isinstance(value, HTTPError) and value.status_code < 500:
-            services.client_log.add(request.remote_ip, why)
+            services.client_log.add(request.remote_ip, line)
         elif out_of_descriptors(value) or (
             isinstance(value, HTTPError) and value.status_code == 503
         ):
-            services.outage_log.add(request.remote_ip, why)
+            services.outage_log.add(request.remote_ip, line)
         else:
             super().log_exception(typ, value, tb)
 
 
 class StaticHandler(SecurityHeaders, StaticFileHandler):
-    """Serves /static/ with the security headers; other sites' pages may load what is there."""
+    """Serves /static/ with the security headers; pages of other sites may load the files."""
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
         self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
 
     def parse_url_path(self, url_path: str) -> str:
-        """Refuse what no file system has a name for."""
+        """Refuse a NUL, which no file name has."""
         if "\0" in url_path:
             raise HTTPError(404)
         return super().parse_url_path(url_path)

@@ -1,7 +1,7 @@
-"""The session cookie: a signed session id, and the attributes that it travels with.
+"""The session cookie: a signed session id, and the attributes of the cookie.
 
-RFC 6265bis; OWASP ASVS 5.0, 3.3. The id is signed by itsdangerous with HMAC-SHA256, so that a
-guessed or damaged one is turned away before any store is asked.
+RFC 6265bis; OWASP ASVS 5.0, 3.3. itsdangerous signs the id with HMAC-SHA256, so that a guessed or
+damaged id is refused without a store call.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from app.settings import Settings
 from app.transport.http.cookies import cookie_pairs
 
 _SALT = "latchkey.session-id"
-_LONGEST_VALUE = 256  # an id of ours with its signature has 87 characters
-_MOST_REMEMBERED = 4096  # cookie values whose signature was looked at
-_MOST_CANDIDATES = 8  # cookies of our name in one request that are looked at
+_MAX_LENGTH = 256  # characters of a value; a signed id has 87
+_MAX_CACHED = 4096  # values whose verification is cached
+_MAX_CANDIDATES = 8  # cookies of our name in one request that are verified
 
 
 def make_signer(keys: Sequence[str], salt: str) -> Signer:
-    """Return what signs with the last of these keys and verifies with all of them.
+    """Return a signer that signs with the last of these keys and verifies with all of them.
 
-    `salt` keeps what is signed for one purpose from being good for another.
+    `salt` names the purpose; a signature for one purpose is not valid for another.
     """
     signer = Signer(list(keys), salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
-    # which would derive the same keys again for each value
+    # this one would derive the same keys again for each value
     derived = [signer.derive_key(key) for key in signer.secret_keys]
     return Signer(derived, salt=salt, key_derivation="none", digest_method=hashlib.sha256)
 
 
 def values_of(name: str, headers: Sequence[str]) -> Iterator[str]:
-    """Yield what these Cookie headers have under a name, in the order of the browser."""
+    """Yield the values of the cookies with this name, in the order of the browser."""
     for key, value in cookie_pairs(headers):
         if key == name:
             yield value
 
 
 class CookieId(NamedTuple):
-    """A session id that we signed; `stale` where an older key did."""
+    """A session id with a valid signature; `stale` if an older key signed it."""
 
     session_id: str
     stale: bool
 
 
 class SessionCookie:
-    """Reads session ids out of Cookie headers and writes Set-Cookie headers."""
+    """Reads session ids from Cookie headers and writes Set-Cookie headers."""
 
     def __init__(self, settings: Settings, keys: Sequence[str]) -> None:
-        """`keys` sign, oldest first: the last one signs, all of them verify."""
+        """`keys` are in order of age: the last one signs, all of them verify."""
         if not keys:
             raise ValueError("the session cookie needs a signing key")
         self._settings = settings
@@ -61,8 +61,8 @@ class SessionCookie:
         self._newest = make_signer(keys[-1:], _SALT)
         self._names = {secure: self._make_name(secure) for secure in (False, True)}
         self._attributes = {secure: self.attributes(secure=secure) for secure in (False, True)}
-        # a browser sends the same value with every request
-        self._verified = functools.lru_cache(_MOST_REMEMBERED)(self._verify)
+        # cached, because a browser sends the same value with every request
+        self._verified = functools.lru_cache(_MAX_CACHED)(self._verify)
 
     def name(self, *, secure: bool) -> str:
         """Return the cookie's name; `__Host-` keeps other hosts from setting it (RFC 6265bis)."""
@@ -73,17 +73,16 @@ class SessionCookie:
         return ("__Host-" if host_only else "") + self._settings.cookie_name
 
     def read(self, headers: Sequence[str], *, secure: bool) -> list[CookieId]:
-        """Return the well-signed ids in these Cookie headers, in the order of the browser.
+        """Return the valid ids in these Cookie headers, in the order of the browser.
 
-        A forged, cut, over-long or foreign cookie is passed over, so that it cannot shadow a
-        good one.
+        Invalid cookies are skipped, so that they cannot hide a valid one of the same name.
         """
         name = self.name(secure=secure)
         found: list[CookieId] = []
-        for value in itertools.islice(values_of(name, headers), _MOST_CANDIDATES):
+        for value in itertools.islice(values_of(name, headers), _MAX_CANDIDATES):
             if len(value) > 1 and value[0] == value[-1] == '"':
                 value = value[1:-1]
-            if len(value) > _LONGEST_VALUE or not value.isascii():
+            if len(value) > _MAX_LENGTH or not value.isascii():
                 continue
             cookie = self._verified(value)
             if cookie is not None and cookie not in found:
@@ -102,13 +101,13 @@ class SessionCookie:
             return None
 
     def set(self, session_id: str, *, secure: bool, max_age: float) -> str:
-        """Return the Set-Cookie value; `max_age` is seconds, infinity: until the browser ends."""
+        """Return a Set-Cookie value; `max_age` is seconds, infinity: until the browser closes."""
         value = self._newest.sign(session_id).decode()
         lifetime = [] if math.isinf(max_age) else [f"Max-Age={max(0, int(max_age))}"]
         return "; ".join([f"{self._names[secure]}={value}", *lifetime, *self._attributes[secure]])
 
     def delete(self, *, secure: bool) -> str:
-        """Return the Set-Cookie value that makes the browser forget the cookie."""
+        """Return a Set-Cookie value that makes the browser forget the cookie."""
         gone = ["Max-Age=0", "Expires=Thu, 01 Jan 1970 00:00:00 GMT"]
         return "; ".join([f"{self._names[secure]}=", *gone, *self._attributes[secure]])
 
@@ -117,7 +116,7 @@ class SessionCookie:
         return secure if wanted == "auto" else wanted == "yes"
 
     def attributes(self, *, secure: bool, path: str = "/") -> list[str]:
-        """Return the attributes that the settings ask for, as Set-Cookie writes them."""
+        """Return the attributes for a Set-Cookie value, as the settings ask for them."""
         settings, secure = self._settings, self._secure(secure)
         samesite = settings.cookie_samesite
         if samesite == "none" and not secure:

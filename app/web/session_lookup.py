@@ -5,34 +5,25 @@ from __future__ import annotations
 import logging
 from typing import Any, Generic
 
-from tornado.web import HTTPError
-
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded
 from app.stores import StoreError
 from app.transport.tornado_private import request_summary, response_begun, response_headers
+from app.web.errors import TooManyRequests
 from app.web.origin_check import OriginCheck
 from app.web.session_cookie import CookieId
 
 log = logging.getLogger("latchkey.pages")
 
 
-class TooMany(HTTPError):
-    """429: something was asked for too often, and may be again after `wait` seconds."""
-
-    def __init__(self, wait: int, why: str) -> None:
-        super().__init__(429, why)
-        self.wait = wait
-
-
 class SessionLookup(OriginCheck, Generic[D]):
-    """A request handler that can find, and hand out, the session cookie.
+    """A handler that finds the session of its request and sends the session cookie.
 
-    Requests of other origins are judged as those of pages, also by a plain WebSocketHandler.
+    With Tornado's own WebSocketHandler it also applies the rule for origins.
     """
 
     def visitor(self) -> Session[D]:
-        """Return a session that comes to life with its first edit, if that is not too late."""
+        """Return a session that is created by its first edit."""
         return self.services.sessions.visitor(
             remote_address=self.remote_address,
             user_agent=self.user_agent,
@@ -40,7 +31,7 @@ class SessionLookup(OriginCheck, Generic[D]):
         )
 
     def _may_create(self) -> None:
-        """Raise where a session cannot be made for this request any more, or not now."""
+        """Raise if a session cannot be created for this request."""
         if response_begun(self):
             raise RuntimeError(
                 "a new session needs its cookie on the response; edit it before the first flush()"
@@ -48,23 +39,23 @@ class SessionLookup(OriginCheck, Generic[D]):
         wait = self.services.limits.new_session(self.remote_address)
         if wait:
             self.services.counters.limits["handshakes_per_minute"] += 1
-            raise TooMany(wait, "too many new sessions from this address")
+            raise TooManyRequests(wait, "too many new sessions from this address")
 
     def shown_session_ids(self) -> list[str]:
-        """Return the ids in this request's well-signed cookies, whether they live or not."""
-        return [cookie.session_id for cookie in self._shown_cookies()]
+        """Return the ids in this request's valid cookies, of ended sessions too."""
+        return [cookie.session_id for cookie in self._cookie_ids()]
 
-    def _shown_cookies(self) -> list[CookieId]:
+    def _cookie_ids(self) -> list[CookieId]:
         headers = self.request.headers.get_list("Cookie")
         return self.web.session_cookie.read(headers, secure=self.secure) if headers else []
 
     async def find_session(self) -> Session[D] | None:
-        """Return the living session that this request's cookie names.
+        """Return the session of this request's cookie.
 
-        A missing, forged, expired or unknown cookie is a new visitor's: None. A cookie that an
-        older key signed is answered with one that the newest key signs.
+        Returns None if the cookie is missing, forged, expired or unknown. A cookie that an older
+        key signed is replaced by one that the newest key signs.
         """
-        for cookie in self._shown_cookies():
+        for cookie in self._cookie_ids():
             session = await self.services.sessions.load(cookie.session_id)
             if session is not None:
                 if cookie.stale:
@@ -73,7 +64,7 @@ class SessionLookup(OriginCheck, Generic[D]):
         return None
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log an ended session or a store that is down in one line, other errors as always."""
+        """Log an ended session or a store that is down in one line, and other errors as usual."""
         if isinstance(value, SessionEnded):
             log.info("%s: its session had ended", request_summary(self))
         elif isinstance(value, StoreError):
@@ -82,7 +73,7 @@ class SessionLookup(OriginCheck, Generic[D]):
             super().log_exception(typ, value, tb)
 
     def send_cookie(self, session: Session[D]) -> None:
-        """Put this session's cookie on the response, in place of an earlier one."""
+        """Set this session's cookie on the response, in place of an earlier one."""
         if session.record is None:
             raise RuntimeError("a session must be stored before its cookie leaves")
         left = self.services.sessions.lifetimes.time_left(session.record)

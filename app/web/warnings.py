@@ -1,4 +1,4 @@
-"""Warnings at the start: hosts that are not served, cookies that cannot reach this server."""
+"""Warnings at the start: hosts that are not served, cookies that browsers do not send."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def hosts_warning(settings: Settings) -> str | None:
 
 
 def cookie_warning(settings: Settings) -> str | None:
-    """Return why the cookie does not reach the configured origins, and the remedy; None if it does.
+    """Return a warning if browsers send no cookie from pages of a configured origin, else None.
 
     Browsers send a cookie to another site only with SameSite=None and Secure (RFC 6265bis, 5.6.7).
     """
@@ -39,20 +39,20 @@ def cookie_warning(settings: Settings) -> str | None:
 
 
 def _is_foreign(origin: str, hosts: tuple[str, ...]) -> bool:
-    """Return whether this origin is certainly of another site than these hosts."""
+    """Return whether this origin certainly belongs to another site than these hosts."""
     scheme, _, authority = origin.partition("://")
     if scheme.endswith("-extension") or origin == "'self'":
-        return False  # what an extension may send depends on its permissions
+        return False  # an extension may have the permission to send cookies
     if scheme not in ("http", "https"):
         return True
     host = urlsplit(f"//{authority}").hostname or ""
     if _is_local(host):
-        return False  # during development the server is most likely there too
+        return False  # during development the server is probably on the same machine
     return _site(host) not in {_site(name) for name in hosts}
 
 
 def _is_local(host: str) -> bool:
-    """Return whether a host is `localhost`, below it, or an address."""
+    """Return whether a host is `localhost`, a name below it, or an IP address."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -63,5 +63,5 @@ def _is_local(host: str) -> bool:
 
 
 def _site(host: str) -> str:
-    """Return the last two labels: of names below co.uk and the like that is too little."""
+    """Return the last two labels; names below a suffix such as co.uk would need three."""
     return ".".join(host.rstrip(".").split(".")[-2:])

@@ -480,7 +480,7 @@ async def test_an_error_page_stands_where_no_session_was_looked_up(tmp_path: Pat
         answer = await send(visitor, "form", "/login", headers, username="a", password="b")
         assert answer.status == 403
         assert "<h1>" in answer.text
-        assert "Back to the counter" in answer.text
+        assert "Back to the start page" in answer.text
 
 
 async def test_the_next_user_of_a_browser_does_not_get_the_data_of_the_last(

@@ -181,8 +181,8 @@ async def test_a_page_and_a_socket_of_two_sessions_find_together(
     [
         ("reconnect", "revoked", "signed out from another device"),
         ("reconnect", "idle", "without activity"),
-        ("reconnect", "expired", "longest life"),
-        ("disconnect", "expired", "longest life"),
+        ("reconnect", "expired", "reached its maximum age"),
+        ("disconnect", "expired", "reached its maximum age"),
     ],
 )
 async def test_a_page_says_why_its_session_ended(
@@ -244,7 +244,7 @@ async def test_without_the_socketio_client_the_page_says_so_and_works(
         await ann.context.route("**/socket.io.min.js*", lambda route: route.abort())
         page = await ann.tab()
         await shows(page, state="No socket: the Socket.IO client could not be loaded.")
-        await says(page, "npm")
+        await says(page, "build Latchkey again")
         await says(page, "The page works without it")
         await press(page, "Add one from the page")
         await shows(page, count=1)

@@ -1,0 +1,146 @@
+"""A handler with a session: it loads the session, sends its cookie, signs in and signs out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic
+
+from app.sessions.codec import D
+from app.sessions.session import Session, SessionEnded
+from app.stores import Record, StoreError
+from app.transport.tornado_private import response_begun
+from app.web.security_headers import SecurityHeaders
+from app.web.session_lookup import SessionLookup
+
+#: Tells, after a new session was stored, whether it may stay.
+Confirm = Callable[[], Awaitable[bool]]
+
+
+class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
+    """Loads the session of a request, and sends the cookie of a new session or id."""
+
+    session: Session[D]
+    _sent_id = ""  # id that the browser's cookie has, or is about to have
+    _replaced: Record | None = None  # old record of a session that got a new id
+
+    async def prepare(self) -> None:
+        """Load the session; a visitor without one gets it with the first edit."""
+        found = await self.find_session()
+        if found is None:
+            self.session = self.visitor()
+        else:
+            self.session = found
+            self._sent_id = found.id
+            self.services.sessions.touch(found)
+
+    def get_current_user(self) -> str | None:
+        """Return the user who signed in, or None (`@tornado.web.authenticated` asks)."""
+        session = self._loaded_session
+        return None if session is None else session.user
+
+    @property
+    def _loaded_session(self) -> Session[D] | None:
+        """The session; None if the request failed before `prepare` loaded it."""
+        session: Session[D] | None = getattr(self, "session", None)
+        return session
+
+    # -- sign-in and sign-out --
+
+    async def sign_in(self, user: str, *, confirm: Confirm | None = None) -> bool:
+        """Give this browser a new session id for `user`; return whether it has one.
+
+        `confirm` is called after the new session was stored and before listeners are. If it
+        returns False or raises, the new session is ended and the browser is a visitor.
+
+        Sockets of the old id are closed when the response with the new cookie is on its way.
+        """
+        await self._renew(user)
+        confirmed = await self._confirmed(confirm)
+        if confirmed:
+            await self._end_oldest(user)
+            await self.services.on_login.tell(self.session)
+        return confirmed
+
+    async def regenerate(self, *, confirm: Confirm | None = None) -> bool:
+        """Give this browser a new session id for the same user; return whether it has one.
+
+        `confirm` and sockets: as for `sign_in`.
+        """
+        if self.session.user is None:
+            raise RuntimeError("only the session of a user is regenerated; a visitor signs in")
+        await self._renew(self.session.user)
+        return await self._confirmed(confirm)
+
+    async def sign_out(self) -> None:
+        """End the session; its connections at this process are closed when this returns."""
+        if self.session:
+            await self.services.sessions.end(self.session.id, "logout")
+        self.become_visitor()
+
+    def become_visitor(self) -> None:
+        """Make the browser forget its cookie, and go on with a visitor's session."""
+        self.forget_cookie()
+        self.session = self.visitor()
+        self._sent_id = ""
+
+    async def _renew(self, user: str) -> None:
+        old = self.session.record
+        if old is None:
+            self._may_create()
+        try:
+            self.session = await self._signed_in(user)
+        except SessionEnded:
+            # the old session ended meanwhile, but the user is authenticated
+            self.session = self.visitor()
+            self.session = await self._signed_in(user)
+        if old is not None:
+            self._replaced = old
+
+    async def _signed_in(self, user: str) -> Session[D]:
+        return await self.services.sessions.sign_in(
+            self.session, user, remote_address=self.remote_address, user_agent=self.user_agent
+        )
+
+    async def _confirmed(self, confirm: Confirm | None) -> bool:
+        """Call `confirm`; end the session that was just stored unless it returns True."""
+        confirmed = False
+        try:
+            confirmed = confirm is None or await confirm()
+        finally:
+            if not confirmed:
+                session_id = self.session.id
+                self.become_visitor()
+                await self.services.sessions.end(session_id, "revoked")
+        return confirmed
+
+    async def _end_oldest(self, user: str) -> None:
+        """End the least recently seen sessions of this user beyond --max-sessions-per-user."""
+        most = self.services.settings.max_sessions_per_user
+        if not most:
+            return
+        try:
+            await self.services.sessions.end_oldest(user, most, keep=self.session.id)
+        except StoreError as error:  # the next sign-in ends them
+            self.services.outage_log.add(self.remote_address, error)
+
+    # -- called by Tornado --
+
+    def flush(self, include_footers: bool = False) -> Any:
+        """Send the output so far; the first time, with the cookie if the session id is new."""
+        session = self._loaded_session
+        if session is not None and not response_begun(self):
+            # an error page is sent even if the handler changed data outside of a block
+            if self.get_status() < 500:
+                session.check_unchanged()
+            if session.id not in ("", self._sent_id):
+                self._sent_id = session.id
+                self.send_cookie(session)
+        return super().flush(include_footers)
+
+    def on_finish(self) -> None:
+        """Close the sockets of an id that this response has replaced."""
+        old = self._replaced
+        if old is not None:
+            self.services.background(
+                self.services.sessions.announce_end(old.id, "regenerated", old)
+            )
