@@ -41,12 +41,12 @@ class Connections(Protocol):
         """Return the ids of the sessions that have connections."""
         ...
 
-    def admit(self, session_id: str, most: int) -> bool:
-        """Count a handshake; False if the session has `most` connections (0: no limit)."""
+    def reserve(self, session_id: str, maximum: int) -> bool:
+        """Reserve a place for a handshake; False if the session has `maximum` (0: no limit)."""
         ...
 
-    def admitted(self, session_id: str) -> None:
-        """Stop counting a handshake, which became a connection or failed."""
+    def release(self, session_id: str) -> None:
+        """Give the place of a handshake back: it is a connection by now, or has failed."""
 
     def attach(self, session_id: str, close: Callable[[int, str], None]) -> Callable[[], None]:
         """Add a plain WebSocket of a session; the returned function removes it."""

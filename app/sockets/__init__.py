@@ -1,1 +1,4 @@
-"""A socket: base class of namespaces, handshake, and which connections belong to which session."""
+"""Sockets: base classes of namespaces and plain WebSockets, handshake, connections by session.
+
+Imports web, services, sessions, stores, transport and common.
+"""

@@ -1,10 +1,12 @@
-"""The session that each client of a namespace belongs to."""
+"""The clients of a namespace, and the client whose event is handled."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 from app.sessions.room import session_room
+from app.sockets.context import SocketContext
 
 
 class UnknownSocket(LookupError):
@@ -17,29 +19,58 @@ class UnknownSocket(LookupError):
         )
 
 
+@dataclass(frozen=True, slots=True)
 class Client:
-    """A client, its session, and the room of all sockets of that session."""
+    """A client of a namespace, with the context of its connection."""
 
-    __slots__ = ("room", "session_id", "sid")
+    sid: str
+    context: SocketContext
 
-    def __init__(self, sid: str, session_id: str) -> None:
-        self.sid = sid
-        self.session_id = session_id
-        self.room = session_room(session_id)
+    @property
+    def session_id(self) -> str:
+        """The session that it belongs to."""
+        return self.context.session_id
+
+    @property
+    def room(self) -> str:
+        """The room of all sockets of that session."""
+        return session_room(self.context.session_id)
 
 
-#: The client whose event is being handled. Tasks that the event starts inherit it, so that they
-#: find the session when the client has left.
+#: The client whose event is handled. Tasks that the handler starts inherit it, and find the
+#: session by it when the client has left.
 _current: ContextVar[Client | None] = ContextVar("latchkey_client", default=None)
-begin_event = _current.set
+set_current = _current.set
 
 
-class Clients(dict[str, Client]):
+class Clients:
     """The clients of one namespace, by sid."""
 
-    def __missing__(self, sid: str) -> Client:
-        """Return the client that this task was started by; raises UnknownSocket for another."""
-        client = _current.get()
+    def __init__(self) -> None:
+        self._by_sid: dict[str, Client] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_sid)
+
+    def add(self, sid: str, context: SocketContext) -> Client:
+        """Add a client that joins the namespace."""
+        client = self._by_sid[sid] = Client(sid, context)
+        return client
+
+    def remove(self, sid: str) -> None:
+        """Remove a client that has left, or was refused."""
+        self._by_sid.pop(sid, None)
+
+    def find(self, sid: str) -> Client | None:
+        """Return a client that is in the namespace, or None."""
+        return self._by_sid.get(sid)
+
+    def get(self, sid: str) -> Client:
+        """Return a client that is in the namespace, or that has left and started this task.
+
+        Raises UnknownSocket for any other.
+        """
+        client = self._by_sid.get(sid) or _current.get()
         if client is None or client.sid != sid:
             raise UnknownSocket(sid)
         return client

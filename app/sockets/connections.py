@@ -1,4 +1,4 @@
-"""Which Engine.IO connections hang on which session, and closing them when it ends."""
+"""The connections of this process by session."""
 
 from __future__ import annotations
 
@@ -13,50 +13,26 @@ from time import perf_counter
 from app.common.guard import logged
 from app.common.histogram import Histogram
 from app.sessions.reason import EndReason
-from app.sockets.context import SocketContext
+from app.sockets.connection import Connection, PlainWebSocket, SocketIOConnection
 from app.stores import Record
 from app.transport import Peer
-from app.transport import Reason as CloseReason
-from app.transport.engineio.frames import GOING_AWAY
 
 log = logging.getLogger("latchkey.connections")
 
-#: Close code of a plain WebSocket whose session has ended, of the range for applications.
-SESSION_ENDED = 4401
-
-_SHORTEST_PAUSE = 0.1  # seconds between two batches
-_SMALLEST_BATCH = 20  # connections; fewer than that are closed at once
-
-
-class PlainWebSocket:
-    """A plain WebSocket of a session, which Tornado serves."""
-
-    def __init__(self, session_id: str, close: Callable[[int, str], None]) -> None:
-        self.session_id = session_id
-        self.close = close  # with a close code and a reason
-
-
-Socket = Peer | PlainWebSocket
-
-
-def session_id_of(socket: Socket) -> str:
-    """Return the id of the session that a connection belongs to."""
-    if isinstance(socket, PlainWebSocket):
-        return socket.session_id
-    context: SocketContext = socket.connection.context
-    return context.session_id
+_MIN_PAUSE = 0.1  # seconds between two batches of `close_all`
+_MIN_BATCH = 20  # connections; fewer than that are closed at once
 
 
 class Connections:
-    """The connections of this process by session id."""
+    """The open connections of each session, and the handshakes that are about to become some."""
 
     def __init__(self, *, on_session_end: str) -> None:
         """`on_session_end` is "reconnect" or "disconnect", what clients are told to do."""
         self._reconnect = on_session_end == "reconnect"
-        self._by_session: dict[str, set[Socket]] = {}
-        self._arriving: Counter[str] = Counter()
+        self._by_session: dict[str, set[Connection]] = {}
+        self._reserved: Counter[str] = Counter()  # handshakes under way, by session
         self.closing = Histogram()  # from the end of a session to its last close
-        #: Called with a session's id when a connection of it came, went or was upgraded.
+        #: called with a session's id when a connection of it opened, closed or was upgraded
         self.on_change: list[Callable[[str], None]] = []
 
     def __len__(self) -> int:
@@ -66,104 +42,112 @@ class Connections:
         """Return how many connections a session has in this process."""
         return len(self._by_session.get(session_id, ()))
 
-    def admit(self, session_id: str, most: int) -> bool:
-        """Count one handshake in, unless this session has `most` connections; 0: no limit."""
-        if most and self.count(session_id) + self._arriving[session_id] >= most:
-            return False
-        self._arriving[session_id] += 1
-        return True
-
-    def admitted(self, session_id: str) -> None:
-        """Count it out: by now it is a connection, or has failed."""
-        self._arriving[session_id] -= 1
-        if not self._arriving[session_id]:
-            del self._arriving[session_id]
-
     def session_ids(self) -> Collection[str]:
         """Return the ids of the sessions that have connections in this process."""
         return self._by_session.keys()
 
     async def transports(self, session_ids: Sequence[str]) -> dict[str, list[str]]:
-        """Return "websocket" or "polling" for each connection of those that have any."""
+        """Return the transport of each connection, for the sessions that have any."""
         return {
-            id: [
-                socket.connection.transport.name if isinstance(socket, Peer) else "websocket"
-                for socket in self._by_session[id]
-            ]
+            id: [connection.transport for connection in self._by_session[id]]
             for id in session_ids
             if id in self._by_session
         }
 
+    # -- handshakes --
+
+    def reserve(self, session_id: str, maximum: int) -> bool:
+        """Reserve a place for a handshake; False if the session has `maximum` (0: no limit)."""
+        if maximum and self.count(session_id) + self._reserved[session_id] >= maximum:
+            return False
+        self._reserved[session_id] += 1
+        return True
+
+    def release(self, session_id: str) -> None:
+        """Give the place of a handshake back: it is a connection by now, or has failed."""
+        self._reserved[session_id] -= 1
+        if not self._reserved[session_id]:
+            del self._reserved[session_id]
+
+    # -- connections that open and close --
+
+    def opened(self, peer: Peer) -> None:
+        """Add a connection of Socket.IO."""
+        self._add(SocketIOConnection(peer))
+
+    def upgraded(self, peer: Peer) -> None:
+        """Note that a connection has moved from polling to a WebSocket."""
+        self._tell_change(SocketIOConnection(peer).session_id)
+
+    def closed(self, peer: Peer, reason: str) -> None:
+        """Remove a connection of Socket.IO."""
+        self._remove(SocketIOConnection(peer))
+
     def attach(self, session_id: str, close: Callable[[int, str], None]) -> Callable[[], None]:
-        """Register a plain WebSocket of this session; call the returned function when it closes.
+        """Add a plain WebSocket of this session; the returned function removes it.
 
         `close` is called with a close code and a reason when the session ends (4401), and when
         the process stops (1001).
         """
         websocket = PlainWebSocket(session_id, close)
-        self.opened(websocket)
-        return functools.partial(self.closed, websocket)
+        self._add(websocket)
+        return functools.partial(self._remove, websocket)
 
-    def opened(self, socket: Socket) -> None:
-        """Note a new connection."""
-        session_id = session_id_of(socket)
-        self._by_session.setdefault(session_id, set()).add(socket)
-        self._changed(session_id)
+    def _add(self, connection: Connection) -> None:
+        self._by_session.setdefault(connection.session_id, set()).add(connection)
+        self._tell_change(connection.session_id)
 
-    def upgraded(self, socket: Socket) -> None:
-        """Note that a connection has moved to a WebSocket."""
-        self._changed(session_id_of(socket))
-
-    def closed(self, socket: Socket, reason: str = "") -> None:
-        """Note that a connection has closed; only the first call acts."""
-        session_id = session_id_of(socket)
+    def _remove(self, connection: Connection) -> None:
+        """Remove a connection; do nothing if it was removed before."""
+        session_id = connection.session_id
         siblings = self._by_session.get(session_id, set())
-        if socket not in siblings:
+        if connection not in siblings:
             return
-        siblings.discard(socket)
+        siblings.discard(connection)
         if not siblings:
             del self._by_session[session_id]
-        self._changed(session_id)
+        self._tell_change(session_id)
 
-    def _changed(self, session_id: str) -> None:
+    def _tell_change(self, session_id: str) -> None:
         for listener in self.on_change:
             with logged(log, "a listener to changed connections failed"):
                 listener(session_id)
 
+    # -- closing --
+
     async def close_session(
         self, session_id: str, reason: EndReason, record: Record | None = None
     ) -> None:
-        """Tell every connection of this session why it ends, then close its transport."""
-        # a login changes the id on purpose, so its sockets are always welcome back
+        """Tell every connection of this session why it ends, and close it."""
+        # a sign-in changes the id on purpose, so its clients may always reconnect
         reconnect = self._reconnect or reason == "regenerated"
-        began, sockets = perf_counter(), list(self._by_session.get(session_id, ()))
-        for socket in sockets:
-            if isinstance(socket, PlainWebSocket):
-                with logged(log, "a plain WebSocket of an ended session could not be closed"):
-                    socket.close(SESSION_ENDED, f"session ended: {reason}")
-                continue
-            with logged(log, "the end of a session could not be announced"):
-                socket.emit("session ended", {"reason": reason, "reconnect": reconnect})
+        began, connections = perf_counter(), list(self._by_session.get(session_id, ()))
+        for connection in connections:
             with logged(log, "a connection of an ended session could not be closed"):
-                socket.close(disconnect=not reconnect)
-        if sockets:
+                connection.end_session(reason, reconnect=reconnect)
+        if connections:
             self.closing.observe(perf_counter() - began)
 
     async def close_all(self, *, spread: float = 0.0) -> None:
-        """Close every connection; official clients come back by themselves.
+        """Close every connection because the process stops; official clients reconnect.
 
-        With `spread` (seconds) they are closed in batches, so that they do not all come at once.
+        With `spread` (seconds) they are closed in batches, so that they do not all reconnect at
+        once.
         """
-        sockets = [socket for siblings in self._by_session.values() for socket in siblings]
-        most = max(1, math.ceil(spread / _SHORTEST_PAUSE))
-        size = max(_SMALLEST_BATCH if spread else 1, math.ceil(len(sockets) / most))
-        pause = spread / math.ceil(len(sockets) / size) if sockets else 0.0
-        for start in range(0, len(sockets), size):
+        connections = [
+            connection for siblings in self._by_session.values() for connection in siblings
+        ]
+        size, pause = _batches(len(connections), spread)
+        for start in range(0, len(connections), size):
             if start and spread:
                 await asyncio.sleep(pause)
-            for socket in sockets[start : start + size]:
+            for connection in connections[start : start + size]:
                 with logged(log, "a connection could not be closed"):
-                    if isinstance(socket, PlainWebSocket):
-                        socket.close(GOING_AWAY, "server shutdown")
-                    else:
-                        socket.close(reason=CloseReason.SHUTDOWN)
+                    connection.shut_down()
+
+
+def _batches(connections: int, spread: float) -> tuple[int, float]:
+    """Return the size of a batch, and the seconds between two."""
+    most = max(1, math.ceil(spread / _MIN_PAUSE))
+    size = max(_MIN_BATCH if spread else 1, math.ceil(connections / most))
+    return size, spread / math.ceil(connections / size) if connections else 0.0

@@ -1,4 +1,4 @@
-"""What a connection knows of its session."""
+"""The session of a connection."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ class SocketContext:
     """The session of a connection, stored once: in the `context` of its Engine.IO connection."""
 
     session_id: str
-    shown: bool = True  # whether the client has shown the session's cookie
+    cookie_returned: bool = True  # whether the client has sent the session's cookie
     dead_ids: list[str] | tuple[str, ...] = ()  # of cookies that were invalid at the handshake

@@ -9,9 +9,11 @@ from typing import Any
 from tornado.web import HTTPError
 
 from app.sessions.session import Session, SessionEnded
+from app.sockets.admission import Admission, Unavailable, open_session
 from app.sockets.context import SocketContext
 from app.stores import StoreError
 from app.transport import EngineServer, SocketHandler, UnknownSid
+from app.web.errors import TooManyRequests
 from app.web.origin import trusted_origin
 from app.web.security_headers import SecurityHeaders
 from app.web.session_lookup import SessionLookup
@@ -21,11 +23,13 @@ HandshakeHook = Callable[["HandshakeHandler"], Awaitable[None] | None]
 
 
 class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
-    """Serves /socket.io/: a handshake always has a session, made and stored if need be.
+    """Serves /socket.io/. A handshake always has a session, which is stored if it is new.
 
-    A refusal is a real 4xx before the 101. The session's cookie stands on the initial headers
-    of both transports: on the polling response and on the 101.
+    A refusal is a real 4xx before the 101. The session's cookie is on the first response of both
+    transports: on that of the first poll and on the 101.
     """
+
+    _admission: Admission | None = None
 
     def initialize(
         self, engine: EngineServer, before_handshake: Sequence[HandshakeHook] = ()
@@ -34,95 +38,72 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         super().initialize(engine)
         self._hooks = before_handshake
 
-    _retry_after = 0  # seconds; 0: the refusal says nothing of it
-    _admitted = ""  # id of the session in which this handshake is counted
-
     def check_request(self) -> None:
-        """Refuse what may not come from where it comes from (403)."""
+        """Refuse a request of a foreign origin (403)."""
         error = self.origin_error(self.check_trusted_origin)
         if error is not None:
             raise HTTPError(403, error)
 
     async def authorize(self, eio_sid: str | None) -> None:
-        """Find the session of a handshake, or make sure that a request may use this connection."""
+        """Find the session of a handshake, or check that a request may use this connection."""
         try:
             if eio_sid is None:
                 await self._begin()
             else:
-                await self._go_on(eio_sid)
+                await self._check_connection(eio_sid)
         except StoreError as error:
-            self._retry_after = 1
-            raise HTTPError(503, str(error)) from error
+            raise Unavailable(str(error)) from error
         except SessionEnded as error:
             raise HTTPError(401, "the session has ended") from error
 
     async def _begin(self) -> None:
-        services = self.services
-        if services.stopping:
-            self._retry_after = 1
-            raise HTTPError(503, "this process is about to stop")
-        wait = services.limits.handshake(self.remote_address)
-        if wait:
-            services.counters.limits["handshakes_per_minute"] += 1
-            self._retry_after = wait
-            raise HTTPError(429, "too many handshakes from this address")
-        shown = self.shown_session_ids()
-        found = await self.find_session() if shown else None
-        self._shown = found is not None
-        self._dead_ids = [id for id in shown if not found or id != found.id]
-        most = services.settings.max_connections_per_session
-        if found:
-            if not services.connections.admit(found.id, most):
-                services.counters.limits["max_connections_per_session"] += 1
-                raise HTTPError(429, "too many connections of one session")
-            self._admitted = found.id
-        # first, so that whom a hook refuses leaves no record behind
-        session = await self._ask_hooks(found) if self._hooks else found
-        self.session = session or await services.sessions.create(
-            remote_address=self.remote_address, user_agent=self.user_agent
-        )
-        if found:
-            services.sessions.touch(self.session)
-        else:
-            self.send_cookie(self.session)
-        if self.session.record is not None:
-            services.expiry.watch_connected(self.session.record)
+        self._admission = Admission(self.services, self.remote_address)
+        self._admission.check()
+        cookie_ids = self.shown_session_ids()
+        found = await self.find_session() if cookie_ids else None
+        if found is not None:
+            self._admission.reserve(found)
+        self._cookie_returned = found is not None
+        self._dead_ids = [id for id in cookie_ids if found is None or id != found.id]
+        # hooks come first, so that a refused client leaves no record behind
+        session = await self._call_hooks(found) if self._hooks else found
+        self.session = await open_session(self, session, is_new=found is None)
 
-    async def _ask_hooks(self, found: Session[Any] | None) -> Session[Any]:
-        """Let the fork refuse the handshake; return its session, which a hook may have stored."""
+    async def _call_hooks(self, found: Session[Any] | None) -> Session[Any]:
+        """Let the fork refuse the handshake; return the session, which a hook may have stored."""
         self.session = found or self.visitor()
         for hook in self._hooks:
-            verdict = hook(self)
-            if verdict is not None:
-                await verdict
+            refusal = hook(self)
+            if refusal is not None:
+                await refusal
         return self.session
 
-    async def _go_on(self, eio_sid: str) -> None:
-        """Only the session that an Engine.IO id was made for may use it.
+    async def _check_connection(self, eio_sid: str) -> None:
+        """Refuse a request that does not belong to the session of this connection.
 
-        The id stands in URLs and logs, so it is no secret. A client that has ever shown the
-        session's cookie must go on doing so; one that keeps no cookies at all still works.
+        An Engine.IO id is in URLs and logs, so it is no secret. A client that has ever sent the
+        session's cookie must go on sending it; a client that keeps no cookies still works.
         """
-        # also known for a while after the end, for the polls that fetch the last packets
+        # found for a while after the end too, for the polls that fetch the last packets
         connection = self.engine.find(eio_sid)
         if connection is None:
             raise UnknownSid
         context: SocketContext = connection.context
-        # a client that keeps no cookies may have been given one that was dead from the start
-        shown = [id for id in self.shown_session_ids() if id not in context.dead_ids]
-        if context.session_id in shown:
-            if not context.shown:
-                context.shown = True
+        # a client that keeps no cookies may send one that was invalid from the start
+        cookie_ids = [id for id in self.shown_session_ids() if id not in context.dead_ids]
+        if context.session_id in cookie_ids:
+            if not context.cookie_returned:
+                context.cookie_returned = True
                 with contextlib.suppress(StoreError):  # the connection goes on without it
                     await self.services.sessions.cookie_returned(context.session_id)
-        elif context.shown or (shown and not self._may_lack_credentials()):
+        elif context.cookie_returned or (cookie_ids and not self._may_lack_credentials()):
             raise UnknownSid
 
     def _may_lack_credentials(self) -> bool:
         """Return whether this is a page of a trusted origin, which may have no credentials.
 
-        Without `withCredentials` a browser leaves the cookies out of its polls, and sends them
-        with a WebSocket all the same: they may be another session's then.
+        Without `withCredentials` a browser leaves the cookies out of its polls, but sends them
+        with a WebSocket, where they may be another session's.
         """
         return trusted_origin(self.request, self.web.trusted_origins) is not None
 
@@ -130,16 +111,16 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
         super().on_finish()
         if self.request.method == "GET" and not self._query("sid"):
             self.services.counters.handshake(self.get_status())
-        if self._admitted:
-            self.services.connections.admitted(self._admitted)
-            self._admitted = ""
+        if self._admission is not None:
+            self._admission.finish()
 
     def context(self) -> SocketContext:
-        """Return what the connection knows of its session."""
-        return SocketContext(self.session.id, self._shown, self._dead_ids)
+        """Return the session of the new connection."""
+        return SocketContext(self.session.id, self._cookie_returned, self._dead_ids)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer as the transport does; an error begins without the headers that were set."""
-        if self._retry_after:
-            self.set_header("Retry-After", str(self._retry_after))
+        """Answer as the transport does, and say when to try again."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, TooManyRequests | Unavailable):
+            self.set_header("Retry-After", str(error.wait))
         super().write_error(status_code, **kwargs)

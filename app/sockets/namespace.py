@@ -1,49 +1,24 @@
-"""What a fork's sockets subclass."""
+"""The base class of a fork's Socket.IO namespaces."""
 
 from __future__ import annotations
 
-import inspect
 import logging
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from time import perf_counter
 from typing import Any, ClassVar, Generic
 
 import socketio
 from socketio.exceptions import ConnectionRefusedError as ConnectionRefused
 
-from app.common.histogram import Histogram
 from app.services import Services
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded, SessionFor
-from app.sockets.clients import Client, Clients, begin_event
+from app.sockets.clients import Clients, set_current
 from app.sockets.context import SocketContext
+from app.sockets.event_handler import EventHandler
 from app.stores import StoreError
 
 log = logging.getLogger("latchkey.sockets")
-
-
-class _Handler:
-    """A method that handles an event, and how many arguments it takes."""
-
-    __slots__ = ("fewest", "method", "most", "seconds", "waits")
-
-    def __init__(self, method: Callable[..., Any], seconds: Histogram) -> None:
-        self.method = method
-        self.seconds = seconds  # where its durations are counted
-        self.waits = inspect.iscoroutinefunction(method)
-        few = many = 0
-        for parameter in inspect.signature(method).parameters.values():
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                many = sys.maxsize
-            elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-                many += 1
-                few += parameter.default is parameter.empty
-        self.fewest, self.most = few, many
-
-    def fitting(self, *arguments: Any) -> tuple[Any, ...]:
-        """Leave out the last arguments that a short signature does not want."""
-        return arguments[: self.most]
 
 
 class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
@@ -62,8 +37,8 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         super().__init__(namespace)
         self.services = services
         self._clients = Clients()
-        self._handlers: dict[str, _Handler] = {}
-        self._asks_first = type(self).before_event is not BaseNamespace.before_event
+        self._handlers: dict[str, EventHandler] = {}
+        self._has_own_check = type(self).before_event is not BaseNamespace.before_event
 
     def session_for(self, sid: str) -> SessionFor[D]:
         """`await` it to read the session as it is now; `async with` it to edit.
@@ -71,7 +46,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         It works until `on_disconnect` returns, and after that, while the session lives, in tasks
         that were started by this client's events. Raises `UnknownSocket` for any other sid.
         """
-        return self.services.sessions.session_for(self._clients[sid].session_id)
+        return self.services.sessions.session_for(self._clients.get(sid).session_id)
 
     async def user_for(self, sid: str) -> str | None:
         """Name of the user who signed in, or None."""
@@ -90,7 +65,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
 
     def emit_to_session(self, sid: str, event: str, data: Any = None) -> Awaitable[None]:
         """Send an event to the other sockets of the same session in this namespace."""
-        room, rooms = self._clients[sid].room, self.server.manager
+        room, rooms = self._clients.get(sid).room, self.server.manager
         if rooms.nobody_else(self.namespace, room, sid):
             done: Awaitable[None] = self.server.done
             return done
@@ -122,7 +97,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
 
         A fork may override it; raising SessionEnded closes the connection.
         """
-        return self.services.sessions.mark_active(self._clients[sid].session_id)
+        return self.services.sessions.mark_active(self._clients.get(sid).session_id)
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
         """Dispatch one event (python-socketio calls this)."""
@@ -131,99 +106,108 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         sid: str = args[0]
         began, handler = perf_counter(), None
         try:
-            handler = self._handlers.get(event) or self._handler(event)
-            if handler is None:
-                self._count("unknown")
-                self.services.client_log.add(self.namespace, f"unknown event {event[:100]!r}")
-                return {"error": "unknown event"}
-            if not handler.fewest <= len(args) <= handler.most:
-                self._count("arguments")
-                count = len(args) - 1
-                why = f"event {event[:100]!r} came with {count} arguments"
-                self.services.client_log.add(self.namespace, why)
-                return {"error": f"{event} does not take {count} arguments"}
-            client = self._clients[sid]
-            begin_event(client)
+            handler = self._handlers.get(event) or self._find_handler(event)
+            if handler is None or not handler.minimum <= len(args) <= handler.maximum:
+                return self._refuse(event, handler, len(args) - 1)
+            client = self._clients.get(sid)
+            set_current(client)
             # what this class's `before_event` does, and nearly always without a wait
-            if self._asks_first or not self.services.sessions.try_mark_active(client.session_id):
+            if self._has_own_check or not self.services.sessions.try_mark_active(
+                client.context.session_id
+            ):
                 await self.before_event(sid, event)
             result = handler.method(*args)
-            result = await result if handler.waits else result
+            if handler.is_async:
+                result = await result
             # python-socketio acks None with no argument at all; a client expects null
             return (None,) if result is None else result
-        except SessionEnded as error:
-            return await self._ended(sid, event, error)
-        except StoreError as error:
-            self._count("store")
-            self.services.outage_log.add(self.namespace, f"event {event[:100]!r}: {error}")
-            return {"error": "the session store does not answer; try again"}
-        except Exception:
-            self._count("internal")
-            log.exception("event %r failed", event[:100])
-            return {"error": "internal error"}
+        except Exception as error:
+            return await self._report(sid, event, error)
         finally:
             if handler is not None:
                 handler.seconds.observe(perf_counter() - began)
 
-    async def _ended(self, sid: str, event: str, error: SessionEnded) -> dict[str, str]:
+    # -- errors, which are acked as {"error": sentence} --
+
+    def _refuse(self, event: str, handler: EventHandler | None, count: int) -> dict[str, str]:
+        """Refuse an event without a handler, or with another number of arguments than it takes."""
+        if handler is None:
+            self._count_error("unknown")
+            self.services.client_log.add(self.namespace, f"unknown event {event[:100]!r}")
+            return {"error": "unknown event"}
+        self._count_error("arguments")
+        why = f"event {event[:100]!r} came with {count} arguments"
+        self.services.client_log.add(self.namespace, why)
+        return {"error": f"{event} does not take {count} arguments"}
+
+    async def _report(self, sid: str, event: str, error: Exception) -> dict[str, str]:
+        """Log and count the error of a handler; return what the client is told of it."""
+        if isinstance(error, SessionEnded):
+            return await self._report_ended(sid, event, error)
+        if isinstance(error, StoreError):
+            self._count_error("store")
+            self.services.outage_log.add(self.namespace, f"event {event[:100]!r}: {error}")
+            return {"error": "the session store does not answer; try again"}
+        self._count_error("internal")
+        log.error("event %r failed", event[:100], exc_info=error)
+        return {"error": "internal error"}
+
+    async def _report_ended(self, sid: str, event: str, error: SessionEnded) -> dict[str, str]:
         """Close the sockets of the ended session, which may be another client's."""
-        session_id = self._clients[sid].session_id
-        ended = error.session_id or session_id
+        own = self._clients.get(sid).session_id
+        ended = error.session_id or own
         await self.services.sessions.announce_missing(ended)
-        if ended == session_id:
-            self._count("ended")
+        if ended == own:
+            self._count_error("ended")
             return {"error": "the session has ended"}
-        self._count("internal")
+        self._count_error("internal")
         log.error("event %r failed: the session of another client has ended", event[:100])
         return {"error": "internal error"}
 
-    def _count(self, error: str) -> None:
-        self.services.counters.event_errors[error] += 1
+    def _count_error(self, kind: str) -> None:
+        self.services.counters.event_errors[kind] += 1
 
-    def _handler(self, event: str) -> _Handler | None:
-        """Return the method of an event, remembered only where there is one."""
+    # -- handlers --
+
+    def _find_handler(self, event: str) -> EventHandler | None:
+        """Return the method of an event, and remember it; None if there is none."""
         handler = self._handlers.get(event)
         if handler is None and (method := getattr(self, "on_" + event, None)) is not None:
             seconds = self.services.counters.event(self.namespace, event)
-            handler = self._handlers[event] = _Handler(method, seconds)
+            handler = self._handlers[event] = EventHandler(method, seconds)
         return handler
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> Any:
         context: SocketContext = self.server.get_context(sid, self.namespace)
-        session_id = context.session_id
-        session = await self.services.sessions.load(session_id)
+        session = await self.services.sessions.load(context.session_id)
         if session is None:
-            await self.services.sessions.announce_missing(session_id)
+            await self.services.sessions.announce_missing(context.session_id)
             raise ConnectionRefused("session ended")
         if self.login_required and session.user is None:
             raise ConnectionRefused("unauthorized")
-        client = self._clients[sid] = Client(sid, session_id)
-        begin_event(client)
+        client = self._clients.add(sid, context)
+        set_current(client)
         # past AsyncServer.enter_room, which logs each one
         self.server.manager.basic_enter_room(sid, self.namespace, client.room)
-        handler = self._handler("connect")
+        handler = self._find_handler("connect")
+        accepted = False
         try:
-            accepted = handler and handler.method(*handler.fitting(sid, environ, auth))
-            if inspect.isawaitable(accepted):
-                accepted = await accepted
-        except BaseException:
-            del self._clients[sid]
-            raise
-        if accepted is False:
-            del self._clients[sid]
-        return accepted
+            verdict = None if handler is None else await handler.call(sid, environ, auth)
+            accepted = verdict is not False
+        finally:
+            if not accepted:
+                self._clients.remove(sid)
+        return verdict
 
     async def _disconnect(self, sid: str, reason: str = "") -> None:
-        handler = self._handler("disconnect")
-        begin_event(self._clients.get(sid))
+        handler = self._find_handler("disconnect")
+        set_current(self._clients.find(sid))
         try:
             if handler is not None:
-                result = handler.method(*handler.fitting(sid, reason))
-                if inspect.isawaitable(result):
-                    await result
+                await handler.call(sid, reason)
         except SessionEnded:
             log.debug("on_disconnect found its session ended")
         except Exception:
             log.exception("on_disconnect of namespace %s failed", self.namespace)
         finally:
-            self._clients.pop(sid, None)
+            self._clients.remove(sid)

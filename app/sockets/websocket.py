@@ -11,7 +11,8 @@ from tornado.websocket import WebSocketHandler
 
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded, SessionFor
-from app.sockets.connections import SESSION_ENDED
+from app.sockets.admission import Admission, Unavailable, open_session
+from app.sockets.connection import SESSION_ENDED
 from app.stores import StoreError
 from app.transport.tornado_private import reason_phrase
 from app.web.errors import TooManyRequests
@@ -35,50 +36,37 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
     login_required: ClassVar[bool] = False
 
     session: SessionFor[D]
-    _admitted = ""  # id of the session in which this handshake is counted
+    _admission: Admission | None = None
 
     async def receive(self, message: str | bytes) -> None:
         """Act on a message of the client; an error that is raised closes the socket."""
 
-    # What Tornado calls
+    # -- called by Tornado --
 
     async def prepare(self) -> None:
-        """Find the session, or make one, and set its cookie on the 101."""
+        """Find the session, or store a new one, and put its cookie on the 101."""
         if self.request.method != "GET":  # RFC 6455, 4.1
             raise HTTPError(405)
-        try:
-            found = await self._session_of_handshake()
-        except StoreError as error:
-            raise HTTPError(503, str(error)) from error
-        services = self.services
-        services.sessions.touch(found)
-        services.expiry.watch(found.id, found.expires)
-        self.session = services.sessions.session_for(found.id)
-
-    async def _session_of_handshake(self) -> Session[D]:
-        services = self.services
-        if services.stopping:
-            raise HTTPError(503, "this process is about to stop")
         error = self.origin_error(self.check_origin)
         if error is not None:
             raise HTTPError(403, error)
-        wait = services.limits.handshake(self.remote_address)
-        if wait:
-            services.counters.limits["handshakes_per_minute"] += 1
-            raise TooManyRequests(wait, "too many handshakes from this address")
+        try:
+            session = await self._find_or_create()
+        except StoreError as error:
+            raise Unavailable(str(error)) from error
+        # a new session too lives as long as others: the client gets its cookie on the 101
+        self.services.sessions.touch(session)
+        self.session = self.services.sessions.session_for(session.id)
+
+    async def _find_or_create(self) -> Session[D]:
+        self._admission = Admission(self.services, self.remote_address)
+        self._admission.check()
         found: Session[D] | None = await self.find_session()
         if self.login_required and (found is None or found.user is None):
             raise HTTPError(401, "sign in first")
-        if found is None:
-            found = await services.sessions.create(
-                remote_address=self.remote_address, user_agent=self.user_agent
-            )
-            self.send_cookie(found)
-        if not services.connections.admit(found.id, services.settings.max_connections_per_session):
-            services.counters.limits["max_connections_per_session"] += 1
-            raise HTTPError(429, "too many connections of one session")
-        self._admitted = found.id
-        return found
+        if found is not None:
+            self._admission.reserve(found)
+        return await open_session(self, found, is_new=found is None)
 
     def detach(self) -> IOStream:
         """Take the connection over, and let it end with its session."""
@@ -88,7 +76,7 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
         return stream
 
     async def on_message(self, message: str | bytes) -> None:
-        """Hand a message to `receive` if the session is alive; it counts as activity."""
+        """Pass a message to `receive` if the session is alive; it counts as activity."""
         if self.ws_connection is None or self.ws_connection.is_closing():
             return
         try:
@@ -105,9 +93,8 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
 
     def on_finish(self) -> None:
         """Stop counting the handshake, which is refused or about to become a connection."""
-        if self._admitted:
-            self.services.connections.admitted(self._admitted)
-            self._admitted = ""
+        if self._admission is not None:
+            self._admission.finish()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Refuse a handshake with a short text, which no browser shows."""

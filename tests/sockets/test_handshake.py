@@ -161,11 +161,11 @@ async def test_who_does_not_wait_for_his_answer_gets_no_connection(
             path = WEBSOCKET if transport == "websocket" else POLLING
             raw.write(path, *upgrade, ("Cookie", visitor.cookie))
             await until(lambda: asked)
-            assert site.services.connections._arriving
+            assert site.services.connections._reserved
         connection: Any = asked[0].request.connection
         await until(lambda: connection.closed)
         go_on.set()
-        await until(lambda: not site.services.connections._arriving)
+        await until(lambda: not site.services.connections._reserved)
         assert len(site.services.connections) == 0
         assert 'latchkey_handshakes_total{result="accepted"}' not in (
             site.services.metrics.text().decode()

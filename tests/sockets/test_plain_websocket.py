@@ -410,7 +410,7 @@ async def test_a_refused_plain_websocket_gets_a_status(
         assert await status("/count") == 503
         site.services.stopping = False
         assert [await status("/count") for _ in range(3)][-1] == 429
-        assert not site.services.connections._arriving
+        assert not site.services.connections._reserved
 
 
 async def test_an_account_page_counts_plain_websockets(

@@ -1,0 +1,77 @@
+"""A connection that belongs to a session: of Socket.IO, or a plain WebSocket."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.common.guard import logged
+from app.sessions.reason import EndReason
+from app.sockets.context import SocketContext
+from app.transport import Peer
+from app.transport import Reason as CloseReason
+from app.transport.engineio.frames import GOING_AWAY
+
+log = logging.getLogger("latchkey.connections")
+
+#: Close code of a plain WebSocket whose session has ended, of the range for applications.
+SESSION_ENDED = 4401
+
+
+class Connection(Protocol):
+    """One open connection of a session. Equal if it is the same connection."""
+
+    @property
+    def session_id(self) -> str:
+        """The session that it belongs to."""
+
+    @property
+    def transport(self) -> str:
+        """The name of its transport, "websocket" or "polling"."""
+
+    def end_session(self, reason: EndReason, *, reconnect: bool) -> None:
+        """Tell the client why its session has ended and whether to reconnect; close."""
+
+    def shut_down(self) -> None:
+        """Close because the process stops; the client may reconnect."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketIOConnection:
+    """A connection of Socket.IO, with all its namespaces."""
+
+    peer: Peer
+
+    @property
+    def session_id(self) -> str:
+        context: SocketContext = self.peer.connection.context
+        return context.session_id
+
+    @property
+    def transport(self) -> str:
+        return self.peer.connection.transport.name
+
+    def end_session(self, reason: EndReason, *, reconnect: bool) -> None:
+        with logged(log, "the end of a session could not be announced"):
+            self.peer.emit("session ended", {"reason": reason, "reconnect": reconnect})
+        self.peer.close(disconnect=not reconnect)
+
+    def shut_down(self) -> None:
+        self.peer.close(reason=CloseReason.SHUTDOWN)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlainWebSocket:
+    """A WebSocket without Socket.IO."""
+
+    session_id: str
+    close: Callable[[int, str], None]  # with a close code and a reason
+    transport: str = "websocket"
+
+    def end_session(self, reason: EndReason, *, reconnect: bool) -> None:
+        self.close(SESSION_ENDED, f"session ended: {reason}")
+
+    def shut_down(self) -> None:
+        self.close(GOING_AWAY, "server shutdown")
