@@ -46,7 +46,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         It works until `on_disconnect` returns, and after that, while the session lives, in tasks
         that were started by this client's events. Raises `UnknownSocket` for any other sid.
         """
-        return self.services.sessions.session_for(self._clients.get(sid).session_id)
+        return self.services.sessions.session_for(self._clients.get(sid).context.session_id)
 
     async def user_for(self, sid: str) -> str | None:
         """Name of the user who signed in, or None."""
