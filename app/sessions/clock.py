@@ -34,9 +34,11 @@ class Clock(Protocol):
     @property
     def in_doubt(self) -> bool:
         """Whether the system's clock was set and this one does not follow yet."""
+        ...
 
     def __call__(self) -> float:
         """Return the time now, in seconds since 1970."""
+        ...
 
 
 class SteadyClock:

@@ -26,10 +26,12 @@ class Connection(Protocol):
     @property
     def session_id(self) -> str:
         """The session that it belongs to."""
+        ...
 
     @property
     def transport(self) -> str:
         """The name of its transport, "websocket" or "polling"."""
+        ...
 
     def end_session(self, reason: EndReason, *, reconnect: bool) -> None:
         """Tell the client why its session has ended and whether to reconnect; close."""
