@@ -1,7 +1,7 @@
 """Tasks that begin at once, instead of in the next turn of the loop.
 
-Most events and requests end without waiting for anything; they are answered in the turn of the
-loop that read them. Each runs in a task and a context of its own, from its first line on.
+A handler that waits for nothing has ended when `Tasks.start` returns, so the next packet of its
+client finds what it did. Each handler has a task and a context of its own, from its first line on.
 """
 
 from __future__ import annotations
@@ -32,16 +32,7 @@ class Tasks:
         # the loop itself has only weak references to tasks
         self._waiting: dict[_Task, tuple[_Coroutine, Callable[[_Task], None] | None]] = {}
 
-    @functools.cached_property
-    def _loop(self) -> _Loop:
-        """The loop of the first task; Python 3.11 needs a system call to find it."""
-        return asyncio.get_running_loop()
-
-    def start(
-        self,
-        coroutine: Coroutine[Any, Any, None],
-        done: Callable[[_Task], None] | None = None,
-    ) -> bool:
+    def start(self, coroutine: _Coroutine, done: Callable[[_Task], None] | None = None) -> bool:
         """Run `coroutine` in a new task until it waits or ends; return whether it waits.
 
         If it does, `done` is called with the task when that has ended. An exception that the
@@ -59,60 +50,60 @@ class Tasks:
         if left:
             log.error("handlers still run after they were cancelled count=%d", len(left))
 
+    def waiting(self) -> Mapping[_Task, _Coroutine]:
+        """Return the tasks that have not ended, and the coroutine that each of them runs."""
+        return {task: coroutine for task, (coroutine, _) in self._waiting.items()}
+
+    @functools.cached_property
+    def _loop(self) -> _Loop:
+        """The loop of the first task; Python 3.11 needs a system call to find it."""
+        return asyncio.get_running_loop()
+
     def _ended(self, task: _Task) -> None:
         _, done = self._waiting.pop(task)
         if done is not None:
             done(task)
 
-    def waiting(self) -> Mapping[_Task, _Coroutine]:
-        """Return the tasks that have not ended, and the coroutine that each of them runs."""
-        return {task: coroutine for task, (coroutine, _) in self._waiting.items()}
-
 
 if sys.version_info >= (3, 12):
 
     def _begin(
-        coroutine: Coroutine[Any, Any, None], loop: _Loop, context: contextvars.Context
+        coroutine: _Coroutine, loop: _Loop, context: contextvars.Context
     ) -> tuple[_Task, bool]:
         task = asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
         return task, not task.done()
 
 else:
-    # asyncio starts tasks eagerly from Python 3.12 on. Before that, the functions that its
-    # documentation gives to task implementations of others ("Extending asyncio") make a task
-    # the current one.
+    # The names with an underscore are in Python's documentation: these two in "Extending
+    # asyncio", for those who run steps of tasks, and the mark of an `await` at `asyncio.isfuture`.
     from asyncio import _enter_task, _leave_task
 
     def _begin(
-        coroutine: Coroutine[Any, Any, None], loop: _Loop, context: contextvars.Context
+        coroutine: _Coroutine, loop: _Loop, context: contextvars.Context
     ) -> tuple[_Task, bool]:
-        """Run the coroutine's first step in a new task; return that, and whether it waits."""
-        begun: Any = _begun(coroutine)
-        task = asyncio.Task(begun, loop=loop, context=context)
+        """Take the coroutine's first step in a new task; return that, and whether it waits."""
+        steps: Any = _steps(coroutine)
+        task = asyncio.Task(steps, loop=loop, context=context)
         outer = asyncio.current_task(loop)
         if outer is not None:
             _leave_task(loop, outer)
         _enter_task(loop, task)
         try:
-            waits = context.run(begun.send, None)
+            waits = context.run(steps.send, None)
         finally:
             _leave_task(loop, task)
             if outer is not None:
                 _enter_task(loop, outer)
         if waits:
-            begun.__qualname__ = getattr(coroutine, "__qualname__", "")  # shown with the task
+            steps.__qualname__ = getattr(coroutine, "__qualname__", "")  # shown with the task
         return task, waits
 
 
 @types.coroutine
-def _begun(coroutine: Coroutine[Any, Any, None]) -> Generator[Any, None, None]:
-    """Run a coroutine: its first step for `_begin`, which is told whether it waits.
-
-    The task takes its own first step in the next turn of the loop. It is then told what the
-    coroutine waits for, or how it ended. Every later step is one of the coroutine.
-    """
+def _steps(coroutine: _Coroutine) -> Generator[Any, None, None]:
+    """Take a coroutine's first step for `_begin`, and the others when the task asks for them."""
     try:
-        waited = coroutine.send(None)
+        awaited = coroutine.send(None)
     except BaseException as end:
         try:  # noqa: SIM105 (0.4 µs for every event)
             yield False
@@ -121,37 +112,33 @@ def _begun(coroutine: Coroutine[Any, Any, None]) -> Generator[Any, None, None]:
         if isinstance(end, StopIteration):
             return
         raise
-    future = waited if asyncio.isfuture(waited) else None
-    if future is not None:
-        # the mark of an `await`: others may await this future before the task sees it
-        future._asyncio_future_blocking = False
     error: BaseException | None = None
+    if asyncio.isfuture(awaited):
+        awaited._asyncio_future_blocking = False  # others may await it before the task does
     try:
         yield True
     except asyncio.CancelledError as cancelled:
-        error = cancelled
-        if future is not None:
-            future.cancel(*cancelled.args)
-    if future is None and waited is not None:
-        error = yield from _outcome(waited)  # the task says that this cannot be awaited
-    elif future is not None and not future.done():
-        future._asyncio_future_blocking = True
-        error = yield from _outcome(future)
+        if not (asyncio.isfuture(awaited) and awaited.cancel(*cancelled.args)):
+            error, awaited = cancelled, None
+    if asyncio.isfuture(awaited):
+        awaited._asyncio_future_blocking = True
+    if awaited is not None:
+        error = yield from _outcome(awaited)
     while error is not None:
         try:
-            waited = coroutine.throw(error)
+            awaited = coroutine.throw(error)
         except StopIteration:
             return
         finally:
             error = None  # whose traceback refers to this frame
-        error = yield from _outcome(waited)
+        error = yield from _outcome(awaited)
     yield from coroutine.__await__()
 
 
-def _outcome(waited: Any) -> Generator[Any, None, BaseException | None]:
+def _outcome(awaited: Any) -> Generator[Any, None, BaseException | None]:
     """Have the task wait for this; return what that fails with, or the task's cancellation."""
     try:
-        yield waited
+        yield awaited  # the task raises here if this cannot be awaited
     except BaseException as error:
         return error
     return None

@@ -109,7 +109,7 @@ async def test_requests_that_come_in_the_last_moment_are_answered(late: bool) ->
         address = ("127.0.0.1", site.port)
         clients = [stack.enter_context(socket.create_connection(address)) for _ in range(20)]
         closing = asyncio.ensure_future(site.server.close(5))
-        while late and len(site.server._connections) < len(clients):
+        while late and len(site.server.connections) < len(clients):
             await asyncio.sleep(0)
         for _ in range(5):
             await asyncio.sleep(0)

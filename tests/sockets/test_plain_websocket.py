@@ -107,7 +107,7 @@ async def _echoes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             await ws.close(code=4321, message=b"bye")
         await until(lambda: own.closed)
         assert own.closed == [(4321, "bye")]
-        assert not site.app.http_server.streams
+        assert not site.app.http_server.connections.streams
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -247,7 +247,7 @@ async def test_reading_pauses_while_a_handler_is_busy(
     async with serve(tmp_path, modules=modules) as site, Raw(site.url) as raw:
         await raw.websocket(path="/slow")
         raw.send("begin")
-        (stream,) = site.app.http_server.streams
+        (stream,) = site.app.http_server.connections.streams
         for _ in range(300):
             raw.send(b"x" * 100_000, opcode=2)
         await asyncio.sleep(0.2)

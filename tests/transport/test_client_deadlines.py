@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.transport.http.states import ConnectionState
 from tests.support.raw_websocket import HANDSHAKE, Closed, frame, plain_client
 from tests.support.site import serve as serve_site
 from tests.support.socket_server import LOOPS, Echo, Server, run, served
@@ -254,8 +255,8 @@ def test_a_request_that_came_while_the_loop_was_blocked_is_answered(
             http = site.app.http_server
             assert http is not None
             http.header_timeout = http.body_timeout = 0.3
-            http._interval = 0.1
-            http._sweep_later()
+            http.connections._interval = 0.1
+            http.connections._check_later()
             plain = socket.create_connection(("127.0.0.1", int(site.url.rpartition(":")[2])))
             content = b"x" * (900_000 if part == "body" else 0)
             head = (
@@ -264,9 +265,8 @@ def test_a_request_that_came_while_the_loop_was_blocked_is_answered(
             ).encode()
             now, later = (head[:30], head[30:]) if part == "head" else (head, b"")
             plain.sendall(now)
-            await until(
-                lambda: any(one._input.in_head or one._exchange for one in http._connections)
-            )
+            begun = (ConnectionState.HEAD, ConnectionState.REQUEST)
+            await until(lambda: any(one.requests.state in begun for one in http.connections))
             plain.settimeout(0)
             rest = later + content
             while rest:  # the kernel takes it all

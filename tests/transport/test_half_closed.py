@@ -63,7 +63,7 @@ async def half_closed(site: HttpSite, sent: bytes) -> Client:
     client = await site.client()
     client.writer.write(sent)
     client.writer.write_eof()
-    await until(lambda: any(c.writer.half_closed for c in site.server._connections))
+    await until(lambda: any(c.writer.half_closed for c in site.server.connections))
     return client
 
 
@@ -79,7 +79,7 @@ def test_a_half_closed_client_gets_its_answer(loop: str, sent: bytes) -> None:
             answer = await client.rest()
             assert status(answer) == 200
             assert answer.endswith(b"answer to body" if sent is POST else b"answer to nothing")
-            await until(lambda: not site.server._connections)
+            await until(lambda: not site.server.connections)
             assert own.left == []
             await client.close()
 
@@ -99,7 +99,7 @@ def test_all_requests_that_are_complete_are_answered(loop: str) -> None:
             answers = await client.rest()
             assert answers.count(b"HTTP/1.1 200 OK") == 2
             assert answers.count(b"HTTP/1.1") == 2
-            await until(lambda: not site.server._connections)
+            await until(lambda: not site.server.connections)
             await client.close()
 
     LOOPS[loop](asyncio.wait_for(answered(), 10))
@@ -113,7 +113,7 @@ async def test_an_unfinished_request_is_closed_at_once(sent: bytes) -> None:
         client.writer.write(sent)
         client.writer.write_eof()
         assert await client.rest(2.0) == b""
-        await until(lambda: not site.server._connections)
+        await until(lambda: not site.server.connections)
         assert not own.go_on.is_set()
         await client.close()
 
@@ -149,10 +149,10 @@ async def test_a_client_that_has_left_is_noticed(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(http_writer, "HALF_CLOSED", 0.3)
     async with slow_site() as (site, own):
         client = await half_closed(site, POST)
-        site.server._interval = 0.1
+        site.server.connections._interval = 0.1
         await client.close()
         await until(lambda: own.left == [True])
-        await until(lambda: not site.server._connections)
+        await until(lambda: not site.server.connections)
 
 
 async def test_a_half_closed_connection_with_tls_is_closed() -> None:
@@ -163,7 +163,7 @@ async def test_a_half_closed_connection_with_tls_is_closed() -> None:
         writer.write(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         await until(lambda: site.waiting)
         writer.close()
-        await until(lambda: not site.server._connections)
+        await until(lambda: not site.server.connections)
         assert await reader.read() == b""
 
 

@@ -534,7 +534,9 @@ async def test_a_flood_of_pipelined_requests_waits_outside() -> None:
         drop = asyncio.create_task(client.rest())
         while not drop.done():
             await asyncio.sleep(0)
-            longest = max([longest, *(len(one._input.data) for one in site.server._connections)])
+            longest = max(
+                [longest, *(len(one.requests.input.data) for one in site.server.connections)]
+            )
         await flood
         await client.close()
         assert 0 < longest <= 65_536
@@ -548,9 +550,9 @@ async def test_what_is_pipelined_waits_outside() -> None:
         await until(lambda: site.waiting)
         flood = asyncio.create_task(client.send(request() * 400_000))
         await asyncio.sleep(0.2)
-        (connection,) = site.server._connections
+        (connection,) = site.server.connections
         assert not flood.done()
-        assert len(connection._input.data) <= 65_536
+        assert len(connection.requests.input.data) <= 65_536
         client.writer.transport.abort()
         await flood
 
@@ -763,8 +765,8 @@ async def test_a_streaming_handler_gets_its_body_when_it_is_ready() -> None:
         )
         await until(lambda: site.waiting)
         await asyncio.sleep(0.1)
-        (connection,) = site.server._connections
-        assert len(connection._input.data) <= 65_536
+        (connection,) = site.server.connections
+        assert len(connection.requests.input.data) <= 65_536
         site.go_on.set()
         answer = await client.rest()
         await sending
@@ -777,9 +779,9 @@ async def test_a_handler_that_waits_for_its_client_is_slowed_down() -> None:
     async with http_site() as site:
         client = await site.client()
         await client.send(b"GET /pieces?n=30000000 HTTP/1.1\r\nHost: x\r\n\r\n")
-        await until(lambda: site.server._connections)
+        await until(lambda: site.server.connections)
         await asyncio.sleep(0.2)
-        (connection,) = site.server._connections
+        (connection,) = site.server.connections
         assert connection.writer.congested
         assert len(connection.writer._waiters) == 1
         (waiter,) = connection.writer._waiters
@@ -792,8 +794,8 @@ async def test_a_peer_is_known_by_address_family_and_scheme() -> None:
     """By the names of Tornado's context; a Unix socket has no address."""
     async with http_site() as site:
         client = await site.client()
-        await until(lambda: site.server._connections)
-        (connection,) = site.server._connections
+        await until(lambda: site.server.connections)
+        (connection,) = site.server.connections
         context = connection.context
         assert (context.remote_ip, context.protocol) == ("127.0.0.1", "http")
         assert context.address[0] == str(context) == "127.0.0.1"
@@ -811,7 +813,7 @@ async def test_unix_sockets_are_served(tmp_path: Path) -> None:
         client = Client(*await asyncio.open_unix_connection(str(tmp_path / "s")))
         await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await client.response()
-        assert {connection.context.remote_ip for connection in site.server._connections} == {
+        assert {connection.context.remote_ip for connection in site.server.connections} == {
             "0.0.0.0"
         }
         await client.close()
@@ -877,7 +879,7 @@ def test_a_transport_is_handed_over_with_what_it_has_read(loop: str, tls: bool) 
             gc.disable()
             try:
                 remains = await _upgrade(site, client)
-                assert not site.server._connections
+                assert not site.server.connections
                 await asyncio.sleep(0.01)
                 assert [ref() for ref in remains] == [None] * 3
                 assert not any(isinstance(o, HttpConnection) for o in gc.get_objects())

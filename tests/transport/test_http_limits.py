@@ -82,12 +82,12 @@ async def test_a_client_that_goes_on_sending_still_gets_its_413() -> None:
 
 async def test_a_client_that_never_stops_sending_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """After its answer it has two seconds, and so many bytes."""
-    monkeypatch.setattr("app.transport.http.connection.LINGER", 60.0)
+    monkeypatch.setattr("app.transport.http.connection.LINGER_TIMEOUT", 60.0)
     async with http_site() as site:
         client = await site.client()
         await client.send(request("/", "Content-Length: 1000000000000", method="POST"))
         await asyncio.wait_for(client.send(b"a" * 60_000_000), 10)
-        await until(lambda: not site.server._connections)
+        await until(lambda: not site.server.connections)
         await client.close()
 
 
@@ -170,8 +170,8 @@ async def test_a_client_that_does_not_read_is_cut() -> None:
         client = await site.client()
         client.reader._transport.pause_reading()  # type: ignore[attr-defined]
         await client.send(request("/pieces?n=30000000"))
-        await until(lambda: site.server._connections)
-        await until(lambda: not site.server._connections)
+        await until(lambda: site.server.connections)
+        await until(lambda: not site.server.connections)
         await client.close()
 
 
@@ -203,7 +203,7 @@ async def test_a_client_that_reads_very_slowly_is_not_cut() -> None:
             assert piece, "cut though it reads"
             received += len(piece)
             await asyncio.sleep(0.02)
-        assert site.server._connections
+        assert site.server.connections
         plain.close()
 
 
@@ -263,8 +263,8 @@ async def test_a_response_that_cannot_be_written_cuts_its_connection_only() -> N
 
     async with http_site() as site:
         broken = await site.client()
-        await until(lambda: site.server._connections)
-        (connection,) = site.server._connections
+        await until(lambda: site.server.connections)
+        (connection,) = site.server.connections
         connection.writer._transport = Broken(connection._transport)  # type: ignore[assignment]
         await broken.send(request())
         assert await broken.rest() == b""
@@ -396,7 +396,7 @@ async def test_a_connection_that_was_just_accepted_does_not_outlive_the_server()
                 for _ in range(turns):
                     await asyncio.sleep(0)
                 await site.server.close(1.0)
-                assert not site.server._connections
+                assert not site.server.connections
                 sock.setblocking(False)
                 with contextlib.suppress(ConnectionError):
                     assert sock.recv(1) == b""  # BlockingIOError if it is still open

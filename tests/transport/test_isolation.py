@@ -213,21 +213,17 @@ def test_a_connection_that_cannot_be_checked_is_cut_and_the_others_are_judged(
         async with serve(tmp_path) as site:
             http = site.app.http_server
             assert http is not None
-            http.header_timeout, http._interval = 0.2, 0.05
+            http.header_timeout, http.connections._interval = 0.2, 0.05
             port = int(site.url.rpartition(":")[2])
             streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
-            await until(lambda: len(http._connections) == 4)
-            broken = next(iter(http._connections))
-            http._connections.remove(broken)
-            kept = list(http._connections)
-            http._connections.clear()
-            http._connections.update([broken, *kept])
+            await until(lambda: len(http.connections) == 4)
+            broken = next(iter(http.connections))
             original = type(broken).check
             try:
                 type(broken).check = lambda self, now: (
                     failing() if self is broken else original(self, now)
                 )
-                await until(lambda: not http._connections)
+                await until(lambda: not http.connections)
             finally:
                 type(broken).check = original
             for _, writer in streams:

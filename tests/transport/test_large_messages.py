@@ -400,7 +400,7 @@ async def test_large_forms_wait_for_their_turn(tmp_path: Path, monkeypatch: Any)
             socket.SOL_SOCKET, socket.SO_LINGER, reset
         )
         leaver.writer.transport.abort()
-        await until(lambda: len(site.app.http_server._connections) == 1)
+        await until(lambda: len(site.app.http_server.connections) == 1)
         for begin in waiting:
             begin()
         assert (await raw.answer()).status == 422

@@ -26,14 +26,14 @@ from tornado.httputil import (
 )
 from tornado.websocket import WebSocketHandler
 
-from app.transport.engineio.frames import GOING_AWAY
 from app.transport.http.cookies import cookie_jar
 from app.transport.tasks import Tasks
 
 if TYPE_CHECKING:
     from app.transport.http.exchange import Exchange
 
-_MOST_ARGUMENTS = 1000  # in a query, as Tornado has it
+_MAX_ARGUMENTS = 1000  # in a query, as Tornado has it
+_GOING_AWAY = 1001  # RFC 6455, 7.4.1
 
 
 class Request(HTTPServerRequest):
@@ -44,7 +44,7 @@ class Request(HTTPServerRequest):
         head, context = exchange.head, exchange.context
         self.method, self.uri, self.version = head.start_line
         self.path, _, self.query = head.start_line.path.partition("?")
-        if self.query.count("&") >= _MOST_ARGUMENTS:
+        if self.query.count("&") >= _MAX_ARGUMENTS:
             raise HTTPInputError("too many arguments")
         self.headers = head.headers
         self.host = head.host
@@ -150,7 +150,7 @@ class _Handling(HTTPMessageDelegate):
     def close_soon(self) -> None:
         """Send the close frame of a plain WebSocket: the server stops."""
         if isinstance(self._handler, WebSocketHandler):
-            self._handler.close(GOING_AWAY, "server shutdown")
+            self._handler.close(_GOING_AWAY, "server shutdown")
 
     def _begin(self, prepared: asyncio.Future[None] | None) -> None:
         """Run the handler until it waits or ends."""

@@ -8,12 +8,11 @@ from app.transport.http.head import find_head
 class HttpInput:
     """Bytes that wait to be parsed; a head that arrives in pieces is searched once."""
 
-    __slots__ = ("_searched", "data", "in_head")
+    __slots__ = ("_searched", "data")
 
     def __init__(self) -> None:
         self.data: bytes | bytearray = b""
         self._searched = 0  # bytes of it in which the end of the head is not
-        self.in_head = False  # the beginning of a request is here
 
     def add(self, data: bytes) -> None:
         """Add what was read from the socket."""
@@ -37,7 +36,6 @@ class HttpInput:
         head = bytes(self.data[:end])
         self.data = bytes(self.data[end:])
         self._searched = 0
-        self.in_head = False
         return head
 
     def take(self) -> bytes:

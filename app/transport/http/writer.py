@@ -70,10 +70,15 @@ class HttpWriter:
             self._transport.abort()
             return self.gone()
         if not self.congested:
-            return self._server.done
+            return self.done
         waiter: asyncio.Future[None] = self._server.loop.create_future()
         self._waiters.append(waiter)
         return waiter
+
+    @property
+    def done(self) -> asyncio.Future[None]:
+        """The future of a write that need not be waited for."""
+        return self._server.done
 
     def gone(self) -> asyncio.Future[None]:
         """Return the future of a write to a client that has gone; it need not be awaited."""
