@@ -28,6 +28,8 @@ if __name__ == "__main__":
         packages=[*find_packages(include=["app", "app.*", "handlers", "handlers.*"]), "static"],
         package_data={
             "app": ["py.typed"],
+            "app.stores.redis": ["lua/*.lua"],
+            "app.cluster": ["lua/*.lua"],
             "handlers": ["py.typed", "templates/*"],
             "static": ["*", "*/*"],
         },

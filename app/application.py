@@ -43,7 +43,7 @@ from app.web.application import WebApplication
 from app.web.parts import web_parts
 
 if TYPE_CHECKING:
-    from app.cluster.cluster import Shared
+    from app.cluster.cluster import Cluster
 
 __all__ = ["Application", "NoData", "make_app"]
 
@@ -75,9 +75,9 @@ def make_app(
     folder_lock = data_folder.use(settings.data_dir)
     keys = signing_keys(settings)
     check_last_key(settings, keys)
-    shared = _share(settings) if settings.shared else None
+    cluster = _open_cluster(settings) if settings.shared else None
     counters, store_counts, loop_lag = Counters(), StoreCounts(), LoopLag()
-    opened = store or (shared.store if shared else _open_store(settings))
+    opened = store or (cluster.store if cluster else _open_store(settings))
     connections = Connections(on_session_end=settings.on_session_end)
     sessions: Sessions[Any] = Sessions(
         CountedStore(opened, store_counts),
@@ -97,9 +97,9 @@ def make_app(
             closed=connections.closed,
             event_failed=counters.event_failed,
         ),
-        client_manager=shared.rooms if shared else None,
+        client_manager=cluster.rooms if cluster else None,
     )
-    presence = shared.know_connections(connections, keys) if shared else connections
+    presence = cluster.presence(connections, keys) if cluster else connections
     accounts = Accounts(settings)
     devices = Devices(sessions, presence)
     services = Services(
@@ -122,7 +122,7 @@ def make_app(
         client_log=RateLimitedLog(logging.getLogger("latchkey.clients")),
         outage_log=RateLimitedLog(logging.getLogger("latchkey.outages")),
     )
-    _register_listeners(services, connections, clock, shared, extensions)
+    _register_listeners(services, connections, clock, cluster, extensions)
     _register_namespaces(services, extensions)
     script = CDN_SCRIPT if static_path is None else client_script(static_path)
     web = WebApplication(
@@ -132,14 +132,14 @@ def make_app(
         template_path=template_path,
         static_path=static_path,
     )
-    return Application(services, web, folder_lock=folder_lock, cluster=shared)
+    return Application(services, web, folder_lock=folder_lock, cluster=cluster)
 
 
 def _register_listeners(
     services: Services,
     connections: Connections,
     clock: Clock,
-    shared: Shared | None,
+    cluster: Cluster | None,
     extensions: Sequence[Extension],
 ) -> None:
     """Register every listener; each list runs in this order."""
@@ -158,8 +158,12 @@ def _register_listeners(
     connections.on_change += [watchers.connections_changed]
     # the system's clock steps
     clock.on_step += [sessions.lifetimes.activity.follow_step, lambda _: services.expiry.hold()]
-    if shared:
-        shared.join(services)
+    # other processes
+    if cluster:
+        cluster.join(sessions, services.expiry, watchers)
+        sessions.on_end.append(cluster.session_ended)
+        services.on_login.append(cluster.signed_in)
+        connections.on_change.append(cluster.connections_changed)
     # the hooks of handlers/
     for extension in extensions:
         if extension.on_login is not None:
@@ -191,15 +195,15 @@ def _routes(server: SocketServer, extensions: Sequence[Extension]) -> list[Any]:
     ]
 
 
-def _share(settings: Settings) -> Shared:
+def _open_cluster(settings: Settings) -> Cluster:
     try:
         module = importlib.import_module("app.cluster.cluster")
     except ImportError as error:
         raise ValueError(
             f"--store redis needs the package {error.name}; run pip install -e '.[redis]'"
         ) from None
-    shared: Shared = module.Shared(settings.store, settings.process_number)
-    return shared
+    cluster: Cluster = module.Cluster(settings.store, settings.process_number)
+    return cluster
 
 
 def _open_store(settings: Settings) -> SessionStore:

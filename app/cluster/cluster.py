@@ -1,4 +1,4 @@
-"""What the processes of one site have in common: the parts that hang on one Redis."""
+"""The other processes of this site: what this one shares with them over one Redis."""
 
 from __future__ import annotations
 
@@ -6,64 +6,99 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
+from typing import Any
 
-from app.cluster.device_changes import DeviceNews
-from app.cluster.presence import SharedPresence
+from app.cluster.device_changes import DeviceChanges, Watchers
+from app.cluster.presence import Connections, Presence
 from app.cluster.process_number import ProcessNumber
 from app.cluster.rooms import RedisRooms
-from app.cluster.session_ends import Ends
+from app.cluster.session_ends import Expiry, SessionEnds
 from app.common.background import Background
 from app.common.guard import logged
 from app.ops.keys import description, warn_of_conflict
-from app.services import Services
-from app.sockets.connections import Connections
-from app.stores import StoreError
-from app.stores.redis.link import Link
-from app.stores.redis.store import RedisStore
+from app.sessions.manager import Sessions
+from app.sessions.reason import EndReason
+from app.sessions.session import Session
+from app.stores import Record, StoreError
+from app.stores.redis import RedisClient, RedisStore
 
-log = logging.getLogger("latchkey.rooms")
+log = logging.getLogger("latchkey.cluster")
 
-_LOOK_EVERY = 1.0  # seconds
+_COUNT_INTERVAL = 1.0  # seconds
 
 
-class Shared:
-    """The link to the Redis, and the store, rooms, ends and presence that use it."""
+class Cluster:
+    """The processes over one Redis: sessions, emits, ends, presence, device changes.
+
+    `make_app` builds it, passes its parts on, calls `join`, and registers the three listeners
+    `session_ended`, `connections_changed` and `signed_in`.
+    """
 
     def __init__(self, url: str, process_number: int) -> None:
-        """Raises NoRedis, a ValueError, for a URL that cannot be used."""
-        self._link = Link(url)
-        self._number = ProcessNumber(self._link, process_number)
-        self.store = RedisStore(self._link)
-        self.rooms = RedisRooms(self._link)
-        self._presence: SharedPresence | None = None
+        """Raises InvalidRedisUrl, a ValueError."""
+        self.client = RedisClient(url)
+        self.store = RedisStore(self.client)
+        self.rooms = RedisRooms(self.client)
+        self._number = ProcessNumber(self.client, process_number)
         self._background = Background()
 
-    def know_connections(self, connections: Connections, keys: Sequence[str]) -> SharedPresence:
-        """Tell other processes of these connections; return the presence of all processes.
+    def presence(self, connections: Connections, keys: Sequence[str]) -> Presence:
+        """Return the presence of all processes; `connections` are those of this one.
 
-        `keys` are those that sign cookies; `start` compares them with those of other processes.
+        `keys` sign cookies; `start` compares them with those of the other processes.
         """
         self._keys = description(keys)
-        self._presence = SharedPresence(self._link, connections, self._keys)
+        self._presence = Presence(self.client, connections, self._keys)
         return self._presence
 
-    def join(self, services: Services) -> None:
-        """Add to an application what it hears from, and tells, its other processes."""
-        # the link, the sessions and the connections call them from now on
-        self._ends = Ends(self._link, services.sessions, services.expiry)
-        self._device_news = DeviceNews(self._link, services)
+    def join(self, sessions: Sessions[Any], expiry: Expiry, watchers: Watchers) -> None:
+        """Listen to the other processes; call it once, after `presence`."""
+        self._ends = SessionEnds(self.client, sessions, expiry)
+        self._device_changes = DeviceChanges(self.client, watchers)
+        self.client.subscribe(
+            *self.store.subscribers,
+            self.rooms.subscriber(),
+            self._presence.subscriber(),
+            self._ends.subscriber(),
+            self._device_changes.subscriber(),
+        )
+
+    # -- listeners --
+
+    def session_ended(self, session_id: str, reason: EndReason, record: Record | None) -> None:
+        """Tell the other processes that a session has ended in this one."""
+        self._ends.publish(session_id, reason, record)
+
+    def connections_changed(self, session_id: str) -> None:
+        """Tell the other processes that a connection of this session came, went or upgraded."""
+        self._presence.changed(session_id)
+        self._device_changes.connections_changed(session_id)
+
+    def signed_in(self, session: Session[Any]) -> None:
+        """Tell the other processes that a user has signed in."""
+        self._device_changes.signed_in(session)
+
+    # -- life --
 
     async def start(self) -> None:
         """Connect and take the number; raises StoreUnavailable or NumberTaken."""
-        await self._link.open()
+        await self.client.open()
         await self._number.claim()
-        if self._presence is not None:
-            self._presence.start()
-            with contextlib.suppress(StoreError):
-                warn_of_conflict(self._keys, await self._presence.others())
-        self._background.start(self._look_around())
+        self._presence.start()
+        with contextlib.suppress(StoreError):
+            warn_of_conflict(self._keys, await self._presence.others())
+        self._background.start(self._count_others())
 
-    async def _look_around(self) -> None:
+    async def stop(self) -> None:
+        """Free the number and remove the presence; closing the store closes the client."""
+        await self._number.release()
+        await self._background.stop()
+        await self._ends.stop()
+        self._device_changes.stop()
+        self.rooms.stop()
+        await self._presence.stop()
+
+    async def _count_others(self) -> None:
         """Notice when this process has become the only one."""
         while True:
             with (
@@ -71,14 +106,4 @@ class Shared:
                 contextlib.suppress(StoreError),
             ):
                 await self.rooms.count_others()
-            await asyncio.sleep(_LOOK_EVERY)
-
-    async def stop(self) -> None:
-        """Give the number back, tell that the connections are gone; the store closes the link."""
-        await self._number.release()
-        await self._background.stop()
-        await self._ends.stop()
-        self._device_news.stop()
-        self.rooms.stop()
-        if self._presence is not None:
-            await self._presence.stop()
+            await asyncio.sleep(_COUNT_INTERVAL)

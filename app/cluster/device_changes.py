@@ -1,72 +1,85 @@
-"""What changes in users' lists of devices, told from one process to all others."""
+"""Changes of users' lists of devices, broadcast to all processes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from app.common.guard import logged
-from app.services import Services
 from app.sessions.session import Session
-from app.stores.redis.link import Link
-from app.stores.redis.wire import pack
+from app.stores.redis import RedisClient
+from app.stores.redis.subscriptions import Subscriber
 
 log = logging.getLogger("latchkey.devices")
 
 _CHANNEL = "latchkey:devices"
-_GATHER = 0.1  # seconds; longer than `SharedPresence` takes to write what is told here
-_Told = tuple[list[str], list[str]]  # ids of sessions whose connections changed; users
+_BATCH_INTERVAL = 0.1  # seconds; longer than `Presence` takes to write what is broadcast here
+_Message = tuple[list[str], list[str]]  # ids of sessions whose connections changed; users
 
 
-class DeviceNews:
-    """Tells other processes who signed in here and whose connections changed, in batches.
+class Watchers(Protocol):
+    """The clients of this process that look at lists of devices."""
 
-    Ends are told by `Ends`. Nothing depends on it: `Devices` looks every few seconds anyway.
+    def connections_changed(self, session_id: str) -> None:
+        """Update the list that this session is in."""
+
+    def changed(self, user: str) -> None:
+        """Update the list of a user."""
+
+
+class DeviceChanges:
+    """Broadcasts in batches who signed in here and whose connections changed.
+
+    `SessionEnds` broadcasts the ends of sessions. A lost message only delays an update: `Watchers`
+    reads the lists anew every few seconds.
     """
 
-    def __init__(self, link: Link, services: Services) -> None:
-        self._link = link
-        self._watchers = services.device_watchers
+    def __init__(self, client: RedisClient, watchers: Watchers) -> None:
+        self._client = client
+        self._watchers = watchers
         self._session_ids: set[str] = set()
         self._users: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
-        services.connections.on_change.append(self._connections_changed)
-        services.on_login.append(self._signed_in)
-        link.listen(_CHANNEL, self._hear)
 
-    def _connections_changed(self, session_id: str) -> None:
+    def subscriber(self) -> Subscriber:
+        """Return what the client has to pass on."""
+        return Subscriber(channels={_CHANNEL: self._receive})
+
+    def connections_changed(self, session_id: str) -> None:
+        """Broadcast that a connection of this session came, went or was upgraded."""
         self._session_ids.add(session_id)
-        self._tell_soon()
+        self._publish_soon()
 
-    def _signed_in(self, session: Session[Any]) -> None:
+    def signed_in(self, session: Session[Any]) -> None:
+        """Broadcast that the user of this session has signed in."""
         if session.user is not None:
             self._users.add(session.user)
-            self._tell_soon()
+            self._publish_soon()
 
-    def _tell_soon(self) -> None:
+    def stop(self) -> None:
+        """Broadcast no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _publish_soon(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_GATHER, self._tell)
+            self._timer = asyncio.get_running_loop().call_later(_BATCH_INTERVAL, self._publish)
 
-    def _tell(self) -> None:
+    def _publish(self) -> None:
         message = msgspec.json.encode((list(self._session_ids), list(self._users)))
         self._timer = None
         self._session_ids.clear()
         self._users.clear()
-        self._link.send(pack(("PUBLISH", _CHANNEL, message)))
+        self._client.publish(_CHANNEL, message)
 
-    def stop(self) -> None:
-        """Send no more lists."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _hear(self, channel: bytes, message: bytes) -> None:
-        session_ids, users = msgspec.json.decode(message, type=_Told)
+    def _receive(self, message: bytes) -> None:
+        session_ids, users = msgspec.json.decode(message, type=_Message)
         for session_id in session_ids:
-            with logged(log, "a change of another process failed"):
+            with logged(log, "a changed connection of another process could not be shown"):
                 self._watchers.connections_changed(session_id)
         for user in users:
-            with logged(log, "a sign-in at another process failed"):
+            with logged(log, "a sign-in at another process could not be shown"):
                 self._watchers.changed(user)

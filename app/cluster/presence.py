@@ -1,4 +1,4 @@
-"""Which connections sessions have in all processes."""
+"""The connections of sessions in all processes."""
 
 from __future__ import annotations
 
@@ -6,86 +6,102 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Protocol
 
 from app.common.background import Background, wait_until_set
 from app.common.guard import logged
-from app.sockets.connections import Connections
 from app.stores import StoreError
-from app.stores.redis import scripts
-from app.stores.redis.link import Link
-from app.stores.redis.wire import Word, pack
+from app.stores.redis import RedisClient
+from app.stores.redis.connection import Word
+from app.stores.redis.script import Script
+from app.stores.redis.subscriptions import Subscriber
 
 log = logging.getLogger("latchkey.presence")
 
-_LIFE = 30  # seconds after which a process that is not heard of is taken for dead
-_BEAT = 10.0  # seconds
-_GATHER = 0.05  # seconds in which changes wait for each other
-_AT_ONCE = 500
+_PROCESSES = "latchkey:processes"
+_PROCESS = "latchkey:process:"
+_PRESENT = Script.read("app.cluster", "present")
+_PRESENCE_TIMEOUT = 30  # seconds after which Redis forgets a process that died
+_HEARTBEAT_INTERVAL = 10.0  # seconds
+_BATCH_INTERVAL = 0.05  # seconds in which changes wait for each other
+_BATCH = 500  # sessions
 
 
-class SharedPresence:
-    """The connections of every process, each of which keeps a list of its own in Redis.
+class Connections(Protocol):
+    """The connections of this process."""
 
-    A list is a hash of session ids and transports, which Redis forgets half a minute after its
-    process was last heard of. Only changes are written, so idle connections cost nothing.
+    def session_ids(self) -> Collection[str]:
+        """Return the ids of the sessions that have connections."""
+
+    async def transports(self, session_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Return "websocket" or "polling" for each connection of those that have any."""
+
+
+class Presence:
+    """The connections of every process; each process keeps its own list in Redis.
+
+    A list is a hash of session ids and transports, which Redis forgets 30 s after the last
+    heartbeat of its process. Only changes are written, so idle connections cost nothing.
     """
 
-    def __init__(self, link: Link, connections: Connections, about: str = "") -> None:
-        """`about` is what other processes may read of this one by `others`."""
-        self._link = link
+    def __init__(self, client: RedisClient, connections: Connections, about: str = "") -> None:
+        """`about` describes this process to the others: see `others`."""
+        self._client = client
         self._connections = connections
         self._about = about
-        self._me = secrets.token_hex(8)
-        self._key = scripts.PROCESS + self._me
+        self._process = secrets.token_hex(8)
+        self._key = _PROCESS + self._process
         self._changed: set[str] = set()
         self._dirty = asyncio.Event()
         self._background = Background()
-        connections.on_change.append(self._note)
-        link.on_up.append(self._write_anew)
+
+    def subscriber(self) -> Subscriber:
+        """Return what the client has to tell."""
+        return Subscriber(connected=self._write_anew)
+
+    def changed(self, session_id: str) -> None:
+        """Write the connections of this session soon."""
+        self._changed.add(session_id)
+        self._dirty.set()
 
     async def transports(self, session_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return "websocket" or "polling" for each connection of those that have any.
 
-        While the Redis is away they are those of this process.
+        If Redis is away, these are the connections of this process.
         """
         found = await self._connections.transports(session_ids)
         with contextlib.suppress(StoreError):
-            for start in range(0, len(session_ids), _AT_ONCE):
-                ids = session_ids[start : start + _AT_ONCE]
-                command = scripts.PRESENT.call(self._me, *ids)
-                for elsewhere in await self._link.run(command, scripts.PRESENT):
-                    for id, transports in zip(ids, elsewhere, strict=True):
+            for start in range(0, len(session_ids), _BATCH):
+                ids = session_ids[start : start + _BATCH]
+                for lists in await self._client.run(_PRESENT, (), self._process, *ids):
+                    for id, transports in zip(ids, lists, strict=True):
                         if transports:
                             found.setdefault(id, []).extend(transports.decode().split())
         return found
 
     async def others(self) -> list[str]:
-        """Return what each other running process publishes about itself; raises StoreError."""
-        names = await self._link.run(pack(("SMEMBERS", scripts.PROCESSES)))
+        """Return the `about` of each other running process; raises StoreError."""
+        names = await self._client.execute("SMEMBERS", _PROCESSES)
         found = [
-            await self._link.run(pack(("HGET", scripts.PROCESS + name.decode(), "")))
+            await self._client.execute("HGET", _PROCESS + name.decode(), "")
             for name in names
-            if name.decode() != self._me
+            if name.decode() != self._process
         ]
         return [about.decode() for about in found if about is not None]
 
     def start(self) -> None:
-        """Begin to write, on the running loop."""
-        self._background.start(self._keep())
+        """Write from now on, on the running loop."""
+        self._background.start(self._run())
 
     async def stop(self) -> None:
-        """Take this process off the list."""
+        """Remove the list of this process."""
         await self._background.stop()
-        self._link.send(pack(("DEL", self._key)))
-        self._link.send(pack(("SREM", scripts.PROCESSES, self._me)))
+        self._client.send("DEL", self._key)
+        self._client.send("SREM", _PROCESSES, self._process)
 
-    def _note(self, session_id: str) -> None:
-        self._changed.add(session_id)
-        self._dirty.set()
-
-    async def _keep(self) -> None:
-        """Write what changes, and from time to time that this process is alive."""
+    async def _run(self) -> None:
+        """Write changes, and heartbeats."""
         loop = asyncio.get_running_loop()
         next_beat = loop.time()
         while True:
@@ -94,31 +110,31 @@ class SharedPresence:
                 contextlib.suppress(StoreError),
             ):
                 if loop.time() >= next_beat:
-                    next_beat = loop.time() + _BEAT
-                    if await self._link.run(pack(("HGET", self._key, ""))) is None:
-                        self._write_anew()  # it was stopped for so long that it was taken for dead
-                    self._link.send(pack(("EXPIRE", self._key, _LIFE)))
+                    next_beat = loop.time() + _HEARTBEAT_INTERVAL
+                    if await self._client.execute("HGET", self._key, "") is None:
+                        self._write_anew()  # Redis forgot it while it was suspended
+                    self._client.send("EXPIRE", self._key, _PRESENCE_TIMEOUT)
                 await self._write()
             await wait_until_set(self._dirty, max(next_beat - loop.time(), 0))
-            await asyncio.sleep(_GATHER)
+            await asyncio.sleep(_BATCH_INTERVAL)
 
     def _write_anew(self) -> None:
-        """Begin the list again; what a Redis that was away still has of it may be wrong."""
-        self._link.send(pack(("DEL", self._key)))
-        self._link.send(pack(("HSET", self._key, "", self._about)))
-        self._link.send(pack(("EXPIRE", self._key, _LIFE)))
-        self._link.send(pack(("SADD", scripts.PROCESSES, self._me)))
+        """Write the whole list, since a Redis that was away may have an old one."""
+        self._client.send("DEL", self._key)
+        self._client.send("HSET", self._key, "", self._about)
+        self._client.send("EXPIRE", self._key, _PRESENCE_TIMEOUT)
+        self._client.send("SADD", _PROCESSES, self._process)
         self._changed.update(self._connections.session_ids())
         self._dirty.set()
 
     async def _write(self) -> None:
         self._dirty.clear()
-        if not self._link.up:
+        if not self._client.connected:
             return
         ids = list(self._changed)
         self._changed.clear()
-        for start in range(0, len(ids), _AT_ONCE):
-            batch = ids[start : start + _AT_ONCE]
+        for start in range(0, len(ids), _BATCH):
+            batch = ids[start : start + _BATCH]
             present = await self._connections.transports(batch)
             here: list[Word] = []
             for id in batch:
@@ -126,8 +142,8 @@ class SharedPresence:
                     here += (id, " ".join(present[id]))
             gone = [id for id in batch if id not in present]
             if here:
-                self._link.send(pack(("HSET", self._key, *here)))
-                self._link.send(pack(("EXPIRE", self._key, _LIFE)))
+                self._client.send("HSET", self._key, *here)
+                self._client.send("EXPIRE", self._key, _PRESENCE_TIMEOUT)
             if gone:
-                self._link.send(pack(("HDEL", self._key, *gone)))
+                self._client.send("HDEL", self._key, *gone)
             await asyncio.sleep(0)  # after an outage these are all sessions of this process

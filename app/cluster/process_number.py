@@ -1,4 +1,4 @@
-"""The number of this process (`--process-number`), which no other process on the Redis may have."""
+"""The number of this process (`--process-number`), unique among the processes of one Redis."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import socket
 from app.common.background import Background
 from app.common.guard import logged
 from app.stores import StoreError
-from app.stores.redis import scripts
-from app.stores.redis.link import Link
-from app.stores.redis.wire import pack
+from app.stores.redis import RedisClient
+from app.stores.redis.script import Script
 
 log = logging.getLogger("latchkey.processes")
 
-_LEASE = 10.0  # seconds after which the number of a process that died is free
-_LOOK_EVERY = 0.2  # seconds between two tries to get a number that is in use
+_HOLD = Script.read("app.cluster", "hold")
+_FREE = Script.read("app.cluster", "free")
+_LEASE_TIMEOUT = 10.0  # seconds after which the number of a process that died is free
+_RETRY_INTERVAL = 0.2  # seconds
 
 
 class NumberTaken(ValueError):
@@ -27,19 +28,19 @@ class NumberTaken(ValueError):
 
 
 class ProcessNumber:
-    """A lease on the number, renewed while this process runs and given back when it stops.
+    """A lease on the number, renewed while this process runs and freed when it stops.
 
-    Engine.IO ids carry the number, and a proxy sends a client to its process by it. A Redis that
-    was away for longer than the lease has forgotten it: then it is taken again with the next
-    renewal. If another process was faster, both go on: no data depends on the number.
+    Engine.IO ids carry the number, and a proxy sends a client to its process by it. If Redis was
+    away for longer than the lease, the next renewal takes the number again. If another process
+    has taken it meanwhile, both go on, since no data depends on the number.
     """
 
-    def __init__(self, link: Link, number: int, *, lease: float = _LEASE) -> None:
-        self._link = link
+    def __init__(self, client: RedisClient, number: int, *, lease: float = _LEASE_TIMEOUT) -> None:
+        self._client = client
         self._number = number
         self._lease = lease
         self._key = f"latchkey:number:{number}".encode()
-        self._me = f"{secrets.token_hex(8)} {socket.gethostname()} pid {os.getpid()}".encode()
+        self._owner = f"{secrets.token_hex(8)} {socket.gethostname()} pid {os.getpid()}".encode()
         self._background = Background()
         self._claimed = False
         self._lost = False
@@ -50,33 +51,32 @@ class ProcessNumber:
         Raises NumberTaken, or StoreUnavailable.
         """
         loop = asyncio.get_running_loop()
-        end = loop.time() + self._lease + _LOOK_EVERY
-        told = False
+        end = loop.time() + self._lease + _RETRY_INTERVAL
+        warned = False
         while not await self._take():
             if loop.time() > end:
                 raise NumberTaken(
                     f"process number {self._number} is in use by {await self._holder()}; "
                     "start each process on one Redis with a --process-number of its own"
                 )
-            if not told:
-                told = True
+            if not warned:
+                warned = True
                 log.warning(
                     "process number %d is in use by %s, waiting up to %g s",
                     *(self._number, await self._holder(), self._lease),
                 )
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_RETRY_INTERVAL)
         self._claimed = True
         self._background.start(self._renew())
 
     async def _take(self) -> bool:
         """Take the number, or renew its lease; return whether it is ours."""
-        milliseconds = str(round(self._lease * 1000))
-        command = scripts.HOLD.call_on(self._key, self._me, milliseconds)
-        return bool(await self._link.run(command, scripts.HOLD))
+        milliseconds = round(self._lease * 1000)
+        return bool(await self._client.run(_HOLD, (self._key,), self._owner, milliseconds))
 
     async def _holder(self) -> str:
-        """Name the process that has the number, without the random part."""
-        value = await self._link.run(pack((b"GET", self._key)))
+        """Describe the process that has the number: its host and pid."""
+        value = await self._client.execute("GET", self._key)
         return (value or b"? a process that has just ended").decode().partition(" ")[2]
 
     async def _renew(self) -> None:
@@ -97,7 +97,8 @@ class ProcessNumber:
                 self._lost = not ours
 
     async def release(self) -> None:
-        """Give the number back, so that the next process need not wait."""
+        """Free the number, so that the next process need not wait."""
         await self._background.stop()
         if self._claimed:
-            self._link.send(scripts.LET_GO.call_on(self._key, self._me))
+            with contextlib.suppress(StoreError):
+                await self._client.run(_FREE, (self._key,), self._owner)

@@ -1,4 +1,4 @@
-"""Emits to sockets of every process, through Redis, as python-socketio's own manager sends them."""
+"""Emits to the sockets of every process, in the messages of python-socketio's Redis manager."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import msgspec
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from app.common.rate_limited_log import RateLimitedLog
-from app.stores.redis.link import Link
-from app.stores.redis.wire import pack
+from app.stores.redis import RedisClient
+from app.stores.redis.subscriptions import Subscriber
 from app.transport import Rooms
 from app.transport.socketio import packet_json
 from app.transport.socketio.rooms import several
@@ -23,7 +23,7 @@ log = logging.getLogger("latchkey.rooms")
 
 _CHANNEL = "socketio"
 _PICKLE = b"\x80"  # how pickled data begins, from protocol 2 on
-_ACK_LIFE = 60.0  # seconds that a client of another process has to acknowledge
+_ACK_TIMEOUT = 60.0  # seconds that a client of another process has to acknowledge
 
 
 def _unreadable(message: bytes) -> str:
@@ -36,34 +36,36 @@ def _unreadable(message: bytes) -> str:
     return "dropped a message that is not in python-socketio's format"
 
 
-def _encode_ack(told: dict[str, Any]) -> bytes:
+def _encode_ack(ack: dict[str, Any]) -> bytes:
     """Encode a client's ack for the process that waits for it; bytes arrive there as bytes.
 
-    python-socketio has no form for those: they are placeholders in `args`, and in `attachments`.
+    python-socketio has no format for bytes in acks. Here they are placeholders in `args`, and
+    follow in `attachments`.
     """
-    args, attachments = packet_json.encode(list(told["args"]), max_attachments=sys.maxsize)
+    args, attachments = packet_json.encode(list(ack["args"]), max_attachments=sys.maxsize)
     if attachments:
-        told = {**told, "attachments": attachments}
-    return msgspec.json.encode({**told, "args": msgspec.Raw(args)})
+        ack = {**ack, "attachments": attachments}
+    return msgspec.json.encode({**ack, "args": msgspec.Raw(args)})
 
 
 class RedisRooms(AsyncPubSubManager, Rooms):
     """`Rooms` whose emits, joins and disconnects reach the clients of other processes too.
 
-    Channel and messages are those of `socketio.AsyncRedisManager`, so another program that has
-    one, `write_only`, can emit to these sockets. What differs is what an outage does: an emit
-    never waits and never fails; sockets of this process get it, those of others miss it.
+    Channel and messages are those of `socketio.AsyncRedisManager`, so another program can emit to
+    these sockets with one that is `write_only`. During an outage an emit neither waits nor fails:
+    sockets of this process get it, those of others miss it.
 
-    A process that is the only one publishes nothing. Whoever joins says so before he serves.
+    The only process of a site publishes nothing. A process that joins publishes that before it
+    serves.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, redis: RedisClient) -> None:
         super().__init__(channel=_CHANNEL)
-        self._link = link
-        self._me = self.host_id.encode()
+        self._redis = redis
+        self._id_in_messages = self.host_id.encode()
         self._alone = False
         self._channel_log = RateLimitedLog(log)
-        self._joined = 0  # how often somebody did
+        self._joins = 0  # of other processes, and of this one
         self._ack_timers: dict[tuple[str, int], asyncio.TimerHandle] = {}
         self._acts: dict[str, Callable[[Any], Any]] = {
             "emit": self._handle_emit,
@@ -74,29 +76,31 @@ class RedisRooms(AsyncPubSubManager, Rooms):
             "close_room": self._handle_close_room,
             "join": self._handle_join,
         }
-        link.listen(_CHANNEL, self._hear)
-        link.on_up.append(self._join)
+
+    def subscriber(self) -> Subscriber:
+        """Return what the client has to pass on."""
+        return Subscriber(channels={_CHANNEL: self._receive}, connected=self._join)
 
     async def count_others(self) -> None:
-        """Find out whether somebody else listens; raises StoreUnavailable."""
-        joined = self._joined
-        _, listeners = await self._link.run(pack(("PUBSUB", "NUMSUB", _CHANNEL)))
-        self._alone = listeners <= 1 and joined == self._joined
+        """Find out whether other processes listen; raises StoreUnavailable."""
+        joins = self._joins
+        _, listeners = await self._redis.execute("PUBSUB", "NUMSUB", _CHANNEL)
+        self._alone = listeners <= 1 and joins == self._joins
 
     def _join(self) -> None:
-        self._joined += 1
+        self._joins += 1
         self._alone = False
-        self._link.send(pack(("PUBLISH", _CHANNEL, b'{"method":"join"}')))
+        self._redis.publish(_CHANNEL, b'{"method":"join"}')
 
-    async def _handle_join(self, told: dict[str, Any]) -> None:
-        self._joined += 1
+    async def _handle_join(self, content: dict[str, Any]) -> None:
+        self._joins += 1
         self._alone = False
 
     def nobody_else(self, namespace: str, room: str, sid: str) -> bool:
         return self._alone and Rooms.nobody_else(self, namespace, room, sid)
 
     def initialize(self) -> None:
-        """Do nothing: the link listens already, without the stock one's task."""
+        """Do nothing: the client listens already, and needs no task as the base class does."""
 
     async def emit(
         self,
@@ -109,7 +113,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         to: Any = None,
         **options: Any,
     ) -> None:
-        """Send an event to a client, a room or all, wherever they are; it never waits."""
+        """Send an event to a client, a room or all, at whichever process; it never waits."""
         namespace, room = namespace or "/", room if to is None else to
         if callback is not None:
             self.check_callback(namespace, room)
@@ -142,40 +146,40 @@ class RedisRooms(AsyncPubSubManager, Rooms):
             message = _encode_ack(data)
         else:
             message, _ = packet_json.encode(data)
-        self._link.send(pack(("PUBLISH", self.channel, message)))
+        self._redis.publish(self.channel, message)
 
-    def _hear(self, channel: bytes, message: bytes) -> None:
-        if message.startswith(b'{"method":"emit"') and self._me in message:
-            return  # one's own, which is most of what a process hears
+    def _receive(self, message: bytes) -> None:
+        if message.startswith(b'{"method":"emit"') and self._id_in_messages in message:
+            return  # most messages are emits of this process
         try:
-            told = packet_json.decode_trusted(message.decode())
-            method, act = told["method"], self._acts[told["method"]]
+            content = packet_json.decode_trusted(message.decode())
+            method, act = content["method"], self._acts[content["method"]]
         except (ValueError, KeyError, TypeError):
             self._channel_log.add(_CHANNEL, _unreadable(message))
             return
-        if method == "callback" or told.get("host_id") != self.host_id:
+        if method == "callback" or content.get("host_id") != self.host_id:
             # at once, so that emits stay in their order
-            self.server.tasks.start(self._act(act, told))
+            self.server.tasks.start(self._act(act, content))
 
-    async def _handle_callback(self, told: dict[str, Any]) -> None:
-        if told.get("attachments"):
-            attachments = [base64.b64decode(item) for item in told["attachments"]]
-            told["args"] = packet_json.fill(told["args"], attachments)
-        await super()._handle_callback(told)
+    async def _handle_callback(self, content: dict[str, Any]) -> None:
+        if content.get("attachments"):
+            attachments = [base64.b64decode(item) for item in content["attachments"]]
+            content["args"] = packet_json.fill(content["args"], attachments)
+        await super()._handle_callback(content)
 
-    async def _act(self, act: Callable[[Any], Any], told: dict[str, Any]) -> None:
+    async def _act(self, act: Callable[[Any], Any], content: dict[str, Any]) -> None:
         try:
-            await act(told)
+            await act(content)
         except Exception:
-            log.exception("a message of another process (%s) failed", told["method"])
+            log.exception("a message of another process failed: %s", content["method"])
 
-    # Acks of clients of other processes, who leave without this one hearing of it
+    # Acks of clients of other processes, whose disconnects this process does not see
 
     def new_ack_id(self, sid: str, callback: Callable[..., Any]) -> int:
         id = super().new_ack_id(sid, callback)
         if sid not in self.clients:
             self._ack_timers[sid, id] = asyncio.get_running_loop().call_later(
-                _ACK_LIFE, self._drop_callback, sid, id
+                _ACK_TIMEOUT, self._drop_callback, sid, id
             )
         return int(id)
 

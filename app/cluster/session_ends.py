@@ -1,62 +1,73 @@
-"""Ends of sessions, told from one process to all others."""
+"""Ends of sessions, broadcast to all processes."""
 
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from app.common.background import Background
-from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
 from app.sessions.reason import EndReason
 from app.stores import Record
-from app.stores.redis.link import Link
-from app.stores.redis.wire import pack
+from app.stores.redis import RedisClient
+from app.stores.redis.subscriptions import Subscriber
 
 _CHANNEL = "latchkey:ended"
-_Told = tuple[str, str, EndReason]  # the process that tells, the session's id, why it ended
+_Message = tuple[str, str, EndReason]  # the process that sends it, the session's id, why it ended
 
 
-class Ends:
-    """Tells other processes what ended in this one, and announces here what ended in others.
+class Expiry(Protocol):
+    """The periodic callback that ends sessions."""
 
-    Nothing depends on it: an end that is not heard, because its process died or the Redis was
-    away, is found by `Expiry.reconcile`, which also runs as soon as the Redis is back.
+    async def resume(self) -> None:
+        """Look at all sessions after an outage of the store."""
+
+
+class SessionEnds:
+    """Broadcasts the ends of sessions in this process, and announces those of other processes.
+
+    Messages may be lost, if a process dies or Redis is away. `Expiry.reconcile` finds such ends,
+    and runs as soon as Redis is back.
     """
 
-    def __init__(self, link: Link, sessions: Sessions[Any], expiry: Expiry) -> None:
-        self._link = link
+    def __init__(self, client: RedisClient, sessions: Sessions[Any], expiry: Expiry) -> None:
+        self._client = client
         self._sessions = sessions
         self._expiry = expiry
-        self._me = secrets.token_hex(8)
-        self._missed = False
+        self._process = secrets.token_hex(8)
+        self._was_disconnected = False
         self._background = Background()
-        sessions.on_end.append(self._tell)
-        link.listen(_CHANNEL, self._hear)
-        link.on_down.append(self._down)
-        link.on_up.append(self._up)
 
-    async def _tell(self, session_id: str, reason: EndReason, record: Record | None) -> None:
-        # without a record it is an end that another process brought about, and has told
+    def subscriber(self) -> Subscriber:
+        """Return what the client has to pass on."""
+        return Subscriber(
+            channels={_CHANNEL: self._receive},
+            connected=self._connected,
+            disconnected=self._disconnected,
+        )
+
+    def publish(self, session_id: str, reason: EndReason, record: Record | None) -> None:
+        """Broadcast an end of this process: one that removed the session's record."""
+        # without a record, another process has removed it, and has broadcast the end
         if record is not None:
-            message = msgspec.json.encode((self._me, session_id, reason))
-            self._link.send(pack(("PUBLISH", _CHANNEL, message)))
-
-    def _hear(self, channel: bytes, message: bytes) -> None:
-        process, session_id, reason = msgspec.json.decode(message, type=_Told)
-        if process != self._me:
-            self._background.start(self._sessions.announce_end(session_id, reason, None))
-
-    def _down(self) -> None:
-        self._missed = True
-
-    def _up(self) -> None:
-        if self._missed:
-            self._missed = False
-            self._background.start(self._expiry.resume())
+            message = msgspec.json.encode((self._process, session_id, reason))
+            self._client.publish(_CHANNEL, message)
 
     async def stop(self) -> None:
-        """Stop the announcements of ends that are still under way."""
+        """Stop the announcements that are under way."""
         await self._background.stop()
+
+    def _receive(self, message: bytes) -> None:
+        process, session_id, reason = msgspec.json.decode(message, type=_Message)
+        if process != self._process:
+            self._background.start(self._sessions.announce_end(session_id, reason, None))
+
+    def _disconnected(self) -> None:
+        self._was_disconnected = True
+
+    def _connected(self) -> None:
+        if self._was_disconnected:
+            self._was_disconnected = False
+            self._background.start(self._expiry.resume())

@@ -444,8 +444,8 @@ async def test_connections_of_a_process_that_died_vanish(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed without a word it is off the list when its time is over, and the living stay."""
-    monkeypatch.setattr(presence, "_LIFE", 2)
-    monkeypatch.setattr(presence, "_BEAT", 0.5)
+    monkeypatch.setattr(presence, "_PRESENCE_TIMEOUT", 2)
+    monkeypatch.setattr(presence, "_HEARTBEAT_INTERVAL", 0.5)
     url = empty_redis()
     async with sites(tmp_path / "a", url=url) as (one, two), PythonVisitor(one.url) as visitor:
         await visitor.incr()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.cluster.process_number import NumberTaken, ProcessNumber
-from app.stores.redis.link import Link
+from app.stores.redis import RedisClient
 from tests.support.paths import ROOT
 from tests.support.process import process, run
 from tests.support.redis_server import RedisServer, empty_redis, shared_server
@@ -31,7 +31,7 @@ def flags(url: str, number: int = 3) -> tuple[str, ...]:
 @contextlib.asynccontextmanager
 async def number(url: str, *, lease: float = 0.4) -> AsyncIterator[ProcessNumber]:
     """Be a process with number 3, that has not claimed it yet."""
-    link = Link(url)
+    link = RedisClient(url)
     await link.open()
     claimed = ProcessNumber(link, 3, lease=lease)
     try:
@@ -167,5 +167,5 @@ async def test_a_number_that_another_process_took_meanwhile_is_logged_once(
         assert len(told()) == 1
         assert told()[0].startswith("process number 3 was taken by elsewhere pid 7 while the Redis")
         await one.release()
-        await one._link.close()
+        await one._client.close()
         assert client.get(KEY) == b"0123456789abcdef elsewhere pid 7"

@@ -265,10 +265,10 @@ async def test_a_link_that_reconnects_at_once_has_one_timer(tmp_path: Path) -> N
         await store.save(record())
         before = len(timers())
         for _ in range(5):
-            wire = store._link._wire
+            wire = store._client._connection
             assert wire is not None
             wire.abort()
-            await until(lambda wire=wire: store._link._wire not in (wire, None))
+            await until(lambda wire=wire: store._client._connection not in (wire, None))
             assert await store.load("a") == record()
         assert len(timers()) == before
 

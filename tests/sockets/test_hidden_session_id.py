@@ -12,6 +12,7 @@ import pytest
 
 from app.sessions.errors import SessionEnded
 from app.stores import LeaseLost, Record, RecordGone
+from app.stores.redis.subscriptions import Subscriber
 from handlers.session import BaseHandler, BaseNamespace
 from tests.sessions.test_concurrency import Unlocked
 from tests.support.browsers import PythonVisitor, session_id
@@ -136,11 +137,11 @@ async def test_emits_to_a_session_reach_other_processes_without_its_id(
         published: list[bytes] = []
         here: Any = one.services.socket_server.manager
 
-        def hear(channel: bytes, message: bytes) -> None:
+        def hear(message: bytes) -> None:
             published.append(message)
-            here._hear(channel, message)
+            here._receive(message)
 
-        here._link.listen("socketio", hear)
+        here._redis.subscribe(Subscriber({"socketio": hear}))
         first = await visitor.socket("websocket", namespaces=("/gossip",))
         visitor.url = two.url
         second = await visitor.socket("websocket", namespaces=("/gossip",))

@@ -19,9 +19,10 @@ from app.sessions.manager import Sessions
 from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable, public_id
 from app.stores.redis import locks as redis_locks
 from app.stores.redis import scripts as redis_scripts
-from app.stores.redis.address import Address, NoRedis
+from app.stores.redis.address import Address, InvalidRedisUrl
+from app.stores.redis.connection import Connection, ReplyError, Word
+from app.stores.redis.script import Script
 from app.stores.redis.store import RedisStore
-from app.stores.redis.wire import ReplyError, Wire
 from app.transport.tasks import Tasks
 from handlers.session import SessionData
 from tests.support.ports import free_port
@@ -66,7 +67,7 @@ async def test_a_busy_process_lets_others_have_their_turn() -> None:
 
 async def test_who_waits_is_told_and_need_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock changes hands between processes by a message, before the next question is due."""
-    monkeypatch.setattr(redis_locks, "_ASK_AGAIN", 1000.0)
+    monkeypatch.setattr(redis_locks, "_RETRY_INTERVAL", 1000.0)
     async with processes() as (one, two):
         lease = await one.lock("a")
         waiting = asyncio.ensure_future(two.lock("a"))
@@ -78,7 +79,7 @@ async def test_who_waits_is_told_and_need_not_ask(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_lease_that_ran_out_overwrites_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes too late gets LeaseLost, whether the other has saved by then or not."""
-    monkeypatch.setattr(redis_locks, "_LEASE", 50)
+    monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 50)
     async with processes() as (one, two):
         await one.save(record())
         late = await one.lock("a")
@@ -98,7 +99,7 @@ async def test_a_lease_that_ran_out_overwrites_nothing(monkeypatch: pytest.Monke
 
 async def test_a_sign_in_that_was_overtaken_keeps_the_edit(monkeypatch: pytest.MonkeyPatch) -> None:
     """What another process wrote once the lease had run out moves to the new id as well."""
-    monkeypatch.setattr(redis_locks, "_LEASE", 50)
+    monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 50)
     async with processes() as (one, two):
         slow, other = (
             Sessions(store, SessionData, idle_timeout=100, max_age=1000, clock=SteadyClock())
@@ -125,7 +126,7 @@ async def test_a_sign_in_that_was_overtaken_keeps_the_edit(monkeypatch: pytest.M
 
 async def test_a_slow_edit_that_nobody_overtook_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease that ran out while nobody else wanted the lock is no reason to refuse."""
-    monkeypatch.setattr(redis_locks, "_LEASE", 50)
+    monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 50)
     async with processes(1) as (store,):
         await store.save(record())
         lease = await store.lock("a")
@@ -135,7 +136,7 @@ async def test_a_slow_edit_that_nobody_overtook_is_kept(monkeypatch: pytest.Monk
 
 async def test_a_lock_that_is_not_to_be_had_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """StoreBusy comes when patience ends, and leaves nobody's turn reserved."""
-    monkeypatch.setattr(redis_locks, "_PATIENCE", 0.2)
+    monkeypatch.setattr(redis_locks, "_LOCK_TIMEOUT", 0.2)
     async with processes() as (one, two):
         lease = await one.lock("a")
         with pytest.raises(StoreBusy, match="another process"):
@@ -146,7 +147,7 @@ async def test_a_lock_that_is_not_to_be_had_is_given_up(monkeypatch: pytest.Monk
 
 async def test_the_lock_of_a_process_that_died_comes_free(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease ends by itself, and the next one reads what was stored before."""
-    monkeypatch.setattr(redis_locks, "_LEASE", 300)
+    monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 300)
     async with processes() as (dead, other):
         await dead.save(record())
         await dead.lock("a")
@@ -183,24 +184,25 @@ async def test_a_lock_does_not_send_what_is_known() -> None:
             assert redis.info("stats")["total_net_output_bytes"] - before < 100_000
 
 
-async def test_a_lock_of_what_is_known_is_answered_by_a_number(
+async def test_a_lock_of_a_cached_record_is_answered_by_one_word(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever the times look like, they are sent to the Redis as it has them."""
     read: list[bytes] = []
-    data_received = Wire.data_received
+    data_received = Connection.data_received
 
-    def noting(wire: Wire, data: bytes) -> None:
+    def noting(connection: Connection, data: bytes) -> None:
         read.append(data)
-        data_received(wire, data)
+        data_received(connection, data)
 
-    monkeypatch.setattr(Wire, "data_received", noting)
+    monkeypatch.setattr(Connection, "data_received", noting)
     async with processes(1) as (store,):
+        await (await store.lock("z")).release()  # Redis knows the script from now on
         for id, seen in (("a", 1000.0), ("b", 1763999999.1234567), ("c", 0.1 + 0.2)):
             await store.save(record(id, seen=seen))
             read.clear()
             lease = await store.lock(id)
-            assert read == [b":1\r\n"]
+            assert read == [b"$7\r\ncurrent\r\n"]
             assert lease.record == record(id, seen=seen)
             await lease.save(b"new")
 
@@ -209,14 +211,14 @@ async def test_who_no_longer_waits_disturbs_nobody() -> None:
     """The answer to one who was cancelled is read past, on the same connection."""
     async with processes(1) as (store,):
         await store.save(record())
-        wire = store._link._wire
+        wire = store._client._connection
         tired = asyncio.ensure_future(store.load("a"))
         loads = [asyncio.ensure_future(store.load(id)) for id in ("a", "b", "a")]
         await asyncio.sleep(0)
         tired.cancel()
         assert await asyncio.gather(*loads) == [record(), None, record()]
         assert tired.cancelled()
-        assert store._link._wire is wire
+        assert store._client._connection is wire
 
 
 async def test_a_late_touch_does_not_shorten() -> None:
@@ -269,13 +271,13 @@ def counted(store: RedisStore) -> Counter[str]:
     """Return the names of the scripts that this store runs from now on, counted."""
     names = {id(script): name for name, script in vars(redis_scripts).items()}
     calls: Counter[str] = Counter()
-    run = store._run
+    run = store._client.run
 
-    async def count(script: redis_scripts.Script, *words: Any) -> Any:
+    async def count(script: Script, keys: tuple[Word, ...], *args: Word) -> Any:
         calls[names[id(script)]] += 1
-        return await run(script, *words)
+        return await run(script, keys, *args)
 
-    store._run = count  # type: ignore[method-assign]
+    store._client.run = count  # type: ignore[method-assign]
     return calls
 
 
@@ -355,7 +357,7 @@ async def test_nothing_is_known_where_no_end_can_be_told() -> None:
         with shared_server().client() as redis:
             redis.client_kill_filter(_type="pubsub")
         await until(lambda: store.cached("a") is None)
-        await until(lambda: store._link.up)
+        await until(lambda: store._client.connected)
         assert await store.load("a") == store.cached("a") == record()
 
 
@@ -374,7 +376,7 @@ async def test_a_lock_is_given_back_though_the_scripts_were_flushed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where nobody waits for the answer: the next one need not wait for the lease's end."""
-    monkeypatch.setattr(redis_locks, "_LEASE", 60_000)
+    monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 60_000)
     async with processes() as (one, two):
         await one.save(record())
         lease = await one.lock("a")
@@ -388,12 +390,12 @@ async def test_a_lock_whose_release_was_cut_off_is_given_back_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A connection that is lost with the command on its way holds nobody up for a lease."""
-    monkeypatch.setattr(redis_locks, "_LEASE", 60_000)
+    monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 60_000)
     async with processes() as (one, two):
         await one.save(record())
         await two.ping()
         lease = await one.lock("a")
-        wire = one._link._wire
+        wire = one._client._connection
         assert wire is not None
         await lease.release()
         wire.abort()  # before the loop has written it
@@ -435,7 +437,7 @@ async def test_a_record_that_was_spoilt_by_hand_harms_no_other(how: str) -> None
 @contextlib.contextmanager
 def watched(store: RedisStore) -> Iterator[list[bytes]]:
     """Note what a connected store writes to its socket."""
-    wire = store._link._wire
+    wire = store._client._connection
     assert wire is not None
     writes: list[bytes] = []
     transport: Any = wire._transport
@@ -485,6 +487,9 @@ async def test_what_is_asked_because_of_an_answer_leaves_with_that_of_the_others
     async with processes(1) as (store,):
         await store.ping()
         await asyncio.gather(*(store.save(record(str(number))) for number in range(20)))
+        await store.save(record("other"))
+        lease = await store.lock("other")  # Redis knows the scripts from now on
+        await lease.save(b"new")
         tasks, ended = Tasks(), asyncio.Semaphore(0)
 
         async def edit(id: str) -> None:
@@ -505,7 +510,7 @@ async def test_who_waited_on_a_connection_that_is_lost_finds_it_gone() -> None:
     """Their requests are not lost with that connection."""
     async with processes(1) as (store,):
         await store.save(record())
-        wire = store._link._wire
+        wire = store._client._connection
         assert wire is not None
         tasks, ended = Tasks(), asyncio.Event()
         outcomes: list[Any] = []
@@ -513,7 +518,7 @@ async def test_who_waited_on_a_connection_that_is_lost_finds_it_gone() -> None:
         async def edit() -> None:
             with pytest.raises(StoreUnavailable):
                 await store.lock("a")
-            outcomes.append(store._link.up)
+            outcomes.append(store._client.connected)
             outcomes.append(await store.load("a"))
 
         assert tasks.start(edit(), lambda _: ended.set())
@@ -547,7 +552,7 @@ async def test_another_database_of_the_same_redis_is_another_store() -> None:
 )
 def test_a_url_that_names_no_redis_is_refused(url: str) -> None:
     """With a sentence."""
-    with pytest.raises(NoRedis, match="--store: "):
+    with pytest.raises(InvalidRedisUrl, match="--store: "):
         Address(url)
 
 

@@ -267,7 +267,9 @@ async def test_a_failover_that_leaves_the_old_master_running(tmp_path: Path) -> 
         assert await tabs[0].call("incr") < await tabs[1].call("incr")
         assert [tab.connects for tab in tabs] == [1, 1]
         apps: list[Any] = [one.app, two.app]
-        ports = {app.cluster._link._wire._transport.get_extra_info("peername")[1] for app in apps}
+        ports = {
+            app.cluster.client._connection._transport.get_extra_info("peername")[1] for app in apps
+        }
         assert master.port not in ports
 
 
@@ -326,7 +328,7 @@ async def test_emits_go_on_in_this_process(tmp_path: Path) -> None:
         await visitor.incr()
         here, there = await tabs_at(visitor, one, two)
         server.kill()
-        await until(lambda: not one.app.cluster._link.up)
+        await until(lambda: not one.app.cluster.client.connected)
         async with asyncio.timeout(_PROMPT):
             for number in range(100):
                 await one.services.socket_server.emit("news", number)
@@ -352,7 +354,7 @@ async def test_ends_of_an_outage_are_caught_up_with(tmp_path: Path) -> None:
         others = await tabs_at(other, one, two)
         server.kill()
         for site in (one, two):
-            await until(lambda site=site: not site.app.cluster._link.up)
+            await until(lambda site=site: not site.app.cluster.client.connected)
         server.start()
         with server.client() as redis:
             # before anybody is back, or while he already is: either way it is noticed
@@ -376,7 +378,7 @@ async def test_what_clients_did_meanwhile_keeps_their_sessions(tmp_path: Path) -
         clock.now += 80_000
         server.kill()
         for site in (one, two):
-            await until(lambda site=site: not site.app.cluster._link.up)
+            await until(lambda site=site: not site.app.cluster.client.connected)
         # the client was active at one, which could not write it down
         sessions.touch(session)
         with pytest.raises(StoreUnavailable):
@@ -436,5 +438,5 @@ async def test_who_refuses_writes_as_a_replica_is_left(tmp_path: Path) -> None:
             other.replicaof("127.0.0.1", "1")
             with pytest.raises(StoreUnavailable, match="READONLY"):
                 await store.ping()
-            await until(lambda: not store._link.up)
-            await until(lambda: "name its master" in store._link._why)
+            await until(lambda: not store._client.connected)
+            await until(lambda: "name its master" in store._client._failure)

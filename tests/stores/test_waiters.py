@@ -13,6 +13,7 @@ import pytest
 
 from app.accounts.workers import Workers
 from app.stores import StoreUnavailable
+from app.stores.redis.subscriptions import Subscriber
 from app.stores.sqlite.store import SqliteStore
 from app.transport.tasks import Tasks
 from tests.support.browsers import ended, session_id
@@ -156,7 +157,7 @@ async def test_a_caller_that_cannot_be_answered_cannot_break_the_connection(
 ) -> None:
     async with processes(1) as (store,):
         await store.save(record())
-        wire = store._link._wire
+        wire = store._client._connection
         assert wire is not None
         before = asyncio.ensure_future(store.load("a"))
         broken = asyncio.ensure_future(store.load("a"))
@@ -166,7 +167,7 @@ async def test_a_caller_that_cannot_be_answered_cannot_break_the_connection(
         wire._waiting[1] = Broken()
         assert list(await asyncio.gather(before, after)) == [record()] * 2
         assert injected(caplog) == 1
-        assert store._link._wire is wire
+        assert store._client._connection is wire
         broken.cancel()
 
 
@@ -176,7 +177,7 @@ async def test_a_caller_that_cannot_be_told_of_a_lost_connection_delays_nobody(
     """Neither those who wait with it nor the next connection."""
     async with processes(1) as (store,):
         await store.save(record())
-        wire = store._link._wire
+        wire = store._client._connection
         assert wire is not None
         broken = asyncio.ensure_future(store.load("a"))
         after = asyncio.ensure_future(store.load("a"))
@@ -199,7 +200,7 @@ async def test_a_caller_that_cannot_be_refused_delays_nobody(
         broken = asyncio.ensure_future(store.load("a"))
         after = asyncio.ensure_future(store.load("a"))
         await asyncio.sleep(0)
-        early = store._link._early
+        early = store._client._pending._commands
         early[0] = early[0][0], Broken()
         with pytest.raises(StoreUnavailable):
             await after
@@ -212,19 +213,23 @@ async def test_a_listener_that_fails_is_not_the_connections_end(
 ) -> None:
     """Of the connection's coming and going, and of what is published; the others hear of it."""
     async with processes(1) as (store,):
-        link, heard = store._link, list[str]()
-        link.on_up += [fail, lambda: heard.append("up")]
-        link.on_down += [fail, lambda: heard.append("down")]
-        link.listen("bad", fail)
-        link.listen("good", lambda *_: heard.append("message"))
+        client, heard = store._client, list[str]()
+        client.subscribe(
+            Subscriber({"bad": fail}, connected=fail, disconnected=fail),
+            Subscriber(
+                {"good": lambda message: heard.append("message")},
+                connected=lambda: heard.append("up"),
+                disconnected=lambda: heard.append("down"),
+            ),
+        )
         await store.save(record())
-        first = link._wire
+        first = client._connection
         assert first is not None
         with shared_server().client() as redis:
             for channel in ("bad", "good"):
                 redis.publish(channel, "x")
         await until(lambda: heard == ["up", "message"])
-        assert link._wire is first
+        assert client._connection is first
         assert injected(caplog) == 2
         first.abort()
         await until(lambda: "down" in heard)

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from app.stores.redis.link import Link
-from app.stores.redis.store import RedisStore
+from app.stores.redis import RedisStore, open_store
 from tests.support.browsers import joined
 from tests.support.redis_server import empty_redis
 from tests.support.site import Site, serve
@@ -50,7 +49,7 @@ async def tabs_at(visitor: Any, *places: Site, mode: str = "websocket") -> list[
 async def processes(how_many: int = 2, url: str = "") -> AsyncIterator[list[RedisStore]]:
     """Open as many stores over one Redis as if each were in a process of its own."""
     url = url or empty_redis()
-    stores = [RedisStore(Link(url)) for _ in range(how_many)]
+    stores = [open_store(url) for _ in range(how_many)]
     try:
         yield stores
     finally:

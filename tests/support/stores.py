@@ -10,8 +10,7 @@ import pytest
 
 from app.stores import Record, SessionStore
 from app.stores.memory import MemoryStore
-from app.stores.redis.link import Link
-from app.stores.redis.store import RedisStore
+from app.stores.redis import open_store
 from app.stores.sqlite.store import SqliteStore
 from tests.support.redis_server import empty_redis
 from tests.support.suspending_store import SuspendingStore
@@ -22,8 +21,8 @@ STORES: dict[str, Callable[[Path], SessionStore]] = {
     "sqlite": lambda folder: SqliteStore(folder / "sessions.sqlite3"),
     "suspending memory": lambda folder: SuspendingStore(MemoryStore()),
     "suspending sqlite": lambda folder: SuspendingStore(SqliteStore(folder / "sessions.sqlite3")),
-    "redis": lambda folder: RedisStore(Link(empty_redis())),
-    "suspending redis": lambda folder: SuspendingStore(RedisStore(Link(empty_redis()))),
+    "redis": lambda folder: open_store(empty_redis()),
+    "suspending redis": lambda folder: SuspendingStore(open_store(empty_redis())),
 }
 every_store = pytest.mark.parametrize("kind", STORES)
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.stores.redis.wire import Wire
+from app.stores.redis.connection import Connection
 from app.transport.engineio.frames import FrameError, FrameParser
 from app.transport.http import input as http_input
 from app.transport.http.body import ChunkedBody, FixedBody
 from app.transport.http.head import Refused, find_head, parse_head
-from tests.stores.test_redis_wire import plain
+from tests.stores.test_redis_connection import plain
 from tests.support.raw_websocket import HANDSHAKE, Closed, frame, read_response
 from tests.support.socket_server import Server, served
 
@@ -117,7 +117,7 @@ def replies_of(pieces: Iterable[bytes]) -> list[Any]:
     """Return the replies in these pieces as those who asked get them."""
 
     async def told() -> list[Any]:
-        wire = Wire(pushed=lambda reply: None, lost=lambda wire: None)
+        wire = Connection(on_push=lambda push: None, on_lost=lambda connection: None)
         asked = [wire.call(b"") for _ in range(10)]
         for piece in pieces:
             wire.data_received(piece)

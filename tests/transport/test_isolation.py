@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.stores.memory import MemoryStore
-from app.stores.redis.wire import pack
+from app.stores.redis.subscriptions import Subscriber
 from app.transport import Peer
 from tests.support.raw_websocket import Closed, frame, plain_client
 from tests.support.redis_server import empty_redis
@@ -356,25 +356,25 @@ async def test_listeners_to_the_redis_link_fail_alone(
     empty_redis()
     async with sites(tmp_path) as (one, two):
         assert one.app.cluster is not None
-        link = one.app.cluster._link
-        link.on_down[:0] = [failing]
-        link.on_up[:0] = [failing]
+        client = one.app.cluster.client
         heard: list[bytes] = []
 
-        def hear(channel: bytes, message: bytes) -> None:
+        def hear(message: bytes) -> None:
             heard.append(message)
             if message == b"1":
                 failing()
 
-        link.listen("test", hear)
-        wire = link._wire
-        assert wire is not None
-        wire.abort()
-        await until(lambda: link.up and link._wire is not wire)
+        failing_subscriber = Subscriber({"test": hear}, connected=failing, disconnected=failing)
+        client._subscriptions._subscribers.insert(0, failing_subscriber)
+        client.subscribe(Subscriber({"test": hear}))
+        connection = client._connection
+        assert connection is not None
+        connection.abort()
+        await until(lambda: client._connection not in (connection, None))
         other = two.app.cluster
         assert other is not None
         for number in (b"1", b"2"):
-            other._link.send(pack(("PUBLISH", "test", number)))
+            other.client.publish("test", number)
         await until(lambda: heard == [b"1", b"2"])
     assert "a listener to a new connection failed" in caplog.text
     assert "a listener to a lost connection failed" in caplog.text
@@ -396,7 +396,7 @@ async def test_news_of_other_processes_fails_item_by_item(
         monkeypatch.setattr(one.services.device_watchers, "changed", fail_first)
         assert two.app.cluster is not None
         told = b'[["s1","s2"],["u1","u2"]]'
-        two.app.cluster._link.send(pack(("PUBLISH", "latchkey:devices", told)))
+        two.app.cluster.client.publish("latchkey:devices", told)
         await until(lambda: heard == ["s1", "s2", "u1", "u2"])
 
 
@@ -404,7 +404,7 @@ async def test_the_loops_of_the_redis_parts_survive_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The presence of this process is written, and the other processes are counted."""
-    monkeypatch.setattr("app.cluster.cluster._LOOK_EVERY", 0.05)
+    monkeypatch.setattr("app.cluster.cluster._COUNT_INTERVAL", 0.05)
     async with sites(tmp_path) as (one, two), Visitor(one.url) as ann:
         shared = one.app.cluster
         assert shared is not None

@@ -1,7 +1,4 @@
-"""Where a Redis is, how its URL is read, and how a connection to it is opened.
-
-The URL, TLS and Sentinel are redis-py's business; what is said on the connection is not.
-"""
+"""The address of a Redis: its URL, TLS and Sentinels, all of which redis-py reads."""
 
 from __future__ import annotations
 
@@ -20,18 +17,18 @@ from app.common.urls import without_credentials
 from app.stores.errors import StoreUnavailable
 
 _SENTINEL = "redis+sentinel"
-_PATIENCE = 0.5  # seconds that one Sentinel has to answer, before the next one is asked
+_SENTINEL_TIMEOUT = 0.5  # seconds until the next Sentinel is asked
 
 
-class NoRedis(ValueError):
-    """The URL names no Redis; the text says what to write instead."""
+class InvalidRedisUrl(ValueError):
+    """A URL that names no Redis; the message says what to write instead."""
 
 
 class Address:
     """One Redis, named by `redis://`, `rediss://` or `redis+sentinel://`."""
 
     def __init__(self, url: str) -> None:
-        """Raises NoRedis for a URL that names none."""
+        """Raises InvalidRedisUrl."""
         self._sentinels: Any = None
         self._service = ""
         parts = urlsplit(url)
@@ -45,24 +42,24 @@ class Address:
         self._tls = self._make_tls()
 
     def _read_sentinel(self, hosts: str, path: str, query: str) -> str:
-        """Prepare to ask the Sentinels; return a URL with all but the master's address."""
+        """Prepare to ask the Sentinels; return a URL with everything but the master's address."""
         login, at, hosts = hosts.rpartition("@")
         service, _, database = path.strip("/").partition("/")
         addresses = [
             re.fullmatch(r"(\[[^]]+\]|[^:]+)(?::([0-9]+))?", host) for host in hosts.split(",")
         ]
         if not service or not all(addresses) or not re.fullmatch(r"[0-9]*", database):
-            raise NoRedis(
+            raise InvalidRedisUrl(
                 "--store: write redis+sentinel://[user:password@]host:port,host:port/service[/db]"
             )
         self._service = unquote(service)
-        make: Any = Sentinel  # which has no types
+        make: Any = Sentinel  # redis-py has no types for it
         retry = Retry(NoBackoff(), 0)
         self._sentinels = make(
             [(found[1].strip("[]"), int(found[2] or 26379)) for found in addresses if found],
             sentinel_kwargs={
-                "socket_timeout": _PATIENCE,
-                "socket_connect_timeout": _PATIENCE,
+                "socket_timeout": _SENTINEL_TIMEOUT,
+                "socket_connect_timeout": _SENTINEL_TIMEOUT,
                 "retry": retry,
             },
         )
@@ -72,7 +69,7 @@ class Address:
         try:
             return dict(parse_url(url))
         except ValueError as error:
-            raise NoRedis(f"--store: {error}") from None
+            raise InvalidRedisUrl(f"--store: {error}") from None
 
     def _make_tls(self) -> Any:
         """Return the TLS context that the URL asks for, or None."""
@@ -82,12 +79,14 @@ class Address:
         connection: Any = SSLConnection(**options)
         return connection.ssl_context.get()
 
-    async def connect(self, wire: asyncio.Protocol) -> None:
+    async def connect(self, protocol: asyncio.Protocol) -> None:
         """Open a connection to the master; raises StoreUnavailable or OSError."""
         host, port = self._options.get("host") or "localhost", self._options.get("port") or 6379
         if self._sentinels is not None:
             host, port = await self._master()
-        await asyncio.get_running_loop().create_connection(lambda: wire, host, port, ssl=self._tls)
+        await asyncio.get_running_loop().create_connection(
+            lambda: protocol, host, port, ssl=self._tls
+        )
 
     async def _master(self) -> tuple[str, int]:
         try:
@@ -99,7 +98,7 @@ class Address:
         return str(host), int(port)
 
     async def close(self) -> None:
-        """Let go of the connections to the Sentinels."""
+        """Close the connections to the Sentinels."""
         if self._sentinels is not None:
             for sentinel in self._sentinels.sentinels:
                 await sentinel.aclose()

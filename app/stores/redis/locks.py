@@ -1,4 +1,4 @@
-"""The locks of sessions, which the processes that share a Redis have by turns."""
+"""The lock of a session, for all processes that share a Redis."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import itertools
 import random
 import secrets
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -15,206 +16,215 @@ from app.stores.errors import LeaseLost, RecordGone, StoreBusy
 from app.stores.locks import Locks
 from app.stores.record import Record
 from app.stores.redis import scripts
-from app.stores.redis.kept_locks import KeptLocks
-from app.stores.redis.link import Link
-from app.stores.redis.records import MOST, KnownRecords
-from app.stores.redis.wire import END, ReplyError, bulk, size
+from app.stores.redis.client import RedisClient
+from app.stores.redis.connection import ReplyError, bulk
+from app.stores.redis.keys import record_key, turn_channel
+from app.stores.redis.record_cache import MAX_RECORDS, RecordCache
+from app.stores.redis.script import Script
+from app.stores.redis.scripts import LockReply, SaveReply
+from app.stores.redis.subscriptions import Subscriber
 
-_PATIENCE = 10.0  # seconds that a lock is waited for
-_LEASE = 5000  # milliseconds after which a process that died no longer holds a lock
-_ASK_AGAIN = 0.05  # seconds; who is next is told earlier
+_LOCK_TIMEOUT = 10.0  # seconds that `lock` waits
+_LEASE_TIMEOUT = 5000  # milliseconds after which a process that died no longer holds a lock
+_RETRY_INTERVAL = 0.05  # seconds; the process with the next turn is told earlier
 
-# These are most of what is sent, and so joined here from parts that are packed already. An owner
-# is a session's key and the token of one edit, both packed.
-_LOCK = scripts.LOCK.opening(4)
-_SAVE = scripts.SAVE.opening(4)
-_RELEASE = scripts.RELEASE.opening(1)
-# a token, to be filled with the process (16 characters) and the number of its edit
-_TOKEN_FORM = b"$32\r\n%b:%%015d\r\n"
+# Python 3.11 needs 1,000 instructions to find a member of an enum
+_BUSY, _CURRENT = LockReply.BUSY, LockReply.CURRENT
+_GONE, _LOST = SaveReply.GONE, SaveReply.LOST
 _NOTHING = bulk(b"")
+# a token: the process (16 characters) and the number of its edit, packed
+_TOKEN_FORMAT = b"$32\r\n%b:%%015d\r\n"
+_TOKEN = slice(len(b"$32\r\n"), -len(b"\r\n"))  # of a packed token
+
+# Packing these again for each edit would take a microsecond.
 
 
-@functools.lru_cache(MOST)
+@functools.lru_cache(MAX_RECORDS)
 def _key(session_id: str) -> bytes:
-    return bulk(scripts.key(session_id))
+    return bulk(record_key(session_id))
 
 
-@functools.lru_cache(MOST)
-def _version(version: int) -> bytes:
-    return bulk(b"%d" % version)
+@functools.lru_cache(MAX_RECORDS)
+def _number(number: int) -> bytes:
+    return bulk(b"%d" % number)
 
 
-@functools.lru_cache(MOST)
+@functools.lru_cache(MAX_RECORDS)
 def _seconds(seconds: float) -> bytes:
     return bulk(repr(seconds).encode())
 
 
 class RedisLocks:
-    """One lock per session for all processes.
+    """A lock for each session, held as a lease: a key that Redis removes after five seconds.
 
-    It is waited for in this process first, so that one asks the Redis for all.
+    An edit that saves too late, because its lease ran out and another edit came first, gets
+    LeaseLost. A process that waits reserves the next turn, and is told when it has come. Edits of
+    one process queue here, so that only the first of them asks the Redis.
     """
 
-    def __init__(self, link: Link, known: KnownRecords) -> None:
-        self._link = link
-        self._known = known
-        me = secrets.token_hex(8)  # 16 characters, which the scripts count on
-        self._token_form = _TOKEN_FORM % me.encode()
+    def __init__(self, client: RedisClient, cache: RecordCache) -> None:
+        self.client = client
+        self.cache = cache
+        self.queue = Locks(_LOCK_TIMEOUT)  # of the edits of this process
+        self.lease_timeout = _number(_LEASE_TIMEOUT)
+        #: 16 characters that begin each token; the scripts rely on the length
+        self.process = secrets.token_hex(8)
+        self._token_format = _TOKEN_FORMAT % self.process.encode()
         self._numbers = itertools.count()
-        self._here = Locks(_PATIENCE)
-        self._kept = KeptLocks(known.get, self._let_go)
         self._turns: dict[bytes, asyncio.Future[None]] = {}
-        self._unsure: list[bytes] = []  # owners that may still hold their lock
-        self._lease = bulk(b"%d" % _LEASE)
-        link.listen(f"latchkey:turn:{me}", self._hear_turn)
-        link.listen(f"latchkey:wanted:{me}", self._hear_wanted)
-        link.on_up.append(self._give_back)
-        link.on_down.append(self._kept.give_back_all)
+        self._unreleased: list[bytes] = []  # owners that may still hold a lock
 
-    def try_lock(self, session_id: str) -> RedisLease | None:
-        """Take a lock that was kept from the last edit; None where `lock` has to be asked."""
-        if session_id not in self._kept.now or not self._here.try_acquire(session_id):
-            return None
-        kept = self._kept.take(session_id)
-        if kept is None:
-            self._here.release(session_id)
-            return None
-        owner, record = kept
-        return RedisLease(self, session_id, owner, _version(record.version), record)
+    def subscribers(self) -> tuple[Subscriber, ...]:
+        """Return what the client has to tell these locks."""
+        channels = {turn_channel(self.process): self._on_turn}
+        return (Subscriber(channels=channels, connected=self._release_again),)
+
+    def try_lock(self, session_id: str) -> None:
+        """Return None: every lock needs a round trip."""
 
     async def lock(self, session_id: str) -> RedisLease:
-        if not self._here.try_acquire(session_id):
-            await self._here.acquire(session_id)
-        kept = self._kept.take(session_id)
-        if kept is not None:
-            owner, read = kept
-            return RedisLease(self, session_id, owner, _version(read.version), read)
-        owner = _key(session_id) + self._token_form % next(self._numbers)
-        link, records = self._link, self._known
-        call, get = link.call, records.get
-        up, gone, known = link.up, records.gone, get(session_id)
-        if known is None:
-            version = seen = _NOTHING
-        else:
-            version, seen = _version(known.version), _seconds(known.seen)
-        command = b"".join((_LOCK, owner, version, seen, self._lease))
+        """Wait for the lock and read the record; raises StoreBusy or StoreUnavailable."""
+        if not self.queue.try_acquire(session_id):
+            await self.queue.acquire(session_id)
+        return await self.lock_in_turn(session_id)
+
+    async def lock_in_turn(self, session_id: str) -> RedisLease:
+        """Wait for the lock in Redis, as the edit of this process whose turn it is."""
+        token = self._token_format % next(self._numbers)
+        owner = _key(session_id) + token
+        client, cache = self.client, self.cache
+        cached, invalidations = cache.get(session_id), cache.invalidations
+        version = seen = _NOTHING
+        if cached is not None:
+            version, seen = _number(cached.version), _seconds(cached.seen)
+        words = (owner, version, seen, self.lease_timeout)
+        was_connected = client.connected
         try:
             try:
-                row = await call(command)
+                reply = await client.call(scripts.LOCK.packed(words))
             except (ReplyError, ConnectionError) as error:
-                row = await link.recover(error, command, scripts.LOCK)
-            if row == 0:
-                row = await self._wait(owner, command)
-            if row == 1:
-                return RedisLease(self, session_id, owner, version, known)
-            record = records.read(session_id, row, known)
-            if record is not None:
-                records.keep(record, gone)
+                reply = await client.retry(error, scripts.LOCK.packed_eval(words))
+            if reply == _BUSY:
+                reply = await self._wait(token[_TOKEN], scripts.LOCK.packed_eval(words))
+            record = cached
+            if reply != _CURRENT:
+                record = cache.read(session_id, reply, cached)
+                if record is not None:
+                    cache.put(record, invalidations)
         except BaseException:
-            if up or link.up:
-                self._let_go(owner)
-            self._here.release(session_id)
+            if was_connected or client.connected:  # or the command was never sent
+                self.release(owner)
+            self.queue.release(session_id)
             raise
-        version = _NOTHING if record is None else _version(record.version)
-        return RedisLease(self, session_id, owner, version, record)
+        return RedisLease(self, session_id, owner, record)
 
-    async def _wait(self, owner: bytes, command: bytes) -> Any:
-        """Ask for the lock until it is had."""
-        token = owner.split(END)[-2]  # an owner ends with it
+    async def _wait(self, token: bytes, command: bytes) -> Any:
+        """Ask for the lock again and again; return the reply of the script that locks."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _PATIENCE
+        deadline = loop.time() + _LOCK_TIMEOUT
         while loop.time() < deadline:
             turn = self._turns[token] = loop.create_future()
             try:
-                pause = _ASK_AGAIN * random.uniform(0.5, 1.5)  # noqa: S311
-                await asyncio.wait((turn,), timeout=pause)
+                interval = _RETRY_INTERVAL * random.uniform(0.5, 1.5)  # noqa: S311
+                await asyncio.wait((turn,), timeout=interval)
             finally:
                 del self._turns[token]
-            row = await self._link.run(command, scripts.LOCK)
-            if row != 0:
-                return row
+            reply = await self.client.execute_packed(command)
+            if reply != _BUSY:
+                return reply
         raise StoreBusy(
-            f"another process has edited this session for more than {_PATIENCE:g} s; "
+            f"another process has edited this session for more than {_LOCK_TIMEOUT:g} s; "
             "try again, and keep slow work outside of the session's block"
         )
 
-    def _hear_turn(self, channel: bytes, message: bytes) -> None:
-        turn = self._turns.get(message)
-        if turn is not None and not turn.done():
-            turn.set_result(None)
+    def release(self, owner: bytes) -> None:
+        """Release a lock that is held, or that may be held: the reply to LOCK was lost."""
+        self._release(scripts.RELEASE.packed((owner,)), owner)
 
-    def _hear_wanted(self, channel: bytes, message: bytes) -> None:
-        self._kept.wanted(message.decode())
-
-    def close(self) -> None:
-        """Give back what is not in use."""
-        self._kept.close()
-
-    def _let_go(self, owner: bytes) -> None:
-        """Give back a lock that is held, or may be: the command for it is on its way or lost."""
-        if not self._link.up:
-            self._unsure.append(owner)
+    def _release(self, command: bytes, owner: bytes) -> None:
+        if not self.client.connected:
+            self._unreleased.append(owner)
             return
-        reply = self._link.call(_RELEASE + owner)
+        reply = self.client.call(command)
         reply.add_done_callback(lambda reply: self._released(reply, owner))
 
     def _released(self, reply: asyncio.Future[Any], owner: bytes) -> None:
         error = None if reply.cancelled() else reply.exception()
         if isinstance(error, ConnectionError):
-            self._unsure.append(owner)
+            self._unreleased.append(owner)
         elif isinstance(error, ReplyError) and error.code == "NOSCRIPT":
-            self._link.teach()
-            self._let_go(owner)
+            self._release(scripts.RELEASE.packed_eval((owner,)), owner)
 
-    def _give_back(self) -> None:
-        """After an outage free what nobody could free; other processes need not wait for it."""
-        unsure, self._unsure = self._unsure, []
-        for owner in unsure:
-            self._let_go(owner)
+    def _release_again(self) -> None:
+        """Release what could not be released during an outage; others need not wait for it."""
+        unreleased, self._unreleased = self._unreleased, []
+        for owner in unreleased:
+            self.release(owner)
+
+    def _on_turn(self, token: bytes) -> None:
+        turn = self._turns.get(token)
+        if turn is not None and not turn.done():
+            turn.set_result(None)
+
+    def close(self) -> None:
+        """Do nothing: each lease is released by its edit."""
 
 
-class RedisLease(msgspec.Struct, eq=False):  # made faster than other objects
-    """The lock of one session in a Redis, for `_LEASE` milliseconds.
+class RedisLease(msgspec.Struct, eq=False):  # a Struct is made twice as fast as other objects
+    """The lock of one session in Redis, and its record."""
 
-    After those another process may have it; a save then still finds out whether it was too late.
-    """
-
-    _locks: RedisLocks
-    _id: str
-    _owner: bytes
-    _version: bytes  # of the record, packed
+    locks: RedisLocks
+    session_id: str
+    _owner: bytes  # the session's key and the token of the edit, packed
     record: Record | None
 
     __repr__ = object.__repr__  # a log must not show the id
 
-    async def save(self, data: bytes) -> Record:
-        locks, read = self._locks, self.record
-        call = locks._link.call
-        gone = locks._known.gone
-        since = locks._kept.saving(self._id)
-        keep = locks._lease if since else _NOTHING
-        command = b"".join((_SAVE, self._owner, self._version, size(len(data)), data, END, keep))
+    def save(self, data: bytes) -> Coroutine[Any, Any, Record]:
+        return self.write(scripts.SAVE, data)
+
+    async def write(
+        self,
+        script: Script,
+        data: bytes,
+        *options: bytes,
+        then: Callable[[Any], None] | None = None,
+    ) -> Record:
+        """Run a script that saves, with packed ARGV after the data; return the new record.
+
+        `then` is called with the reply, and `record` is the new one by then. Raises RecordGone,
+        LeaseLost or StoreUnavailable.
+        """
+        locks, read = self.locks, self.record
+        client, cache = locks.client, locks.cache
+        invalidations = cache.invalidations
+        version = _NOTHING if read is None else _number(read.version)
+        words = (self._owner, version, bulk(data), *options)
         try:
             try:
-                result = await call(command)
+                reply = await client.call(script.packed(words))
             except (ReplyError, ConnectionError) as error:
-                result = await locks._link.recover(error, command, scripts.SAVE)
+                reply = await client.retry(error, script.packed_eval(words))
         except BaseException:
-            locks._let_go(self._owner)
+            self.give_back()
             raise
         finally:
-            # the next one's command comes after this one, also where nobody waits for the reply
-            locks._here.release(self._id)
-        if result > 0 and read is not None:
-            record = read.with_data(data)
-            locks._known.keep(record, gone)
-            if result == 2:
-                locks._kept.wanted(self._id)
-            elif since:
-                locks._kept.keep(self._id, self._owner, record.version, since)
-            return record
-        raise RecordGone(self._id) if result == 0 else LeaseLost(self._id)
+            # the command of the next edit comes after this one on the connection
+            locks.queue.release(self.session_id)
+        if read is None or reply == _GONE:
+            raise RecordGone(self.session_id)
+        if reply == _LOST:
+            raise LeaseLost(self.session_id)
+        self.record = record = read.with_data(data)
+        cache.put(record, invalidations)
+        if then is not None:
+            then(reply)
+        return record
+
+    def give_back(self) -> None:
+        """Release the lock in Redis, without waiting for the reply."""
+        self.locks.release(self._owner)
 
     async def release(self) -> None:
-        self._locks._let_go(self._owner)
-        self._locks._here.release(self._id)
+        self.give_back()
+        self.locks.queue.release(self.session_id)

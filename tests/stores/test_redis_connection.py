@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.stores.redis.wire import ReplyError, Wire
+from app.stores.redis.connection import Connection, ReplyError
 
 ONE = b":1\r\n"
 #: each with what it stands for
@@ -40,11 +40,11 @@ def plain(reply: Any) -> Any:
 
 async def told(pieces: Iterator[bytes]) -> list[Any]:
     """Return what those who asked are told, if it comes in these pieces."""
-    lost: list[Wire] = []
-    wire = Wire(pushed=lambda reply: None, lost=lost.append)
-    asked = [wire.call(b"") for _ in REPLIES]
+    lost: list[Connection] = []
+    connection = Connection(on_push=lambda push: None, on_lost=lost.append)
+    asked = [connection.call(b"") for _ in REPLIES]
     for piece in pieces:
-        wire.data_received(piece)
+        connection.data_received(piece)
     async with asyncio.timeout(5):
         replies = await asyncio.gather(*asked, return_exceptions=True)
     assert not lost

@@ -9,9 +9,9 @@ import pytest
 
 from app.stores import LeaseLost, RecordGone
 from app.stores.protocol import Lease
-from app.stores.redis import kept_locks as redis_kept
+from app.stores.redis import kept_leases as redis_kept
 from app.stores.redis import locks as redis_locks
-from app.stores.redis.kept_locks import KeptLocks
+from app.stores.redis.kept_leases import BusySessions
 from app.stores.redis.store import RedisStore
 from tests.support.redis_server import shared_server
 from tests.support.sites import processes
@@ -57,14 +57,14 @@ def scripts_run() -> int:
 @pytest.fixture
 def slow_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be given back because time passed, nor be asked for twice."""
-    monkeypatch.setattr(redis_kept, "_LATELY", 1000.0)
-    monkeypatch.setattr(redis_locks, "_ASK_AGAIN", 1000.0)
+    monkeypatch.setattr(redis_kept, "_BUSY_INTERVAL", 1000.0)
+    monkeypatch.setattr(redis_locks, "_RETRY_INTERVAL", 1000.0)
 
 
 @pytest.fixture
 def fast_ticks(monkeypatch: pytest.MonkeyPatch) -> float:
     """Return seconds after which what was kept has been given back."""
-    monkeypatch.setattr(redis_kept, "_LATELY", 0.02)
+    monkeypatch.setattr(redis_kept, "_BUSY_INTERVAL", 0.02)
     return 0.1
 
 
@@ -101,11 +101,11 @@ async def test_what_is_not_used_is_given_back(fast_ticks: float) -> None:
         assert is_locked()
         await until(lambda: not is_locked())
         await asyncio.sleep(fast_ticks)
-        kept = store._locks._kept
-        assert not kept.now
-        assert not kept._lately
-        assert not kept._before
-        assert kept._timer is None
+        kept = store._locks
+        assert not kept._kept
+        assert not kept.busy._current
+        assert not kept.busy._last
+        assert kept.busy._timer is None
         await edit(store, 5)
         assert is_locked()
         assert await number(store) == 10
@@ -145,15 +145,16 @@ async def test_who_wants_it_and_is_not_heard_gets_it_with_the_next_save(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The Redis knows who waits; whoever saves is told and keeps nothing."""
-    monkeypatch.setattr(redis_kept, "_LATELY", 1000.0)
+    monkeypatch.setattr(redis_kept, "_BUSY_INTERVAL", 1000.0)
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
         await edit(one, 4)
         lease = one.try_lock("a")
         assert lease is not None
-        for channel in one._link._listeners:
+        handlers = one._client._subscriptions._handlers
+        for channel in handlers:
             if channel.startswith(b"latchkey:wanted:"):
-                one._link._listeners[channel] = lambda channel, message: None
+                handlers[channel] = lambda message: None
         waiting = asyncio.ensure_future(two.lock("a"))
         await asyncio.sleep(0.1)
         await lease.save(b"5")
@@ -185,9 +186,9 @@ async def test_who_queues_here_gets_it_from_the_one_before() -> None:
 
 async def test_who_stood_still_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kept lock is a lease like any: when it may have run out, it is not relied upon."""
-    monkeypatch.setattr(redis_locks, "_LEASE", 50)
-    monkeypatch.setattr(redis_kept, "_LATELY", 1000.0)
-    monkeypatch.setattr(redis_kept, "_LONGEST", 0.05)
+    monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 50)
+    monkeypatch.setattr(redis_kept, "_BUSY_INTERVAL", 1000.0)
+    monkeypatch.setattr(redis_kept, "_MAX_KEPT", 0.05)
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
         await edit(one, 4)
@@ -202,7 +203,7 @@ async def test_what_was_kept_for_too_long_is_asked_for_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without waiting for oneself."""
-    monkeypatch.setattr(redis_kept, "_LONGEST", -1.0)
+    monkeypatch.setattr(redis_kept, "_MAX_KEPT", -1.0)
     async with processes(1) as (store,):
         await store.save(record(data=b"0"))
         await asyncio.wait_for(edit(store, 10), 2)
@@ -211,7 +212,7 @@ async def test_what_was_kept_for_too_long_is_asked_for_again(
 
 async def test_a_busy_session_keeps_a_whole_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     """It begins anew with each save."""
-    monkeypatch.setattr(redis_locks, "_LEASE", 60_000)
+    monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 60_000)
     async with processes(1) as (store,):
         await store.save(record(data=b"0"))
         await edit(store, 4)
@@ -225,7 +226,7 @@ async def test_a_kept_lease_that_ran_out_overwrites_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whoever is too slow with one gets LeaseLost, as with any lock."""
-    monkeypatch.setattr(redis_locks, "_LEASE", 50)
+    monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 50)
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
         await edit(one, 4)
@@ -267,7 +268,7 @@ async def test_what_is_not_known_for_certain_is_read_again() -> None:
         await edit(store, 4)
         editing = asyncio.ensure_future(edit(store))
         await asyncio.sleep(0)
-        store._known._hear_gone(b"latchkey:gone", b"b")
+        store._cache._on_gone(b"b")
         await editing
         known = store.cached("a")
         assert known is not None
@@ -282,10 +283,10 @@ async def test_what_was_kept_on_a_lost_connection_is_given_back() -> None:
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
         await edit(one, 4)
-        wire = one._link._wire
+        wire = one._client._connection
         assert wire is not None
         wire.abort()
-        await until(lambda: wire is not one._link._wire and one._link.up)
+        await until(lambda: wire is not one._client._connection and one._client.connected)
         await one.load("a")
         assert one.try_lock("a") is None
         await until(lambda: not is_locked())
@@ -352,39 +353,58 @@ async def test_a_slow_reply_does_not_keep_a_lock_for_ever(fast_ticks: float) -> 
 
 
 @pytest.mark.usefixtures("slow_ticks")
-async def test_how_long_a_session_counts_as_busy() -> None:
-    """For one tick and the one before; and what was used in neither is given back."""
-    back: list[bytes] = []
-    records = {"a": record()}
-    kept = KeptLocks(records.get, back.append)
-    assert not kept.saving("a")
-    kept._tick()
-    since = kept.saving("a")
-    assert since
-    kept.keep("a", b"owner", 1, since)
-    kept._tick()
-    assert kept.take("a") == (b"owner", record())
-    kept.keep("a", b"owner", 1, kept.saving("a"))
-    kept._tick()
-    assert not back
-    kept._tick()
-    assert back == [b"owner"]
-    assert not kept.saving("a")
-    assert kept.saving("a")
-    kept.wanted("a")
-    assert not kept.saving("a")
+async def test_a_session_is_busy_for_two_intervals() -> None:
+    """The one in which it was saved and the next; then its lock is given back."""
+    intervals: list[bool] = []
+    busy = BusySessions(lambda: intervals.append("a" in busy))
+    assert not busy.add("a")
+    busy.next_interval()
+    assert busy.add("a")
+    busy.next_interval()
+    assert busy.add("a")
+    busy.next_interval()
+    busy.next_interval()
+    assert intervals == [True, True, True, False]
+    assert not busy.add("a")
+    assert busy.add("a")
+    busy.discard("a")
+    assert not busy.add("a")
+    busy.close()
 
 
 @pytest.mark.usefixtures("slow_ticks")
-async def test_what_was_given_back_is_not_taken() -> None:
-    """Nor given back twice."""
-    back: list[bytes] = []
-    kept = KeptLocks({"a": record("a"), "b": record("b")}.get, back.append)
-    kept.keep("a", b"of a", 1, kept.saving("a") or 1e9)
-    kept.keep("b", b"of b", 1, kept.saving("b") or 1e9)
-    kept.wanted("a")
-    assert kept.take("a") is None
-    kept.give_back_all()
-    kept.give_back_all()
-    assert kept.take("b") is None
-    assert back == [b"of a", b"of b"]
+async def test_a_lock_is_given_back_once() -> None:
+    """Whether it is wanted, idle, or the connection is lost; and it is not used after that."""
+    async with processes(1) as (store,):
+        locks = store._locks
+        for id in ("a", "b", "c"):
+            await store.save(record(id, data=b"0"))
+            for _ in range(3):
+                lease = store.try_lock(id) or await store.lock(id)
+                await lease.save(b"1")
+        assert set(locks._kept) == {"a", "b", "c"}
+        before = scripts_run()
+        locks.wanted("a")
+        locks.wanted("a")
+        locks.busy.discard("b")
+        locks.busy.next_interval()
+        locks.release_all()
+        locks.release_all()
+        await store.ping()
+        assert scripts_run() - before == 3
+        assert [store.try_lock(id) for id in ("a", "b", "c")] == [None] * 3
+
+
+async def test_locks_work_without_it() -> None:
+    """`RedisLocks` alone lose no edit, and every edit is two round trips."""
+    async with processes() as stores:
+        await stores[0].save(record(data=b"0"))
+        for store in stores:
+            store._locks = store._locks._locks  # type: ignore[assignment]
+            store.try_lock = store._locks.try_lock
+        before = scripts_run()
+        await edit(stores[0], 5)
+        assert scripts_run() - before == 10
+        assert not is_locked()
+        await asyncio.gather(*(edit(store, 20) for store in stores for _ in range(2)))
+        assert await number(stores[1]) == 85
