@@ -15,9 +15,11 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 import handlers
 from app import __version__
@@ -36,12 +38,14 @@ from handlers.session import SessionData
 ROOT = Path(__file__).resolve().parent.parent
 
 
-async def serve(settings: Settings) -> None:
+async def serve(
+    settings: Settings, modules: Sequence[str], data_type: type[msgspec.Struct]
+) -> None:
     """Serve until SIGTERM, which drains first, or SIGINT; a second signal ends the waiting."""
     app = make_app(
         settings,
-        modules=[name if "." in name else f"handlers.{name}" for name in handlers.modules],
-        data_type=SessionData,
+        modules=[name if "." in name else f"handlers.{name}" for name in modules],
+        data_type=data_type,
         template_path=ROOT / "handlers" / "templates",
         static_path=ROOT / "static",
     )
@@ -103,8 +107,13 @@ def _calm_the_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-def main() -> int:
-    """Run the program; return its exit code: 0, 1 for what stops it, 2 for a wrong setting."""
+def main(
+    modules: Sequence[str] = handlers.modules, data_type: type[msgspec.Struct] = SessionData
+) -> int:
+    """Run the program with these handler modules and this session data; return its exit code.
+
+    The code is 0, 1 if the program cannot start, or 2 for a wrong setting.
+    """
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -121,7 +130,7 @@ def main() -> int:
         return 2
     os.umask(0o077)  # what SQLite makes in the data folder is its owner's only
     try:
-        _run(serve(settings))
+        _run(serve(settings, modules, data_type))
     except (FileOwned, FolderBusy, StoreError, ValueError, OSError) as error:
         print(f"latchkey: {error}", file=sys.stderr)
         return 1

@@ -14,6 +14,10 @@ from app.accounts.lookalikes import mixes_scripts
 
 log = logging.getLogger("latchkey.accounts")
 
+# OWASP Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane
+MEMORY_COST = 19 * 1024  # KiB
+TIME_COST = 2
+
 _LONGEST_NAME = 64  # characters (code points), as all lengths here
 _SHORTEST_PASSWORD, _LONGEST_PASSWORD = 8, 128
 # normalising takes time that grows with the square of the length, and shortens to a third at most
@@ -91,8 +95,7 @@ class Passwords:
     """Hashes with argon2id; every method takes some 20 ms of a core and belongs in a thread."""
 
     def __init__(self) -> None:
-        # OWASP Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane
-        self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+        self._hasher = PasswordHasher(TIME_COST, MEMORY_COST, parallelism=1)
         self._nobody = self._hasher.hash(secrets.token_hex())
 
     def hash(self, password: str) -> str:

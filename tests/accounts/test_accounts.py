@@ -158,6 +158,7 @@ def test_a_name_that_nobody_can_have_has_no_key() -> None:
 # -- hashes --
 
 
+@pytest.mark.real_hashes
 async def test_a_password_is_stored_as_argon2id_of_owasps_strength(place: Place) -> None:
     """At least 19 MiB, two passes, a salt of its own; a file is for its owner only."""
     async with opened(place) as accounts:
@@ -212,6 +213,7 @@ async def test_an_unknown_name_costs_what_a_wrong_password_does(
             assert asked[0] == argon2.extract_parameters(place.stored()[0][2])
 
 
+@pytest.mark.real_hashes
 async def test_a_sign_in_renews_a_hash_of_weaker_parameters(place: Place) -> None:
     """The right password brings the hash up to date; a wrong one leaves it as it was."""
     async with opened(place) as accounts:

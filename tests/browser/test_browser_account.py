@@ -2,66 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.chromium import OVER_WEBSOCKET, Person, fits, person, press, says, shows
+from tests.support.browser_devices import GONE, known, rows, sign_in, two_devices
+from tests.support.chromium import (
+    CUT,
+    accessibility_faults,
+    fits,
+    person,
+    press,
+    says,
+    shows,
+)
 from tests.support.clock import Clock
 from tests.support.devices import FIREFOX, IPHONE, NEW
 from tests.support.forms import PASSWORD
-from tests.support.node_client import axe
 from tests.support.paths import ROOT
-from tests.support.site import Site, serve
+from tests.support.site import serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.limit(60)
 
 SCREENSHOT = ROOT / "docs" / "account.png"
-# an end may come in the middle of an upgrade
-CUT = "WebSocket is closed before the connection is established"
-GONE = "You were signed out from another device"
-
-
-@contextlib.asynccontextmanager
-async def two_devices(
-    chromium: str, site: Site, *, expected: tuple[str, ...] = (), **options: Any
-) -> AsyncIterator[tuple[Person, Person]]:
-    """Open a laptop and a phone, each with its own cookies."""
-    expected = (*expected, CUT)
-    async with (
-        person(chromium, site, expected=expected, user_agent=FIREFOX, **options) as laptop,
-        person(chromium, site, expected=expected, user_agent=IPHONE, **options) as phone,
-    ):
-        yield laptop, phone
-
-
-async def sign_in(someone: Person, path: str = "/account") -> Any:
-    """Sign Ann in on this device, and return a tab with the page."""
-    page = await someone.tab("/login?next=" + path)
-    await page.get_by_label("Name").fill("Ann")
-    await page.get_by_label("Password").fill(PASSWORD)
-    await press(page, "Sign in")
-    await page.wait_for_url(someone.url + path)
-    return page
-
-
-async def known(site: Site) -> None:
-    await site.services.accounts.register("Ann", PASSWORD)
-
-
-async def rows(page: Any, count: int) -> Any:
-    """Wait until the list has so many rows, and return it."""
-    from playwright.async_api import expect
-
-    found = page.locator("#devices > li")
-    await expect(found).to_have_count(count, timeout=10_000)
-    return found
 
 
 async def live(page: Any) -> None:
@@ -95,7 +62,7 @@ async def test_a_device_comes_and_is_signed_out_from_another(tmp_path: Path, chr
         await says(here, "Mobile Safari 17 on iOS has signed in.")
         await expect(row).to_contain_text("Connected by websocket")
         await expect(row.locator("[data-seen]")).to_have_text("just now")
-        tab = await phone.tab("/")
+        tab = await phone.tab("/account")
         await expect(row).to_contain_text("Connected by websocket (2)")
         await tab.close()
         await expect(row.get_by_text("This device")).to_be_hidden()
@@ -116,23 +83,6 @@ async def test_a_device_comes_and_is_signed_out_from_another(tmp_path: Path, chr
         await press(there, "Sign in")
         await rows(there, 2)
         await rows(here, 2)
-
-
-async def test_the_counter_of_a_revoked_device_says_so(tmp_path: Path, chromium: str) -> None:
-    """Any page does: it goes on as a visitor's, with the reason and the way back."""
-    async with serve(tmp_path) as site, two_devices(chromium, site) as (laptop, phone):
-        await known(site)
-        here, there = await sign_in(laptop), await sign_in(phone, "/")
-        await shows(there, user="Ann", state=OVER_WEBSOCKET)
-        await rows(here, 2)
-        await press(here, "Sign out everywhere else")
-        await says(there, GONE)
-        await shows(there, user="visitor", state=OVER_WEBSOCKET)
-        await says(there, GONE)
-        await there.get_by_role("link", name="Sign in again").click()
-        await there.wait_for_url(site.url + "/login?next=%2F")
-        await says(here, "You are signed out everywhere else.")
-        await rows(here, 1)
 
 
 @pytest.mark.asvs("6.3.7")
@@ -313,15 +263,10 @@ async def test_a_name_of_markup_stays_text_in_live_rows(tmp_path: Path, chromium
         assert await page.locator("#devices img").count() == 0
 
 
-AXE = """async () => (await axe.run({resultTypes: ["violations"]})).violations.map(
-    ({id, nodes}) => id + ": " + nodes.map((node) => node.html + " " + node.failureSummary))"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 async def test_pages_are_accessible(tmp_path: Path, chromium: str, scheme: Any, width: int) -> None:
     """axe-core finds nothing on any page, at both widths and in both colours, and all fits."""
-    source = axe()
     options = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
     async with (
         serve(tmp_path) as site,
@@ -331,14 +276,12 @@ async def test_pages_are_accessible(tmp_path: Path, chromium: str, scheme: Any, 
         await known(site)
 
         async def check(page: Any, name: str) -> None:
-            await page.evaluate(source)
-            assert await page.evaluate(AXE) == [], name
+            assert await accessibility_faults(page) == [], name
             await fits(page, width)
             await page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
 
         page = await ann.tab()
         for path, name in (
-            ("/", "counter"),
             ("/login", "login"),
             ("/register", "register"),
             ("/nowhere", "404"),
@@ -359,7 +302,7 @@ async def test_pages_are_accessible(tmp_path: Path, chromium: str, scheme: Any, 
         await is_gone(page, GONE)
         await check(page, "gone")
         await socket.close()
-        await until(lambda: len(list(tmp_path.glob("*.png"))) == 7)
+        await until(lambda: len(list(tmp_path.glob("*.png"))) == 6)
 
 
 @pytest.mark.asvs("6.2.6", "6.2.7")

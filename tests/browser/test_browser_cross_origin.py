@@ -2,119 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
-from tornado.netutil import bind_sockets
 
-from app.transport.http.server import HttpServer
-from tests.support.chromium import OVER_WEBSOCKET, person, press, register, shows
+from tests.support.cross_site import two_sites
 from tests.support.forms import PASSWORD
-from tests.support.site import Site, serve
-from tests.support.socket_server import tls_contexts
 from tests.support.watched_store import WatchedStore
 
 pytestmark = pytest.mark.limit(60)
 
 TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgraded": None}
 
-SCRIPT = """
-window.call = async (path, options = {}) => {
-  const answer = await fetch(site + path, { headers: { Accept: "application/json" }, ...options });
-  return [answer.status, await answer.text()];
-};
-window.post = (path, credentials, body) => call(path, {
-  method: "POST",
-  credentials,
-  headers: { Accept: "application/json", "Content-Type": "application/json", "X-Tenant": "t" },
-  body: JSON.stringify(body ?? {}),
-});
-window.connect = async (transports, withCredentials) => {
-  window.socket = io(site, {
-    transports: transports ?? undefined,
-    withCredentials,
-    extraHeaders: { "X-Tenant": "t" },
-    reconnection: false,
-  });
-  const { engine } = socket.io;
-  window.upgraded = new Promise((done) =>
-    engine.on("upgrade", () => done("websocket")).on("upgradeError", () => done("polling")));
-  window.ended = new Promise((done) => socket.on("session ended", done));
-  await new Promise((done, failed) => socket.on("connect", done).on("connect_error", failed));
-};
-window.ask = (...event) => socket.timeout(5000).emitWithAck(...event);
-"""
 
-
-class Elsewhere:
-    """A site of its own, with one page that calls Latchkey at `site`."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.site = ""
-        self.frame = ""  # path of a page of Latchkey's to frame
-
-    async def page(self, request: web.Request) -> web.Response:
-        text = '<!doctype html><link rel="icon" href="data:,">'
-        if self.frame:
-            text += f'<iframe src="{self.site}{self.frame}"></iframe>'
-        else:
-            text += f'<script src="{self.site}/static/vendor/socket.io.min.js"></script>'
-            text += f'<script>const site = "{self.site}";{SCRIPT}</script>'
-        return web.Response(text=text, content_type="text/html")
-
-
-@contextlib.asynccontextmanager
-async def elsewhere() -> AsyncIterator[Elsewhere]:
-    """Serve a page on a loopback port, as http://127.0.0.1:PORT."""
-    app = web.Application()
-    runner = web.AppRunner(app, access_log=None)
-    place = Elsewhere("")
-    app.router.add_get("/", place.page)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        place.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield place
-    finally:
-        await runner.cleanup()
-
-
-@contextlib.asynccontextmanager
-async def over_tls(site: Site) -> AsyncIterator[str]:
-    """Serve this application as https://localhost:PORT too, where cookies are Secure."""
-    context, _ = tls_contexts()
-    server = HttpServer(site.app.web, max_body_size=1_000_000, ssl=context)
-    sockets = bind_sockets(0, "127.0.0.1")
-    await server.listen(sockets)
-    try:
-        yield f"https://localhost:{sockets[0].getsockname()[1]}"
-    finally:
-        await server.close(1.0)
-
-
-@contextlib.asynccontextmanager
-async def two_sites(
-    tmp_path: Path, chromium: str, *, expected: tuple[str, ...] = (), **settings: Any
-) -> AsyncIterator[tuple[Elsewhere, Any]]:
-    """Serve Latchkey and a page of another site; yield that one and a person's browser."""
-    async with elsewhere() as place:
-        # a private window, which Playwright opens, keeps cookies of other sites only if Partitioned
-        cookie = {"cookie_samesite": "none", "cookie_partitioned": True}
-        options = {"trusted_origins": (place.url,), **cookie, **settings}
-        if options.pop("framed", False):
-            options["frame_ancestors"] = (place.url,)
-        async with (
-            serve(tmp_path, **options) as site,
-            over_tls(site) as place.site,
-            person(chromium, site, expected=expected, ignore_https_errors=True) as ann,
-        ):
-            ann.url = place.url
-            yield place, ann
+def register(page: Any) -> Any:
+    """Register Ann from the other site's page, with credentials."""
+    account = {"username": "Ann", "password": PASSWORD}
+    return page.evaluate("account => post('/register', 'include', account)", account)
 
 
 async def has_cookie(ann: Any) -> bool:
@@ -129,9 +34,8 @@ async def test_with_credentials_pages_and_sockets_share_one_session(
     expected = ("404", "401", "400")  # the last one answers a poll of the ended connection
     async with two_sites(tmp_path, chromium, expected=expected) as (_, ann):
         page = await ann.tab()
-        account = {"username": "Ann", "password": PASSWORD}
         run = page.evaluate
-        assert await run("a => post('/register', 'include', a)", account) == [204, ""]
+        assert await register(page) == [204, ""]
         assert await run("() => post('/incr', 'include')") == [200, "1"]
         await run("t => connect(t, true)", TRANSPORTS[mode])
         if mode == "upgraded":
@@ -167,8 +71,7 @@ async def test_without_credentials_polling_has_one_session_for_each_connection(
     """The socket works, as a visitor's, beside the session that the browser has."""
     async with two_sites(tmp_path, chromium) as (_, ann):
         page = await ann.tab()
-        account = {"username": "Ann", "password": PASSWORD}
-        await page.evaluate("a => post('/register', 'include', a)", account)
+        await register(page)
         await page.evaluate("() => connect(['polling'], false)")
         assert await page.evaluate("() => ask('whoami')") is None
         assert await page.evaluate("() => ask('incr')") == 1
@@ -182,8 +85,7 @@ async def test_without_credentials_a_websocket_has_the_browsers_session(
     """Browsers send cookies with every WebSocket handshake, whatever `withCredentials` says."""
     async with two_sites(tmp_path, chromium) as (_, ann):
         page = await ann.tab()
-        account = {"username": "Ann", "password": PASSWORD}
-        await page.evaluate("a => post('/register', 'include', a)", account)
+        await register(page)
         await page.evaluate("() => connect(['websocket'], false)")
         assert await page.evaluate("() => ask('whoami')") == "Ann"
 
@@ -194,8 +96,7 @@ async def test_without_credentials_a_connection_upgrades_and_stays_a_visitors(
     """The WebSocket has the browser's cookie; the session is that of the polling handshake."""
     async with two_sites(tmp_path, chromium) as (_, ann):
         page = await ann.tab()
-        account = {"username": "Ann", "password": PASSWORD}
-        await page.evaluate("a => post('/register', 'include', a)", account)
+        await register(page)
         await page.evaluate("() => connect(null, false)")
         assert await page.evaluate("() => upgraded") == "websocket"
         assert await page.evaluate("() => ask('whoami')") is None
@@ -216,20 +117,6 @@ async def test_a_page_of_an_untrusted_origin_gets_nothing(
         connect = f"t => ({failed})(() => connect(t, true))"
         assert await page.evaluate(connect, TRANSPORTS[mode]) != "done"
         assert not store.made
-
-
-async def test_a_framed_site_works_for_a_frame_ancestor(tmp_path: Path, chromium: str) -> None:
-    """With SameSite=None the frame has its session and its socket."""
-    options: dict[str, Any] = {"framed": True, "expected": ("Blocked autofocusing",)}
-    async with two_sites(tmp_path, chromium, **options) as (place, ann):
-        place.frame = "/"
-        page = await ann.tab()
-        frame = page.frames[1]
-        await register(frame, "Ann")
-        await press(frame, "Add one from the page")
-        await shows(frame, count=1, user="Ann", state=OVER_WEBSOCKET)
-        await press(frame, "Add one from the socket")
-        await shows(frame, count=2)
 
 
 async def test_no_page_may_frame_the_site_by_default(tmp_path: Path, chromium: str) -> None:

@@ -122,7 +122,7 @@ async def test_pages_of_trusted_origins_may_read_what_nginx_answers_itself(
                 assert "Origin" in answer.all("Vary")
             return answer.status
 
-        assert await ask("GET", "/static/counter.js") == 200
+        assert await ask("GET", "/static/style.css") == 200
         assert await ask("GET", "/") == 200
         assert await ask("POST", "/login", too_large) == 413
         assert await ask("POST", "/socket.io/?sid=0-a", too_large) == 413
@@ -136,7 +136,7 @@ async def test_pages_of_trusted_origins_may_read_what_nginx_answers_itself(
         for one in site.processes:
             one.process.kill()
             await one.process.wait()
-        assert await ask("GET", "/static/counter.js") == 200
+        assert await ask("GET", "/static/style.css") == 200
         assert await ask("GET", POLLING) == 503
 
 
@@ -163,14 +163,14 @@ async def test_static_files_come_from_nginx(tmp_path: Path, postgres: Postgres) 
     """With an age that fits their hash, and while no process is there either."""
     async with two(tmp_path, postgres) as site, site.visitor() as ann:
         _, page = await ann.get("/")
-        hashed = page.partition('src="/static/counter.js?v=')[2].partition('"')[0]
+        hashed = page.partition('href="/static/style.css?v=')[2].partition('"')[0]
         assert hashed
         for one in site.processes:
             await one.stop(signal.SIGKILL)
-        for path, age in ((f"counter.js?v={hashed}", "31536000"), ("counter.js", "3600")):
+        for path, age in ((f"style.css?v={hashed}", "31536000"), ("style.css", "3600")):
             async with ann.http.get(f"{site.url}/static/{path}") as answer:
                 assert answer.status == 200
-                assert await answer.text() == (ROOT / "static" / "counter.js").read_text()
+                assert await answer.text() == (ROOT / "static" / "style.css").read_text()
                 assert answer.headers["Cache-Control"] == f"max-age={age}"
                 assert answer.headers["X-Content-Type-Options"] == "nosniff"
         for path in ("/", POLLING, *(f"{POLLING}&sid={number}-x" for number in (0, 1, 7))):

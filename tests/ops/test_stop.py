@@ -16,7 +16,7 @@ import pytest
 from app.application import Application, make_app
 from app.settings import Settings
 from app.stores.memory import MemoryStore
-from handlers.session import BaseNamespace, SessionData
+from tests.support.demo.session import BaseNamespace, SessionData
 from tests.support.fork import fork
 from tests.support.paths import ROOT
 from tests.support.process import process
@@ -144,7 +144,10 @@ async def test_a_signal_lets_handlers_end_and_a_second_one_cuts_them_off(
     names = folder / "handlers" / "__init__.py"
     names.write_text(names.read_text() + 'modules = (*modules, "slow")\n')
     flags = ("--store=memory", "--drain-time=3600")
-    async with process(data, *flags, log=log, root=folder) as site, Visitor(site.url) as visitor:
+    async with (
+        process(data, *flags, log=log, root=folder, program="app") as site,
+        Visitor(site.url) as visitor,
+    ):
         socket = await visitor.socket("websocket", namespaces=("/slow",))
         site.process.send_signal(number)
         told = data / "told"

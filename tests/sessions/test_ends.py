@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from handlers.session import BaseNamespace
 from tests.support.browsers import browser, each_client, each_mode, ended, joined, session_id
 from tests.support.clock import Clock
+from tests.support.demo.session import BaseNamespace
 from tests.support.fork import fork
 from tests.support.node_client import NodeVisitor
 from tests.support.raw import POLLING, Raw

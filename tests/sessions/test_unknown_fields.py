@@ -250,28 +250,38 @@ async def test_a_removed_field_is_kept() -> None:
     assert (again.count, again.pet, again.dark_mode) == (1, NewCat("Tom", 3), False)
 
 
+THEME = """
+from tests.support.demo.session import BaseHandler
+
+class ThemeHandler(BaseHandler):
+    def get(self):
+        self.write(self.session.data.theme)
+
+    async def post(self):
+        async with self.session as data:
+            (data.theme,) = self.fields("theme")
+
+routes = [(r"/theme", ThemeHandler)]
+"""
+
+
 def release(folder: Path, *, newer: bool) -> Path:
     """Copy the program; the newer release has a field more, and a page that sets it."""
-    for part in ("app", "handlers", "static"):
+    for part in ("app", "handlers", "static", "tests/support/demo"):
         shutil.copytree(ROOT / part, folder / part)
     if newer:
-        session = folder / "handlers" / "session.py"
-        field = "count: int = 0\n"
-        added = session.read_text().replace(field, field + '    theme: str = ""\n')
-        session.write_text(added)
-        (folder / "handlers" / "theme.py").write_text(
-            "from handlers.session import BaseHandler\n\n\n"
-            "class ThemeHandler(BaseHandler):\n"
-            "    def get(self):\n"
-            "        self.write(self.session.data.theme)\n\n"
-            "    async def post(self):\n"
-            "        async with self.session as data:\n"
-            '            (data.theme,) = self.fields("theme")\n\n\n'
-            'routes = [(r"/theme", ThemeHandler)]\n'
-        )
-        names = folder / "handlers" / "__init__.py"
-        names.write_text(names.read_text().replace('"health"', '"health", "theme"'))
+        demo = folder / "tests" / "support" / "demo"
+        add(demo / "session.py", "count: int = 0\n", '    theme: str = ""\n')
+        add(demo / "__init__.py", "MODULES = (\n", '    "tests.support.demo.theme",\n')
+        (demo / "theme.py").write_text(THEME)
     return folder
+
+
+def add(file: Path, line: str, more: str) -> None:
+    """Add more after a line of a file."""
+    text = file.read_text()
+    assert line in text
+    file.write_text(text.replace(line, line + more))
 
 
 async def set_theme(visitor: Visitor) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from handlers.session import BaseNamespace
 from tests.support.browsers import PythonVisitor, each_transport, joined
+from tests.support.demo.session import BaseNamespace
 from tests.support.fork import fork
 from tests.support.node_client import NodeVisitor
 from tests.support.raw import POLLING, Raw

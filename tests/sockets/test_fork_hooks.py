@@ -10,9 +10,9 @@ import pytest
 from tornado.web import HTTPError, authenticated
 
 from app.sockets.handshake import HandshakeHandler
-from handlers.session import BaseHandler, BaseNamespace
 from tests.support.browsers import PythonVisitor, browser, each_client, each_mode, joined
 from tests.support.clock import Clock
+from tests.support.demo.session import BaseHandler, BaseNamespace
 from tests.support.fork import fork
 from tests.support.node_client import NodeVisitor
 from tests.support.site import serve

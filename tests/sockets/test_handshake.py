@@ -14,8 +14,8 @@ import socketio
 from tornado.web import HTTPError
 
 from app.sockets.handshake import HandshakeHandler
-from handlers.session import BaseNamespace
 from tests.support.browsers import each_transport
+from tests.support.demo.session import BaseNamespace
 from tests.support.fork import fork
 from tests.support.raw import POLLING, UPGRADE, WEBSOCKET, Answer, Raw
 from tests.support.site import serve

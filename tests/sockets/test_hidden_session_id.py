@@ -13,9 +13,9 @@ import pytest
 from app.sessions.errors import SessionEnded
 from app.stores import LeaseLost, Record, RecordGone
 from app.stores.redis.subscriptions import Subscriber
-from handlers.session import BaseHandler, BaseNamespace
 from tests.sessions.test_concurrency import Unlocked
 from tests.support.browsers import PythonVisitor, session_id
+from tests.support.demo.session import BaseHandler, BaseNamespace
 from tests.support.fork import fork
 from tests.support.site import serve
 from tests.support.sites import sites

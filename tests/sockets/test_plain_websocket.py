@@ -16,9 +16,9 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from app.sessions.session import SessionFor
-from handlers.session import BaseWebSocket
 from tests.support.browsers import joined
 from tests.support.clock import Clock
+from tests.support.demo.session import BaseWebSocket
 from tests.support.fork import fork
 from tests.support.http_site import http_site
 from tests.support.raw import UPGRADE, Raw

@@ -11,8 +11,8 @@ import pytest
 
 from app.sessions.session import SessionEnded
 from app.sockets.clients import UnknownSocket
-from handlers.session import BaseNamespace
 from tests.support.browsers import PythonVisitor
+from tests.support.demo.session import BaseNamespace
 from tests.support.fork import fork
 from tests.support.site import serve
 from tests.support.waiting import until

@@ -24,7 +24,7 @@ from app.stores.redis.connection import Connection, ReplyError, Word
 from app.stores.redis.script import Script
 from app.stores.redis.store import RedisStore
 from app.transport.tasks import Tasks
-from handlers.session import SessionData
+from tests.support.demo.session import SessionData
 from tests.support.ports import free_port
 from tests.support.process import run
 from tests.support.redis_server import RedisServer, empty_redis, shared_server

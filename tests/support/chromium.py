@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from tests.support.forms import PASSWORD
+from tests.support.node_client import axe
 from tests.support.requirements import cannot
 from tests.support.site import Site
 
@@ -22,6 +23,10 @@ FLAGS = [
     "--disable-quic",
 ]
 OVER_WEBSOCKET = "Connected by websocket"
+# a session may end in the middle of an upgrade
+CUT = "WebSocket is closed before the connection is established"
+AXE = """async () => (await axe.run({resultTypes: ["violations"]})).violations.map(
+    ({id, nodes}) => id + ": " + nodes.map((node) => node.html + " " + node.failureSummary))"""
 
 
 def path() -> str:
@@ -119,3 +124,10 @@ async def fits(page: Any, width: int) -> None:
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
         assert box["height"] >= 44  # CSS pixels, what a thumb hits (WCAG 2.5.5)
+
+
+async def accessibility_faults(page: Any) -> list[str]:
+    """Return what axe-core finds wrong on this page."""
+    await page.evaluate(axe())
+    faults: list[str] = await page.evaluate(AXE)
+    return faults

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from app.application import make_app
 from app.settings import Settings
-from handlers.session import BaseNamespace
+from tests.support.demo.session import BaseNamespace
 from tests.support.socket_server import LOOPS
 
 

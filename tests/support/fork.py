@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 _numbers = itertools.count(1)
-STOCK = ("handlers.counter", "handlers.sign_in", "handlers.health")
+STOCK = ("tests.support.demo.counter", "handlers.sign_in", "handlers.health")
 
 
 def fork(monkeypatch: pytest.MonkeyPatch, **attributes: Any) -> tuple[str, ...]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.paths import ROOT
-from tests.support.ports import free_port
+from tests.support.ports import free_port, wait_until_open
 from tests.support.requirements import found
 
 CONFIGURATION = ROOT / "deploy" / "nginx.conf"
@@ -87,15 +85,7 @@ class Nginx:
         self._process = subprocess.Popen(
             [*command, "-g", "daemon off;"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        end = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                assert time.monotonic() < end, "nginx does not listen"
-                assert self._process.poll() is None, self.log("error.log")
-                time.sleep(0.02)
+        wait_until_open(self.port, self._process, self.folder / "error.log")
 
     def stop(self) -> None:
         """Stop it and leave nothing behind."""

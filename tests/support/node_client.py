@@ -14,13 +14,13 @@ from typing import Any
 from tests.support.requirements import cannot
 from tests.support.visitor import Visitor
 
-_FOLDER = Path(__file__).resolve().parent.parent / "node"
+FOLDER = Path(__file__).resolve().parent.parent / "node"
 _LONGEST_LINE = 8_000_000  # bytes; a 2 MB message may come back
 
 
 def _installed(package: str) -> str:
     """Return the version of a package that is installed, or an empty text."""
-    file = _FOLDER / "node_modules" / package / "package.json"
+    file = FOLDER / "node_modules" / package / "package.json"
     return str(json.loads(file.read_text())["version"]) if file.exists() else ""
 
 
@@ -30,7 +30,7 @@ def install() -> str:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         cannot("the official Socket.IO client needs node and npm: apt-get install nodejs npm")
-    manifest = _FOLDER / "package.json"
+    manifest = FOLDER / "package.json"
     wanted = json.loads(manifest.read_text())["dependencies"]
     with manifest.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one of the test processes installs for all
@@ -42,7 +42,7 @@ def install() -> str:
 def _npm_install(npm: str, wanted: dict[str, str]) -> None:
     done = subprocess.run(
         [npm, "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"],
-        cwd=_FOLDER,
+        cwd=FOLDER,
         capture_output=True,
         text=True,
         timeout=120,
@@ -55,7 +55,7 @@ def _npm_install(npm: str, wanted: dict[str, str]) -> None:
 def axe() -> str:
     """Return the source of axe-core, which finds what keeps people from using a page."""
     install()
-    return (_FOLDER / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+    return (FOLDER / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 class NodeSocket:
@@ -137,7 +137,7 @@ class Driver:
         # the official client's own warnings go to stderr and are shown with a failing test
         process = await asyncio.create_subprocess_exec(
             install(),
-            str(_FOLDER / "client.mjs"),
+            str(FOLDER / "client.mjs"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LONGEST_LINE,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import subprocess
+import time
+from pathlib import Path
 
 # Below the range from which the kernel takes ports for connections and for port 0 (32768 and up
 # on Linux), so nothing takes a port between the choice and its use. Processes of parallel tests
@@ -22,3 +25,16 @@ def free_port() -> int:
         except OSError:
             continue
         return port
+
+
+def wait_until_open(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a process accepts connections; if it ends before, fail with its log."""
+    deadline = time.monotonic() + 15
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert process.poll() is None, log.read_text()[-500:]
+            assert time.monotonic() < deadline, f"nothing accepts connections at port {port}"
+            time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""`python -m app` in a process of its own."""
+"""The program in a process of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 
 
 class Process:
-    """`python -m app` in a process of its own."""
+    """A running program that serves `url`."""
 
     def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
         self.process = process
@@ -35,14 +35,22 @@ class Process:
 
 @contextlib.asynccontextmanager
 async def process(
-    data_dir: Path, *flags: str, log: Path | None = None, root: Path = ROOT, **environ: str
+    data_dir: Path,
+    *flags: str,
+    log: Path | None = None,
+    root: Path = ROOT,
+    program: str = "tests.support.demo",
+    **environ: str,
 ) -> AsyncIterator[Process]:
-    """Start `python -m app` of a folder on a free port and wait until it says that it serves."""
+    """Start the application of the tests on a free port and wait until it says that it serves.
+
+    `program` is another module to run, such as "app"; `root` is the folder to run it in.
+    """
     stderr = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT)
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "app",
+        program,
         "--port=0",
         f"--data-dir={data_dir}",
         *flags,
@@ -55,7 +63,7 @@ async def process(
     assert child.stdout is not None
     try:
         line = (await asyncio.wait_for(child.stdout.readline(), 15)).decode()
-        assert "http://" in line, f"python -m app said {line!r}"
+        assert "http://" in line, f"{program} printed {line!r}"
         url = "http://" + line.partition("http://")[2].split()[0]
         yield Process(child, url)
     finally:

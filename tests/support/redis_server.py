@@ -5,16 +5,14 @@ from __future__ import annotations
 import atexit
 import functools
 import signal
-import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import redis
 
-from tests.support.ports import free_port
+from tests.support.ports import free_port, wait_until_open
 from tests.support.requirements import found
 
 
@@ -39,15 +37,7 @@ class RedisServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        deadline = time.monotonic() + 15
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                assert self.process.poll() is None, (self.folder / "log").read_text()[-500:]
-                assert time.monotonic() < deadline, "redis-server did not start in time"
-                time.sleep(0.01)
+        wait_until_open(self.port, self.process, self.folder / "log")
 
     def arguments(self) -> list[str]:
         return [

@@ -13,10 +13,10 @@ from app.application import Application, make_app
 from app.settings import Settings
 from app.stores import SessionStore
 from app.stores.memory import MemoryStore
-from handlers.session import SessionData
+from tests.support.demo import MODULES
+from tests.support.demo.session import SessionData
 from tests.support.paths import ROOT
 
-MODULES = ("handlers.counter", "handlers.sign_in", "handlers.account", "handlers.health")
 PATHS = {"template_path": ROOT / "handlers" / "templates", "static_path": ROOT / "static"}
 
 
@@ -40,9 +40,9 @@ async def serve(
     data_type: type[msgspec.Struct] = SessionData,
     **settings: Any,
 ) -> AsyncIterator[Site]:
-    """Serve an application with these settings; the store is a MemoryStore unless given.
+    """Serve an application with these settings on a free port; stop it at the end.
 
-    A store that is a text is a setting, such as "sqlite".
+    `store` is a MemoryStore unless given; a string is a setting, such as "sqlite".
     """
     options: dict[str, Any] = {**PATHS, "modules": modules, "data_type": data_type}
     if clock is not None:

@@ -19,7 +19,8 @@ from tests.support.paths import ROOT
 from tests.support.raw_websocket import Closed, WebSocket
 from tests.support.socket_server import LOOPS
 
-SECONDS = float(os.environ.get("CHURN_SECONDS", "60"))
+# tox and .ci/run ask for 60
+SECONDS = float(os.environ.get("CHURN_SECONDS", "10"))
 STAYERS = 15
 LEAVERS_PER_SECOND = 12
 EVENTS_PER_SECOND = 100
@@ -161,5 +162,5 @@ async def one_loop(loop: str, folder: Path) -> None:
 async def test_connected_clients_get_every_event_while_others_crash(
     tmp_path: Path,
 ) -> None:
-    """Both loops at the same time, each in a process of its own, for a minute."""
+    """Both loops at the same time, each in a process of its own."""
     await asyncio.gather(*(one_loop(loop, tmp_path) for loop in LOOPS))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.session import BaseHandler
+from tests.support.demo.session import BaseHandler
 from tests.support.fork import fork
 from tests.support.http_site import http_site
 from tests.support.paths import ROOT

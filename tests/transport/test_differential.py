@@ -1,24 +1,21 @@
 """The same bytes to Node's Socket.IO and to this server: the same status, packets and close.
 
-Node's server comes from npm into a temporary folder. Without node or npm the tests are skipped,
-except where CI=true: there that is a failure.
+Without node or npm the tests are skipped; with CI=true they fail.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.node_client import FOLDER, install
 from tests.support.raw_websocket import HANDSHAKE, Closed, RefusedError, WebSocket, frame, request
-from tests.support.requirements import cannot
 from tests.support.socket_server import Echo, Server, run, serve
 
 NODE_SERVER = """
@@ -37,28 +34,17 @@ io.attach(http);
 http.listen(0, "127.0.0.1", () => console.log(http.address().port));
 """
 
+# one process runs them all, so that Node's server starts once
+pytestmark = pytest.mark.xdist_group("node's server")
+
 Talk = Callable[[int], Coroutine[Any, Any, list[Any]]]
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: Any) -> Iterator[int]:
-    """Install and start Node's server; its port."""
-    folder: Path = tmp_path_factory.mktemp("node")
-    why = None
-    if not (shutil.which("node") and shutil.which("npm")):
-        why = "node and npm are not here"
-    else:
-        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder)]
-        done = subprocess.run(
-            [*command, "socket.io@4"], capture_output=True, text=True, timeout=120, check=False
-        )
-        if done.returncode:
-            why = "npm could not install socket.io: " + done.stderr[-200:]
-    if why is not None:
-        cannot(why)
-    (folder / "server.js").write_text(NODE_SERVER)
+def node() -> Iterator[int]:
+    """Start Node's server; yield its port."""
     with subprocess.Popen(
-        ["node", "server.js"], cwd=folder, stdout=subprocess.PIPE, text=True
+        [install(), "--eval", NODE_SERVER], cwd=FOLDER, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline())

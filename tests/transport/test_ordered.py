@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.transport.engineio.connection import MAX_EVENTS_IN_HAND
-from handlers.session import BaseNamespace
+from tests.support.demo.session import BaseNamespace
 from tests.support.fork import fork
 from tests.support.raw_websocket import WebSocket
 from tests.support.site import serve

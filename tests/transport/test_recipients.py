@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from handlers.session import BaseNamespace
 from tests.support.browsers import PythonVisitor
+from tests.support.demo.session import BaseNamespace
 from tests.support.fork import fork
 from tests.support.site import Site, serve
 from tests.support.sites import sites

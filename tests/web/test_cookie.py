@@ -12,7 +12,7 @@ import pytest
 from app.ops.keys import signing_keys
 from app.settings import Settings
 from app.web.session_cookie import CookieId, SessionCookie
-from handlers.session import BaseHandler
+from tests.support.demo.session import BaseHandler
 from tests.support.fork import fork
 from tests.support.raw import Raw
 from tests.support.site import serve

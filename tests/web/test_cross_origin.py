@@ -14,7 +14,7 @@ from app.settings import Settings
 from app.settings.addresses import frame_ancestors, hosts, origins
 from app.web.session_lookup import SessionLookup
 from app.web.warnings import cookie_warning
-from handlers.session import BaseWebSocket
+from tests.support.demo.session import BaseWebSocket
 from tests.support.fork import fork
 from tests.support.raw import POLLING, WEBSOCKET, Answer, Raw
 from tests.support.site import serve
@@ -37,7 +37,7 @@ ANSWERS: dict[str, tuple[str, str, int, list[tuple[str, str]]]] = {
     "not there": ("GET", "/nowhere", 404, [PAGE]),
     "posted to nowhere": ("POST", "/nowhere", 404, [JSON]),
     "no such method": ("DELETE", "/incr", 405, []),
-    "file": ("GET", "/static/counter.js", 200, []),
+    "file": ("GET", "/static/style.css", 200, []),
     "no such file": ("GET", "/static/nowhere.js", 404, []),
     "alive": ("GET", "/healthz", 200, []),
     "handshake": ("GET", POLLING, 200, []),
@@ -147,7 +147,7 @@ async def test_a_trusted_page_may_read_that_the_store_is_down(tmp_path: Path) ->
             assert answer.all("Retry-After") == ["1"]
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/nowhere", "/static/counter.js", "/register"])
+@pytest.mark.parametrize("path", ["/", "/login", "/nowhere", "/static/style.css", "/register"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 @pytest.mark.parametrize("wanted", ["", "x-tenant", "Content-Type, X-Tenant,authorization"])
 async def test_a_preflight_of_a_trusted_page_is_answered(
@@ -348,7 +348,7 @@ def directives(answer: Answer) -> dict[str, str]:
         (f"self,{TRUSTED},https://*.b.example", f"'self' {TRUSTED} https://*.b.example", []),
     ],
 )
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/static/counter.js", "/socket.io/"])
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/static/style.css", "/socket.io/"])
 async def test_who_may_frame_this_site_is_a_setting(
     tmp_path: Path, setting: str, policy: str, option: list[str], path: str
 ) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tornado.web import authenticated
 
-from handlers.session import BaseHandler, BaseWebSocket
 from tests.support.clock import Clock
+from tests.support.demo.session import BaseHandler, BaseWebSocket
 from tests.support.fork import fork
 from tests.support.raw import POLLING, UPGRADE, WEBSOCKET, Raw
 from tests.support.site import serve
@@ -24,7 +24,7 @@ PATHS = [
     "/account",
     "/healthz",
     "/readyz",
-    "/static/counter.js",
+    "/static/session_ended.js",
     "/nowhere",
     "/incr",
     "/socket.io/",

@@ -107,7 +107,16 @@ def test_configured_names_are_served(names: str, served: list[str], refused: lis
 @pytest.mark.asvs("3.5.4")
 @pytest.mark.parametrize(
     "path",
-    ["/", "/login", "/nowhere", "/static/counter.js", "/healthz", "/readyz", "/metrics", POLLING],
+    [
+        "/",
+        "/login",
+        "/nowhere",
+        "/static/style.css",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        POLLING,
+    ],
 )
 async def test_a_host_that_nobody_configured_gets_421(tmp_path: Path, path: str) -> None:
     """Pages, files, errors and polls, with an Origin of that host; a sentence names the flag."""

@@ -21,7 +21,7 @@ async def test_a_websocket_key_that_is_not_ascii_is_refused(
         assert not [record for record in caplog.records if record.exc_info]
 
 
-@pytest.mark.parametrize("path", ["/static/%00", "/static/counter.js%00.css"])
+@pytest.mark.parametrize("path", ["/static/%00", "/static/session_ended.js%00.css"])
 async def test_a_static_path_with_a_nul_is_nowhere(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:

@@ -21,7 +21,7 @@ ANSWERS = {
     "form": ("/login", 200, [PAGE]),
     "redirection": ("/account", 302, [PAGE]),
     "refusal in JSON": ("/account", 401, [("Accept", "application/json")]),
-    "script": ("/static/counter.js", 200, []),
+    "script": ("/static/session_ended.js", 200, []),
     "not there": ("/nowhere", 404, [PAGE]),
     "no such file": ("/static/nowhere.js", 404, []),
     "alive": ("/healthz", 200, []),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.site import serve
+import handlers
+from tests.handlers.site import serve_handlers
+from tests.support.paths import ROOT
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
 
 async def test_a_page_and_a_socket_raise_the_same_counter(tmp_path: Path) -> None:
     """Page, event, page: 1, 2, 3; and the page's change reaches the socket."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
+    async with serve_handlers(tmp_path) as site, Visitor(site.url) as visitor:
         assert await visitor.incr() == 1
         socket = await visitor.socket()
         assert await socket.call("incr") == 2
@@ -22,7 +24,7 @@ async def test_a_page_and_a_socket_raise_the_same_counter(tmp_path: Path) -> Non
 
 async def test_whoami_acks_null_for_a_visitor_and_then_the_name(tmp_path: Path) -> None:
     """A null is one argument of the ack, as it is in JavaScript."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
+    async with serve_handlers(tmp_path) as site, Visitor(site.url) as visitor:
         socket = await visitor.socket("websocket")
         acks: list[tuple[object, ...]] = []
         await socket.client.emit("whoami", callback=lambda *args: acks.append(args))
@@ -32,3 +34,10 @@ async def test_whoami_acks_null_for_a_visitor_and_then_the_name(tmp_path: Path) 
         socket = await visitor.socket("websocket")
         assert await socket.call("whoami") == "ann"
         await socket.close()
+
+
+def test_the_readme_adds_a_module_to_those_that_are_there() -> None:
+    """The line to change in handlers/__init__.py is shown as it has to be."""
+    names = (*handlers.modules, "chat")
+    line = f"modules = {names}".replace("'", '"')
+    assert line in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The pages in a real browser: Chromium, driven by Playwright."""
+"""The counter page in a real browser: Chromium, driven by Playwright."""
 
 from __future__ import annotations
 
@@ -10,11 +10,24 @@ from typing import Any
 
 import pytest
 
-from tests.support.chromium import OVER_WEBSOCKET, fill, fits, person, press, register, says, shows
+from handlers.session import SessionData
+from tests.handlers.site import MODULES, serve_handlers
+from tests.support.browser_devices import GONE, known, rows, sign_in, two_devices
+from tests.support.chromium import (
+    OVER_WEBSOCKET,
+    accessibility_faults,
+    fill,
+    fits,
+    person,
+    press,
+    register,
+    says,
+    shows,
+)
+from tests.support.cross_site import two_sites
 from tests.support.fork import fork
 from tests.support.forms import PASSWORD
 from tests.support.paths import ROOT
-from tests.support.site import serve
 from tests.support.watched_store import WatchedStore
 
 SCREENSHOT = ROOT / "docs" / "screenshot.png"
@@ -37,7 +50,7 @@ async def test_a_newcomer_counts_in_two_tabs_until_signing_out_in_one(
     tmp_path: Path, chromium: str
 ) -> None:
     """The main job: register, one count from page and socket in two tabs, and one way out."""
-    async with serve(tmp_path) as site, person(chromium, site) as ann:
+    async with serve_handlers(tmp_path) as site, person(chromium, site) as ann:
         one = await ann.tab()
         await register(one, "Ann")
         await shows(one, count=0, state=OVER_WEBSOCKET)
@@ -81,7 +94,7 @@ async def picture(one: Any, two: Any) -> None:
 
 async def test_signing_in_shows_in_the_other_tab(tmp_path: Path, chromium: str) -> None:
     """Its socket comes back with the new cookie, and the page with the user; the count stays."""
-    async with serve(tmp_path) as site, person(chromium, site) as ann:
+    async with serve_handlers(tmp_path) as site, person(chromium, site) as ann:
         one, two = await ann.tab(), await ann.tab()
         await shows(one, state=OVER_WEBSOCKET)
         await shows(two, state=OVER_WEBSOCKET)
@@ -101,7 +114,7 @@ async def test_everything_but_the_socket_works_without_scripts(
 ) -> None:
     """Register, count, sign out, sign in: forms all the way, and the page says what is missing."""
     async with (
-        serve(tmp_path) as site,
+        serve_handlers(tmp_path) as site,
         person(chromium, site, java_script_enabled=False, expected=["401"]) as ann,
     ):
         page = await ann.tab()
@@ -127,7 +140,7 @@ async def test_everything_but_the_socket_works_without_scripts(
 
 async def test_signing_in_goes_on_to_where_it_was_asked_for(tmp_path: Path, chromium: str) -> None:
     """`next` outlives a wrong password and the way over the register page."""
-    async with serve(tmp_path) as site, person(chromium, site, expected=["401"]) as ann:
+    async with serve_handlers(tmp_path) as site, person(chromium, site, expected=["401"]) as ann:
         await site.services.accounts.register("Ann", PASSWORD)
         page = await ann.tab("/login?next=/%3Fseen%3D1")
         await fill(page, "ann", "wrong wrong wrong")
@@ -149,9 +162,9 @@ async def test_a_first_click_before_the_handshake_makes_no_second_session(
     async def slowly(_: Any) -> None:
         await asyncio.sleep(0.5)
 
-    store, modules = WatchedStore(), fork(monkeypatch, before_handshake=slowly)
+    store, (*_, module) = WatchedStore(), fork(monkeypatch, before_handshake=slowly)
     async with (
-        serve(tmp_path, store=store, modules=modules) as site,
+        serve_handlers(tmp_path, module, store=store) as site,
         person(chromium, site) as ann,
     ):
         page = await ann.tab()
@@ -166,7 +179,7 @@ async def test_a_page_and_a_socket_of_two_sessions_find_together(
     tmp_path: Path, chromium: str
 ) -> None:
     """Two tabs that a newcomer opens at once may each get a session; the next click mends it."""
-    async with serve(tmp_path) as site, person(chromium, site) as ann:
+    async with serve_handlers(tmp_path) as site, person(chromium, site) as ann:
         page = await ann.tab()
         await shows(page, state=OVER_WEBSOCKET)
         await ann.context.clear_cookies()
@@ -191,7 +204,7 @@ async def test_a_page_says_why_its_session_ended(
     """By reconnect it goes on as a visitor, by disconnect it stays away; both with the reason."""
     store = WatchedStore()
     async with (
-        serve(tmp_path, store=store, on_session_end=reaction) as site,
+        serve_handlers(tmp_path, store=store, on_session_end=reaction) as site,
         person(chromium, site) as ann,
     ):
         page = await ann.tab()
@@ -218,7 +231,7 @@ async def test_a_page_says_why_its_session_ended(
 async def test_a_lost_connection_is_shown_and_comes_back(tmp_path: Path, chromium: str) -> None:
     """While it is gone the socket's button is off; the number is right again afterwards."""
     store = WatchedStore()
-    async with serve(tmp_path, store=store) as site, person(chromium, site) as ann:
+    async with serve_handlers(tmp_path, store=store) as site, person(chromium, site) as ann:
         page = await ann.tab()
         await shows(page, count=0, state=OVER_WEBSOCKET)
         await site.services.connections.close_all()
@@ -238,7 +251,7 @@ async def test_without_the_socketio_client_the_page_says_so_and_works(
 ) -> None:
     """No file and no CDN: plain words, what to do about it, and the page's half goes on."""
     async with (
-        serve(tmp_path) as site,
+        serve_handlers(tmp_path) as site,
         person(chromium, site, expected=["ERR_FAILED"]) as ann,
     ):
         await ann.context.route("**/socket.io.min.js*", lambda route: route.abort())
@@ -258,7 +271,7 @@ async def test_pages_fit_the_screen(tmp_path: Path, chromium: str, scheme: Any, 
     """No page is wider than a phone, not even with the longest name; light and dark differ."""
     store = WatchedStore()
     async with (
-        serve(tmp_path, store=store) as site,
+        serve_handlers(tmp_path, store=store) as site,
         person(
             chromium,
             site,
@@ -271,6 +284,7 @@ async def test_pages_fit_the_screen(tmp_path: Path, chromium: str, scheme: Any, 
         for path in ("/", "/login", "/register", "/nowhere"):
             await page.goto(site.url + path)
             await fits(page, width)
+            assert await accessibility_faults(page) == [], path
         await page.goto(site.url)
         await register(page, "W" * 64)
         (session_id,) = [record.id for record in store.records if record.user]
@@ -289,7 +303,7 @@ async def test_forms_work_with_the_keyboard_and_password_managers(
     tmp_path: Path, chromium: str
 ) -> None:
     """Fields have labels and autocomplete, focus can be seen, and Tab goes where the eye goes."""
-    async with serve(tmp_path) as site, person(chromium, site) as ann:
+    async with serve_handlers(tmp_path) as site, person(chromium, site) as ann:
         for path, kind in (("/login", "current-password"), ("/register", "new-password")):
             page = await ann.tab(path)
             name, password = page.get_by_label("Name"), page.get_by_label("Password")
@@ -304,3 +318,37 @@ async def test_forms_work_with_the_keyboard_and_password_managers(
         await page.keyboard.type(PASSWORD)
         await page.keyboard.press("Enter")
         await shows(page, user="Ann", state=OVER_WEBSOCKET)
+
+
+async def test_the_counter_of_a_revoked_device_says_so(tmp_path: Path, chromium: str) -> None:
+    """Any page does: it goes on as a visitor's, with the reason and the way back."""
+    async with serve_handlers(tmp_path) as site, two_devices(chromium, site) as (laptop, phone):
+        await known(site)
+        here, there = await sign_in(laptop), await sign_in(phone, "/")
+        await shows(there, user="Ann", state=OVER_WEBSOCKET)
+        await rows(here, 2)
+        await press(here, "Sign out everywhere else")
+        await says(there, GONE)
+        await shows(there, user="visitor", state=OVER_WEBSOCKET)
+        await says(there, GONE)
+        await there.get_by_role("link", name="Sign in again").click()
+        await there.wait_for_url(site.url + "/login?next=%2F")
+        await says(here, "You are signed out everywhere else.")
+        await rows(here, 1)
+
+
+async def test_a_framed_site_works_for_a_frame_ancestor(tmp_path: Path, chromium: str) -> None:
+    """With SameSite=None the frame has its session and its socket."""
+    options: dict[str, Any] = {"framed": True, "expected": ("Blocked autofocusing",)}
+    async with two_sites(tmp_path, chromium, modules=MODULES, data_type=SessionData, **options) as (
+        place,
+        ann,
+    ):
+        place.frame = "/"
+        page = await ann.tab()
+        frame = page.frames[1]
+        await register(frame, "Ann")
+        await press(frame, "Add one from the page")
+        await shows(frame, count=1, user="Ann", state=OVER_WEBSOCKET)
+        await press(frame, "Add one from the socket")
+        await shows(frame, count=2)
