@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-log = logging.getLogger("latchkey.stores")
+log = logging.getLogger("latchkey.store")
 
 
 def resolve(future: asyncio.Future[Any], outcome: object) -> None:

@@ -210,7 +210,7 @@ async def test_a_file_that_was_emptied_is_lost_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when SQLite has written the newest pages into it again."""
-    monkeypatch.setattr("app.stores.sqlite.group_commit._CHECKPOINT_DELAY", 0.02)
+    monkeypatch.setattr("app.stores.sqlite.checkpoint_timer._IDLE_TIMEOUT", 0.02)
     async with opened("sqlite", tmp_path) as store:
         await store.save(record())
         os.truncate(tmp_path / SESSIONS, 0)
@@ -224,7 +224,7 @@ async def test_the_session_file_is_whole_by_itself_when_idle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A copy of the one file has what was stored, and the log is empty."""
-    monkeypatch.setattr("app.stores.sqlite.group_commit._CHECKPOINT_DELAY", 0.05)
+    monkeypatch.setattr("app.stores.sqlite.checkpoint_timer._IDLE_TIMEOUT", 0.05)
     async with opened("sqlite", tmp_path) as store:
         for number in range(10):
             await store.save(record(str(number)))
@@ -239,11 +239,11 @@ async def test_the_session_file_is_whole_by_itself_when_idle(
 async def test_an_idle_store_makes_no_more_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.stores.sqlite.group_commit._CHECKPOINT_DELAY", 0.02)
+    monkeypatch.setattr("app.stores.sqlite.checkpoint_timer._IDLE_TIMEOUT", 0.02)
     made: list[str] = []
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
-        store._writes._connection.set_trace_callback(
+        store._commits._transactions._connection.set_trace_callback(
             lambda statement: made.append(statement) if "checkpoint" in statement else None
         )
         await store.save(record())
@@ -256,18 +256,18 @@ async def test_a_busy_store_puts_its_checkpoint_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until it is idle, or for a minute."""
-    monkeypatch.setattr("app.stores.sqlite.group_commit._CHECKPOINT_DELAY", 0.3)
+    monkeypatch.setattr("app.stores.sqlite.checkpoint_timer._IDLE_TIMEOUT", 0.3)
     made: list[str] = []
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
-        store._writes._connection.set_trace_callback(
+        store._commits._transactions._connection.set_trace_callback(
             lambda statement: made.append(statement) if "checkpoint" in statement else None
         )
         for number in range(100):
             await store.save(record(str(number)))
             await asyncio.sleep(0.01)
         assert made == []
-        monkeypatch.setattr("app.stores.sqlite.group_commit._CHECKPOINT_AT_LAST", 0.3)
+        monkeypatch.setattr("app.stores.sqlite.checkpoint_timer._MAX_DELAY", 0.3)
         await until(lambda: len(made) == 1)
         for number in range(200, 1000):
             await store.save(record(str(number)))
@@ -280,7 +280,7 @@ async def test_a_busy_store_puts_its_checkpoint_off(
 async def test_writes_and_checkpoints_do_not_disturb_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.stores.sqlite.group_commit._CHECKPOINT_DELAY", 0.0)
+    monkeypatch.setattr("app.stores.sqlite.checkpoint_timer._IDLE_TIMEOUT", 0.0)
     async with opened("sqlite", tmp_path) as store:
         for number in range(200):
             await store.save(record(str(number)))

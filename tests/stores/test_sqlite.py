@@ -17,8 +17,7 @@ import msgspec
 import pytest
 
 from app.stores import Lease, LeaseLost, RecordGone, StoreUnavailable, public_id
-from app.stores.sqlite import group_commit
-from app.stores.sqlite import store as sqlite
+from app.stores.sqlite import group_commit, rows
 from app.stores.sqlite.file import FileOwned
 from app.stores.sqlite.store import SqliteStore
 from app.transport.tasks import Tasks
@@ -155,7 +154,7 @@ async def test_a_full_disk_refuses_what_does_not_fit_and_keeps_the_rest(tmp_path
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
         await store.save(record())
-        store._writes._connection.execute("PRAGMA max_page_count = 20")
+        store._commits._transactions._connection.execute("PRAGMA max_page_count = 20")
         large = asyncio.gather(
             store.save(record("large", data=bytes(200_000))),
             store.save(record("small")),
@@ -169,7 +168,7 @@ async def test_a_full_disk_refuses_what_does_not_fit_and_keeps_the_rest(tmp_path
         with pytest.raises(StoreUnavailable):
             await lease.save(bytes(200_000))
         assert set(await store.load_many(["a", "small", "large"])) == {"a", "small"}
-        store._writes._connection.execute("PRAGMA max_page_count = 100000")
+        store._commits._transactions._connection.execute("PRAGMA max_page_count = 100000")
         await store.save(record("large", data=bytes(200_000)))
         assert await store.load("a") == record()
 
@@ -209,7 +208,7 @@ async def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
 def commits(store: SqliteStore) -> list[str]:
     """Return a list that grows with every COMMIT."""
     made: list[str] = []
-    store._writes._connection.set_trace_callback(
+    store._commits._transactions._connection.set_trace_callback(
         lambda statement: made.append(statement) if statement == "COMMIT" else None
     )
     return made
@@ -219,7 +218,7 @@ async def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
     """Each is synced, so that a power cut takes nothing that was acknowledged."""
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
-        writer = store._writes._connection
+        writer = store._commits._transactions._connection
         assert writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
         assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
@@ -231,7 +230,7 @@ async def test_writes_that_come_together_share_commits(tmp_path: Path) -> None:
         made = commits(store)
         await asyncio.gather(*(store.save(record(str(number))) for number in range(200)))
         assert len(made) <= 3
-        store._writes._connection.set_trace_callback(None)
+        store._commits._transactions._connection.set_trace_callback(None)
         assert len(await store.load_many([str(number) for number in range(200)])) == 200
 
 
@@ -264,7 +263,7 @@ async def test_saves_that_miss_their_records_fail_alone(tmp_path: Path) -> None:
         assert [results[0], results[3]] == stored
         assert [type(result) for result in results[1:3]] == [RecordGone, LeaseLost]
         assert len(made) == 1
-        store._writes._connection.set_trace_callback(None)
+        store._commits._transactions._connection.set_trace_callback(None)
         found = await store.load_many(list("abcd"))
         assert [found["a"], found["d"]] == stored
         assert (found["c"].data, set(found)) == (b"\0", set("acd"))
@@ -276,7 +275,7 @@ async def test_those_who_write_again_at_once_are_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch gathers company for those who may come; not where all of them are here."""
-    monkeypatch.setattr(group_commit, "_GATHER", 10.0)
+    monkeypatch.setattr(group_commit, "_GATHER_TIMEOUT", 10.0)
     async with opened("sqlite", tmp_path) as store:
         tasks, ended = Tasks(), asyncio.Semaphore(0)
 
@@ -344,30 +343,29 @@ def test_a_loop_that_ends_during_a_commit_breaks_nothing(tmp_path: Path) -> None
         return store
 
     store = asyncio.run(leave())
-    store._writes._begun.put(None)
-    store._writes._thread.join()
+    store._commits._executed.put(None)
+    store._commits._thread.join()
     assert asyncio.run(store.load("a")) == record()
-    store._writes._connection.close()
-    store._reader.close()
-    store._list_reader.close()
+    store._commits._transactions._connection.close()
+    asyncio.run(store._readers.close())
 
 
 async def test_a_commit_and_its_undoing_that_fail_are_no_success(tmp_path: Path) -> None:
     """Whatever breaks on the writer's thread, nobody is told that his change was stored."""
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
-        writes = store._writes
+        writes = store._commits._transactions
 
         def broken(*_: object) -> list[Any]:
             raise sqlite3.OperationalError("disk I/O error")
 
-        commit = writes._commit
-        writes._commit = broken  # type: ignore[method-assign,assignment]
+        commit = writes.commit
+        writes.commit = broken  # type: ignore[method-assign,assignment]
         results = await asyncio.gather(
             store.save(record("a")), store.save(record("b")), return_exceptions=True
         )
         assert {type(result) for result in results} == {StoreUnavailable}
-        writes._commit = commit  # type: ignore[method-assign]
+        writes.commit = commit  # type: ignore[method-assign]
         await store.save(record("c"))
         assert set(await store.load_many(["a", "b", "c"])) == {"c"}
 
@@ -458,14 +456,14 @@ async def test_a_file_of_an_older_release_is_taken_over(tmp_path: Path) -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("statement", [sqlite._FIND, sqlite._OF_USER, sqlite._OLDEST])
+@pytest.mark.parametrize("statement", [rows.FIND, rows.OF_USER, rows.OLDEST])
 async def test_questions_about_a_user_are_answered_by_an_index(
     tmp_path: Path, statement: str
 ) -> None:
     """None reads all sessions, and none sorts those of the user."""
     store = SqliteStore(tmp_path / "sessions.sqlite3")
     marks = ("x",) * statement.count("?")
-    plan = [row[3] for row in store._read(f"EXPLAIN QUERY PLAN {statement}", marks)]
+    plan = [row[3] for row in store._readers.read(f"EXPLAIN QUERY PLAN {statement}", marks)]
     assert len(plan) == 1
     assert plan[0].startswith("SEARCH sessions USING INDEX")
     await store.close()
@@ -475,13 +473,13 @@ async def test_reads_of_many_rows_leave_the_loop_alone(tmp_path: Path) -> None:
     """They run on a thread of their own, whatever they take."""
     store = SqliteStore(tmp_path / "sessions.sqlite3")
     threads: set[int] = set()
-    ask = store._ask
+    run = store._readers._run
 
     def noted(*arguments: Any) -> Any:
         threads.add(threading.get_ident())
-        return ask(*arguments)
+        return run(*arguments)
 
-    store._ask = noted  # type: ignore[method-assign,assignment]
+    store._readers._run = noted  # type: ignore[method-assign,assignment]
     await store.save(record("a", user="anna"))
     await asyncio.gather(
         *(store.of_user("anna"), store.count("anna"), store.load_many(["a"])),

@@ -92,8 +92,8 @@ async def test_a_context_variable_of_an_event_cannot_stop_a_store(
 class Write:
     """Counts with the others of its batch; what follows it, or itself, may fail."""
 
-    def __init__(self, *, over: Any = None, error: Exception | None = None) -> None:
-        self._over = over
+    def __init__(self, *, finish: Any = None, error: Exception | None = None) -> None:
+        self._finish = finish
         self._error = error
 
     @staticmethod
@@ -103,9 +103,9 @@ class Write:
                 raise write._error
         return list(range(len(writes)))
 
-    def over(self, result: int | None) -> None:
-        if self._over is not None:
-            self._over()
+    def finish(self, result: int | None) -> None:
+        if self._finish is not None:
+            self._finish()
 
 
 async def test_a_failure_after_a_write_cannot_stop_the_writer(
@@ -113,8 +113,8 @@ async def test_a_failure_after_a_write_cannot_stop_the_writer(
 ) -> None:
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
-        submit = store._writes.submit
-        answers = await asyncio.gather(submit(Write()), submit(Write(over=fail)), submit(Write()))
+        submit = store._commits.submit
+        answers = await asyncio.gather(submit(Write()), submit(Write(finish=fail)), submit(Write()))
         assert list(answers) == [0, 1, 2]
         assert injected(caplog) == 1
         await store.save(record())
@@ -126,7 +126,7 @@ async def test_a_caller_that_cannot_be_answered_cannot_stop_the_writer(
 ) -> None:
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
-        submit, waiting = store._writes.submit, store._writes._waiting
+        submit, waiting = store._commits.submit, store._commits._waiting
         before, broken, after = (submit(Write()) for _ in range(3))
         waiting[1] = waiting[1][0], Broken()
         assert list(await asyncio.gather(before, after)) == [0, 2]
@@ -140,7 +140,7 @@ async def test_a_write_may_fail_with_any_exception(tmp_path: Path) -> None:
     """Also with one that a future cannot raise."""
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
-        submit = store._writes.submit
+        submit = store._commits.submit
         errors = (StopIteration(), LookupError(), StopAsyncIteration())
         writes = [submit(Write()), *(submit(Write(error=error)) for error in errors)]
         answers = await asyncio.gather(*writes, submit(Write()), return_exceptions=True)

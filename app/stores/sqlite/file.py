@@ -1,4 +1,4 @@
-"""The file of an SqliteStore: its tables, and the lock that makes it one process's own."""
+"""The file of an SqliteStore: its tables, and the lock that keeps other processes out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class FileOwned(Exception):
 
 
 def own(path: Path) -> int:
-    """Take the lock that makes this process the file's only one; it ends with the process."""
+    """Lock the file for this process; return the descriptor of the lock, which ends with it."""
     descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -53,7 +53,7 @@ def own(path: Path) -> int:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the file, making it where there is none; usable from any one thread at a time."""
+    """Open the file, or create it; the connection may be used by one thread at a time."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -67,7 +67,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring a file up to date that an older release made, or wrote to in between."""
+    """Migrate a file that an older release created, or wrote to in between."""
     if not any(row[1] == "public_id" for row in connection.execute("PRAGMA table_info(sessions)")):
         connection.execute("ALTER TABLE sessions ADD COLUMN public_id TEXT")
     connection.executescript(_INDEXES)
@@ -81,8 +81,8 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def remedy(error: sqlite3.Error) -> str:
-    """Tell what to do about a file that cannot be opened."""
-    # nobody should throw his sessions away because a backup happens to be running
+    """Return what to do about a file that cannot be opened."""
+    # a backup that happens to be running is no reason to throw sessions away
     if isinstance(error, sqlite3.OperationalError):
         return "see to the disk and the file's permissions, and end programs that lock it"
     return "move it away to begin with a new one"

@@ -1,0 +1,67 @@
+"""The lease of an SqliteStore."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from app.stores.errors import LeaseLost, RecordGone
+from app.stores.locks import Locks
+from app.stores.record import Record
+from app.stores.sqlite.group_commit import GroupCommit
+from app.stores.sqlite.rows import LOAD, UPDATE, to_record
+
+
+class SqliteLease(msgspec.Struct, eq=False):  # faster to create than other objects
+    """The lock of one session, and the write that releases it."""
+
+    _id: str
+    record: Record | None
+    _locks: Locks
+    _cache: dict[str, Record]
+    _commits: GroupCommit
+    _saved: Record = None  # type: ignore[assignment]  # set by `save`
+
+    __repr__ = object.__repr__  # a log must not show the id
+
+    async def save(self, data: bytes) -> Record:
+        if self.record is None:
+            self._locks.release(self._id)
+            raise RecordGone(self._id)
+        self._saved = self.record.with_data(data)
+        return await self._commits.submit(self)
+
+    async def release(self) -> None:
+        self._locks.release(self._id)
+
+    # -- as a Write --
+
+    @staticmethod
+    def run(cursor: sqlite3.Cursor, leases: Sequence[SqliteLease]) -> list[Record | Exception]:
+        """Update all records in one call; if one is missed, look at each."""
+        cursor.executemany(
+            UPDATE,
+            [(lease._saved.data, lease._id, lease._saved.version - 1) for lease in leases],
+        )
+        if cursor.rowcount == len(leases):
+            return [lease._saved for lease in leases]
+        return [lease._outcome(cursor) for lease in leases]
+
+    def _outcome(self, cursor: sqlite3.Cursor) -> Record | Exception:
+        row = cursor.execute(LOAD, (self._id,)).fetchone()
+        if row is None:
+            return RecordGone(self._id)
+        found = to_record(row)
+        if (found.version, found.data) != (self._saved.version, self._saved.data):
+            return LeaseLost(self._id)
+        return self._saved
+
+    def finish(self, result: Record | None) -> None:
+        """Update the cache and release the lock, which a cancelled caller holds until here too."""
+        cached = self._cache.pop(self._id, None)
+        # after a touch in between, the next reader gets both changes from the file
+        if result is not None and cached is self.record:
+            self._cache[self._id] = result
+        self._locks.release(self._id)
