@@ -1,7 +1,4 @@
-"""`python -m app`: read the settings, serve until told to stop, leave nothing behind.
-
-`python -m app backup FOLDER` and `restore FOLDER` are in backup.py.
-"""
+"""The command `python -m app`: serve, or run `--version`, `backup FOLDER` or `restore FOLDER`."""
 
 from __future__ import annotations
 
@@ -36,12 +33,13 @@ from app.stores.sqlite.file import FileOwned
 from handlers.session import SessionData
 
 ROOT = Path(__file__).resolve().parent.parent
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 async def serve(
     settings: Settings, modules: Sequence[str], data_type: type[msgspec.Struct]
 ) -> None:
-    """Serve until SIGTERM, which drains first, or SIGINT; a second signal ends the waiting."""
+    """Serve until SIGTERM, which drains first, or SIGINT; a second signal skips the waiting."""
     app = make_app(
         settings,
         modules=[name if "." in name else f"handlers.{name}" for name in modules],
@@ -49,23 +47,13 @@ async def serve(
         template_path=ROOT / "handlers" / "templates",
         static_path=ROOT / "static",
     )
-    stop, hurry = asyncio.Event(), asyncio.Event()
-    signals: list[signal.Signals] = []
-    loop = asyncio.get_running_loop()
-
-    def asked(number: signal.Signals) -> None:
-        signals.append(number)
-        stop.set()
-        if len(signals) > 1:
-            hurry.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked, number)
+    stop, skip = asyncio.Event(), asyncio.Event()
+    signals = _listen_to_signals(stop, skip)
     try:
         url = await _start(app, stop)
         if url is None:
             return
-        _calm_the_collector()
+        _tune_garbage_collector()
         notify("READY=1")
         print(
             f"Latchkey serves {url} (sessions: {without_credentials(settings.store)}, "
@@ -75,19 +63,38 @@ async def serve(
         await stop.wait()
         notify("STOPPING=1")
         if signals[0] == signal.SIGTERM:
-            await app.drain(hurry)
+            await app.drain(skip)
     finally:
-        await app.stop(hurry)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # a second Ctrl-C must not turn an end in good order into another exit code
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
+        await app.stop(skip)
+        _ignore_signals()
+
+
+def _listen_to_signals(stop: asyncio.Event, skip: asyncio.Event) -> list[signal.Signals]:
+    """Set `stop` at the first signal and `skip` at the second; return the list of signals."""
+    signals: list[signal.Signals] = []
+
+    def received(number: signal.Signals) -> None:
+        signals.append(number)
+        stop.set()
+        if len(signals) > 1:
+            skip.set()
+
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, received, number)
+    return signals
+
+
+def _ignore_signals() -> None:
+    """Ignore further signals, which would change the exit code of a completed stop."""
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
 
 
 async def _start(app: Application, stop: asyncio.Event) -> str | None:
     """Start the application; return its URL, or None if `stop` was set before it serves.
 
-    A start may wait: for a Redis, or for the process number of a process that has died.
+    A start may wait for a Redis, or for the process number of a process that has died.
     """
     starting = asyncio.create_task(app.start())
     stopping = asyncio.create_task(stop.wait())
@@ -96,11 +103,11 @@ async def _start(app: Application, stop: asyncio.Event) -> str | None:
     return None if starting.cancelled() else starting.result()
 
 
-def _calm_the_collector() -> None:
-    """Spare the garbage collector what is there for good, and what is gone within a moment.
+def _tune_garbage_collector() -> None:
+    """Exclude the objects of the start from garbage collection, and collect less often.
 
-    Hundreds of events that wait for the disk are thousands of objects, alive for milliseconds;
-    looking through them at each 700 allocations took a tenth of an event's CPU.
+    Hundreds of events that wait for the disk have thousands of objects, which live for
+    milliseconds. To scan them after each 700 allocations took a tenth of the CPU of an event.
     """
     gc.collect()
     gc.freeze()
@@ -110,9 +117,9 @@ def _calm_the_collector() -> None:
 def main(
     modules: Sequence[str] = handlers.modules, data_type: type[msgspec.Struct] = SessionData
 ) -> int:
-    """Run the program with these handler modules and this session data; return its exit code.
+    """Run the program with these handler modules and this session data.
 
-    The code is 0, 1 if the program cannot start, or 2 for a wrong setting.
+    Return its exit code: 0, 1 if it fails, 2 if a setting is wrong.
     """
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -128,7 +135,7 @@ def main(
     except SettingsError as error:
         print(f"latchkey: {error}", file=sys.stderr)
         return 2
-    os.umask(0o077)  # what SQLite makes in the data folder is its owner's only
+    os.umask(0o077)  # SQLite makes files that only their owner can read
     try:
         _run(serve(settings, modules, data_type))
     except (FileOwned, FolderBusy, StoreError, ValueError, OSError) as error:
@@ -138,7 +145,7 @@ def main(
 
 
 def _versions() -> str:
-    """Return this program's version, and what it runs on, one a line."""
+    """Return the versions of this program, of Python and of packages, one a line."""
     lines = [f"latchkey {__version__}", f"Python {platform.python_version()}"]
     for package in ("tornado", "python-socketio", "python-engineio", "uvloop", "redis"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -147,7 +154,7 @@ def _versions() -> str:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where it is installed, as it is by default, else on asyncio's own loop."""
+    """Run on uvloop if it is installed, as it is by default, else on the loop of asyncio."""
     run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
     with contextlib.suppress(ImportError):
         run = importlib.import_module("uvloop").run

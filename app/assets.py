@@ -1,4 +1,4 @@
-"""The browser's Socket.IO client: which one, what it must hash to, and where pages find it.
+"""The Socket.IO client for browsers: its version, its hash and its URL.
 
 `build_backend.py` loads this file, so it needs nothing but the standard library.
 """
@@ -23,14 +23,14 @@ LOCAL = "vendor/socket.io.min.js"  # in the static folder
 
 
 class Script(NamedTuple):
-    """A script for a page: `src`, and `integrity` where another host serves it."""
+    """A script of a page; `integrity` is None if this server has the file."""
 
     url: str
     integrity: str | None
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """What the Content-Security-Policy must allow beside 'self': at most this one file."""
+        """Sources that the Content-Security-Policy must allow besides 'self'."""
         return () if self.integrity is None else (self.url,)
 
 
@@ -38,13 +38,13 @@ CDN_SCRIPT = Script(CDN, INTEGRITY)
 
 
 def is_client(content: bytes) -> bool:
-    """Whether these bytes are the client that was pinned, unchanged."""
+    """Return whether these bytes are the pinned client."""
     digest = base64.b64encode(hashlib.sha384(content).digest()).decode()
     return f"sha384-{digest}" == INTEGRITY
 
 
 def client_script(static: Path) -> Script:
-    """Return the client that the build put into the static folder, else the CDN's."""
+    """Return the client in the static folder if the build put it there, else that of the CDN."""
     try:
         content = (static / LOCAL).read_bytes()
     except OSError:

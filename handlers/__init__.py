@@ -1,8 +1,7 @@
-"""Your pages and sockets: one module per subject, named here.
+"""Your pages and sockets: one module per subject, listed here.
 
-A module may offer `routes` (as Tornado takes them), `namespaces` (pairs of a name and a
-BaseNamespace class), `before_handshake(handler)`, which refuses a socket by raising
-`tornado.web.HTTPError(401)`, `on_login(session)` and `on_session_end(session, reason)`.
+`app/extensions.py` describes what a module may offer: `routes`, `namespaces`, `before_handshake`,
+`on_login` and `on_session_end`.
 """
 
 modules = ("counter", "sign_in", "account", "health")

@@ -1,4 +1,4 @@
-"""The account page: where its user is signed in, live, and the ways to end that."""
+"""The account page: devices, password, and deletion of the account."""
 
 import contextlib
 from typing import Any, ClassVar
@@ -15,8 +15,8 @@ from app.web.errors import TooManyRequests
 from handlers.account_page import AccountPage
 from handlers.session import BaseNamespace
 
-_REVOKE = 10  # events that a `revoke` counts as
-_DONE = {
+_REVOKE_COST = 10  # events that a `revoke` counts as
+_NOTICES = {
     "device": "That device is signed out.",
     "others": "You are signed out everywhere else.",
     "password": "Your password is changed, and you are signed out everywhere else.",
@@ -24,11 +24,11 @@ _DONE = {
 
 
 class AccountHandler(AccountPage):
-    """The page itself."""
+    """The page."""
 
     @authenticated
     async def get(self) -> None:
-        await self.show(notice=_DONE.get(self.get_query_argument("done", ""), ""))
+        await self.show(notice=_NOTICES.get(self.get_query_argument("done", ""), ""))
 
 
 class RevokeHandler(AccountPage):
@@ -55,7 +55,7 @@ class RevokeOthersHandler(AccountPage):
 
 
 class PasswordFormHandler(AccountPage):
-    """A form that asks for the password: to have the session alone is not enough for it."""
+    """A form that asks for the password again, because a session alone may be stolen."""
 
     form: ClassVar[str]
 
@@ -76,16 +76,16 @@ class PasswordFormHandler(AccountPage):
             await self._refuse(error.status_code, error.log_message or error.reason or "")
 
     async def act(self) -> None:
-        """Do what the form asks for, and answer; what it raises is shown beside the form."""
+        """Do the change and answer; the message of an error is shown beside the form."""
         raise NotImplementedError
 
     async def prove(self, password: str) -> Proof:
-        """Return the proof that it is the user who asks; raises HTTPError 403, and 429."""
+        """Check the password of this user; raises HTTPError 403 or TooManyRequests."""
         account = account_key(self.user)
         proof = await self.services.accounts.prove(
             self.user,
             password,
-            admit=lambda: self._admit(account),
+            check_limits=lambda: self._check_limits(account),
             address=subscriber(self.remote_address),
         )
         if not proof or proof.name != self.user:
@@ -94,13 +94,13 @@ class PasswordFormHandler(AccountPage):
             raise HTTPError(403, "Wrong password.")
         return proof
 
-    def _admit(self, account: str) -> None:
+    def _check_limits(self, account: str) -> None:
         wait = self.services.limits.password_wait(account)
         if wait:
             raise TooManyRequests(wait, "too many wrong passwords")
 
     def audit(self, event: str, *, reason: str = "") -> None:
-        """Log what the user of this session did."""
+        """Add an event of this user to the audit log."""
         self.services.audit.add(event, user=self.user, address=self.remote_address, reason=reason)
 
     async def _refuse(self, status: int, sentence: str) -> None:
@@ -108,7 +108,7 @@ class PasswordFormHandler(AccountPage):
         if self.wants_json:
             self.write({"error": sentence})
             return
-        if self.session:  # else its user is out already, and has no account page to show it on
+        if self.session:  # a user who was signed out meanwhile cannot see the account page
             with contextlib.suppress(StoreError):
                 await self.show(form=self.form, wrong=sentence)
                 return
@@ -117,7 +117,7 @@ class PasswordFormHandler(AccountPage):
 
 
 class PasswordHandler(PasswordFormHandler):
-    """Changes the password, and signs out all devices but this one, which gets a new id."""
+    """Changes the password, signs out all other devices, and gives this session a new id."""
 
     form = "password"
 
@@ -125,59 +125,59 @@ class PasswordHandler(PasswordFormHandler):
         password, new = self.fields("password", "new_password")
         accounts, devices = self.services.accounts, self.services.devices
         proof = await self.prove(password)
-        # or else other sessions would outlive the password
+        # before the change, because the other sessions could not be ended without the store
         await self.services.sessions.store.ping()
         address = subscriber(self.remote_address)
         changed = await accounts.change_password(proof, new, address=address)
         if not changed:
-            raise HTTPError(409, "Your password was changed just now; nothing was done.")
+            raise HTTPError(409, "Your password was changed just now, so it was not changed again.")
         self.audit("password change")
         try:
-            # this session may have been ended meanwhile, by who knows a still newer password
-            if not await self.regenerate(confirm=lambda: accounts.holds(changed, new)):
+            # another device may have changed the password again and ended this session
+            if not await self.regenerate(confirm=lambda: accounts.still_valid(changed, new)):
                 raise HTTPError(409, "Your password was changed once more just now; sign in again.")
             await devices.revoke_others(self.user, self.session.id)
         except StoreError as error:
             sentence = (
-                "Your password is changed, but the session store does not answer: "
-                "use “Sign out everywhere else” when it does."
+                "Your password is changed, but the session store does not answer. "
+                "Use “Sign out everywhere else” when it does."
             )
             raise HTTPError(503, sentence) from error
         except AccountsUnavailable as error:
             sentence = (
-                "Your password is changed, but the database of accounts does not answer: "
-                "sign in again when it does, and use “Sign out everywhere else”."
+                "Your password is changed, but the database of accounts does not answer. "
+                "Sign in again when it does, and use “Sign out everywhere else”."
             )
             raise HTTPError(503, sentence) from error
-        known = self.web.device_cookie.issue(
-            account_key(self.user), changed.stamp or "", secure=self.secure
+        device_cookie = self.web.device_cookie.issue(
+            account_key(self.user), changed.password_hash or "", secure=self.secure
         )
-        self.add_header("Set-Cookie", known)
+        self.add_header("Set-Cookie", device_cookie)
         self.done("password")
 
 
 class DeleteHandler(PasswordFormHandler):
-    """Deletes the account and ends all of its sessions; its name is free afterwards."""
+    """Deletes the account and ends all of its sessions; anyone may register the name again."""
 
     form = "delete"
 
     async def act(self) -> None:
         (password,) = self.fields("password")
         proof, user = await self.prove(password), self.user
-        # before, so that no session outlives its account whatever fails in between
+        # sessions end first, so that none outlives its account if a later step fails
         await self.services.devices.revoke_others(user, self.session.id)
         await self.sign_out()
         if await self.services.accounts.delete(proof):
             self.services.audit.add("deletion", user=user, address=self.remote_address)
-        elif await self.services.accounts.stamp(user):
+        elif await self.services.accounts.password_hash(user):
             raise HTTPError(409, "Your password was changed just now; the account is still there.")
-        # and after, for who signed in meanwhile
+        # again, for sign-ins meanwhile
         await self.services.devices.revoke_others(user)
         self.answer_done("/")
 
 
 class AccountNamespace(BaseNamespace):
-    """The page's sockets; a visitor is refused with the connect error `unauthorized`."""
+    """The sockets of the page; a visitor gets the connect error `unauthorized`."""
 
     login_required = True
 
@@ -201,11 +201,11 @@ class AccountNamespace(BaseNamespace):
             self.services.device_watchers.unwatch(user, sid)
 
     async def on_revoke(self, sid: str, id: Any) -> bool | dict[str, str]:
-        """Sign out the device of this user with this public id, and ack true."""
+        """Sign out the device with this public id and ack true."""
         user = self._users.get(sid)
-        if user is None:  # it left while its event was on the way
+        if user is None:  # the client has disconnected
             raise SessionEnded("")
-        self.charge(sid, _REVOKE)
+        self.charge(sid, _REVOKE_COST)
         if await self.services.devices.revoke(user, str(id)):
             return True
         return {"error": "unknown session"}

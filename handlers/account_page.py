@@ -1,4 +1,4 @@
-"""The account page as it is written, by all that answer with it."""
+"""The account page as HTML, for each handler that answers with it."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -10,14 +10,14 @@ from handlers.session import BaseHandler
 
 _BLANK = Device(id="", browser="", system="", address="", signed_in=0, seen=0, connections=[])
 
-# The words of a row; static/account.js has the same ones.
+# static/account.js has the same words
 
 
 def _name(device: Device) -> str:
     return " on ".join(filter(None, [device.browser or "Unknown browser", device.system]))
 
 
-def _link(device: Device) -> str:
+def _connection_status(device: Device) -> str:
     counts = Counter(device.connections)
     words = [f"{name} ({count})" if count > 1 else name for name, count in counts.items()]
     return f"Connected by {' and '.join(words)}" if words else "Not connected"
@@ -32,13 +32,13 @@ def _when(seconds: int) -> str:
 
 
 class AccountPage(BaseHandler):
-    """What the page and the forms on it share."""
+    """Base class of the page and of the forms on it."""
 
     page = "/account"
 
     @property
     def user(self) -> str:
-        """Name of the user who signed in, in methods that are for those."""
+        """Name of the user, in methods that require a sign-in."""
         if self.session.user is None:
             raise SessionEnded(self.session.id)
         return self.session.user
@@ -50,7 +50,7 @@ class AccountPage(BaseHandler):
             raise TooManyRequests(wait, "too many requests for your account page")
 
     async def show(self, *, notice: str = "", form: str = "", wrong: str = "") -> None:
-        """Write the page; `wrong` is what was wrong with `form`."""
+        """Write the page; `wrong` is the error of the form named `form`."""
         self.set_header("Cache-Control", "no-store")
         devices = await self.services.devices.rows(self.user, [self.session.id])
         self.render(
@@ -60,7 +60,7 @@ class AccountPage(BaseHandler):
             now=int(self.services.sessions.clock()),
             blank=_BLANK,
             name=_name,
-            link=_link,
+            link=_connection_status,
             iso=_iso,
             when=_when,
             notice=notice,
@@ -69,5 +69,5 @@ class AccountPage(BaseHandler):
         )
 
     def done(self, what: str) -> None:
-        """Answer that it is done: a form with the page, a script with 204."""
+        """Answer that a change was made: a form with the page, a script with 204."""
         self.answer_done(f"{self.page}?done={what}")

@@ -1,10 +1,10 @@
-"""The counter: one number per session, raised by a page and by a socket."""
+"""The counter: one number in each session, incremented by a page and by a socket."""
 
 from handlers.session import BaseHandler, BaseNamespace
 
 
 class CounterHandler(BaseHandler):
-    """The home page, open to everyone."""
+    """The start page, open to everyone."""
 
     def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
@@ -12,7 +12,7 @@ class CounterHandler(BaseHandler):
 
 
 class IncrementHandler(BaseHandler):
-    """Raises the counter by one: for a script the new count as text, for a form the page again."""
+    """Adds one; a script gets the new count as text, a form the start page."""
 
     async def post(self) -> None:
         async with self.session as data:
@@ -26,21 +26,21 @@ class IncrementHandler(BaseHandler):
 
 
 class CounterNamespace(BaseNamespace):
-    """The counter's sockets, open to everyone."""
+    """The sockets of the page, open to everyone."""
 
     async def on_incr(self, sid: str) -> int:
-        """Raise the counter, tell the session's other sockets, and ack the new count."""
+        """Add one, send the count to the other sockets of the session, and ack it."""
         async with self.session_for(sid) as data:
             data.count += 1
         await self.emit_to_session(sid, "current count", data.count)
         return data.count
 
     async def on_count(self, sid: str) -> int:
-        """Ack the count as it is now."""
+        """Ack the count."""
         return (await self.session_for(sid)).data.count
 
     async def on_whoami(self, sid: str) -> str | None:
-        """Ack the name of the user who signed in, or null."""
+        """Ack the name of the user, or null for a visitor."""
         return await self.user_for(sid)
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a process by machines: does it live, can it serve, and what has it done?"""
+"""Health checks and metrics, for load balancers and Prometheus."""
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -8,14 +8,14 @@ from handlers.session import SessionData
 
 
 class AliveHandler(SecurityHeaders):
-    """200 while the loop runs."""
+    """200 while the event loop runs."""
 
     def get(self) -> None:
         self.write({"status": "alive"})
 
 
 class ReadyHandler(SecurityHeaders, SessionLookup[SessionData]):
-    """200 when store and database can be written and the process is not stopping, else 503."""
+    """200 if store and database can be written and the process does not stop, else 503."""
 
     async def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
@@ -28,7 +28,7 @@ class ReadyHandler(SecurityHeaders, SessionLookup[SessionData]):
 
 
 class MetricsHandler(SecurityHeaders, SessionLookup[SessionData]):
-    """What this process counts, for Prometheus; a proxy must not pass it on to the public."""
+    """Metrics for Prometheus; a proxy must keep them from the public."""
 
     def get(self) -> None:
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""What the sessions of this application hold, and the base classes that know its type."""
+"""The data of a session, and base classes that have its type."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from app.web import handler as base_handler
 
 
 class SessionData(msgspec.Struct):
-    """The data of one session; every field needs a default, which new sessions start with."""
+    """The data of one session; each field needs a default, the value in a new session."""
 
     count: int = 0
 

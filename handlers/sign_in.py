@@ -13,7 +13,7 @@ from handlers.session import BaseHandler
 
 
 def safe_target(target: str) -> str:
-    """Return the path and query to go on to, or "/" where it could lead to another site.
+    """Return the path and query to redirect to, or "/" if it could lead to another site.
 
     Browsers read "//host" and "/\\host" as another site, and drop tabs and line ends first.
     """
@@ -25,10 +25,10 @@ def safe_target(target: str) -> str:
 
 
 class CredentialsHandler(BaseHandler):
-    """A form for a name and a password, which takes JSON as well."""
+    """A form for a name and a password; it takes JSON as well."""
 
     template: ClassVar[str]
-    _stamp = ""  # the hash of the password that a device has to be known by
+    _password_hash = ""  # part of the key that signs the device cookie
 
     def get(self) -> None:
         self._page("", "")
@@ -51,7 +51,7 @@ class CredentialsHandler(BaseHandler):
                 self._refuse(401, "Wrong name or wrong password.", username)
                 return
             cookie = self.web.device_cookie.issue(
-                account_key(username), self._stamp, secure=self.secure
+                account_key(username), self._password_hash, secure=self.secure
             )
             self.add_header("Set-Cookie", cookie)
             if self.wants_json:
@@ -60,35 +60,37 @@ class CredentialsHandler(BaseHandler):
                 self.redirect(self._target(), status=303)
 
     async def enter(self, username: str, password: str) -> bool:
-        """Sign in, and return whether that went well; raises what `post` answers."""
+        """Sign in and return whether it succeeded; raises the errors that `post` answers."""
         raise NotImplementedError
 
-    def admit(self, username: str) -> None:
-        """Raise TooManyRequests while this address, account or known device may not try."""
+    def check_limits(self, username: str) -> None:
+        """Raise TooManyRequests while this address, account or device may not try."""
         limits = self.services.limits
         if not self.session and (wait := limits.new_session_wait(self.remote_address)):
             self.services.counters.limits["handshakes_per_minute"] += 1
             raise TooManyRequests(wait, "too many new sessions")
-        wait = limits.login_wait(*self._who_tries(username))
+        wait = limits.login_wait(*self._limit_keys(username))
         if wait:
             self.services.counters.limits["failed_logins_per_minute"] += 1
             address = self.remote_address
-            # a name that is nobody's may be a password in the wrong field
+            # without the name: a user may have typed a password into the wrong field
             self.services.audit.refused("failure", address=address, reason="too many tries")
             raise TooManyRequests(wait, "too many tries")
 
     def failed(self, username: str, user: str | None, reason: str) -> None:
-        """Count and log a try that told its sender something about an account."""
-        self.services.limits.login_failed(*self._who_tries(username))
+        """Count and log a failure that revealed something about an account."""
+        self.services.limits.login_failed(*self._limit_keys(username))
         self.services.audit.add("failure", user=user, address=self.remote_address, reason=reason)
 
-    def _who_tries(self, username: str) -> tuple[str, str, str]:
+    def _limit_keys(self, username: str) -> tuple[str, str, str]:
         account, headers = account_key(username), self.request.headers.get_list("Cookie")
-        device = self.web.device_cookie.recognise(headers, account, self._stamp, secure=self.secure)
+        device = self.web.device_cookie.recognise(
+            headers, account, self._password_hash, secure=self.secure
+        )
         return self.remote_address, account, device
 
-    def _shows_device(self) -> bool:
-        """Whether this browser may have tries of its own: it sent some device cookie."""
+    def _sent_device_cookie(self) -> bool:
+        """Whether this browser sent a device cookie, and so may have a count of its own."""
         headers = self.request.headers.get_list("Cookie")
         return self.web.device_cookie.shown(headers, secure=self.secure)
 
@@ -108,7 +110,7 @@ class CredentialsHandler(BaseHandler):
 
 
 class LoginHandler(CredentialsHandler):
-    """Signs in who has an account."""
+    """Signs a user in."""
 
     template = "login.html"
 
@@ -116,24 +118,26 @@ class LoginHandler(CredentialsHandler):
         if not username or not password:
             raise InvalidAccount("Enter your name and your password.")
         accounts, address = self.services.accounts, subscriber(self.remote_address)
-        if not self._shows_device():
-            self.admit(username)  # before the database is asked
-        self._stamp = await accounts.stamp(username, address=address)
+        if not self._sent_device_cookie():
+            self.check_limits(username)  # before the database call
+        self._password_hash = await accounts.password_hash(username, address=address)
         proof = await accounts.prove(
-            username, password, admit=lambda: self.admit(username), address=address
+            username, password, check_limits=lambda: self.check_limits(username), address=address
         )
         if proof.name is None:
             self.failed(username, None, "unknown name")
         elif not proof:
             self.failed(username, proof.name, "wrong password")
         else:
-            self._stamp = proof.stamp or ""
-            return await self.sign_in(proof.name, confirm=lambda: accounts.holds(proof, password))
+            self._password_hash = proof.password_hash or ""
+            return await self.sign_in(
+                proof.name, confirm=lambda: accounts.still_valid(proof, password)
+            )
         return False
 
 
 class RegisterHandler(CredentialsHandler):
-    """Makes an account and signs in with it, where --registration is open."""
+    """Creates an account and signs in with it, if --registration is open."""
 
     template = "register.html"
 
@@ -141,31 +145,31 @@ class RegisterHandler(CredentialsHandler):
         await super().prepare()
         if self.services.settings.registration == "closed":
             raise HTTPError(
-                403, "Registration is closed; ask whoever runs this site for an account."
+                403, "Registration is closed. Ask the operator of this site for an account."
             )
 
     async def enter(self, username: str, password: str) -> bool:
         accounts = self.services.accounts
         try:
-            proof = await accounts.make(
+            proof = await accounts.create(
                 username,
                 password,
-                admit=lambda: self.admit(username),
+                check_limits=lambda: self.check_limits(username),
                 address=subscriber(self.remote_address),
             )
         except NameTaken:
-            # or else this page would tell a list of names as fast as one can ask
+            # counted, or this page would reveal any number of names
             self.failed(username, None, "registration of a taken name")
             raise
-        user, self._stamp = proof.name or "", proof.stamp or ""
+        user, self._password_hash = proof.name or "", proof.password_hash or ""
         self.services.audit.add("registration", user=user, address=self.remote_address)
-        # what an earlier owner of this name may have left behind is none of this one's
+        # sessions of a deleted account of the same name
         await self.services.devices.revoke_others(user)
-        return await self.sign_in(user, confirm=lambda: accounts.holds(proof, password))
+        return await self.sign_in(user, confirm=lambda: accounts.still_valid(proof, password))
 
 
 class LogoutHandler(BaseHandler):
-    """Ends the session, if there is one."""
+    """Ends the session if there is one."""
 
     async def post(self) -> None:
         await self.sign_out()

@@ -1,4 +1,4 @@
-"""`python -m app.accounts add NAME` makes an account, while the server runs or before."""
+"""The command `python -m app.accounts add NAME`; the server may run meanwhile."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from app.stores.sqlite import health
 from app.stores.sqlite.file_identity import FileIdentity
 
 _FILE = "accounts.sqlite3"
-_LOCKED_FOR = 2.0  # seconds that a statement waits for another program to unlock the file
+_LOCK_TIMEOUT = 2.0  # seconds that a statement waits for a lock of another program
 
 _metadata = sa.MetaData()
 accounts = sa.Table(
@@ -36,16 +36,16 @@ accounts = sa.Table(
 
 
 class DatabaseUnusable(SQLAlchemyError):
-    """Data stored in the database now would be lost; the text says why."""
+    """Data written to the database now would be lost; the message says why."""
 
 
-def why(error: BaseException) -> str:
-    """Return what a driver says of an error, in one line; that of SQLAlchemy is longer."""
+def reason(error: BaseException) -> str:
+    """Return the driver's message of an error, in one line."""
     return " ".join(str(error.__cause__ or error).split())[:500]
 
 
 def open_engine(settings: Settings, *, connections: int) -> sa.Engine:
-    """Open the database that --database names, with its table, for so many connections.
+    """Open the database of --database and create its table; `connections` is their maximum.
 
     Raises OSError with a sentence that says what to do.
     """
@@ -63,14 +63,14 @@ def open_engine(settings: Settings, *, connections: int) -> sa.Engine:
             connection.execute(sa.select(accounts).limit(1))
     except SQLAlchemyError as error:
         engine.dispose()
-        raise OSError(f"{where} could not be opened ({why(error)}); {remedy}") from error
+        raise OSError(f"{where} could not be opened ({reason(error)}); {remedy}") from error
     return engine
 
 
 def _make_table(connection: sa.Connection) -> None:
-    """Make the table unless it is there; of processes that start at once, one does."""
+    """Create the table if it is missing; safe if several processes start at the same time."""
     if connection.dialect.name == "postgresql":
-        # a user who may not create tables can use the one that somebody made for him
+        # the database user may lack the right to create tables
         if sa.inspect(connection).has_table(accounts.name):
             return
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext("latchkey"))))
@@ -92,22 +92,22 @@ def _postgresql(url: str, where: str, connections: int) -> sa.Engine:
 def _sqlite(path: Path, connections: int) -> sa.Engine:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     engine = sa.create_engine(
-        # a deleted file is not replaced by a new, empty one
+        # mode rw, so that a deleted file is not replaced by a new, empty one
         sa.URL.create(
             "sqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"}
         ),
-        connect_args={"timeout": _LOCKED_FOR},
+        connect_args={"timeout": _LOCK_TIMEOUT},
         pool_size=connections,
     )
 
     def configure(connection: sqlite3.Connection, entry: Any) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("SELECT * FROM sqlite_master").fetchall()  # which opens the log
+        connection.execute("SELECT * FROM sqlite_master").fetchall()  # opens the log
         entry.info["identity"] = FileIdentity(path)
 
     def refuse_lost(connection: sqlite3.Connection, entry: Any, _: Any) -> None:
-        """Have the pool open the file anew where this connection has another one."""
+        """Make the pool connect again if the file was replaced."""
         problem = entry.info["identity"].problem()
         if problem:
             raise DisconnectionError(problem)
@@ -133,14 +133,14 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def checkpoint(engine: sa.Engine) -> None:
-    """Move what is committed from SQLite's log into the database, which is then whole by itself."""
-    # if it fails, the log still holds everything, and the next checkpoint moves it
+    """Move commits from SQLite's log into the database file."""
+    # if it fails, the log keeps the commits for the next checkpoint
     with contextlib.suppress(SQLAlchemyError), engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def check(engine: sa.Engine, settings: Settings) -> None:
-    """Write and read; raises SQLAlchemyError."""
+    """Check that the database can be written and read; raises SQLAlchemyError."""
     if engine.dialect.name == "sqlite":
         _check_sqlite(engine, settings.data_dir / _FILE)
     else:
@@ -148,8 +148,8 @@ def check(engine: sa.Engine, settings: Settings) -> None:
 
 
 def _check_row(engine: sa.Engine) -> None:
-    """Add a row, read it and remove it; a standby and a full disk refuse that."""
-    # with a space in front, which no account's key has
+    """Add, read and remove a row; this fails on a standby and with a full disk."""
+    # no account's key begins with a space
     key = f" check {secrets.token_hex(8)}"
     row = {"key": key, "name": key, "password_hash": "", "created": 0.0}
     mine = accounts.c.key == key
@@ -170,7 +170,7 @@ def _check_sqlite(engine: sa.Engine, path: Path) -> None:
             try:
                 connection.exec_driver_sql(health.write_mark(mark))
             except OperationalError as error:
-                if "locked" in why(error):  # by another program, such as a backup, for a while
+                if "locked" in reason(error):  # by another program, such as a backup, for a while
                     return
                 raise
             try:

@@ -1,7 +1,6 @@
 """Names that look like other names (Unicode Technical Standard 39).
 
-Unicode's data come from `confusable_homoglyphs`, which has no types; this is the one place that
-reads them.
+The data are those of `confusable_homoglyphs`, which has no types; only this file reads them.
 """
 
 from __future__ import annotations
@@ -16,25 +15,26 @@ from confusable_homoglyphs import categories
 
 _ANY_SCRIPT = frozenset(("COMMON", "INHERITED"))  # digits, spaces, punctuation, accents
 #: Scripts that are written together, each with Latin: "highly restrictive" of UTS 39, 5.2.
-_TOGETHER = (
+_COMBINED_SCRIPTS = (
     frozenset(("LATIN", "HAN", "HIRAGANA", "KATAKANA")),
     frozenset(("LATIN", "HAN", "BOPOMOFO")),
     frozenset(("LATIN", "HAN", "HANGUL")),
 )
-_MOST_SPELLINGS = 256  # of one name in one script
+_MAX_SPELLINGS = 256  # of one name in one script
 
 
 def mixes_scripts(name: str) -> bool:
     """Return whether a name has letters of scripts that are not written together."""
     scripts = {str(categories.alias(letter)) for letter in name} - _ANY_SCRIPT
-    return len(scripts) > 1 and not any(scripts <= together for together in _TOGETHER)
+    return len(scripts) > 1 and not any(scripts <= combined for combined in _COMBINED_SCRIPTS)
 
 
 def lookalikes(key: str) -> set[str]:
     """Return the other keys that look like this one, whole names in one script each.
 
-    They are its skeleton (UTS 39, 4) and the spellings of that in each script. ASCII stands for
-    itself: `rn` is no `m` and `1` no `l`, or honest names would be refused.
+    They are its skeleton (UTS 39, 4) and the spellings of the skeleton in each script. An ASCII
+    character looks only like itself: `rn` differs from `m` and `1` from `l`, because names of
+    honest users have both.
     """
     skeleton = _skeleton(key)
     found = {skeleton}
@@ -44,7 +44,7 @@ def lookalikes(key: str) -> set[str]:
             letters.get(letter) or [letter][: categories.alias(letter) in own]
             for letter in skeleton
         ]
-        if math.prod(map(len, choices)) > _MOST_SPELLINGS:
+        if math.prod(map(len, choices)) > _MAX_SPELLINGS:
             choices = [some[:1] for some in choices]
         spelt = map("".join, itertools.product(*choices))  # none if a letter has no choice
         found.update(unicodedata.normalize("NFC", text) for text in spelt)
@@ -59,10 +59,10 @@ def _skeleton(key: str) -> str:
 
 @functools.cache
 def _prototypes() -> dict[str, str]:
-    """Return what each letter that is not ASCII looks like.
+    """Return the prototype of each letter that is not ASCII: the letter that it looks like.
 
-    The data list both directions. A letter with one entry has it as its prototype; of two
-    letters that have only each other, the lower one is.
+    The data list both directions. The prototype of a letter is its only entry; of two letters
+    that list only each other, it is the one with the lower code point.
     """
     from confusable_homoglyphs.confusables import confusables_data  # 6 MB
 

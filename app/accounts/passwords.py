@@ -1,4 +1,4 @@
-"""What names and passwords people may choose, and how passwords are hashed."""
+"""The rules for names and passwords, and the hashes of passwords."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ log = logging.getLogger("latchkey.accounts")
 MEMORY_COST = 19 * 1024  # KiB
 TIME_COST = 2
 
-_LONGEST_NAME = 64  # characters (code points), as all lengths here
-_SHORTEST_PASSWORD, _LONGEST_PASSWORD = 8, 128
-# normalising takes time that grows with the square of the length, and shortens to a third at most
-_BEFORE_NORMALISING = 4
-# control, format (bidirectional marks, zero width), surrogate, line and paragraph separator
-# private use and unassigned ones look like anything, or like nothing
-_UNSEEN = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"))
-# seen by nobody though their category says otherwise: Unicode's Default_Ignorable_Code_Point
-# (fillers, joiners, variation selectors), and the empty Braille pattern
+# lengths are in characters (code points)
+_MAX_NAME_LENGTH = 64
+_MIN_PASSWORD_LENGTH, _MAX_PASSWORD_LENGTH = 8, 128
+# A longer string is refused before it is normalised: that takes time that grows with the square of
+# the length, and shortens a string to a third at most.
+_MAX_EXPANSION = 4
+# categories of characters without a shape of their own: control, format (bidirectional marks, zero
+# width), unassigned, private use, surrogate, line and paragraph separator
+_INVISIBLE = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"))
+# invisible characters of other categories: Unicode's Default_Ignorable_Code_Point (fillers,
+# joiners, variation selectors), and the empty Braille pattern
 _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U000e0000-\U000e0fff]"
@@ -34,19 +36,19 @@ _BLANK = re.compile(
 
 
 class InvalidAccount(ValueError):
-    """A name or password that cannot be had; the text is for the person who chose it."""
+    """A name or password is not allowed; the message is for the user."""
 
 
 class NameTaken(InvalidAccount):
-    """Somebody has this name."""
+    """Another account has this name."""
 
 
 def _normal(text: str, longest: int) -> str | None:
-    """Return the text in NFKC; None if it is too long or holds half a character.
+    """Return a string in NFKC; None if it is too long or holds half a character.
 
-    Half a character arrives as a lone surrogate, or as U+FFFD where a field was repaired.
+    Half a character is a lone surrogate, or U+FFFD in a field that was repaired.
     """
-    if len(text) > longest * _BEFORE_NORMALISING:
+    if len(text) > longest * _MAX_EXPANSION:
         return None
     normal = unicodedata.normalize("NFKC", text)
     if len(normal) > longest or any(
@@ -57,13 +59,13 @@ def _normal(text: str, longest: int) -> str | None:
 
 
 def clean_name(name: str) -> str:
-    """Return the spelling under which a name is stored and shown; raises InvalidAccount."""
-    clean = _normal(name, _LONGEST_NAME)
+    """Return a name as it is stored and shown; raises InvalidAccount."""
+    clean = _normal(name, _MAX_NAME_LENGTH)
     if not clean:
-        raise InvalidAccount(f"A name has 1 to {_LONGEST_NAME} characters.")
+        raise InvalidAccount(f"A name has 1 to {_MAX_NAME_LENGTH} characters.")
     if clean != clean.strip():
         raise InvalidAccount("A name neither begins nor ends with a space.")
-    if _BLANK.search(clean) or any(unicodedata.category(letter) in _UNSEEN for letter in clean):
+    if _BLANK.search(clean) or any(unicodedata.category(letter) in _INVISIBLE for letter in clean):
         raise InvalidAccount("A name has no control characters and no invisible ones.")
     if mixes_scripts(clean):
         raise InvalidAccount("Use the letters of one alphabet in a name, not of several.")
@@ -71,44 +73,44 @@ def clean_name(name: str) -> str:
 
 
 def account_key(name: str) -> str:
-    """Return what all spellings of a name share; an empty text for what is nobody's name.
+    """Return the key that all spellings of a name share; an empty string if no account can have it.
 
-    Unicode's NFKC with case folding; any space counts as one space.
+    It is the name in Unicode's NFKC with case folding; any white space counts as one space.
     """
-    normal = _normal(name, _LONGEST_NAME)
-    if normal is None or "\0" in normal:  # which PostgreSQL would not even look for
+    normal = _normal(name, _MAX_NAME_LENGTH)
+    if normal is None or "\0" in normal:  # PostgreSQL refuses a query with a NUL
         return ""
     return " ".join(unicodedata.normalize("NFKC", normal.casefold()).split())
 
 
 def clean_password(password: str) -> str:
-    """Return what is hashed of a password (NIST SP 800-63B: NFKC); raises InvalidAccount."""
-    clean = _normal(password, _LONGEST_PASSWORD)
-    if clean is None or len(clean) < _SHORTEST_PASSWORD:
+    """Return a password as it is hashed (NIST SP 800-63B: NFKC); raises InvalidAccount."""
+    clean = _normal(password, _MAX_PASSWORD_LENGTH)
+    if clean is None or len(clean) < _MIN_PASSWORD_LENGTH:
         raise InvalidAccount(
-            f"A password has {_SHORTEST_PASSWORD} to {_LONGEST_PASSWORD} characters."
+            f"A password has {_MIN_PASSWORD_LENGTH} to {_MAX_PASSWORD_LENGTH} characters."
         )
     return clean
 
 
 class Passwords:
-    """Hashes with argon2id; every method takes some 20 ms of a core and belongs in a thread."""
+    """Hashes with argon2id; a call takes about 20 ms of a core, so make it in a thread."""
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher(TIME_COST, MEMORY_COST, parallelism=1)
-        self._nobody = self._hasher.hash(secrets.token_hex())
+        self._dummy = self._hasher.hash(secrets.token_hex())
 
     def hash(self, password: str) -> str:
         """Return the hash of a clean password, with its salt and parameters."""
         return self._hasher.hash(password)
 
     def verify(self, stored: str | None, password: str) -> bool:
-        """Whether this hash is that of the password.
+        """Whether `stored` is the hash of the password.
 
-        None, an unknown name's hash, takes as long as a wrong password does.
+        `stored` is None for an unknown name; the call then takes as long as for a wrong password.
         """
         try:
-            self._hasher.verify(self._nobody if stored is None else stored, password)
+            self._hasher.verify(self._dummy if stored is None else stored, password)
         except VerifyMismatchError:
             return False
         except InvalidHashError:
@@ -117,5 +119,5 @@ class Passwords:
         return stored is not None
 
     def outdated(self, stored: str) -> bool:
-        """Whether this hash was made with other parameters than today's."""
+        """Whether this hash was computed with other parameters than the current ones."""
         return self._hasher.check_needs_rehash(stored)

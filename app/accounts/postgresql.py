@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that never wait for long; needs psycopg (the extra `postgresql`)."""
+"""Connections to PostgreSQL with timeouts; needs psycopg (the extra `postgresql`)."""
 
 from __future__ import annotations
 
@@ -10,61 +10,63 @@ import psycopg
 import psycopg.conninfo
 import sqlalchemy as sa
 
-_CONNECT = 2  # seconds; libpq takes no fewer
-_STATEMENT = 1500  # milliseconds that the server works on a statement or waits for a lock
-_ANSWER = 1.8  # seconds that we wait for what the server should have given up before
-_POOL = 2.0  # seconds that a thread waits for a connection
-_RECYCLE = 1800  # seconds after which a connection is replaced, which follows a moved server
+_CONNECT_TIMEOUT = 2  # seconds, the minimum of libpq
+_STATEMENT_TIMEOUT = 1500  # milliseconds that the server runs a statement or waits for a lock
+_ANSWER_TIMEOUT = 1.8  # seconds; longer than the server's own timeout
+_POOL_TIMEOUT = 2.0  # seconds that a thread waits for a connection
+_MAX_AGE = 1800  # seconds after which a connection is replaced, to follow a moved server
 
 
 class LimitedConnection(psycopg.Connection[Any]):
-    """A connection that is given up when the server does not answer in time.
+    """A connection that is closed if the server does not answer in time.
 
-    The server's own time limits do not help with one that hangs, is paused, or is cut off.
+    The server's own timeouts do not help if the server hangs, is paused or is disconnected.
     """
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
-        """Wait for the server (psycopg calls this for all that a connection does)."""
+        """Wait for the server (psycopg calls this for every operation of a connection)."""
         return super().wait(self._limited(gen), *args, **options)
 
     def _limited(self, gen: Any) -> Generator[Any, Any, Any]:
-        end = time.monotonic() + _ANSWER
+        end = time.monotonic() + _ANSWER_TIMEOUT
         try:
             wanted = next(gen)
             while True:
-                # nothing is ready when the driver only wants to see whether it should go on
+                # psycopg resumes this at intervals even if nothing is ready
                 ready = yield wanted
                 if not ready and time.monotonic() >= end:
                     self.pgconn.finish()
-                    raise psycopg.OperationalError(f"no answer within {_ANSWER:g} s")
+                    raise psycopg.OperationalError(f"no answer within {_ANSWER_TIMEOUT:g} s")
                 wanted = gen.send(ready)
         except StopIteration as end_of_work:
             return end_of_work.value
 
 
 def engine(url: str, connections: int) -> sa.Engine:
-    """Return an engine of so many connections for a postgresql:// URL as libpq reads it.
+    """Return an engine for a postgresql:// URL of libpq, with at most so many connections.
 
-    Nothing is connected yet. Raises OSError for parameters that libpq does not know.
+    It connects on first use. Raises OSError for parameters that libpq does not know.
     """
     try:
         given = psycopg.conninfo.conninfo_to_dict(url)
     except psycopg.Error:
-        # libpq's own sentence may quote the password
+        # libpq's message may quote the password
         raise OSError(
             "the parameters of --database are none that PostgreSQL knows; "
             "write postgresql://USER:PASSWORD@HOST/DATABASE?sslmode=require, for example"
         ) from None
     parameters: dict[str, Any] = {
-        "connect_timeout": _CONNECT,
+        "connect_timeout": _CONNECT_TIMEOUT,
         "application_name": "latchkey",
-        "prepare_threshold": None,  # so that PgBouncer may hand out its connections
+        "prepare_threshold": None,  # for PgBouncer, which shares connections
         **given,
     }
 
     def connect() -> psycopg.Connection[Any]:
         connection = LimitedConnection.connect(**parameters, autocommit=True)
-        limits = f"SET statement_timeout = {_STATEMENT}; SET lock_timeout = {_STATEMENT}"
+        limits = (
+            f"SET statement_timeout = {_STATEMENT_TIMEOUT}; SET lock_timeout = {_STATEMENT_TIMEOUT}"
+        )
         connection.execute(limits.encode())
         if connection.info.parameter_status("server_encoding") != "UTF8":
             connection.close()
@@ -77,7 +79,7 @@ def engine(url: str, connections: int) -> sa.Engine:
         creator=connect,
         pool_size=connections,
         max_overflow=0,
-        pool_timeout=_POOL,
-        pool_recycle=_RECYCLE,
+        pool_timeout=_POOL_TIMEOUT,
+        pool_recycle=_MAX_AGE,
         pool_pre_ping=True,
     )

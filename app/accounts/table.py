@@ -1,4 +1,4 @@
-"""Accounts as the database keeps them: plain calls, for threads that may wait."""
+"""The accounts in the database: blocking calls, for threads."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ def _of(keys: Collection[str]) -> sa.Select[tuple[str]]:
 
 @dataclass(frozen=True)
 class Proof:
-    """The result of a sign-in; true if the password was right."""
+    """The result of a password check; true if the password was right."""
 
-    name: str | None  # as it is stored; None: nobody has it
-    stamp: str | None = field(default=None, repr=False)  # the hash that the password fits
+    name: str | None  # as it is stored; None if no account has the name
+    password_hash: str | None = field(default=None, repr=False)  # None if the password was wrong
 
     def __bool__(self) -> bool:
-        return self.stamp is not None
+        return self.password_hash is not None
 
 
 class AccountTable:
-    """Does at once what the methods of the same names in `Accounts` promise.
+    """Has the methods of `Accounts` as blocking calls.
 
-    A call takes as long as the database and the hash of a password; it may raise SQLAlchemyError.
+    A call takes as long as the database and the hash of a password. It may raise SQLAlchemyError.
     """
 
     def __init__(self, settings: Settings, *, connections: int) -> None:
         """Open the database; raises OSError with a sentence that says what to do."""
         self._settings = settings
         self._engine = database.open_engine(settings, connections=connections + 1)
-        # in a thread of its own, since nobody has to wait for it
+        # in a thread of its own, because no call waits for a checkpoint
         self._checkpoints = ThreadPoolExecutor(1, thread_name_prefix="accounts checkpoint")
         self._passwords = Passwords()
 
-    def make(self, name: str, password: str) -> Proof:
-        stamp = self._passwords.hash(password)
+    def create(self, name: str, password: str) -> Proof:
+        password_hash = self._passwords.hash(password)
         key = account_key(name)
         row = {
             "key": key,
             "name": name,
-            "password_hash": stamp,
+            "password_hash": password_hash,
             "created": time.time(),
         }
         try:
@@ -67,7 +67,7 @@ class AccountTable:
                 connection.execute(sa.insert(_accounts), row)
         except IntegrityError:
             raise NameTaken("This name is taken; choose another one.") from None
-        return Proof(name, stamp)
+        return Proof(name, password_hash)
 
     def prove(self, name: str, password: str) -> Proof:
         row = self._row(name)
@@ -75,28 +75,28 @@ class AccountTable:
         try:
             password = clean_password(password)
         except InvalidAccount:
-            # it is nobody's password, and must take as long as one that might be somebody's
+            # no account can have this password, but the check takes as long as any other
             row, password = None, ""
         if (
             not self._passwords.verify(str(row.password_hash) if row else None, password)
             or row is None
         ):
             return proof
-        stamp = str(row.password_hash)
-        if self._passwords.outdated(stamp):
-            stamp = self._rehash(row.name, stamp, password)
-        return Proof(proof.name, stamp)
+        password_hash = str(row.password_hash)
+        if self._passwords.outdated(password_hash):
+            password_hash = self._rehash(row.name, password_hash, password)
+        return Proof(proof.name, password_hash)
 
-    def stamp(self, name: str) -> str:
+    def password_hash(self, name: str) -> str:
         row = self._row(name)
         return str(row.password_hash) if row else ""
 
-    def holds(self, proof: Proof, password: str) -> bool:
+    def still_valid(self, proof: Proof, password: str) -> bool:
         row = self._row(proof.name or "")
         if row is None or row.name != proof.name:
             return False
-        # the same password may have been hashed anew meanwhile
-        return row.password_hash == proof.stamp or bool(self.prove(row.name, password))
+        # another sign-in may have renewed the hash of the same password
+        return row.password_hash == proof.password_hash or bool(self.prove(row.name, password))
 
     def change_password(self, proof: Proof, password: str) -> Proof:
         new = self._passwords.hash(password)
@@ -132,9 +132,9 @@ class AccountTable:
             ).first()
 
     def _rehash(self, name: str, old: str, password: str) -> str:
-        """Store a hash with today's parameters, and return the one that is stored then.
+        """Store a hash with the current parameters and return it.
 
-        Where the password was changed meanwhile it stays changed, and the old hash is returned.
+        If the password was changed meanwhile, the change stays and the old hash is returned.
         """
         try:
             new = self._passwords.hash(password)
@@ -143,11 +143,11 @@ class AccountTable:
                 statement = sa.update(_accounts).where(same).values(password_hash=new)
                 return new if connection.execute(statement).rowcount else old
         except SQLAlchemyError as error:
-            # the old hash is still good; the next sign-in tries again
-            log.warning("a password hash could not be renewed: %s", database.why(error))
+            # the old hash is still valid; the next sign-in tries again
+            log.warning("a password hash could not be renewed: %s", database.reason(error))
             return old
 
     def _same(self, proof: Proof) -> sa.ColumnElement[bool]:
-        """Match the account as the proof has seen it."""
-        key, stamp = account_key(proof.name or ""), proof.stamp or ""
-        return (_accounts.c.key == key) & (_accounts.c.password_hash == stamp)
+        """Match the account if name and password hash are those of the proof."""
+        key, password_hash = account_key(proof.name or ""), proof.password_hash or ""
+        return (_accounts.c.key == key) & (_accounts.c.password_hash == password_hash)

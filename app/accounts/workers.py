@@ -1,4 +1,4 @@
-"""Worker threads with a bounded queue, of which one address gets a share."""
+"""Worker threads with a bounded queue, and a share of it for each address."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 class QueueFull(Exception):
-    """Too many calls wait already, or the threads have stopped."""
+    """The queue is full, or the threads have stopped."""
 
 
 class ShareUsed(Exception):
-    """Too many calls of one address wait already."""
+    """The share of one address is used."""
 
 
 class Workers:
@@ -35,9 +35,9 @@ class Workers:
 
     @contextlib.asynccontextmanager
     async def turn(self, address: str) -> AsyncIterator[None]:
-        """Wait for a free thread; raises QueueFull or ShareUsed at once if the call may not wait.
+        """Wait for a free thread; raises QueueFull or ShareUsed at once if the call cannot wait.
 
-        An empty address has no share: it stands for a caller that is no client.
+        An empty address is a caller that is no client, and has no limit.
         """
         if address and self._of_address[address] >= self._share:
             raise ShareUsed
@@ -61,6 +61,6 @@ class Workers:
         return asyncio.get_running_loop().run_in_executor(self._pool, job)
 
     async def close(self) -> None:
-        """Refuse the calls that wait; return when the threads have finished their jobs."""
+        """Refuse the calls that wait, and wait for the calls that run."""
         self._closed = True
         await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)

@@ -41,26 +41,28 @@ class DeviceCookie:
         """Whether these Cookie headers hold a device cookie of any account, valid or not."""
         return next(values_of(self.name(secure=secure), headers), None) is not None
 
-    def recognise(self, headers: Sequence[str], account: str, stamp: str, *, secure: bool) -> str:
+    def recognise(
+        self, headers: Sequence[str], account: str, password_hash: str, *, secure: bool
+    ) -> str:
         """Return the id of the device of this account that sent these headers; "" if unknown.
 
-        `account` is the key that all spellings of a name share, `stamp` the hash of its password.
+        `account` is the key that all spellings of a name share.
         """
         values = values_of(self.name(secure=secure), headers)
         for value in itertools.islice(values, _MAX_CANDIDATES):
-            if account and stamp and len(value) <= _MAX_LENGTH and value.isascii():
+            if account and password_hash and len(value) <= _MAX_LENGTH and value.isascii():
                 try:
-                    return self._signer(account, stamp).unsign(value).decode()
+                    return self._signer(account, password_hash).unsign(value).decode()
                 except BadSignature:
                     continue
         return ""
 
-    def issue(self, account: str, stamp: str, *, secure: bool) -> str:
+    def issue(self, account: str, password_hash: str, *, secure: bool) -> str:
         """Return the Set-Cookie value for a browser that has just signed in to this account."""
-        value = self._signer(account, stamp).sign(secrets.token_urlsafe(16)).decode()
+        value = self._signer(account, password_hash).sign(secrets.token_urlsafe(16)).decode()
         flags = self._cookie.attributes(secure=secure, path=_PATH)
         return "; ".join([f"{self.name(secure=secure)}={value}", f"Max-Age={_MAX_AGE}", *flags])
 
-    def _signer(self, account: str, stamp: str) -> Signer:
+    def _signer(self, account: str, password_hash: str) -> Signer:
         # account and hash are in the key, so that the cookie does not reveal the account
-        return make_signer(self._keys, f"latchkey.device {stamp} {account}")
+        return make_signer(self._keys, f"latchkey.device {password_hash} {account}")

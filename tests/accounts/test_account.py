@@ -283,7 +283,7 @@ async def test_a_database_that_goes_away_after_the_change_leaves_nobody_in_doubt
 
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
-        monkeypatch.setattr(site.services.accounts, "holds", no_answer)
+        monkeypatch.setattr(site.services.accounts, "still_valid", no_answer)
         fields = {"password": PASSWORD, "new_password": NEW}
         answer = await send(ann, kind, "/account/password", **fields)
         assert answer.status == 503
@@ -363,7 +363,7 @@ async def test_a_database_that_fails_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, path: str, user: str | None
 ) -> None:
     """503, a sentence and when to come back; the account is as it was, though a deleter is out."""
-    monkeypatch.setattr("app.accounts.database._LOCKED_FOR", 0.2)
+    monkeypatch.setattr("app.accounts.database._LOCK_TIMEOUT", 0.2)
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
         with contextlib.closing(sqlite3.connect(tmp_path / "data/accounts.sqlite3")) as other:
@@ -462,8 +462,8 @@ async def test_a_login_does_not_outlive_the_password_that_it_proved(
 
         held = {
             "proved": lambda: Held(services.accounts, "prove", after=True),
-            "stored": lambda: Held(services.accounts, "holds"),
-            "confirmed": lambda: Held(services.accounts, "holds", after=True),
+            "stored": lambda: Held(services.accounts, "still_valid"),
+            "confirmed": lambda: Held(services.accounts, "still_valid", after=True),
         }[step]()
         answer = await login_during(site, late, held, act)
         if step == "confirmed":

@@ -17,7 +17,6 @@ from typing import Any
 import argon2
 import pytest
 
-from app import accounts as module
 from app.accounts import (
     Accounts,
     AccountsUnavailable,
@@ -26,6 +25,7 @@ from app.accounts import (
     account_key,
     database,
 )
+from app.accounts import accounts as module
 from app.accounts.passwords import Passwords
 from app.settings import Settings
 from tests.support.forms import PASSWORD
@@ -303,7 +303,7 @@ async def test_admission_is_asked_when_the_turn_has_come(place: Place) -> None:
     async def attempt() -> bool:
         nonlocal failures
         try:
-            await accounts.verify("ann", PASSWORD, admit=admit)
+            await accounts.verify("ann", PASSWORD, check_limits=admit)
         except PermissionError:
             return False
         failures += 1

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app import accounts
-from app.accounts import database
+from app.accounts import accounts, database
 from handlers.sign_in import safe_target
 from tests.support.forms import PAGE, PASSWORD, ask, count, each_kind, known, send, who
 from tests.support.site import serve

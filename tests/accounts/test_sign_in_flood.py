@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from app import accounts
+from app.accounts import accounts
 from app.accounts.passwords import Passwords
 from tests.support.forms import PASSWORD
 from tests.support.site import Site, serve
@@ -39,7 +39,7 @@ class Gate:
             return verify(passwords, stored, password)
 
         monkeypatch.setattr(Passwords, "verify", held)
-        monkeypatch.setattr(accounts, "_ANSWER_WITHIN", 20.0)
+        monkeypatch.setattr(accounts, "_ANSWER_TIMEOUT", 20.0)
 
     def open(self) -> None:
         self._open.set()
@@ -84,7 +84,9 @@ async def test_one_address_cannot_fill_the_queue(
     async with gated(tmp_path, monkeypatch) as (site, crowd, gate), Visitor(site.url) as somebody:
         most = accounts._MAX_QUEUE + accounts._WORKERS
         flood = [begin(crowd, ATTACKER, f"name {number}") for number in range(most + 50)]
-        await until(lambda: sum(task.done() for task in flood) == len(flood) - accounts._SHARE)
+        await until(
+            lambda: sum(task.done() for task in flood) == len(flood) - accounts._MAX_PER_ADDRESS
+        )
         assert {task.result() for task in flood if task.done()} == {429}
         await until(lambda: gate.hashing == accounts._WORKERS)
         assert (await somebody.get("/readyz"))[0] == 200
@@ -101,13 +103,13 @@ async def test_a_limited_address_takes_no_place_in_the_queue(
     async with gated(tmp_path, monkeypatch, failed_logins_per_minute=2) as (site, visitor, gate):
         asked: list[str] = []
         table = site.services.accounts._table
-        stamp = table.stamp
+        stamp = table.password_hash
 
         def noted(name: str) -> str:
             asked.append(name)
             return str(stamp(name))
 
-        monkeypatch.setattr(table, "stamp", noted)
+        monkeypatch.setattr(table, "password_hash", noted)
         for number in range(2):
             assert await sign_in(visitor, ATTACKER, f"name {number}", "another wrong one") == 401
         waiting = [begin(visitor, f"192.0.2.{number}", f"user {number}") for number in range(8)]

@@ -1,0 +1,202 @@
+"""The accounts, for coroutines: worker threads ask the database and compute hashes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.accounts import database
+from app.accounts.passwords import clean_name, clean_password
+from app.accounts.table import AccountTable, Proof
+from app.accounts.workers import QueueFull, ShareUsed, Workers
+from app.common.rate_limited_log import RateLimitedLog
+from app.settings import Settings
+
+log = logging.getLogger("latchkey.accounts")
+T = TypeVar("T")
+
+# a hash takes a core and 19 MiB, and the event loop needs a core too
+_WORKERS = max(2, min(4, os.cpu_count() or 2))
+_READERS = 2  # threads for calls that compute no hash
+_MAX_QUEUE = 200  # calls that may wait for a worker, some seconds of work
+_MAX_PER_ADDRESS = 20  # calls of one address that may run or wait
+_ANSWER_TIMEOUT = 2.0  # seconds for a call that has a thread
+_QUEUE_FULL = "Too many people are signing in right now. Try again in a moment."
+_ADDRESS_BUSY = "Too many sign-ins at once from your network. Try again in a moment."
+_NO_ANSWER = "The database of accounts does not answer; try again in a moment."
+
+
+class AccountsUnavailable(Exception):
+    """The accounts are not available now; the message is for the user."""
+
+    status = 503  # of the response
+    wait = 2  # seconds after which the client may try again
+
+
+class AddressBusy(AccountsUnavailable):
+    """One address has too many calls in progress; other addresses are served."""
+
+    status = 429
+
+
+class Accounts:
+    """The accounts; a few threads do the work, and a bounded number of calls wait for a thread.
+
+    Calls that compute a hash, calls that only read, and readiness have threads of their own. Each
+    thread has its own connection. `address` is the key by which limits count a client; one address
+    gets a share of the queue. Every method raises AccountsUnavailable if the queue is full or the
+    database fails, and AddressBusy if the share of the address is used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        threads = _WORKERS + _READERS + 1
+        self._table = AccountTable(settings, connections=threads)
+        self._hashes = Workers(
+            "hash", threads=_WORKERS, max_queue=_MAX_QUEUE, share=_MAX_PER_ADDRESS
+        )
+        self._reads = Workers(
+            "read", threads=_READERS, max_queue=_MAX_QUEUE, share=_MAX_PER_ADDRESS
+        )
+        self._readiness = Workers("ready", threads=1, max_queue=1, share=1)
+        self._asking: asyncio.Task[bool] | None = None
+        self._failures = RateLimitedLog(log)
+        self._failed_at = -1.0  # loop time of the database's last failure
+
+    async def register(
+        self, name: str, password: str, *, check_limits: Callable[[], None] | None = None
+    ) -> str:
+        """Create an account and return its name as it is stored; raises InvalidAccount."""
+        proof = await self.create(name, password, check_limits=check_limits)
+        assert proof.name is not None
+        return proof.name
+
+    async def create(
+        self,
+        name: str,
+        password: str,
+        *,
+        check_limits: Callable[[], None] | None = None,
+        address: str = "",
+    ) -> Proof:
+        """Create an account; raises InvalidAccount. For `check_limits` see `prove`."""
+        name, password = clean_name(name), clean_password(password)
+        return await self._work(
+            self._hashes, lambda: self._table.create(name, password), check_limits, address
+        )
+
+    async def verify(
+        self, name: str, password: str, *, check_limits: Callable[[], None] | None = None
+    ) -> str | None:
+        """Return the name as it is stored; None if the name or the password is wrong."""
+        proof = await self.prove(name, password, check_limits=check_limits)
+        return proof.name if proof else None
+
+    async def prove(
+        self,
+        name: str,
+        password: str,
+        *,
+        check_limits: Callable[[], None] | None = None,
+        address: str = "",
+    ) -> Proof:
+        """Compare a password with that of an account.
+
+        `check_limits` may raise. It is called before the call waits, so that a limited client
+        takes no place in the queue, and again when the call has a thread, so that its count
+        includes all but the few calls that run at the same time.
+        """
+        return await self._work(
+            self._hashes, lambda: self._table.prove(name, password), check_limits, address
+        )
+
+    async def password_hash(self, name: str, *, address: str = "") -> str:
+        """Return the hash of an account's password; an empty string if the name is unknown."""
+        return await self._work(
+            self._reads, lambda: self._table.password_hash(name), address=address
+        )
+
+    async def still_valid(self, proof: Proof, password: str) -> bool:
+        """Whether account and password have not changed since this proof.
+
+        Call it after the session is stored. If all sessions of the user are ended after that, the
+        new one is too; if they were ended before, the password has changed and this is False.
+        """
+        # reads only; a hash is computed if another sign-in has just renewed the stored one
+        return await self._work(self._reads, lambda: self._table.still_valid(proof, password))
+
+    async def change_password(self, proof: Proof, password: str, *, address: str = "") -> Proof:
+        """Change the password of an account; return the proof of the new one.
+
+        The result is false if account or password have changed since `proof`. Raises
+        InvalidAccount.
+        """
+        password = clean_password(password)
+        return await self._work(
+            self._hashes, lambda: self._table.change_password(proof, password), address=address
+        )
+
+    async def delete(self, proof: Proof) -> bool:
+        """Delete an account; return False if account or password have changed since `proof`."""
+        return await self._work(self._reads, lambda: self._table.delete(proof))
+
+    async def answers(self) -> bool:
+        """Whether the database can be written and read; simultaneous calls share a result."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+        return await asyncio.shield(self._asking)
+
+    async def _ask(self) -> bool:
+        try:
+            await self._work(self._readiness, self._table.check)
+        except AccountsUnavailable:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Wait for the calls that run, and close the database."""
+        for workers in (self._hashes, self._reads, self._readiness):
+            await workers.close()
+        if self._asking is not None:
+            await asyncio.wait([self._asking])
+        self._table.close()
+
+    async def _work(
+        self,
+        workers: Workers,
+        job: Callable[[], T],
+        check_limits: Callable[[], None] | None = None,
+        address: str = "",
+    ) -> T:
+        if check_limits is not None:
+            check_limits()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with workers.turn(address):
+                if self._failed_at >= began:
+                    # the queued calls fail at once instead of waiting one after the other
+                    raise AccountsUnavailable(_NO_ANSWER)
+                if check_limits is not None:
+                    check_limits()
+                async with asyncio.timeout(_ANSWER_TIMEOUT):
+                    return await workers.run(job)
+        except ShareUsed:
+            raise AddressBusy(_ADDRESS_BUSY) from None
+        except QueueFull:
+            raise AccountsUnavailable(_QUEUE_FULL) from None
+        except (SQLAlchemyError, TimeoutError) as error:
+            if isinstance(error, OperationalError | PoolTimeout | TimeoutError):
+                self._failed_at = loop.time()
+            self._log_failure(error)
+            raise AccountsUnavailable(_NO_ANSWER) from error
+
+    def _log_failure(self, error: SQLAlchemyError | TimeoutError) -> None:
+        late = f"no answer within {_ANSWER_TIMEOUT:g} s"
+        reason = late if isinstance(error, TimeoutError) else database.reason(error)
+        self._failures.add("the database of accounts failed", reason)
