@@ -148,7 +148,7 @@ async def test_a_long_name_or_password_costs_nothing(place: Place) -> None:
         assert time.monotonic() - began < 3
 
 
-def test_a_name_that_nobody_can_have_has_no_key() -> None:
+def test_an_invalid_name_has_no_key() -> None:
     """Limits count by this key, so that it must not grow with what a client sends."""
     assert account_key("x" * 1_000_000) == ""
     assert account_key("\ud800") == ""
@@ -232,7 +232,7 @@ async def test_a_sign_in_renews_a_hash_of_weaker_parameters(place: Place) -> Non
 
 
 @pytest.mark.parametrize("password", [PASSWORD, "wrong wrong wrong"])
-async def test_a_broken_hash_signs_nobody_in(place: Place, password: str) -> None:
+async def test_an_invalid_hash_refuses_every_password(place: Place, password: str) -> None:
     """A hash that is none of argon2's is a wrong password and a line in the log."""
     async with opened(place) as accounts:
         await accounts.register("ann", PASSWORD)
@@ -255,7 +255,7 @@ async def test_two_registrations_of_one_name_at_once_make_one_account(place: Pla
     assert len(place.stored()) == 1
 
 
-async def test_hashing_keeps_off_the_loop_and_to_a_few_threads(
+async def test_hashes_are_computed_in_a_few_threads(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A burst of sign-ins runs in the pool's threads, never more of them than it has."""
@@ -273,7 +273,7 @@ async def test_hashing_keeps_off_the_loop_and_to_a_few_threads(
     assert 1 <= len(threads) <= module._WORKERS
 
 
-async def test_a_flood_of_sign_ins_is_refused_rather_than_stored_up(
+async def test_sign_ins_beyond_the_queue_are_refused(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the line is full the next one hears so at once, and those in it are served."""
@@ -292,7 +292,7 @@ async def test_a_flood_of_sign_ins_is_refused_rather_than_stored_up(
         assert await accounts.verify("ann", PASSWORD) is None
 
 
-async def test_admission_is_asked_when_the_turn_has_come(place: Place) -> None:
+async def test_limits_are_checked_again_when_a_thread_is_free(place: Place) -> None:
     """What one call counts is known to the calls that wait behind it."""
     failures = 0
 
@@ -314,11 +314,11 @@ async def test_admission_is_asked_when_the_turn_has_come(place: Place) -> None:
     assert 3 <= let_in <= 3 + module._WORKERS - 1
 
 
-async def test_a_locked_database_file_is_said_and_survived(
+async def test_a_locked_database_file_is_reported_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A writer that waits too long hears so, nothing is lost, and afterwards all is well."""
-    monkeypatch.setattr(database, "_LOCKED_FOR", 0.2)
+    monkeypatch.setattr(database, "_LOCK_TIMEOUT", 0.2)
     async with opened(Place(tmp_path, None)) as accounts:
         await accounts.register("ann", PASSWORD)
         with contextlib.closing(sqlite3.connect(tmp_path / "accounts.sqlite3")) as other:

@@ -56,7 +56,7 @@ def test_who_waited_may_go_on(wait: Callable[[float], None], later: float) -> No
             assert rate.take("a") == 0
 
 
-def test_who_failed_and_waited_may_go_on(wait: Callable[[float], None]) -> None:
+def test_a_client_that_waited_may_try_again(wait: Callable[[float], None]) -> None:
     """The same for what is counted exactly."""
     rate = ExactRate(5)
     for _ in range(5):

@@ -100,7 +100,7 @@ async def test_the_session_that_signs_in_stays_whatever_the_clocks_say(tmp_path:
         assert record.id == session_id(late.cookie)
 
 
-async def test_a_refused_sign_in_ends_nobody(tmp_path: Path) -> None:
+async def test_a_refused_sign_in_ends_no_session(tmp_path: Path) -> None:
     """The limit is applied when the sign-in is certain."""
     async with (
         serve(tmp_path, max_sessions_per_user=1) as site,

@@ -101,7 +101,7 @@ def environ(url: str) -> dict[str, str]:
         ("postgres?user=nobody", "password authentication failed"),
     ],
 )
-def test_a_wrong_url_is_said_without_its_password(
+def test_an_error_shows_a_url_without_its_password(
     postgres: Postgres, tmp_path: Path, end: str, said: str
 ) -> None:
     """libpq's own words are passed on only where they quote no parameter."""
@@ -114,7 +114,7 @@ def test_a_wrong_url_is_said_without_its_password(
         shown = shown.__cause__
 
 
-def test_a_missing_package_is_said(
+def test_a_missing_package_is_reported(
     postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sentence has the command that installs it."""
@@ -133,7 +133,7 @@ def test_a_database_that_cannot_keep_all_names_is_refused(
         Accounts(Settings(data_dir=tmp_path, database=postgres.url(name)))
 
 
-async def test_a_user_who_may_not_create_tables_can_use_one(
+async def test_a_database_user_without_the_right_to_create_tables_can_use_one(
     postgres: Postgres, place: Place, tmp_path: Path
 ) -> None:
     """Without the table the start says what is not allowed; with it all goes well."""
@@ -152,7 +152,7 @@ async def test_a_user_who_may_not_create_tables_can_use_one(
 # -- outages --
 
 
-async def test_an_outage_is_a_503_and_over_when_it_is_over(
+async def test_an_outage_gets_503_until_the_database_is_back(
     outage: Postgres, place: Place, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Signed-in people notice nothing; the first sign-in afterwards already succeeds."""
@@ -228,9 +228,7 @@ async def test_a_server_that_hangs_does_not_hold_the_stop_up(
             outage.resume()
 
 
-async def test_a_lock_is_not_waited_for_longer_than_a_person_would(
-    place: Place, tmp_path: Path
-) -> None:
+async def test_a_wait_for_a_lock_has_a_timeout(place: Place, tmp_path: Path) -> None:
     """Somebody alters the table: a 503, then it works, and nothing was stored by the refusal."""
     async with serve(tmp_path, database=place.database) as site, Visitor(site.url) as ann:
         with psycopg.connect(place.database) as other:

@@ -23,7 +23,7 @@ from tests.support.visitor import Visitor
 @pytest.mark.asvs("6.3.4")
 @each_kind
 @pytest.mark.parametrize("path", ["/register", "/login"])
-async def test_whoever_registers_or_signs_in_is_signed_in(
+async def test_registration_and_sign_in_sign_the_user_in(
     tmp_path: Path, kind: str, path: str
 ) -> None:
     """A form is sent on with 303, JSON gets 204; the page then knows the user."""
@@ -161,7 +161,7 @@ async def test_text_that_is_no_unicode_is_refused(tmp_path: Path, path: str, sta
 
 
 @pytest.mark.asvs("3.2.2")
-async def test_what_a_person_typed_is_escaped_in_the_page(tmp_path: Path) -> None:
+async def test_input_is_escaped_in_the_page(tmp_path: Path) -> None:
     """Name and `next` come back as text, not as markup."""
     async with serve(tmp_path) as site, Visitor(site.url) as visitor:
         evil = '"><script>alert(1)</script>'
@@ -206,7 +206,7 @@ async def test_closed_registration_is_refused_with_403(
     ],
     ids=str,
 )
-async def test_another_site_cannot_sign_anybody_in_or_out(
+async def test_another_site_cannot_sign_a_user_in_or_out(
     tmp_path: Path, kind: str, path: str, headers: dict[str, str]
 ) -> None:
     """A cross-origin POST gets 403 and changes nothing (login CSRF)."""
@@ -236,7 +236,7 @@ async def test_a_trusted_origin_may_sign_in(tmp_path: Path) -> None:
 
 @pytest.mark.asvs("6.3.1")
 @each_kind
-async def test_too_many_failures_get_429_and_when_to_come_back(tmp_path: Path, kind: str) -> None:
+async def test_too_many_failures_get_429_with_retry_after(tmp_path: Path, kind: str) -> None:
     """After the limit even the right password, in any spelling of the name, has to wait."""
     async with serve(tmp_path, failed_logins_per_minute=3) as site, Visitor(site.url) as visitor:
         await known(site, "ann")
@@ -292,7 +292,7 @@ async def test_guesses_sent_at_once_are_limited_as_those_one_by_one(tmp_path: Pa
 
 
 @pytest.mark.asvs("6.3.8")
-async def test_names_cannot_be_tried_out_at_will(tmp_path: Path) -> None:
+async def test_attempts_to_find_taken_names_are_limited(tmp_path: Path) -> None:
     """The register page tells that a name is taken, but only so often a minute."""
     async with serve(tmp_path, failed_logins_per_minute=3) as site, Visitor(site.url) as visitor:
         names = [f"user {number}" for number in range(5)]
@@ -309,7 +309,7 @@ async def test_a_database_that_fails_gets_503(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """A locked file is the server's trouble: try again, and then it works."""
-    monkeypatch.setattr(database, "_LOCKED_FOR", 0.2)
+    monkeypatch.setattr(database, "_LOCK_TIMEOUT", 0.2)
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         with contextlib.closing(sqlite3.connect(tmp_path / "data/accounts.sqlite3")) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -438,7 +438,7 @@ async def test_signing_out_without_a_session_is_no_error(tmp_path: Path) -> None
 
 @pytest.mark.asvs("3.5.3")
 @pytest.mark.parametrize("path", ["/logout", "/incr"])
-async def test_a_link_signs_nobody_out(tmp_path: Path, path: str) -> None:
+async def test_a_get_signs_no_user_out(tmp_path: Path, path: str) -> None:
     """GET changes nothing: 405, as a page."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
@@ -450,7 +450,7 @@ async def test_a_link_signs_nobody_out(tmp_path: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/register"])
-async def test_pages_that_show_who_you_are_are_not_kept(tmp_path: Path, path: str) -> None:
+async def test_pages_with_the_users_name_are_not_cached(tmp_path: Path, path: str) -> None:
     """Nobody finds them in a cache after the sign-out."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
@@ -472,7 +472,7 @@ async def test_pages_have_no_inline_script_or_style(tmp_path: Path, path: str) -
             assert "></script>" in script
 
 
-async def test_an_error_page_stands_where_no_session_was_looked_up(tmp_path: Path) -> None:
+async def test_an_error_before_the_session_lookup_gets_an_error_page(tmp_path: Path) -> None:
     """What is refused as cross-origin has a page too, with neither user nor sign-out."""
     async with serve(tmp_path) as site, Visitor(site.url) as visitor:
         headers = {"Sec-Fetch-Site": "cross-site"}

@@ -43,13 +43,13 @@ async def test_browsers_and_systems(header: str, browser: str, system: str) -> N
     assert (await describe({header}))[header] == (browser, system)
 
 
-async def test_a_header_of_any_length_is_looked_at_in_part() -> None:
+async def test_a_long_header_is_parsed_in_part() -> None:
     """What stands beyond a reasonable length counts for nothing."""
     header = "x" * 600 + " Firefox/132.0"
     assert (await describe({header}))[header] == ("", "")
 
 
-def test_the_rules_are_loaded_when_somebody_asks() -> None:
+def test_the_rules_are_loaded_on_first_use() -> None:
     """They take a tenth of a second, which no start has to wait for."""
     code = "import sys, app.application; print('ua_parser' in sys.modules)"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What clients send wrong is refused in a sentence, and harms nobody, themselves included."""
+"""Invalid input of clients: refused with a sentence, without a traceback."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.browsers import PythonVisitor, each_mode, joined, session_id
 from tests.support.node_client import NodeVisitor
-from tests.support.raw import POLLING, Raw
+from tests.support.raw import POLLING, UPGRADE, WEBSOCKET, Raw
 from tests.support.site import serve
 from tests.support.waiting import until
 from tests.support.watched_store import WatchedStore
@@ -172,3 +172,24 @@ async def test_a_message_of_2_mb_ends_its_own_connection_only(tmp_path: Path, mo
         await until(lambda: socket.connects == 2)
         assert await socket.call("incr") == 2
         assert await bystander.call("incr") == 3
+
+
+async def test_a_websocket_key_that_is_not_ascii_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is a 400 like any other bad key."""
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        headers = {**UPGRADE, "Sec-WebSocket-Key": "\xff" * 24}
+        answer = await raw.ask(WEBSOCKET, *headers.items())
+        assert answer.status == 400
+        assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("path", ["/static/%00", "/static/session_ended.js%00.css"])
+async def test_a_static_path_with_a_nul_gets_404(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """No file has such a name: 404."""
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        assert (await raw.ask(path)).status in (400, 404)
+        assert not [record for record in caplog.records if record.exc_info]

@@ -1,12 +1,16 @@
-"""Which pages of the web may open a connection here."""
+"""The rule for the Origin of a request."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from app.settings.addresses import origins
 from app.web.origin import Origins, origin_error, trusted_origin
+from tests.support.raw import Raw
 from tests.support.requests import request
+from tests.support.site import serve
 
 TRUSTED = ("https://friend.example",)
 
@@ -203,3 +207,15 @@ def test_a_refusal_says_where_the_remedy_is_and_stays_short() -> None:
     assert error is not None
     assert "--trusted-origins" in error
     assert len(error) < 400
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "http://a]b", "http://[x]"])
+@pytest.mark.parametrize("path", ["/logout", "/incr", "/login", "/register", "/nowhere"])
+async def test_an_origin_that_is_no_url_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str, origin: str
+) -> None:
+    """It is a 403 and no traceback."""
+    async with serve(tmp_path) as site, Raw(site.url) as raw:
+        answer = await raw.ask(path, ("Origin", origin), method="POST", body=b"")
+        assert answer.status == 403
+        assert not [record for record in caplog.records if record.exc_info]

@@ -1,4 +1,4 @@
-"""Names that look like existing names are refused (Unicode Technical Standard 39)."""
+"""The rules for names: no invisible characters, no look-alikes of other names (UTS 39)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from app.accounts import Accounts, InvalidAccount, NameTaken, account_key, database
 from app.accounts.lookalikes import lookalikes, mixes_scripts
-from app.accounts.passwords import Passwords
+from app.accounts.passwords import Passwords, clean_name
 from app.settings import Settings
 from tests.accounts.test_accounts import add, opened
 from tests.support.forms import PASSWORD
@@ -47,7 +47,7 @@ def test_a_name_in_letters_of_several_alphabets_mixes_scripts(name: str) -> None
         *("日本太郎Taro", "ニコ", "さくら", "김철수 kim", "李ㄅx", "王小明"),
     ],
 )
-def test_a_name_in_one_way_of_writing_does_not_mix(name: str) -> None:
+def test_a_name_in_one_writing_system_mixes_no_scripts(name: str) -> None:
     """Japanese, Korean and Chinese with Latin letters are each one way of writing."""
     assert not mixes_scripts(name)
 
@@ -132,7 +132,7 @@ async def test_accounts_that_exist_sign_in_whatever_their_name(tmp_path: Path) -
         await accounts.close()
 
 
-async def test_unicodes_tables_are_read_when_somebody_registers() -> None:
+async def test_unicode_tables_are_loaded_on_the_first_registration() -> None:
     """They take 6 MB, which a process that only serves has no use for."""
     import asyncio
 
@@ -142,3 +142,22 @@ async def test_unicodes_tables_are_read_when_somebody_registers() -> None:
     )
     out, _ = await child.communicate()
     assert out.strip() == b"False"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u3164",
+        "\u115f",
+        "\u2800",
+        "m\u034fax",
+        "max\ufe0f",
+        "\U000e0100max",
+        "max\u17b4",
+        "\ue000",
+    ],
+)
+def test_invisible_characters_are_refused(name: str) -> None:
+    """Unicode's default ignorables are not all of category Cf: such a name passes for another's."""
+    with pytest.raises(InvalidAccount):
+        clean_name(name)
