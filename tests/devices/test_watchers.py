@@ -79,7 +79,7 @@ async def test_an_upgrade_changes_the_row(tmp_path: Path) -> None:
 
         def listen(id: str) -> None:
             peers = connections._by_session.get(id, ())
-            heard.append([peer.connection.transport.name for peer in peers])
+            heard.append([peer.transport for peer in peers])
 
         connections.on_change.append(listen)
         socket = await joined(ann, "upgraded")
