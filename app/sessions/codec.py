@@ -85,6 +85,12 @@ class Codec(Generic[D]):
         A lone surrogate is stored as U+FFFD.
         """
         try:
+            return self._encoder.encode(data)
+        except Exception:
+            return self._repaired(data)
+
+    def _repaired(self, data: D) -> bytes:
+        try:
             return self._encode(data)
         except Exception as error:
             raise InvalidData(f"{self._culprit(data)}{error}; nothing was stored") from None
@@ -94,7 +100,7 @@ class Codec(Generic[D]):
         try:
             encoded = self._encoder.encode(data)
         except Exception:
-            encoded = self.encode(data)  # repairs it, or says what is wrong
+            encoded = self._repaired(data)
         try:
             self._reader.decode(encoded)
         except Exception as error:

@@ -157,9 +157,9 @@ class Edit(Generic[D]):
         """
         codec = self._records.codec
         self._draft = draft
-        self._before = codec.encode(draft)
-        record = self.locked
-        if record is not None and record.data != self._before:
+        self._before = before = codec.encode(draft)
+        record = None if self._lease is None else self._lease.record
+        if record is not None and record.data != before:
             self._unknown = codec.unknown(draft, record.data)
 
     # -- commit --

@@ -42,6 +42,10 @@ class State(enum.IntEnum):
     CLOSED = 2  # the socket is lost or about to be
 
 
+#: Read from here, since Python 3.11 needs 0.2 µs to find a member of an enum in its class.
+_OPEN, _CLOSING, _CLOSED = State
+
+
 class WebSocket(asyncio.BufferedProtocol):
     """Frames in, packets to the connection; packets out, one write for each turn of the loop.
 
@@ -74,7 +78,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._parser = FrameParser(engine.settings.max_message_size)
         self.connection: Connection = None  # type: ignore[assignment]  # by EngineServer.open or probe()
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
-        self._state = State.OPEN
+        self._state = _OPEN
         self._out: list[bytes] = []
         self._size = 0  # bytes in _out
         self._waiting = FrameQueue()  # what the transport gets later
@@ -112,23 +116,26 @@ class WebSocket(asyncio.BufferedProtocol):
         return self._engine.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self._state >= State.CLOSING:
+        if self._state >= _CLOSING:
             if self._linger is not None:
                 self._linger.drop(nbytes)
             return
-        self._parser.feed(bytes(self._engine.read_buffer[:nbytes]))
+        parser = self._parser
+        # nothing to wait for; saves an event 0.5 µs
+        at_once = parser.idle and nbytes <= SMALL and self.connection.unfinished is None
+        parser.feed(self._engine.read_buffer[:nbytes].tobytes())
         if not self._corked:
-            self._work()
+            self._receive() if at_once else self._work()
 
     def eof_received(self) -> bool:
         """Treat a client that has shut its side as gone; what it was sent still goes out."""
-        if self._state < State.CLOSING:
+        if self._state < _CLOSING:
             self._close()
             self._lost(Reason.TRANSPORT_CLOSE)
         return False
 
     def resume(self) -> None:
-        if not self._corked and self._state < State.CLOSING:
+        if not self._corked and self._state < _CLOSING:
             self._work()
 
     def unread(self) -> bool:
@@ -150,7 +157,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def _begin_turn(self) -> None:
         self._waits = False
-        if self._state < State.CLOSING:
+        if self._state < _CLOSING:
             self._receive()
 
     def _receive(self) -> None:
@@ -159,9 +166,7 @@ class WebSocket(asyncio.BufferedProtocol):
         parser = self._parser
         self._corked = True
         try:
-            while self._state < State.CLOSING and not (
-                connection.busy and connection.transport is self
-            ):
+            while self._state < _CLOSING and not (connection.busy and connection.transport is self):
                 message = parser.next()
                 if message is None:
                     break
@@ -212,7 +217,7 @@ class WebSocket(asyncio.BufferedProtocol):
     def _read_or_pause(self, connection: Connection) -> None:
         # A probe reads on: the connection tells its transport, not its probe, when to resume.
         busy = connection.busy and connection.transport is self
-        pause = self._state < State.CLOSING and (self.congested or busy or self._waits)
+        pause = self._state < _CLOSING and (self.congested or busy or self._waits)
         if pause is not self._paused and not self._transport.is_closing():
             self._paused = pause
             if pause:
@@ -229,7 +234,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self._write(packet.framed)
 
     def _write(self, frame: bytes) -> None:
-        if self._state >= State.CLOSING:
+        if self._state >= _CLOSING:
             return
         out = self._out
         if not out and not self._corked:
@@ -313,9 +318,9 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self.congested = False
-        while self._waiting and not self.congested and self._state < State.CLOSED:
+        while self._waiting and not self.congested and self._state < _CLOSED:
             self._write_now(self._waiting.take())
-        if self._state == State.CLOSING and not self._waiting:
+        if self._state == _CLOSING and not self._waiting:
             self._shut()
         self.connection.wake_drained()
         self._read_or_pause(self.connection)
@@ -329,18 +334,18 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def _end(self, code: int) -> None:
         """Send the data that waits, the close frame, and then our FIN."""
-        if self._state >= State.CLOSING:
+        if self._state >= _CLOSING:
             return
         self._out.append(frames.encode_close(code))
         self.flush()
-        if self._state < State.CLOSED:
+        if self._state < _CLOSED:
             self._close()
             if not self._waiting:
                 self._shut()
 
     def _close(self) -> None:
         """Take nothing more from the connection or the client; wait for the client's close."""
-        self._state = State.CLOSING
+        self._state = _CLOSING
         self._backlog.stop()
         self._engine.ending.add(self)
         if self._paused and not self._transport.is_closing():
@@ -382,14 +387,14 @@ class WebSocket(asyncio.BufferedProtocol):
 
         The caller may be in the middle of an emit to many clients.
         """
-        if self._state >= State.CLOSED:
+        if self._state >= _CLOSED:
             return
         self._forget_output()
         self._engine.loop.call_soon(self._lost, reason)
         self._transport.abort()
 
     def _forget_output(self) -> None:
-        self._state = State.CLOSED
+        self._state = _CLOSED
         self._backlog.stop()
         self._out.clear()
         self._size = 0
