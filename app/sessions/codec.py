@@ -1,4 +1,4 @@
-"""The typed record of a fork, to bytes and back, checked both ways."""
+"""Session data of a fork's type, encoded and decoded with its types checked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _refuse(self: object, name: str, value: object) -> NoReturn:
 
 
 def _read_only(data_type: type[D]) -> type[D]:
-    """Return a subclass whose instances show the data and refuse assignment with a remedy."""
+    """Return a subclass whose instances refuse assignment and say what to write instead."""
     body: dict[str, Any] = {
         "__setattr__": _refuse,
         "__delattr__": lambda self, name: _refuse(self, name, None),
@@ -33,24 +33,24 @@ def _read_only(data_type: type[D]) -> type[D]:
     }
     if hasattr(data_type, "__post_init__"):
 
-        def on_a_twin(self: Any) -> None:
-            """Run the type's own `__post_init__`, which may assign."""
-            twin = data_type(**msgspec.structs.asdict(self))
+        def post_init(self: Any) -> None:
+            """Take the values from a writable object, whose own `__post_init__` may assign."""
+            writable = data_type(**msgspec.structs.asdict(self))
             for name in self.__struct_fields__:
-                msgspec.structs.force_setattr(self, name, getattr(twin, name))
+                msgspec.structs.force_setattr(self, name, getattr(writable, name))
 
-        body["__post_init__"] = on_a_twin
-    made: type[D] = types.new_class(
+        body["__post_init__"] = post_init
+    read_only: type[D] = types.new_class(
         data_type.__name__, (data_type,), exec_body=lambda namespace: namespace.update(body)
     )
-    return made
+    return read_only
 
 
 class Codec(Generic[D]):
     """Encodes and decodes session data of one type (MessagePack, so NaN and bytes survive)."""
 
     def __init__(self, data_type: type[D]) -> None:
-        """Raises TypeError for a type that cannot be made without arguments."""
+        """Raises TypeError if the type needs arguments."""
         try:
             data_type()
         except TypeError as error:
@@ -70,14 +70,14 @@ class Codec(Generic[D]):
         try:
             return self._decoder.decode(encoded)
         except Exception as error:
-            raise InvalidData(self._misfit(error)) from None
+            raise InvalidData(self._describe(error)) from None
 
     def snapshot(self, encoded: bytes) -> D:
         """Decode data that refuses assignment; raises InvalidData."""
         try:
             return self._reader.decode(encoded)
         except Exception as error:
-            raise InvalidData(self._misfit(error)) from None
+            raise InvalidData(self._describe(error)) from None
 
     def encode(self, data: D) -> bytes:
         """Encode without checking the types of the values; raises InvalidData.
@@ -87,56 +87,57 @@ class Codec(Generic[D]):
         try:
             return self._encoder.encode(data)
         except Exception:
-            return self._repaired(data)
-
-    def _repaired(self, data: D) -> bytes:
-        try:
-            return self._encode(data)
-        except Exception as error:
-            raise InvalidData(f"{self._culprit(data)}{error}; nothing was stored") from None
+            return self._encode_repaired(data)
 
     def checked(self, data: D) -> bytes:
-        """Encode, and make sure that the types are right; raises InvalidData."""
+        """Encode and check the types of the values; raises InvalidData."""
         try:
             encoded = self._encoder.encode(data)
         except Exception:
-            encoded = self._repaired(data)
+            encoded = self._encode_repaired(data)
         try:
             self._reader.decode(encoded)
         except Exception as error:
-            raise InvalidData(f"{self._misfit(error)}; nothing was stored") from None
+            raise InvalidData(f"{self._describe(error)}; nothing was stored") from None
         return encoded
 
     def unknown(self, data: D, encoded: bytes) -> UnknownFields | None:
-        """Return the fields of stored data that its type does not know; None if there are none.
+        """Return the fields of stored data that its type does not have; None if there are none.
 
-        `data` is what `draft` made of `encoded`. This takes longer than decoding, so ask only
-        if the encoded draft differs from `encoded`.
+        `data` is `draft(encoded)`. This takes longer than decoding: call it only if `data`
+        encodes to something other than `encoded`.
         """
         try:
             return UnknownFields(data, msgspec.msgpack.decode(encoded)) or None
-        except RecursionError:  # values nested a few hundred deep, which hold no structs
+        except RecursionError:  # nested a few hundred levels deep, so without structs
             return None
 
     def with_unknown(self, data: D, encoded: bytes, unknown: UnknownFields) -> bytes:
-        """Return the encoded data with the fields that its type does not know."""
+        """Return the encoded data together with the fields that its type does not have."""
         raw = msgspec.msgpack.decode(encoded)
         unknown.add_to(data, raw)
         return self._encoder.encode(raw)
+
+    def _encode_repaired(self, data: D) -> bytes:
+        """Encode data that the encoder refused as it is; raises InvalidData."""
+        try:
+            return self._encode(data)
+        except Exception as error:
+            raise InvalidData(f"{self._name_field(data)}{error}; nothing was stored") from None
 
     def _encode(self, data: object) -> bytes:
         try:
             return self._encoder.encode(data)
         except UnicodeEncodeError:
-            kept = (bytes, bytearray, datetime)  # types that MessagePack has
+            kept = (bytes, bytearray, datetime)  # types of MessagePack
             return self._encoder.encode(repair(msgspec.to_builtins(data, builtin_types=kept)))
 
-    def _misfit(self, error: Exception) -> str:
-        """Say what does not fit; a `__post_init__` may raise anything."""
+    def _describe(self, error: Exception) -> str:
+        """Describe what does not fit; a `__post_init__` may raise anything."""
         return f"{self.new.__name__}: {error}"
 
-    def _culprit(self, data: D) -> str:
-        """Name the field that does not encode."""
+    def _name_field(self, data: D) -> str:
+        """Return the name of the field that does not encode."""
         for name in data.__struct_fields__:
             try:
                 self._encode(getattr(data, name))

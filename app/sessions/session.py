@@ -1,4 +1,4 @@
-"""The login session as pages and sockets see it; it knows neither Tornado nor Socket.IO."""
+"""The login session as pages and sockets use it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ __all__ = ["Session", "SessionEnded", "SessionFor", "load"]
 
 
 class Session(Generic[D]):
-    """One session as it was when it was loaded; `async with session as data` edits it.
+    """A session as it was when it was loaded; `async with session as data` edits it.
 
-    `data` refuses assignment outside of the block. After a block this object shows what the
-    block stored. A session without record is a visitor's: it comes to life with the first
-    block that changes something.
+    `data` refuses assignment outside of the block. After a block this object has the data that
+    the block stored. The session of a visitor has no record until a block changes it.
     """
 
     __slots__ = (
@@ -44,9 +43,9 @@ class Session(Generic[D]):
         user_agent: str = "",
         may_create: Callable[[], None] | None = None,
     ) -> None:
-        """Raises InvalidData where the record's data does not fit the type.
+        """Raises InvalidData if the record's data does not fit the type.
 
-        `may_create` is asked before a visitor's session is stored, and may raise.
+        `may_create` is called before a visitor's session is edited, and may raise.
         """
         self._records = records
         self._address = remote_address
@@ -55,7 +54,7 @@ class Session(Generic[D]):
         self._edit: Edit[D] | None = None
         self.record = record
         self._encoded = records.codec.blank if record is None else record.data
-        # what a block has just checked, or nobody ever changed, is decoded when it is asked for
+        # data that a block has checked, or that was never changed, is decoded when it is read
         self._data: D | None = None
         if self._encoded != records.codec.blank:
             self._data = records.codec.snapshot(self._encoded)
@@ -65,14 +64,14 @@ class Session(Generic[D]):
 
     @property
     def data(self) -> D:
-        """What the session holds; it refuses assignment outside of a block."""
+        """The data of the session; it refuses assignment outside of a block."""
         if self._data is None:
             self._data = self._records.codec.snapshot(self._encoded)
         return self._data
 
     @property
     def id(self) -> str:
-        """The session's id, or an empty string for a visitor's that was not stored."""
+        """The session's id; an empty string for a visitor's session that is not stored."""
         return "" if self.record is None else self.record.id
 
     @property
@@ -92,27 +91,27 @@ class Session(Generic[D]):
 
     @property
     def expires(self) -> float:
-        """Seconds since 1970 when it is over unless touched; infinity: never."""
+        """Seconds since 1970 when it ends unless a client is active; infinity: never."""
         return math.inf if self.record is None else self._records.lifetimes.deadline(self.record)
 
     @property
     def remote_address(self) -> str:
-        """Address of the client that this session was made for."""
+        """Address of the client that this session was created for."""
         return self._address if self.record is None else self.record.remote_address
 
     @property
     def user_agent(self) -> str:
-        """User-Agent header of the client that this session was made for."""
+        """User-Agent header of the client that this session was created for."""
         return self._agent if self.record is None else self.record.user_agent
 
     def check_unchanged(self) -> None:
-        """Raise RuntimeError where nested data was changed outside of a block."""
+        """Raise RuntimeError if nested data was changed outside of a block."""
         if self._data is None:
             return
         codec = self._records.codec
         try:
             encoded = codec.encode(self._data)
-            # an older release may have written the same data otherwise
+            # another release may have written the same data in another form
             changed = encoded != self._encoded and (
                 encoded != codec.encode(codec.snapshot(self._encoded))
             )
@@ -134,7 +133,7 @@ class Session(Generic[D]):
                 self._may_create()
             self._edit = edit
         data = await edit.begin()
-        # only here, since the lock of the session keeps a second block out from now on
+        # from now on the lock of the session keeps a second block out
         self._edit = edit
         return data
 
@@ -155,13 +154,13 @@ class Session(Generic[D]):
                 self.record = record
                 self._encoded, self._data = record.data, None
         finally:
-            # only now, or two blocks of one visitor would make two sessions
+            # not earlier, or two blocks of one visitor would create two sessions
             if self._edit is edit:
                 self._edit = None
 
 
 class SessionFor(Edit[D]):
-    """A socket's way to its session: `await` it to read, `async with` it to edit."""
+    """The session of a socket: `await` it to read, `async with` it to edit."""
 
     __slots__ = ()
 
@@ -182,7 +181,7 @@ class SessionFor(Edit[D]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> Coroutine[Any, Any, object]:
-        # what `commit` returns is not looked at, since it runs only where nothing was raised
+        # the returned record is ignored: it is true, but no exception was raised
         return self.commit("", "") if kind is None else self.abandon()
 
 

@@ -1,4 +1,4 @@
-"""Sessions in a dict of this process, for tests and benches: gone when the process is."""
+"""Sessions in the memory of this process, for tests and benchmarks; lost when it ends."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
         self._of_user: dict[str, dict[str, str]] = {}  # user -> public id -> id
-        #: a time at or before which each record expires, for all that expire at all
-        self._expiry: list[tuple[float, str]] = []
+        # of the records that expire: a time at or before that, and the id
+        self._heap: list[tuple[float, str]] = []
         self._locks = Locks()
 
     def cached(self, session_id: str) -> Record | None:
@@ -84,15 +84,15 @@ class MemoryStore:
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         removed: list[Record] = []
-        while self._expiry and self._expiry[0][0] <= now and len(removed) < limit:
-            record = self._records.get(heapq.heappop(self._expiry)[1])
+        while self._heap and self._heap[0][0] <= now and len(removed) < limit:
+            record = self._records.get(heapq.heappop(self._heap)[1])
             if record is None:
                 continue
             if record.expires <= now:
                 self._remove(record.id)
                 removed.append(record)
             else:  # it was touched
-                self._await_expiry(record)
+                self._push(record)
         return removed
 
     async def ping(self) -> None:
@@ -101,17 +101,17 @@ class MemoryStore:
     async def close(self) -> None:
         self._records.clear()
         self._of_user.clear()
-        self._expiry.clear()
+        self._heap.clear()
 
     def _put(self, record: Record) -> None:
         self._records[record.id] = record
-        self._await_expiry(record)
+        self._push(record)
         if record.user is not None:
             self._of_user.setdefault(record.user, {})[public_id(record.id)] = record.id
 
-    def _await_expiry(self, record: Record) -> None:
+    def _push(self, record: Record) -> None:
         if record.expires < math.inf:
-            heapq.heappush(self._expiry, (record.expires, record.id))
+            heapq.heappush(self._heap, (record.expires, record.id))
 
     def _remove(self, session_id: str) -> Record | None:
         record = self._records.pop(session_id, None)
@@ -123,7 +123,7 @@ class MemoryStore:
         return record
 
 
-class MemoryLease(msgspec.Struct, eq=False):  # made faster than other objects
+class MemoryLease(msgspec.Struct, eq=False):  # faster to create than other objects
     """The lock of one session in a MemoryStore."""
 
     _store: MemoryStore
