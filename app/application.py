@@ -79,26 +79,9 @@ def make_app(
     counters, store_counts, loop_lag = Counters(), StoreCounts(), LoopLag()
     opened = store or (cluster.store if cluster else _open_store(settings))
     connections = Connections(on_session_end=settings.on_session_end)
-    sessions: Sessions[Any] = Sessions(
-        CountedStore(opened, store_counts),
-        data_type,
-        idle_timeout=settings.session_idle_timeout,
-        max_age=settings.session_max_age,
-        new_timeout=settings.new_session_timeout,
-        clock=clock,
-        counts=store_counts,
-        connected=lambda session_id: connections.count(session_id) > 0,
-    )
-    server = SocketServer(
-        settings,
-        listener=Listener(
-            opened=connections.opened,
-            upgraded=connections.upgraded,
-            closed=connections.closed,
-            event_failed=counters.event_failed,
-        ),
-        client_manager=cluster.rooms if cluster else None,
-    )
+    counted = CountedStore(opened, store_counts)
+    sessions = _build_sessions(settings, counted, store_counts, data_type, clock, connections)
+    server = _build_server(settings, connections, counters, cluster)
     presence = cluster.presence(connections, keys) if cluster else connections
     accounts = Accounts(settings)
     devices = Devices(sessions, presence)
@@ -135,6 +118,39 @@ def make_app(
     return Application(services, web, folder_lock=folder_lock, cluster=cluster)
 
 
+def _build_sessions(
+    settings: Settings,
+    store: CountedStore,
+    counts: StoreCounts,
+    data_type: type[msgspec.Struct],
+    clock: Clock,
+    connections: Connections,
+) -> Sessions[Any]:
+    return Sessions(
+        store,
+        data_type,
+        idle_timeout=settings.session_idle_timeout,
+        max_age=settings.session_max_age,
+        new_timeout=settings.new_session_timeout,
+        clock=clock,
+        counts=counts,
+        connected=lambda session_id: connections.count(session_id) > 0,
+    )
+
+
+def _build_server(
+    settings: Settings, connections: Connections, counters: Counters, cluster: Cluster | None
+) -> SocketServer:
+    listener = Listener(
+        opened=connections.opened,
+        upgraded=connections.upgraded,
+        closed=connections.closed,
+        event_failed=counters.event_failed,
+    )
+    rooms = cluster.rooms if cluster else None
+    return SocketServer(settings, listener=listener, client_manager=rooms)
+
+
 def _register_listeners(
     services: Services,
     connections: Connections,
@@ -142,39 +158,49 @@ def _register_listeners(
     cluster: Cluster | None,
     extensions: Sequence[Extension],
 ) -> None:
-    """Register every listener; each list runs in this order."""
-    watchers, counters, audit = services.device_watchers, services.counters, services.audit
-    sessions = services.sessions
+    """Register every listener; the listeners of an event run in this order."""
+    sessions, expiry, watchers = services.sessions, services.expiry, services.device_watchers
+    clusters = [cluster] if cluster else []
     # a session ends
     sessions.on_end += [
-        watchers.session_ended,
-        connections.close_session,
-        counters.session_ended,
-        audit.session_ended,
+        watchers.session_ended,  # account pages of the user remove the row
+        connections.close_session,  # its clients are told why and closed
+        services.counters.session_ended,
+        services.audit.session_ended,
+        *(other.session_ended for other in clusters),  # other processes close their clients
+        *(
+            _with_session(sessions, extension.on_session_end)
+            for extension in extensions
+            if extension.on_session_end is not None
+        ),
     ]
     # a user signs in
-    services.on_login += [audit.signed_in, watchers.signed_in]
+    services.on_login += [
+        services.audit.signed_in,
+        watchers.signed_in,  # account pages of the user add a row
+        *(other.signed_in for other in clusters),
+        *(extension.on_login for extension in extensions if extension.on_login is not None),
+    ]
     # a connection opens, closes or changes its transport
-    connections.on_change += [watchers.connections_changed]
-    # the system's clock steps
-    clock.on_step += [sessions.lifetimes.activity.follow_step, lambda _: services.expiry.hold()]
-    # other processes
-    if cluster:
-        cluster.join(sessions, services.expiry, watchers)
-        sessions.on_end.append(cluster.session_ended)
-        services.on_login.append(cluster.signed_in)
-        connections.on_change.append(cluster.connections_changed)
-    # the hooks of handlers/
-    for extension in extensions:
-        if extension.on_login is not None:
-            services.on_login.append(extension.on_login)
-        if extension.on_session_end is not None:
-            sessions.on_end.append(_session_hook(sessions, extension.on_session_end))
+    connections.on_change += [
+        watchers.connections_changed,  # account pages of the user change the row
+        *(other.connections_changed for other in clusters),
+    ]
+    # the system's clock is set
+    clock.on_step += [
+        sessions.lifetimes.activity.follow_step,
+        lambda seconds: expiry.hold(),  # until other processes have followed
+    ]
+    # another process tells of an end, a sign-in or a connection; Redis comes back after an outage
+    for other in clusters:
+        other.join(sessions, expiry, watchers)
 
 
-def _session_hook(sessions: Sessions[Any], hook: Callable[[Session[Any], EndReason], Any]) -> Any:
+def _with_session(sessions: Sessions[Any], hook: Callable[[Session[Any], EndReason], Any]) -> Any:
+    """Return a listener that calls a hook with the session, in the process that ended it."""
+
     def listener(session_id: str, reason: EndReason, record: Record | None) -> Any:
-        # without a record another process ended the session, and calls its own hooks
+        # if another process ended the session there is no record
         return None if record is None else hook(Session(sessions.records, record), reason)
 
     return listener

@@ -27,8 +27,6 @@ from app.transport import SocketServer
 class Connections(Protocol):
     """The open connections of this process, by session."""
 
-    on_change: list[Callable[[str], None]]
-
     def __len__(self) -> int:
         """Return the number of connections."""
         ...
