@@ -201,7 +201,9 @@ def frame(first: int, payload: bytes, key: bytes = b"\0\0\0\0") -> bytes:
         head = bytes((first, 0x80 | 126)) + size.to_bytes(2, "big")
     else:
         head = bytes((first, 0x80 | 127)) + size.to_bytes(8, "big")
-    return head + key + bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
+    if any(key):
+        payload = bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
+    return head + key + payload
 
 
 def mask(unmasked: bytes) -> bytes:

@@ -83,7 +83,7 @@ async def test_a_failed_write_closes_its_connection_only(
     """The emit goes on, and the reason is a transport error."""
     clients = [await server.client() for _ in range(3)]
     broken: Any = server.sio.engine.connections[clients[0].sid].transport
-    broken._transport = Broken(broken._transport, method)
+    broken._outbox._transport = Broken(broken._outbox._transport, method)
     await server.sio.emit("news")
     for client in clients[1:]:
         assert await asyncio.wait_for(client.receive(), 2) == '42["news"]'

@@ -205,7 +205,7 @@ async def test_frames_of_a_fragmented_message_are_charged(server: Server, piece:
     (conn,) = server.sio.engine.connections.values()
     assert conn.busy
     transport: Any = conn.transport
-    assert transport._parser.ready > 900 * len(piece)
+    assert transport._reader._parser.ready > 900 * len(piece)
 
 
 @served(events_per_second=200)
@@ -375,12 +375,12 @@ async def test_a_client_that_waits_for_its_turn_is_not_read_from(
     (transport,) = [c.transport for c in server.sio.engine.connections.values()]
     await client.send_raw(large(50_000))
     await until(lambda: waiting)
-    assert transport._paused
+    assert transport._reader._paused
     await client.send('42["note",2]')
     await server.request("GET", "/none")
     assert server.sio.noted == []
     waiting.pop()()
-    assert not transport._paused
+    assert not transport._reader._paused
     await until(lambda: server.sio.noted == [50_000, 2])
     assert not waiting
 

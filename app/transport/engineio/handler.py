@@ -278,11 +278,11 @@ class SocketHandler(RequestHandler):
         self.set_header("Connection", "Upgrade")
         self.set_header("Sec-WebSocket-Accept", accept.decode())
         self.finish()
-        websocket = WebSocket(self.engine)
         try:
-            websocket.take_over(cast(Exchange, self.request.connection).hand_over())
+            handover = cast(Exchange, self.request.connection).hand_over()
         except StreamClosedError:  # the client did not wait for its 101
             return
+        websocket = WebSocket(self.engine, handover)
         if self.connection is not None:
             websocket.probe(self.connection)
             return

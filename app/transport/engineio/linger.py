@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from app.transport.clock import Clock
+from app.transport.engineio.progress import Progress
 from app.transport.timers import Timer
 
 #: Seconds in which a client has to close its side after it has taken our close frame.
@@ -37,14 +38,14 @@ class Linger:
     nothing for --send-timeout.
     """
 
-    __slots__ = ("_began", "_clock", "_dropped", "_moved", "_socket", "_taken", "_timer")
+    __slots__ = ("_began", "_clock", "_dropped", "_progress", "_socket", "_timer")
 
     def __init__(self, clock: Clock, socket: Socket, taken: int) -> None:
         """`taken` bytes are with the client or the kernel, on the scale of `Socket.taken`."""
         self._clock = clock
         self._socket = socket
-        self._taken = taken
-        self._began = self._moved = clock.loop.time()  # `_moved`: when `_taken` was different
+        self._progress = Progress(clock, taken)
+        self._began = clock.loop.time()
         self._dropped = 0  # bytes that came after our close frame
         self._timer = Timer(self._check)
         clock.wheel.start(self._timer, LINGER)
@@ -60,17 +61,14 @@ class Linger:
         self._clock.wheel.stop(self._timer)
 
     def _check(self) -> None:
-        now = self._clock.loop.time()
-        if self._in_time(now) and now - self._began < LONGEST_LINGER:
+        lingered = self._clock.loop.time() - self._began
+        if self._in_time() and lingered < LONGEST_LINGER:
             self._clock.wheel.start(self._timer, LINGER)
         else:
             self._socket.abort()
 
-    def _in_time(self, now: float) -> bool:
+    def _in_time(self) -> bool:
         """Return whether the client still takes what was sent."""
-        taken = self._socket.taken()
-        if taken != self._taken:
-            self._taken, self._moved = taken, now
-            return True
+        idle = self._progress.idle(self._socket.taken())
         waiting = self._socket.untaken() > 0
-        return waiting and now - self._moved < self._clock.settings.send_timeout
+        return idle == 0 or (waiting and idle < self._clock.settings.send_timeout)

@@ -6,8 +6,8 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
-from app.transport.backlog import OVERHEAD, Backlog
 from app.transport.clock import Clock
+from app.transport.engineio.backlog import OVERHEAD, Backlog
 from app.transport.engineio.connection import Connection
 from app.transport.engineio.last_polls import LastPolls
 from app.transport.engineio.message import Message
@@ -78,7 +78,7 @@ class Polling:
         self._size = 0  # bytes in the outbox, with the overhead of each packet
         self._total = 0  # the same of all packets, with those that were fetched
         self._carrier: Carrier | None = None  # of the last poll
-        self._backlog = Backlog(engine, self)
+        self._backlog: Backlog | None = None  # while much waits
         self._stalled = False  # it is about to be closed as slow
         self._wake: asyncio.Future[None] | None = None  # of the open poll
         self._room: asyncio.Future[None] | None = None  # of a POST that waits
@@ -94,8 +94,8 @@ class Polling:
         settings = self._engine.settings
         if backlog > self._engine.max_backlog:  # a single message may be of any size
             self.stalled()
-        elif self._size > settings.send_buffer:
-            self._backlog.watch()
+        elif self._size > settings.send_buffer and self._backlog is None:
+            self._backlog = Backlog(self._engine, self)
         self.nudge()
 
     def ping(self) -> int:
@@ -131,8 +131,15 @@ class Polling:
         """Whether a POST is under way."""
         return self.posting
 
+    def caught_up(self) -> None:
+        """Stop watching how much the client takes."""
+        if self._backlog is not None:
+            self._backlog.stop()
+            self._backlog = None
+
     def stalled(self) -> None:
         """Close the client, which takes too little for what it is sent."""
+        self.caught_up()
         self._stalled = True
         self.connection.log_slow(self._size)
         self._outbox.clear()
@@ -178,7 +185,7 @@ class Polling:
         for packet in self._outbox:
             websocket.send(packet)
         self._clear()
-        self._backlog.stop()
+        self.caught_up()
         self.nudge()
         self.resume()
 
@@ -194,7 +201,7 @@ class Polling:
             self._room.set_result(None)
 
     def close(self, reason: str, code: int) -> None:
-        self._backlog.stop()
+        self.caught_up()
         self.resume()
         end = NOOP if reason == Reason.CLIENT else CLOSE
         if self._wake is not None and not self._outbox:

@@ -11,7 +11,11 @@ class Transport(Protocol):
     """What a connection asks of polling and of WebSocket."""
 
     name: str
-    congested: bool  # nothing is read until the client has taken more of what it was sent
+
+    @property
+    def congested(self) -> bool:
+        """Whether nothing is read until the client has taken more of what it was sent."""
+        ...
 
     def send(self, packet: bytes | Message) -> None:
         """Send a message, or one Engine.IO packet in bytes."""

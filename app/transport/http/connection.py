@@ -10,7 +10,6 @@ from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
 
 from app.common.rate_limited_log import RateLimitedLog
-from app.transport.backlog import unread
 from app.transport.descriptors import Descriptors
 from app.transport.http.context import HttpContext
 from app.transport.http.deadline import Deadline
@@ -21,6 +20,7 @@ from app.transport.http.requests import Server as RequestsServer
 from app.transport.http.states import ConnectionState, ServerState
 from app.transport.http.writer import HttpWriter
 from app.transport.http.writer import Server as WriterServer
+from app.transport.kernel import unread
 
 #: Seconds that a client may still send after its last response.
 LINGER_TIMEOUT = 2.0

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tornado.iostream import StreamClosedError
 
-from app.transport.backlog import unacknowledged
+from app.transport.kernel import unacknowledged
 
 log = logging.getLogger("app.transport.http")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.transport.backlog import OVERHEAD
+from app.transport.engineio.backlog import OVERHEAD
 from app.transport.engineio.message import Message
 
 

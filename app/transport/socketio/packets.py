@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
 
 from app.transport.engineio.message import Message
 from app.transport.engineio.receiver import ProtocolError
@@ -41,37 +43,24 @@ class Limits(NamedTuple):
 _LIMITS = Limits()
 
 
-class Packet:
+class Packet(msgspec.Struct, eq=False):
     """One packet from a client."""
 
-    __slots__ = ("data", "id", "namespace", "size", "type")
-
-    announced = 0  # attachments that follow it
-
-    def __init__(self, type: int, namespace: str, id: int | None, data: Any, size: int) -> None:
-        self.type = type
-        self.namespace = namespace
-        self.id = id
-        self.data = data
-        self.size = size  # characters of its text and bytes of its attachments
+    type: int
+    namespace: str
+    id: int | None
+    data: Any
+    size: int  # characters of its text and bytes of its attachments
+    announced: ClassVar[int] = 0  # attachments that follow it
 
 
-class BinaryPacket(Packet):
+class BinaryPacket(Packet, eq=False):
     """A packet whose attachments follow in further messages."""
 
-    __slots__ = ("_room", "_text", "announced", "attachments")
-
-    def __init__(
-        self, type: int, namespace: str, id: int | None, text: str, announced: int, room: int
-    ) -> None:
-        """Wait for `announced` attachments of `room` bytes together; `text` is the JSON."""
-        # decoded, a large text can take twenty times its size
-        later = len(text) > packet_json.SMALL
-        data = None if later else _read_data(type, text)
-        super().__init__(type, namespace, id, data, len(text))
-        self.announced, self._room = announced, room
-        self._text = text if later else ""
-        self.attachments: list[bytes] = []
+    announced: int  # type: ignore[misc]  # which is 0 for the others
+    attachments: list[bytes]
+    _room: int  # bytes that the attachments still to come may have
+    _text: str  # the JSON, if it is decoded with the last attachment
 
     @property
     def unread(self) -> int:
@@ -99,11 +88,12 @@ class BinaryPacket(Packet):
 def decode(text: str, limits: Limits = _LIMITS) -> Packet | BinaryPacket:
     """Decode a packet; raise PacketError. Binary packets without attachments become plain ones."""
     start = text.find("[", 1, _MAX_ID_DIGITS + 2)
-    digits = text[1:start]
-    if start >= 1 and text[0] == "2" and (not digits or (digits.isascii() and digits.isdigit())):
-        # Nearly every packet: an event in "/". The rest of the function would do.
-        id = int(digits) if digits else None
-        return Packet(EVENT, "/", id, read_event(text[start:]), len(text))
+    if start > 0 and text[0] == "2":
+        digits = text[1:start]
+        if not digits or (digits.isdigit() and digits.isascii()):
+            # Nearly every packet: an event in "/". The rest of the function would do.
+            id = int(digits) if digits else None
+            return Packet(EVENT, "/", id, _read_data(EVENT, text[start:]), len(text))
     kind = ord(text[0]) - 48 if text else -1
     if not 0 <= kind <= BINARY_ACK:
         raise PacketError("unknown packet type")
@@ -127,23 +117,43 @@ def decode(text: str, limits: Limits = _LIMITS) -> Packet | BinaryPacket:
         id = int(text[start:at])
     if not announced:
         return Packet(kind, namespace, id, _read_data(kind, text[at:]), len(text))
-    _check_containers(text, packet_json.MAX_CONTAINERS_TO_FILL)
-    room = limits.size - len(text.encode())
-    return BinaryPacket(kind, namespace, id, text[at:], announced, room)
+    return _begin_binary(
+        kind, namespace, id, text[at:], announced, limits.size - len(text.encode())
+    )
+
+
+def _begin_binary(
+    kind: int, namespace: str, id: int | None, text: str, announced: int, room: int
+) -> BinaryPacket:
+    try:
+        packet_json.check_containers(text, packet_json.MAX_CONTAINERS_TO_FILL)
+    except ValueError as error:
+        raise PacketError(str(error)) from None
+    # decoded, a large text can take twenty times its size
+    later = len(text) > packet_json.SMALL
+    data = None if later else _read_data(kind, text)
+    kept = text if later else ""
+    return BinaryPacket(kind, namespace, id, data, len(text), announced, [], room, kept)
 
 
 def _read_data(kind: int, text: str) -> Any:
-    data = _read_json(text) if text else None
-    _check(kind, data, bool(text))
-    return data
-
-
-def read_event(text: str) -> list[Any]:
-    """Return the name and the arguments of an event, from a JSON array; raise PacketError."""
-    event: list[Any] = _read_json(text)
-    if not event or type(event[0]) is not str or event[0] in RESERVED_EVENTS:
+    """Decode the payload by the protocol's rules for each type, as Node's parser does."""
+    try:
+        data: Any = packet_json.decode(text) if text else None
+    except ValueError as error:
+        raise PacketError(str(error)) from None
+    if kind == EVENT:
+        valid = type(data) is list and data and type(data[0]) is str
+        valid = valid and data[0] not in RESERVED_EVENTS
+    elif kind == ACK:
+        valid = type(data) is list
+    elif kind == CONNECT:
+        valid = type(data) is dict or not text
+    else:
+        valid = kind == DISCONNECT and not text
+    if not valid:
         raise PacketError("invalid payload")
-    return event
+    return data
 
 
 def _read_announced(text: str, most: int) -> tuple[int, int]:
@@ -155,43 +165,6 @@ def _read_announced(text: str, most: int) -> tuple[int, int]:
     if int(digits) > most:
         raise PacketError("too many attachments")
     return end + 1, int(digits)
-
-
-def _check_containers(text: str, most: int) -> None:
-    if len(text) > most and packet_json.count_containers(text) > most:
-        raise PacketError("too many arrays and objects")
-
-
-def _check_exponents(text: str) -> None:
-    most = packet_json.MAX_LARGE_EXPONENTS
-    if len(text) > most and packet_json.count_large_exponents(text) > most:
-        raise PacketError("too many large exponents")
-
-
-def _read_json(text: str) -> Any:
-    if len(text) > packet_json.SMALL:
-        _check_containers(text, packet_json.MAX_CONTAINERS)
-        _check_exponents(text)
-    try:
-        return packet_json.decode(text)
-    except ValueError as error:
-        raise PacketError(str(error)) from None
-
-
-def _check(kind: int, data: Any, present: bool) -> None:
-    """Apply the protocol's rules on the payload of each type, as Node's parser does."""
-    if kind == EVENT:
-        valid = (
-            type(data) is list and data and type(data[0]) is str and data[0] not in RESERVED_EVENTS
-        )
-    elif kind == ACK:
-        valid = type(data) is list
-    elif kind == CONNECT:
-        valid = type(data) is dict or not present
-    else:
-        valid = kind == DISCONNECT and not present
-    if not valid:
-        raise PacketError("invalid payload")
 
 
 def encode(kind: int, namespace: str, id: int | None = None, data: Any = None) -> Message:
