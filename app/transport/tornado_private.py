@@ -6,10 +6,15 @@ part is there. To allow another release, run that test with it, then widen both 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
-from tornado.httputil import HTTPHeaders
-from tornado.web import RequestHandler
+from tornado.concurrent import future_set_result_unless_cancelled
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.iostream import IOStream
+from tornado.web import OutputTransform, RequestHandler
 
 RANGE = ">=6.6,<6.7"
 
@@ -44,6 +49,54 @@ def begin_response(handler: RequestHandler, headers: HTTPHeaders) -> None:
 def request_summary(handler: RequestHandler) -> str:
     """Return method, address and client of the request, as Tornado's log has them."""
     return handler._request_summary()
+
+
+def streams_body(handler_class: type[RequestHandler]) -> bool:
+    """Whether a handler is made by `@stream_request_body`, so that it begins before its body."""
+    return handler_class._stream_request_body
+
+
+def run_handler(
+    handler: RequestHandler,
+    transforms: list[OutputTransform],
+    values: tuple[Sequence[bytes], Mapping[str, bytes]],
+) -> Coroutine[Any, Any, None]:
+    """Return the coroutine that runs a handler with the values that its route found in the path."""
+    arguments, named = values
+    return handler._execute(transforms, *arguments, **named)
+
+
+def tell_when_prepared(handler: RequestHandler, future: asyncio.Future[None]) -> None:
+    """Have the future done when `prepare` has ended: the body may come."""
+    handler._prepared_future = future  # type: ignore[assignment]  # None, as Tornado declares it
+
+
+def set_body_future(request: HTTPServerRequest, future: asyncio.Future[None]) -> None:
+    """Let the handler of a streamed body wait for this future before its method runs."""
+    request._body_future = future
+
+
+def end_body(request: HTTPServerRequest) -> None:
+    """Tell the handler of a streamed body that it has all of it."""
+    future_set_result_unless_cancelled(request._body_future, None)
+
+
+def fill_read_buffer(stream: IOStream, received: bytes) -> None:
+    """Have a new stream begin with bytes that were read from its socket before."""
+    stream._read_buffer += received
+    stream._read_buffer_size = len(received)
+
+
+class BareRequest(HTTPServerRequest):
+    """Tornado's request without its attributes, which a subclass has to set."""
+
+    def __init__(self) -> None:
+        self._start_time = time.time()
+        self._finish_time = None
+
+    def _parse_body(self) -> None:
+        if self.body:  # most requests have none, and Tornado would look for fields in it
+            super()._parse_body()
 
 
 class OriginRule(RequestHandler):

@@ -22,6 +22,8 @@ from app.transport.http.writer import HttpWriter
 from app.transport.http.writer import Server as WriterServer
 from app.transport.kernel import unread
 
+_CLOSING, _SERVING = ConnectionState.CLOSING, ServerState.SERVING
+
 #: Seconds that a client may still send after its last response.
 LINGER_TIMEOUT = 2.0
 #: Bytes that it may send then.
@@ -83,14 +85,9 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._drained = 0  # bytes dropped since the last response
 
     @property
-    def date(self) -> str:
-        """The value of a Date field."""
-        return self.server.date
-
-    @property
     def draining(self) -> bool:
         """Whether the server stops, so that this response is the last one."""
-        return self.server.state > ServerState.SERVING
+        return self.server.state > _SERVING
 
     @property
     def has_pending(self) -> bool:
@@ -117,9 +114,10 @@ class HttpConnection(asyncio.BufferedProtocol):
         return self.server.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self.requests.open:
-            self.requests.input.add(bytes(self.server.read_buffer[:nbytes]))
-            self.requests.work()
+        requests = self.requests
+        if requests.state < _CLOSING:
+            requests.input.add(self.server.read_buffer[:nbytes].tobytes())
+            requests.work()
             return
         self._drained += nbytes
         if self._drained > MAX_LINGER_SIZE:
@@ -179,7 +177,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _read_or_pause(self) -> None:
         """Pause reading while nothing can be done with what has arrived; else read."""
         requests = self.requests
-        pause = requests.open and (requests.may_wait or self.writer.congested)
+        pause = requests.state < _CLOSING and (self.writer.congested or requests.blocked())
         if requests.exchange is not None and requests.exchange.followed:
             requests.exchange.tell_of_next()
         if pause is self._paused or self._transport.is_closing():
@@ -233,7 +231,7 @@ class HttpConnection(asyncio.BufferedProtocol):
                 self._transport.abort()
                 return
             added = self.server.refusal_headers(exchange.head.headers)
-        self.writer.write(refusal(status, self.date, added))
+        self.writer.write(refusal(status, self.server.date, added))
         self._finish(unread=True)
 
     def close(self, *, unread: bool) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 from tornado.iostream import IOStream
 
+from app.transport.tornado_private import fill_read_buffer
+
 
 class DetachedStream(IOStream):
     """Tornado's IOStream over a connection that asyncio has accepted.
 
-    The socket is duplicated, since asyncio and uvloop have no public way to give one back. What
-    the server has read already is put into `_read_buffer`; `tests/transport/test_contract.py`
-    notices when a release of Tornado keeps it elsewhere.
+    The socket is duplicated, since asyncio and uvloop have no public way to give one back.
     """
 
     def __init__(
@@ -37,8 +37,7 @@ class DetachedStream(IOStream):
         duplicate = socket.socket(fileno=os.dup(accepted.fileno()))
         transport.abort()  # closes its own descriptor, and leaves the connection open
         super().__init__(duplicate)
-        self._read_buffer += received
-        self._read_buffer_size = len(received)
+        fill_read_buffer(self, received)
         self._on_closed = on_closed
         #: Called when the server stops, to close what uses this stream.
         self.close_soon: Callable[[], None] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, ParamSpec, Protocol
+from typing import NamedTuple, Protocol
 
 from tornado import gen, httputil
 from tornado.iostream import StreamClosedError
@@ -20,7 +20,8 @@ from app.transport.http.writer import HttpWriter
 
 log = logging.getLogger("app.transport.http")
 
-P = ParamSpec("P")
+_BODY, _COMPLETE = RequestState.BODY, RequestState.COMPLETE
+_SWITCHING, _WRITTEN = ResponseState.SWITCHING, ResponseState.COMPLETE
 
 
 class Handover(NamedTuple):
@@ -31,6 +32,13 @@ class Handover(NamedTuple):
     unsent: bytes  # the head of the 101, to be written first of all
 
 
+class Server(Protocol):
+    """What an exchange asks of the HTTP server."""
+
+    @property
+    def date(self) -> str: ...
+
+
 class Connection(Protocol):
     """What an exchange asks of its connection."""
 
@@ -38,7 +46,7 @@ class Connection(Protocol):
     writer: HttpWriter
 
     @property
-    def date(self) -> str: ...
+    def server(self) -> Server: ...
     @property
     def draining(self) -> bool: ...
     @property
@@ -72,7 +80,8 @@ class Exchange(httputil.HTTPConnection):
         self.turn: bool | None = None  # whether work on the body may begin; None: not asked
         self._connection = connection
         self._delegate: httputil.HTTPMessageDelegate | None = None
-        self._waiting: asyncio.Future[None] | None = None
+        #: What the delegate has to do first.
+        self.waiting: asyncio.Future[None] | None = None
         self._max_body_size = max_body_size  # bytes
         self._switching = b""  # the head of a 101, which leaves with the next protocol's first word
         self._on_close: Callable[[], None] | None = None
@@ -90,22 +99,17 @@ class Exchange(httputil.HTTPConnection):
     @property
     def busy(self) -> bool:
         """Whether the delegate has to go on first."""
-        return self._waiting is not None and not self._waiting.done()
+        return self.waiting is not None and not self.waiting.done()
 
     def go_on(self) -> None:
         """Raise what the delegate raised since it was waited for."""
-        waiting, self._waiting = self._waiting, None
+        waiting, self.waiting = self.waiting, None
         if waiting is not None:
             waiting.result()
 
-    @property
-    def accepted(self) -> bool:
-        """Whether the body may come."""
-        return self.request_state is not RequestState.HEAD
-
     def accept(self) -> None:
         """Let the body come: the delegate has seen the head. Raises Refused if it is too large."""
-        self._move(RequestState.BODY)
+        self.request_state = follow(REQUEST, self.request_state, _BODY)
         if self.head.length is not None and self.head.length > self._max_body_size:
             raise Refused(413, "body too large")
 
@@ -115,20 +119,15 @@ class Exchange(httputil.HTTPConnection):
         self.body_size += len(content)
         if self.body_size > self._max_body_size:
             raise Refused(413, "body too large")
-        if content and self.response.open and self._delegate is not None:
+        if content and self.response.state < _WRITTEN and self._delegate is not None:
             self._wait_for(self._delegate.data_received(content))
         return rest
 
     def receive(self) -> None:
         """Tell the delegate that the request is complete."""
-        self._move(RequestState.COMPLETE)
+        self.request_state = follow(REQUEST, self.request_state, _COMPLETE)
         if self._delegate is not None:
             self._delegate.finish()
-
-    @property
-    def received(self) -> bool:
-        """Whether the delegate has the whole request."""
-        return self.request_state is RequestState.COMPLETE
 
     def abandon(self) -> None:
         """Tell the handler that nobody reads its response any more."""
@@ -137,7 +136,7 @@ class Exchange(httputil.HTTPConnection):
         delegate, on_close = self._delegate, self._on_close
         self.release()
         try:
-            if not self.received:
+            if self.request_state is not _COMPLETE:
                 if delegate is not None:
                     delegate.on_connection_close()
             elif on_close is not None:
@@ -150,9 +149,6 @@ class Exchange(httputil.HTTPConnection):
         self.response.close()
         self._delegate = self._on_close = self._on_next = None
 
-    def _move(self, state: RequestState) -> None:
-        self.request_state = follow(REQUEST, self.request_state, state)
-
     def _wait_for(self, awaitable: Awaitable[None] | None) -> None:
         if awaitable is None:
             return
@@ -160,11 +156,11 @@ class Exchange(httputil.HTTPConnection):
         if future.done():
             future.result()
         else:
-            self._waiting = future
+            self.waiting = future
             future.add_done_callback(self._waited)
 
     def _waited(self, future: asyncio.Future[None]) -> None:
-        if self._waiting is future:
+        if self.waiting is future:
             self._connection.work()
         elif not future.cancelled():
             future.exception()  # nobody is there to be told
@@ -180,39 +176,44 @@ class Exchange(httputil.HTTPConnection):
         """Write the response's head, and the beginning of its body."""
         assert isinstance(start_line, httputil.ResponseStartLine)
         response, connection = self.response, self._connection
-        if not response.open:
+        if response.state >= _WRITTEN:
             return connection.writer.gone()
         last = not self.body.done or connection.draining
-        data = self._framed(response.begin, start_line, headers, connection.date, last)
-        if response.state is ResponseState.SWITCHING:
-            self._switching = data
-            return connection.writer.done
-        if chunk:
-            data += self._framed(response.piece, chunk)
+        try:
+            data = response.begin(start_line, headers, connection.server.date, last)
+            if response.state is _SWITCHING:
+                self._switching = data
+                return connection.writer.done
+            if chunk:
+                data += response.piece(chunk)
+        except httputil.HTTPOutputError:
+            connection.abort()  # the client must not take this for a whole response
+            raise
         return connection.writer.write(data)
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
         """Write a piece of the body."""
-        if not self.response.open:
+        if self.response.state >= _WRITTEN:
             return self._connection.writer.gone()
-        return self._connection.writer.write(self._framed(self.response.piece, bytes(chunk)))
-
-    def finish(self) -> None:
-        """End the response."""
-        if not self.response.open:
-            return
-        end = self._framed(self.response.end)
-        if end:
-            self._connection.writer.write(end)
-        self._connection.response_finished()
-
-    def _framed(self, frame: Callable[P, bytes], *arguments: P.args, **named: P.kwargs) -> bytes:
-        """Have the response framed; cut the connection of one that cannot become whole."""
         try:
-            return frame(*arguments, **named)
+            data = self.response.piece(bytes(chunk))
         except httputil.HTTPOutputError:
             self._connection.abort()
             raise
+        return self._connection.writer.write(data)
+
+    def finish(self) -> None:
+        """End the response."""
+        if self.response.state >= _WRITTEN:
+            return
+        try:
+            end = self.response.end()
+        except httputil.HTTPOutputError:
+            self._connection.abort()
+            raise
+        if end:
+            self._connection.writer.write(end)
+        self._connection.response_finished()
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
         """Let `callback` be called if the client leaves before the response is finished."""
@@ -255,7 +256,7 @@ class Exchange(httputil.HTTPConnection):
     @property
     def followed(self) -> bool:
         """Whether another request waits behind this one, which has been received."""
-        return self.received and self._connection.has_pending
+        return self.request_state is _COMPLETE and self._connection.has_pending
 
     def set_next_callback(self, callback: Callable[[], None]) -> None:
         """Let `callback` be called once when another request comes and waits behind this one."""

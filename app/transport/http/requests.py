@@ -19,12 +19,20 @@ from app.transport.http.exchange import Connection as ExchangeConnection
 from app.transport.http.exchange import Exchange
 from app.transport.http.head import Refused, parse_head
 from app.transport.http.input import HttpInput
-from app.transport.http.states import CONNECTION, ConnectionState, ResponseState, follow
-from app.transport.turns import Turns
+from app.transport.http.states import (
+    CONNECTION,
+    ConnectionState,
+    RequestState,
+    ResponseState,
+    follow,
+)
+from app.transport.turns import SMALL, Turns
 
 log = logging.getLogger("app.transport.http")
 
-_UNFINISHED = frozenset({ConnectionState.IDLE, ConnectionState.HEAD, ConnectionState.REQUEST})
+_IDLE, _HEAD, _REQUEST, _CLOSING, _DETACHED, _CLOSED = ConnectionState
+_WRITTEN, _SWITCHED = ResponseState.COMPLETE, ResponseState.SWITCHED
+_RECEIVED, _REFUSABLE = RequestState.COMPLETE, RequestState.HEAD
 
 
 class Server(Protocol):
@@ -66,7 +74,7 @@ class Requests:
         self._server = server
         self._connection: Connection = connection
         self._working = False
-        self.state = ConnectionState.IDLE
+        self.state: ConnectionState = _IDLE
         self.input = HttpInput()
         #: The request in hand, in the state REQUEST.
         self.exchange: Exchange | None = None
@@ -74,7 +82,7 @@ class Requests:
     @property
     def open(self) -> bool:
         """Whether more requests are read, or answered."""
-        return self.state in _UNFINISHED
+        return self.state < _CLOSING
 
     @property
     def awaited_by_half_closed(self) -> bool:
@@ -87,25 +95,26 @@ class Requests:
         """Whether the rest of a request has to arrive before anything can go on."""
         exchange = self.exchange
         if exchange is None:
-            return self.state is ConnectionState.HEAD or not self.input.data
+            return self.state is _HEAD or not self.input.data
         return not exchange.body.done and not exchange.busy
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether what has arrived cannot be worked on yet, so that reading should pause."""
-        exchange, waiting = self.exchange, bool(self.input.data)
+    def blocked(self) -> bool:
+        """Return whether what has arrived has to wait, so that reading should pause."""
+        exchange = self.exchange
         if exchange is None:  # the next request waits for its turn
-            return waiting and self.state is ConnectionState.IDLE
-        return exchange.busy or exchange.followed or (exchange.turn is False and waiting)
+            return self.state is _IDLE and bool(self.input.data)
+        return (
+            exchange.busy or exchange.followed or (exchange.turn is False and bool(self.input.data))
+        )
 
     def work(self) -> None:
         """Go on until bytes, the application or the client have to be waited for."""
-        if self._working or self.state not in _UNFINISHED:
+        if self._working or self.state >= _CLOSING:
             return
         connection = self._connection
         self._working = True
         try:
-            while self.state in _UNFINISHED and self._step():
+            while self.state < _CLOSING and self._step():
                 pass
         except Refused as refused:
             connection.refuse(refused.status, str(refused))
@@ -121,7 +130,7 @@ class Requests:
     def move(self, state: ConnectionState) -> Exchange | None:
         """Go to another state, and return the request that was in hand."""
         self.state = follow(CONNECTION, self.state, state)
-        if state in (ConnectionState.DETACHED, ConnectionState.CLOSED):
+        if state is _DETACHED or state is _CLOSED:
             # no circle of references, which would wait for the garbage collector
             self._connection = None  # type: ignore[assignment]
         exchange, self.exchange = self.exchange, None
@@ -132,16 +141,17 @@ class Requests:
         exchange = self.exchange
         if exchange is None:
             return self._begin()
-        if exchange.busy:
-            return False
-        exchange.go_on()
+        if exchange.waiting is not None:
+            if exchange.busy:
+                return False
+            exchange.go_on()
         response = exchange.response.state
-        if response is ResponseState.COMPLETE:
+        if response is _WRITTEN:
             self._end(exchange)
             return False
-        if exchange.received or response is ResponseState.SWITCHED:
+        if exchange.request_state is _RECEIVED or response is _SWITCHED:
             return False
-        if not exchange.accepted:
+        if exchange.request_state is _REFUSABLE:
             self._accept(exchange)
         if not exchange.body.done:
             return self._take_body(exchange)
@@ -158,13 +168,13 @@ class Requests:
             return False
         head = self.input.take_head(server.max_header_size)
         if head is None:
-            if self.state is ConnectionState.IDLE:
-                self.move(ConnectionState.HEAD)
+            if self.state is _IDLE:
+                self.move(_HEAD)
                 connection.deadline.set(server.header_timeout)
             return False
         connection.deadline.clear()
         exchange = Exchange(connection, parse_head(head), server.max_body_size, server.body_timeout)
-        self.move(ConnectionState.REQUEST)
+        self.move(_REQUEST)
         self.exchange = exchange
         exchange.begin(server.app)
         return True
@@ -192,6 +202,8 @@ class Requests:
 
     def _has_turn(self, exchange: Exchange, size: int) -> bool:
         """Return whether work on so many bytes may begin; if not, it begins in a later turn."""
+        if size <= SMALL:
+            return True
         if exchange.turn is None:
             begin = functools.partial(self._begin_turn, exchange)
             exchange.turn = self._server.turns.enter(size, begin)
@@ -205,14 +217,14 @@ class Requests:
 
     def _end(self, exchange: Exchange) -> None:
         """Finish with a request whose response is written; the next one waits for its turn."""
-        if exchange.received:
+        if exchange.request_state is _RECEIVED:
             exchange.release()
         else:
             exchange.abandon()
         if not exchange.response.keep_alive or self._connection.draining:
             self._connection.close(unread=not exchange.body.done)
             return
-        self.move(ConnectionState.IDLE)
+        self.move(_IDLE)
         self._connection.deadline.set(self._server.keep_alive_timeout)
         if self.input.data:
             # after everybody else's, and not in the context of this one

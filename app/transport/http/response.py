@@ -10,7 +10,7 @@ from tornado.httputil import HTTPHeaders, HTTPOutputError, ResponseStartLine
 from app.transport.http.head import Head
 from app.transport.http.states import RESPONSE, ResponseState, follow
 
-_OPEN = frozenset({ResponseState.NOTHING, ResponseState.BODY, ResponseState.SWITCHING})
+_NOTHING, _BODY, _SWITCHING, _COMPLETE, _SWITCHED, _CLOSED = ResponseState
 
 
 class Response:
@@ -25,7 +25,7 @@ class Response:
     def __init__(self, head: Head) -> None:
         """`head` is that of the request."""
         self._head = head
-        self.state = ResponseState.NOTHING
+        self.state: ResponseState = _NOTHING
         self.status = 0
         self.keep_alive = head.keep_alive
         self._chunked = False
@@ -35,11 +35,6 @@ class Response:
     def started(self) -> bool:
         """Whether the handler has given it a head."""
         return self.status > 0
-
-    @property
-    def open(self) -> bool:
-        """Whether the handler may still write."""
-        return self.state in _OPEN
 
     def begin(
         self, start_line: ResponseStartLine, headers: HTTPHeaders, date: str, last: bool
@@ -59,7 +54,7 @@ class Response:
         if "Date" not in headers:
             headers["Date"] = date  # RFC 9110, 6.6.1
         data = _head(start_line, headers)
-        self._move(ResponseState.SWITCHING if switching else ResponseState.BODY)
+        self.state = follow(RESPONSE, self.state, _SWITCHING if switching else _BODY)
         self.status = start_line.code
         return data
 
@@ -83,16 +78,13 @@ class Response:
             raise HTTPOutputError(
                 f"Tried to write {self._remaining} bytes less than Content-Length"
             )
-        switching = self.state is ResponseState.SWITCHING
-        self._move(ResponseState.SWITCHED if switching else ResponseState.COMPLETE)
+        switching = self.state is _SWITCHING
+        self.state = follow(RESPONSE, self.state, _SWITCHED if switching else _COMPLETE)
         return b"0\r\n\r\n" if self._chunked else b""
 
     def close(self) -> None:
         """Note that nobody reads what is written from now on."""
-        self._move(ResponseState.CLOSED)
-
-    def _move(self, state: ResponseState) -> None:
-        self.state = follow(RESPONSE, self.state, state)
+        self.state = follow(RESPONSE, self.state, _CLOSED)
 
     def _find_end(self, status: int, headers: HTTPHeaders) -> None:
         """Decide how the end of the body shows."""

@@ -1,6 +1,8 @@
 """The states of a connection, a request and a response, and which may follow which.
 
-The tables are written as in h11: what they do not list is a fault of this program.
+The tables are written as in h11: what they do not list is a fault of this program. Files on the
+path of every request name the members at their top, because Python 3.11 takes 0.25 µs to read one
+through its class.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ class ServerState(IntEnum):
 
 
 class ConnectionState(IntEnum):
-    """One connection of a client."""
+    """One connection of a client; before CLOSING, requests are read and answered."""
 
     #: No request has begun, or the next one waits for its turn.
     IDLE = 0
@@ -48,14 +50,14 @@ class RequestState(IntEnum):
 
 
 class ResponseState(IntEnum):
-    """How much of a response is written."""
+    """How much of a response is written; before COMPLETE, the handler may write."""
 
     NOTHING = 0
     #: The head, and perhaps a part of the body.
     BODY = 1
-    COMPLETE = 2
     #: The head of a 101, which leaves with the first word of the next protocol.
-    SWITCHING = 3
+    SWITCHING = 2
+    COMPLETE = 3
     #: A complete 101: its connection can be handed over.
     SWITCHED = 4
     #: Nobody reads it: the client has left, or another request follows.
