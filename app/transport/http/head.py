@@ -77,7 +77,7 @@ def parse_head(data: bytes) -> Head:
     method, target, version = request_line.split(" ")
     if version not in ("HTTP/1.1", "HTTP/1.0"):
         raise Refused(505, "HTTP version not supported")
-    headers = _headers(fields)
+    headers = _parse_fields(fields)
     return Head(
         RequestStartLine(method, _origin_form(method, target, headers), version),
         headers,
@@ -88,7 +88,7 @@ def parse_head(data: bytes) -> Head:
     )
 
 
-def _headers(fields: list[str]) -> Headers:
+def _parse_fields(fields: list[str]) -> Headers:
     if len(fields) > _MOST_FIELDS:
         raise Refused(431, "too many header fields")
     parts = [field.partition(":") for field in fields]
