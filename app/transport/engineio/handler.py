@@ -23,6 +23,7 @@ from app.transport.engineio.reason import Reason
 from app.transport.engineio.server import EngineServer
 from app.transport.engineio.websocket import WebSocket
 from app.transport.http.exchange import Exchange
+from app.transport.tornado_private import finished
 
 #: Seconds for the body of a POST to arrive.
 BODY_TIMEOUT = 20.0
@@ -144,7 +145,7 @@ class SocketHandler(RequestHandler):
     async def prepare(self) -> None:
         self._limit_body()
         self.check_request()
-        if self._finished:
+        if finished(self):
             return
         eio_sid = self._check_protocol()
         await self.authorize(eio_sid)
