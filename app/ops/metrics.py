@@ -152,7 +152,9 @@ class Metrics(Collector):
             {(): self._connections.closing},
         )
         hit = counters.limits + Counter(events_per_second=self._engine.throttled)
-        yield _counter("limits_hit", "Times that a limit held somebody up.", "limit", hit)
+        yield _counter(
+            "limits_hit", "Times that a limit refused or delayed a client.", "limit", hit
+        )
 
     def _of_the_store(self) -> Iterator[Metric]:
         store = self._store

@@ -93,7 +93,7 @@ async def test_a_wrong_password_changes_nothing(tmp_path: Path, kind: str, path:
 @each_kind
 @pytest.mark.parametrize("new", ["", "short", "x" * 129])
 async def test_a_bad_new_password_changes_nothing(tmp_path: Path, kind: str, new: str) -> None:
-    """422 with what a password has to be, and nobody is signed out."""
+    """With 422 and the rule; no session ends."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as two:
         await ann.sign_up("ann")
         await two.sign_in("ann")
@@ -107,7 +107,7 @@ async def test_a_bad_new_password_changes_nothing(tmp_path: Path, kind: str, new
 @each_kind
 @pytest.mark.parametrize("path", ["/account/password", "/account/delete"])
 async def test_wrong_passwords_are_limited(tmp_path: Path, kind: str, path: str) -> None:
-    """Who has only the session cannot try passwords at will, and no stranger uses the tries up."""
+    """A thief of the session cannot guess passwords, and clients without it cannot use the limit up."""
     async with (
         serve(tmp_path, failed_logins_per_minute=3) as site,
         Visitor(site.url) as ann,
@@ -150,7 +150,7 @@ async def test_a_failing_database_is_reported(
 @pytest.mark.asvs("7.4.2")
 @each_kind
 async def test_a_deleted_account_is_gone_with_its_sessions(tmp_path: Path, kind: str) -> None:
-    """Nobody can sign in, all devices are out, and somebody else may take the name."""
+    """Sign-in fails, all sessions are ended, and the name can be registered again."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as two:
         await ann.sign_up("ann")
         await two.sign_in("ann")
@@ -294,7 +294,7 @@ async def test_a_change_says_what_a_store_that_fails_left_undone(
 async def test_a_password_that_was_changed_meanwhile_signs_no_user_in(
     tmp_path: Path, first: str, then: str
 ) -> None:
-    """Who registers or changes his password asks once more, as a login does."""
+    """A registration and a change of the password check again, as a sign-in does."""
     async with serve(tmp_path) as site, Visitor(site.url) as slow, Visitor(site.url) as quick:
         services, password = site.services, PASSWORD
         if first == "register":

@@ -1,4 +1,4 @@
-"""Accounts: names, passwords, hashes, the threads that make them, and the command that adds one."""
+"""Accounts: names, passwords, hashes, worker threads, and the command that adds an account."""
 
 from __future__ import annotations
 
@@ -384,7 +384,7 @@ async def add(
 
 @pytest.mark.limit(60)
 async def test_the_command_adds_an_account_while_the_server_runs(place: Place) -> None:
-    """Registration may be closed; whoever was added signs in at once."""
+    """Registration may be closed; the new user signs in at once."""
     _, database = place.flags
     async with (
         process(place.data_dir, "--registration=closed", database) as server,
@@ -455,7 +455,7 @@ async def at_a_terminal(data_dir: Path, *typed: str) -> tuple[int, str]:
             os.write(ours, line.encode())
         said = await child.stdout.read() + await child.stderr.read()
         code = await child.wait()
-        with contextlib.suppress(OSError):  # the end of a terminal that nobody reads
+        with contextlib.suppress(OSError):  # the other end of the terminal is closed
             said += os.read(ours, 10_000)  # what the terminal showed
         return code, said.decode()
     finally:

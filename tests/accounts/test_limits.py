@@ -1,4 +1,4 @@
-"""How often an address or an account may try, by a clock that tests move."""
+"""Limits of attempts by address and account."""
 
 from __future__ import annotations
 

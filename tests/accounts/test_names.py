@@ -92,7 +92,7 @@ async def test_a_page_refuses_the_name_with_a_sentence(tmp_path: Path) -> None:
             status, text = await eve.post("/register", json=account)
             assert status == 422 or status == 409, text
             assert said in text
-        await eve.sign_up("\u0438\u0432\u0430\u043d")  # all Cyrillic, and like nobody's
+        await eve.sign_up("\u0438\u0432\u0430\u043d")  # all Cyrillic, and like no other name
         assert (await eve.get("/account"))[0] == 200
 
 
@@ -158,6 +158,6 @@ async def test_unicode_tables_are_loaded_on_the_first_registration() -> None:
     ],
 )
 def test_invisible_characters_are_refused(name: str) -> None:
-    """Unicode's default ignorables are not all of category Cf: such a name passes for another's."""
+    """Unicode's default ignorables have several categories."""
     with pytest.raises(InvalidAccount):
         clean_name(name)

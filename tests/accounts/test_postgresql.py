@@ -229,13 +229,13 @@ async def test_a_server_that_hangs_does_not_hold_the_stop_up(
 
 
 async def test_a_wait_for_a_lock_has_a_timeout(place: Place, tmp_path: Path) -> None:
-    """Somebody alters the table: a 503, then it works, and nothing was stored by the refusal."""
+    """A 503 while another program alters the table; the refused call stores nothing."""
     async with serve(tmp_path, database=place.database) as site, Visitor(site.url) as ann:
         with psycopg.connect(place.database) as other:
             other.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
             answer = ann.post("/register", json=SIGN_IN)
             assert (await asyncio.wait_for(answer, 6))[0] == 503
-            # the server has given up as well, instead of waiting for nobody
+            # the server has cancelled the statement as well
             waiting = "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             assert place.run(waiting) == []
         assert place.stored() == []

@@ -1,4 +1,4 @@
-"""Register, sign in and sign out over HTTP, by forms and by JSON alike."""
+"""Registration, sign-in and sign-out over HTTP, by forms and by JSON."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_registration_and_sign_in_sign_the_user_in(
 async def test_signing_in_changes_the_cookie_and_keeps_the_data(
     tmp_path: Path, kind: str, path: str
 ) -> None:
-    """The visitor's count goes along under a new id, and the old cookie is a stranger's."""
+    """The visitor's count is kept under a new id, and the old cookie is invalid."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as thief:
         if path == "/login":
             await known(site, "ann")
@@ -451,7 +451,7 @@ async def test_a_get_signs_no_user_out(tmp_path: Path, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/login", "/register"])
 async def test_pages_with_the_users_name_are_not_cached(tmp_path: Path, path: str) -> None:
-    """Nobody finds them in a cache after the sign-out."""
+    """So they are in no cache after the sign-out."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
         answer = await ask(ann, path)
@@ -485,7 +485,7 @@ async def test_an_error_before_the_session_lookup_gets_an_error_page(tmp_path: P
 async def test_the_next_user_of_a_browser_does_not_get_the_data_of_the_last(
     tmp_path: Path,
 ) -> None:
-    """Bob signs in where Ann is signed in: he starts afresh; a visitor's count is kept."""
+    """Bob signs in where Ann is signed in and gets new data; a visitor's count is kept."""
     async with serve(tmp_path) as site, Visitor(site.url) as visitor:
         await visitor.sign_up("bob")
         await visitor.post("/logout")

@@ -1,4 +1,4 @@
-"""A flood of sign-ins from one address leaves others their sign-in, and the process ready."""
+"""The queue of sign-ins: many from one address leave others their sign-in."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ async def test_signing_out_everywhere_else_leaves_this_one(tmp_path: Path, kind:
 @pytest.mark.asvs("7.5.2")
 @each_kind
 async def test_a_user_cannot_end_another_users_session(tmp_path: Path, kind: str) -> None:
-    """Its public id, its real id and an id of nobody's all get the same 404, byte for byte."""
+    """Its public id, its session id and an unknown id get the same 404, byte for byte."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as eve:
         await ann.sign_up("ann")
         await eve.sign_up("eve")

@@ -1,4 +1,4 @@
-"""What browser and system a User-Agent header names."""
+"""The browser and the system that a User-Agent header names."""
 
 from __future__ import annotations
 

@@ -26,12 +26,12 @@ from tests.support.watched_store import WatchedStore
 
 @pytest.fixture
 def no_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a list be made anew for changes only."""
+    """Build lists after changes only."""
     monkeypatch.setattr("app.devices.watchers._REFRESH_INTERVAL", 3600)
 
 
 async def test_a_visitor_may_not_watch(tmp_path: Path) -> None:
-    """The namespace refuses him with the connect error `unauthorized`."""
+    """The namespace refuses with the connect error `unauthorized`."""
     async with serve(tmp_path) as site, browser("official", site.url) as visitor:
         socket: Any = await visitor.socket("websocket", namespaces=("/", "/account"))
         assert socket.errors("/account") == ["unauthorized"]
@@ -72,7 +72,7 @@ async def test_the_list_follows_every_change(tmp_path: Path, client: str) -> Non
 
 
 async def test_an_upgrade_changes_the_row(tmp_path: Path) -> None:
-    """Who keeps books on connections hears when one takes another transport."""
+    """A listener to connections is called when one changes its transport."""
     async with serve(tmp_path) as site, browser("official", site.url) as ann:
         heard: list[list[str]] = []
         connections = site.services.connections
@@ -91,7 +91,7 @@ async def test_an_upgrade_changes_the_row(tmp_path: Path) -> None:
 async def test_the_same_list_is_not_sent_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is made anew from time to time, and sent where it differs from the last one."""
+    """A list is built at intervals, and sent if it differs from the last one."""
     monkeypatch.setattr("app.devices.watchers._REFRESH_INTERVAL", 0.01)
     monkeypatch.setattr("app.devices.watchers._MIN_INTERVAL", 0.01)
     async with serve(tmp_path, clock=Clock()) as site, Visitor(site.url) as ann:
@@ -105,7 +105,7 @@ async def test_the_same_list_is_not_sent_twice(
 
 
 async def test_a_list_for_many_sockets_does_not_block_the_loop(tmp_path: Path) -> None:
-    """Everybody else has his turn between two sockets; one that left meanwhile gets nothing."""
+    """Other tasks run between two sockets; a socket that left meanwhile gets no list."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
         watchers, session = site.services.device_watchers, session_id(ann.cookie)
@@ -126,7 +126,7 @@ async def test_a_list_for_many_sockets_does_not_block_the_loop(tmp_path: Path) -
 
 
 async def test_a_removed_session_gets_no_list(tmp_path: Path) -> None:
-    """Who else is signed in is no business of a session that is gone, though its socket stands."""
+    """Even if its socket is still open."""
     store = WatchedStore()
     async with (
         serve(tmp_path, store=store) as site,

@@ -1,4 +1,4 @@
-"""The audit log: a line for each thing that a guard would ask about, and no secret in any."""
+"""The audit log: one line for each security event, and no secret in it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return Lines()
 
 
-async def test_a_life_in_the_audit_log(tmp_path: Path, lines: list[str]) -> None:
-    """Registration, sign-ins, failures, ends, a change and a deletion, each with who and whence."""
+async def test_the_audit_log_of_an_account(tmp_path: Path, lines: list[str]) -> None:
+    """Registrations, sign-ins, failures, ends, changes and deletions, with user and address."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as two:
         await ann.sign_up("Ann")
         await two.sign_in("ann")
@@ -87,7 +87,7 @@ async def test_no_line_holds_a_secret(tmp_path: Path, caplog: pytest.LogCaptureF
 
 
 async def test_a_name_cannot_forge_a_line(tmp_path: Path, lines: list[str]) -> None:
-    """Line ends, marks that turn text around and quotes are written as in Python, in ASCII."""
+    """Line ends, bidirectional marks and quotes are escaped as in Python."""
     async with serve(tmp_path) as site:
         site.services.audit.add("sign-in", user=EVIL, address="127.0.0.1", reason="x\ny")
         (line,) = lines
@@ -101,7 +101,7 @@ async def test_a_name_cannot_forge_a_line(tmp_path: Path, lines: list[str]) -> N
 
 
 async def test_refusals_do_not_flood_the_log(tmp_path: Path, lines: list[str]) -> None:
-    """A login beyond the rate is worth a line, but only a few of them a second."""
+    """Sign-ins beyond the limit are logged, but only a few a second."""
     async with (
         serve(tmp_path, failed_logins_per_minute=1) as site,
         Visitor(site.url) as visitor,
@@ -116,7 +116,7 @@ async def test_refusals_do_not_flood_the_log(tmp_path: Path, lines: list[str]) -
 async def test_an_expired_session_of_a_user_is_logged_and_a_visitors_is_not(
     tmp_path: Path, lines: list[str]
 ) -> None:
-    """Ends by themselves have their reason; of visitors' there are too many to tell."""
+    """With its reason."""
     clock = Clock()
     async with (
         serve(tmp_path, clock=clock, expiry_interval=0.05) as site,

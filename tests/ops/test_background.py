@@ -132,10 +132,10 @@ async def test_churn_leaves_nothing(
         await settled(site, before)
 
 
-async def test_a_watcher_whose_cancellation_is_swallowed_ends_all_the_same(
+async def test_a_watcher_that_swallows_its_cancellation_ends(
     tmp_path: Path,
 ) -> None:
-    """As what a fork's sockets send with may do."""
+    """As the `send` of a fork may do."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
         watchers, sending = site.services.device_watchers, asyncio.Event()
@@ -159,7 +159,7 @@ async def session_ids(site: Site, user: str) -> list[str]:
     return [record.id for record in (found[0] if isinstance(found, tuple) else found)]
 
 
-async def test_an_ack_of_another_process_ends_the_wait_for_it(tmp_path: Path) -> None:
+async def test_an_ack_of_another_process_ends_its_wait(tmp_path: Path) -> None:
     async with sites(tmp_path) as (one, two), Visitor(one.url) as ann:
         socket = await ann.socket("websocket")
         acks: list[Any] = []
@@ -260,7 +260,7 @@ async def unused(server: RedisServer, store: Any) -> None:
 
 
 async def test_a_link_that_reconnects_at_once_has_one_timer(tmp_path: Path) -> None:
-    """However often; the one before would look after the new connection as well."""
+    """Or an old timer would check the new connection as well."""
     async with processes(1) as (store,):
         await store.save(record())
         before = len(timers())

@@ -325,7 +325,7 @@ async def test_a_backup_goes_into_a_new_folder_only(tmp_path: Path) -> None:
 
 
 async def test_a_damaged_database_is_not_copied(tmp_path: Path) -> None:
-    """The folder of the backup does not appear, so nobody takes it for a good one."""
+    """The folder of the backup does not appear."""
     data, _ = await some_backup(tmp_path)
     spoil(data)
     await refused("backup", str(tmp_path / "new"), f"--data-dir={data}")

@@ -27,8 +27,8 @@ def unit(name: str) -> str:
     return str(value)
 
 
-def test_the_guides_settings_are_taken() -> None:
-    """What it puts into /etc/latchkey.env is what the program reads, by these names."""
+def test_the_guides_settings_exist() -> None:
+    """The program knows every setting that it puts into /etc/latchkey.env."""
     (block,) = re.findall(r"cat >/etc/latchkey\.env <<END\n(.*?)END\n", GUIDE, re.DOTALL)
     text = re.sub(r"\$\(openssl rand -hex 32\)|\$\w+", "0123456789abcdef" * 2, block)
     environ = dict(line.split("=", 1) for line in text.splitlines())
@@ -40,7 +40,7 @@ def test_the_guides_settings_are_taken() -> None:
         assert hasattr(settings, name.removeprefix(PREFIX).lower()), name
 
 
-def test_the_guides_links_lead_somewhere() -> None:
+def test_the_guides_links_exist() -> None:
     """Every file that it links or copies is there."""
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", GUIDE):
         assert (ROOT / "docs" / target).exists(), target
@@ -55,7 +55,7 @@ def test_the_guides_links_lead_somewhere() -> None:
 
 @pytest.mark.parametrize("language", ["sh"])
 def test_the_guides_blocks_are_shell(language: str) -> None:
-    """Nothing that the shell would stumble over."""
+    """The shell parses each of them."""
     blocks = re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
     assert len(blocks) >= 7
     for block in blocks:
@@ -129,7 +129,7 @@ def test_the_units_command_starts_a_process(tmp_path: Path, number: int) -> None
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
 @pytest.mark.parametrize("question", [["verify"], ["security", "--offline=yes", "--threshold=20"]])
 def test_systemd_takes_the_unit_and_finds_little_exposed(question: list[str]) -> None:
-    """`verify` finds nothing to say, and `security` rates it below 2 of 10."""
+    """`verify` reports nothing, and `security` rates it below 2 of 10."""
     path = ROOT / "deploy" / "latchkey@.service"
     done = subprocess.run(
         ["systemd-analyze", *question, path], capture_output=True, text=True, check=False

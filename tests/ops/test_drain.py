@@ -1,4 +1,4 @@
-"""SIGTERM: sockets leave in batches, pages go on, nothing new begins, and then it ends."""
+"""SIGTERM drains: sockets are closed in batches while pages are served."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def crowded(
 
 
 async def test_a_process_that_drains_serves_pages_and_takes_no_sockets(tmp_path: Path) -> None:
-    """/readyz says no, a handshake gets a 503 as JSON, and no HTTP connection is kept."""
+    """/readyz gets 503, a handshake gets 503 as JSON, and HTTP connections are closed."""
     async with crowded(tmp_path, 60, "--drain-time=6") as (site, closed), Visitor(site.url) as ann:
         async with Raw(site.url) as kept:
             assert "connection" not in dict((await kept.ask("/healthz")).headers)
@@ -76,8 +76,8 @@ async def test_sockets_are_closed_in_batches(tmp_path: Path) -> None:
     assert batches >= 2
 
 
-async def test_a_few_sockets_are_not_worth_waiting_for(tmp_path: Path) -> None:
-    """With fewer than a batch the process ends at once, however long the drain may take."""
+async def test_a_few_sockets_are_closed_at_once(tmp_path: Path) -> None:
+    """With fewer than a batch the process stops at once, whatever --drain-time is."""
     async with crowded(tmp_path, 5, "--drain-time=3600") as (site, closed):
         assert await site.stop() == 0
         await asyncio.gather(*closed)
@@ -85,7 +85,7 @@ async def test_a_few_sockets_are_not_worth_waiting_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_ends_the_draining(tmp_path: Path, second: signal.Signals) -> None:
-    """Whoever cannot wait asks again; the rest is closed at once, and the exit code is 0."""
+    """The remaining sockets are closed at once, and the exit code is 0."""
     async with crowded(tmp_path, 60, "--drain-time=3600") as (site, closed):
         site.process.send_signal(signal.SIGTERM)
         await until(lambda: any(socket.done() for socket in closed))
@@ -95,15 +95,15 @@ async def test_a_second_signal_ends_the_draining(tmp_path: Path, second: signal.
 
 
 async def test_ctrl_c_does_not_drain(tmp_path: Path) -> None:
-    """A person at a terminal waits for nobody."""
+    """SIGINT comes from a terminal."""
     async with crowded(tmp_path, 60, "--drain-time=3600") as (site, closed):
         assert await site.stop(signal.SIGINT) == 0
         await asyncio.gather(*closed)
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["before", "just after"])
-async def test_requests_that_come_in_the_last_moment_are_answered(late: bool) -> None:
-    """The kernel accepts for us; closing the socket would reset what waits there."""
+async def test_requests_in_the_accept_queue_are_answered(late: bool) -> None:
+    """The kernel has accepted them; to close the listening socket would reset them."""
     async with http_site() as site, contextlib.AsyncExitStack() as stack:
         # no turn of the loop meanwhile, so that none of them is accepted
         address = ("127.0.0.1", site.port)
@@ -122,8 +122,8 @@ async def test_requests_that_come_in_the_last_moment_are_answered(late: bool) ->
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-async def test_systemd_is_told_of_the_start_and_of_the_stop(tmp_path: Path, abstract: bool) -> None:
-    """Type=notify: the unit is up when it serves, and on its way down when it drains."""
+async def test_systemd_is_notified_of_start_and_stop(tmp_path: Path, abstract: bool) -> None:
+    """With Type=notify: READY=1 when it serves, STOPPING=1 when it drains."""
     address = f"\0latchkey{tmp_path}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)

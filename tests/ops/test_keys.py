@@ -1,4 +1,4 @@
-"""Changing the key that signs cookies, step by step, with nobody signed out."""
+"""The key that signs cookies is changed without ending sessions."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def pair(folder: Path, *flags: str) -> AsyncIterator[Pair]:
 
 
 @pytest.mark.limit(90)
-async def test_a_key_is_changed_at_two_processes_with_nobody_signed_out(tmp_path: Path) -> None:
+async def test_a_key_is_changed_at_two_processes_without_ending_sessions(tmp_path: Path) -> None:
     """Accepted by both, then signing at both, then the old one retired, restart by restart."""
     async with (
         pair(tmp_path, "--failed-logins-per-minute=3") as two,
@@ -114,7 +114,7 @@ async def test_a_key_is_changed_at_two_processes_with_nobody_signed_out(tmp_path
 
 
 async def strangers_try(name: str, url: str) -> None:
-    """Use up the tries that strangers have."""
+    """Use up the attempts of unknown devices."""
     wrong = {"username": name, "password": "not the right one"}
     async with Visitor(url) as thief:
         for _ in range(3):
@@ -122,8 +122,8 @@ async def strangers_try(name: str, url: str) -> None:
         assert (await thief.post("/login", json=wrong))[0] == 429
 
 
-async def test_a_key_that_signs_before_all_accept_it_is_warned_of(tmp_path: Path) -> None:
-    """The process that starts too early says what to do instead."""
+async def test_a_key_that_signs_before_all_processes_accept_it_is_logged(tmp_path: Path) -> None:
+    """The warning says what to do."""
     async with pair(tmp_path) as two:
         assert "latchkey.keys" not in two.log(1).read_text()
         stopping = two.running.pop(1)
@@ -136,7 +136,7 @@ async def test_a_key_that_signs_before_all_accept_it_is_warned_of(tmp_path: Path
         assert OLD not in said
 
 
-async def test_the_key_of_the_first_start_is_changed_with_nobody_signed_out(
+async def test_the_key_of_the_first_start_is_changed_without_ending_sessions(
     tmp_path: Path,
 ) -> None:
     """It stays accepted beside --secret-keys until its file is deleted."""
@@ -177,8 +177,8 @@ async def test_a_key_that_is_added_to_the_kept_file_signs(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("change", ["another key", "no file"])
-async def test_a_start_that_signs_everybody_out_warns(tmp_path: Path, change: str) -> None:
-    """One line says so and how to keep them; the next start is quiet."""
+async def test_a_start_that_ends_all_sessions_logs_a_warning(tmp_path: Path, change: str) -> None:
+    """With the remedy; the next start logs nothing."""
     data, log = tmp_path / "data", tmp_path / "log"
     flags = ["", ""] if change == "no file" else [f"--secret-keys={OLD}", f"--secret-keys={NEW}"]
     async with process(data, *filter(None, flags[:1]), log=log) as site:

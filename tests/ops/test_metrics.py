@@ -1,4 +1,4 @@
-"""/metrics: what a process counts, and that the dashboard asks for nothing else."""
+"""/metrics, and the dashboard that shows it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_connections_are_counted_by_transport(tmp_path: Path) -> None:
 
 
 async def test_refused_handshakes_and_limits_are_counted(tmp_path: Path) -> None:
-    """By what was wrong with them: the origin, the protocol, or too many."""
+    """By reason: origin, protocol or limit."""
     limits: dict[str, Any] = {"max_connections_per_session": 1, "handshakes_per_minute": 4}
     async with serve(tmp_path, **limits) as site, Visitor(site.url) as ann:
         await ann.incr()
@@ -90,7 +90,7 @@ async def test_refused_handshakes_and_limits_are_counted(tmp_path: Path) -> None
 
 
 async def test_failed_logins_and_fast_clients_are_counted_as_limited(tmp_path: Path) -> None:
-    """One line of `limits_hit` for each setting that held somebody up."""
+    """By setting, in `limits_hit`."""
     limits: dict[str, Any] = {"failed_logins_per_minute": 1, "events_per_second": 5}
     async with serve(tmp_path, **limits) as site, Visitor(site.url) as ann:
         wrong = {"username": "ann", "password": "wrong wrong wrong"}
@@ -153,7 +153,7 @@ class BrokenStore(MemoryStore):
 
 
 async def test_an_ack_that_cannot_be_sent_is_counted(tmp_path: Path, monkeypatch: Any) -> None:
-    """As an error of the server's own."""
+    """As an internal error."""
 
     class Odd(BaseNamespace[Any]):
         async def on_odd(self, sid: str) -> object:
@@ -169,7 +169,7 @@ async def test_an_ack_that_cannot_be_sent_is_counted(tmp_path: Path, monkeypatch
 
 
 async def test_errors_of_the_store_are_counted_by_call(tmp_path: Path) -> None:
-    """They show both as the store's and as the event's."""
+    """As errors of the store and of the event."""
     store = BrokenStore()
     async with serve(tmp_path, store=store) as site, Visitor(site.url) as ann:
         socket = await ann.socket("websocket")
@@ -208,8 +208,8 @@ async def test_a_client_that_does_not_read_is_counted_when_it_is_closed(tmp_path
     assert samples["latchkey_connections_closed_total{reason=client reads too slowly}"] == 1
 
 
-async def test_a_loop_that_is_held_up_shows(tmp_path: Path) -> None:
-    """The lag is how late a timer came, twice a second."""
+async def test_the_lag_of_a_blocked_loop_is_measured(tmp_path: Path) -> None:
+    """The lag of a timer is measured twice a second."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await asyncio.sleep(0.45)
         time.sleep(0.5)  # the whole loop, on purpose
@@ -232,7 +232,7 @@ def test_a_histogram_puts_a_duration_under_the_bound_that_it_does_not_exceed() -
 
 
 def test_a_histogram_counts_all_however_many_there_are_and_however_often_it_is_read() -> None:
-    """It holds back only so many, and what was read is not counted again."""
+    """Any number of observations, and any number of reads."""
     histogram = Histogram()
     durations = [1000.0 if number % 3 else BOUNDS[number % 17] for number in range(1000)]
     for number, seconds in enumerate(durations, 1):

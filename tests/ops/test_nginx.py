@@ -67,10 +67,10 @@ async def test_an_id_leads_to_the_process_that_made_it(tmp_path: Path, postgres:
         assert "sid=" not in site.nginx.log("access.log")
 
 
-async def test_what_a_client_claims_of_itself_is_not_passed_on(
+async def test_nginx_overwrites_forwarded_headers_of_clients(
     tmp_path: Path, postgres: Postgres
 ) -> None:
-    """Its address is the one that nginx sees, and so is its host."""
+    """The address and the host are those that nginx sees."""
     async with two(tmp_path, postgres, "--handshakes-per-minute=2") as site:
         forged = {"X-Forwarded-Host": "evil.example", "Origin": "https://evil.example"}
         async with site.raw() as raw:
@@ -87,7 +87,7 @@ async def test_what_a_client_claims_of_itself_is_not_passed_on(
             assert (await raw.websocket()).status == 101
 
 
-async def test_what_is_not_for_the_public(tmp_path: Path, postgres: Postgres) -> None:
+async def test_nginx_refuses_what_is_not_public(tmp_path: Path, postgres: Postgres) -> None:
     """No metrics, no plain http, no certificate for another name, no body beyond the limit."""
     async with two(tmp_path, postgres) as site, site.visitor() as ann:
         assert (await ann.get("/metrics"))[0] == 403
@@ -160,7 +160,7 @@ async def test_it_speaks_http_2_and_tls_of_today(tmp_path: Path, postgres: Postg
 
 
 async def test_static_files_come_from_nginx(tmp_path: Path, postgres: Postgres) -> None:
-    """With an age that fits their hash, and while no process is there either."""
+    """With a Cache-Control for their hash, and also while no process runs."""
     async with two(tmp_path, postgres) as site, site.visitor() as ann:
         _, page = await ann.get("/")
         hashed = page.partition('href="/static/style.css?v=')[2].partition('"')[0]
@@ -180,8 +180,8 @@ async def test_static_files_come_from_nginx(tmp_path: Path, postgres: Postgres) 
                 assert int(answer.headers["Retry-After"]) >= 1
 
 
-async def test_one_address_cannot_take_it_all(tmp_path: Path, postgres: Postgres) -> None:
-    """Requests and open connections of one address are limited; others are not touched by it."""
+async def test_nginx_limits_one_address(tmp_path: Path, postgres: Postgres) -> None:
+    """Requests and open connections of one address are limited; other addresses are served."""
     async with two(tmp_path, postgres, "--handshakes-per-minute=0") as site:
         async with site.raw(source="127.0.0.2") as raw:
             statuses = [(await raw.ask("/healthz")).status for _ in range(400)]
@@ -198,7 +198,7 @@ async def test_one_address_cannot_take_it_all(tmp_path: Path, postgres: Postgres
 
 
 async def test_a_process_that_died_is_not_asked_again(tmp_path: Path, postgres: Postgres) -> None:
-    """Pages are served by the other one, which also says that it knows no such connection."""
+    """The other process serves pages, and answers that the connection is unknown."""
     async with two(tmp_path, postgres) as site, site.visitor() as ann:
         await ann.incr()
         async with site.raw() as raw:

@@ -1,4 +1,4 @@
-"""`python -m app` from the outside: what it prints, keeps, survives, and how it ends."""
+"""`python -m app` as a process: output, files, signals, exit codes."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ async def stopped(site: Process, number: signal.Signals) -> float:
 each_signal = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 
-async def test_it_serves_and_says_so_in_one_line(tmp_path: Path) -> None:
-    """Standard output has one line with the URL, and nothing after it."""
+async def test_the_start_prints_one_line(tmp_path: Path) -> None:
+    """Standard output has one line, with the URL."""
     async with process(tmp_path / "data") as site, Visitor(site.url) as visitor:
         assert (await visitor.get("/"))[0] == 200
         await site.stop()
@@ -41,7 +41,7 @@ async def test_it_serves_and_says_so_in_one_line(tmp_path: Path) -> None:
         assert await site.process.stdout.read() == b""
 
 
-async def test_its_files_are_its_owners_only(tmp_path: Path) -> None:
+async def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     """The data folder has mode 0700 and each file in it 0600, whatever the umask."""
     old = os.umask(0)
     try:
@@ -60,8 +60,10 @@ async def test_its_files_are_its_owners_only(tmp_path: Path) -> None:
 
 
 @each_signal
-async def test_a_signal_ends_it_with_open_sockets(tmp_path: Path, number: signal.Signals) -> None:
-    """Sockets on both transports are told and closed, and it exits 0 within 5 s."""
+async def test_a_signal_stops_the_process_with_open_sockets(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """Sockets of both transports are closed, and the process exits 0 within 5 s."""
     async with process(tmp_path / "data") as site, NodeVisitor(site.url) as visitor:
         tabs = [await joined(visitor, mode) for mode in ("polling", "websocket", "upgraded")]
         assert await stopped(site, number) < 5
@@ -70,7 +72,9 @@ async def test_a_signal_ends_it_with_open_sockets(tmp_path: Path, number: signal
 
 
 @each_signal
-async def test_clients_are_told_of_the_stop(tmp_path: Path, number: signal.Signals) -> None:
+async def test_connections_are_closed_in_order_at_the_stop(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     """A WebSocket gets a close frame, and the poll that waits an answer: no connection is cut."""
     async with (
         process(tmp_path / "data") as site,
@@ -89,7 +93,7 @@ async def test_clients_are_told_of_the_stop(tmp_path: Path, number: signal.Signa
 
 
 async def test_sockets_come_back_after_a_restart(tmp_path: Path) -> None:
-    """A client that lost the server finds it again, in its session."""
+    """A client reconnects, in its session."""
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = f"--port={free.getsockname()[1]}"
@@ -104,8 +108,8 @@ async def test_sockets_come_back_after_a_restart(tmp_path: Path) -> None:
 
 
 @each_signal
-async def test_a_request_in_hand_is_finished(tmp_path: Path, number: signal.Signals) -> None:
-    """Who is registering while the signal comes gets an answer, and the account is there."""
+async def test_a_request_in_progress_is_finished(tmp_path: Path, number: signal.Signals) -> None:
+    """A registration at the time of the signal gets its response, and the account is stored."""
     async with process(tmp_path / "data") as site, Visitor(site.url) as visitor:
         await visitor.get("/")
         sign_up = asyncio.ensure_future(visitor.sign_up("ada"))
@@ -117,10 +121,10 @@ async def test_a_request_in_hand_is_finished(tmp_path: Path, number: signal.Sign
 
 
 @each_signal
-async def test_idle_and_half_sent_requests_do_not_hold_it(
+async def test_idle_and_partial_requests_do_not_delay_the_stop(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Connections on which nothing, or half a request, has come do not delay the exit."""
+    """Connections without a request, or with half a request, do not delay the exit."""
     async with process(tmp_path / "data") as site, contextlib.AsyncExitStack() as stack:
         half, idle, body, poll, silent = [
             await stack.enter_async_context(Raw(site.url)) for _ in range(5)
@@ -137,7 +141,7 @@ async def test_idle_and_half_sent_requests_do_not_hold_it(
 
 
 async def test_a_stop_under_load_is_quiet_and_keeps_what_it_acknowledged(tmp_path: Path) -> None:
-    """Events in hand end before the store closes; sockets are told that the server goes away."""
+    """Events in progress end before the store closes."""
     log, acked = tmp_path / "log", 0
     async with process(tmp_path / "data", "--events-per-second=0", log=log) as site:
         async with Raw(site.url) as websocket:
@@ -160,8 +164,8 @@ async def test_a_stop_under_load_is_quiet_and_keeps_what_it_acknowledged(tmp_pat
         assert acked <= stored <= acked + 40
 
 
-async def test_a_second_signal_does_no_harm(tmp_path: Path) -> None:
-    """An impatient operator presses Ctrl-C twice: it still exits 0."""
+async def test_a_second_signal_still_exits_0(tmp_path: Path) -> None:
+    """As when an operator presses Ctrl-C twice."""
     async with process(tmp_path / "data") as site, NodeVisitor(site.url) as visitor:
         await joined(visitor, "websocket")
         site.process.send_signal(signal.SIGINT)
@@ -239,7 +243,7 @@ async def test_a_wrong_setting_exits_2(
 
 
 async def test_a_port_in_use_exits_1(tmp_path: Path) -> None:
-    """A sentence says which address cannot be had, and which setting to change."""
+    """A sentence names the address and the setting to change."""
     with contextlib.closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -253,7 +257,7 @@ async def test_a_port_in_use_exits_1(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["file", "file/data", "/proc/data", "/proc", "n" * 300])
 async def test_a_data_folder_that_cannot_be_used_exits_1(tmp_path: Path, folder: str) -> None:
-    """Where no folder or no file can be made, one sentence tells which setting to change."""
+    """A sentence names the setting to change."""
     (tmp_path / "file").write_text("")
     code, out, err = await run("--port=0", f"--data-dir={tmp_path / folder}")
     assert (code, out) == (1, "")

@@ -1,4 +1,4 @@
-"""Clients cannot fill the disk by way of the log, nor write lines of their own into it."""
+"""Clients can neither flood the log nor forge its lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.watched_store import WatchedStore
 async def test_bad_events_are_logged_a_few_times_a_second(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, event: str
 ) -> None:
-    """Unknown events and wrong arguments are a client's doing, and at most 5 a second are told."""
+    """Unknown events and wrong arguments are logged at most 5 times a second."""
     caplog.set_level(logging.INFO)
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         assert (await raw.websocket()).status == 101
@@ -52,7 +52,7 @@ async def test_foreign_origins_are_logged_a_few_times_a_second(
 
 
 async def test_a_refusal_names_its_path(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Who misspelt a file's name finds it in the log; a query may hold a secret and stays out."""
+    """The log has the path without its query, which may hold a secret."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         assert (await raw.ask("/static/misspelt.js?v=secret")).status == 404
     (line,) = [message for message in caplog.messages if "404" in message]
@@ -63,7 +63,7 @@ async def test_a_refusal_names_its_path(tmp_path: Path, caplog: pytest.LogCaptur
 async def test_an_outage_is_logged_a_few_times_a_second(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not once for each event and page that fails of it."""
+    """And not for each event and page that fails."""
     caplog.set_level(logging.INFO)
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
@@ -94,7 +94,7 @@ async def test_an_outage_is_logged_a_few_times_a_second(
 async def test_a_path_cannot_forge_a_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
-    """Tornado logs the file that it refused by name, in which anything can be escaped."""
+    """Tornado logs the name of a refused file, in which a client can escape any character."""
     caplog.set_level(logging.INFO)
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         forged = "%0D%0A2026 INFO latchkey.audit: sign-in user=root%1B%5B31m%C2%85%E2%80%A8"

@@ -1,4 +1,4 @@
-"""/readyz, and what is acknowledged, when a disk is full or files are damaged, gone or replaced."""
+"""/readyz and writes if a disk is full, or files are damaged, removed or replaced."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ async def test_a_store_whose_file_is_gone_says_so_once(
 async def test_a_file_that_was_emptied_is_lost_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when SQLite has written the newest pages into it again."""
+    """Also if SQLite has written the latest pages into it again."""
     monkeypatch.setattr("app.stores.sqlite.checkpoint_timer._IDLE_TIMEOUT", 0.02)
     async with opened("sqlite", tmp_path) as store:
         await store.save(record())

@@ -36,8 +36,8 @@ def broken_cookies(good: str) -> dict[str, str]:
 @pytest.mark.express("C2", "C3", "P3")
 @pytest.mark.parametrize("kind", list(broken_cookies("a=b.c")))
 @pytest.mark.parametrize("door", ["page", "polling", "websocket"])
-async def test_a_broken_cookie_is_a_new_visitors(tmp_path: Path, door: str, kind: str) -> None:
-    """It is no error: whoever comes with it gets a session of his own."""
+async def test_a_broken_cookie_gets_a_new_session(tmp_path: Path, door: str, kind: str) -> None:
+    """The client gets a new session; it is no error."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, PythonVisitor(site.url) as visitor:
         await visitor.incr()
@@ -61,10 +61,10 @@ async def test_a_broken_cookie_is_a_new_visitors(tmp_path: Path, door: str, kind
 @pytest.mark.parametrize("two_headers", [True, False])
 @pytest.mark.parametrize("good_first", [True, False])
 @pytest.mark.parametrize("kind", ["forged", "cut", "over-long", "cut to nothing", "not ASCII"])
-async def test_of_two_cookies_the_good_one_counts(
+async def test_a_valid_cookie_counts_beside_a_broken_one(
     tmp_path: Path, kind: str, good_first: bool, two_headers: bool
 ) -> None:
-    """A broken cookie of our name shadows no good one, whichever comes first."""
+    """In either order."""
     async with serve(tmp_path) as site, PythonVisitor(site.url) as visitor, Raw(site.url) as raw:
         await visitor.incr()
         good = visitor.cookie
@@ -95,8 +95,10 @@ async def test_of_two_cookies_the_good_one_counts(
         (b"{}", 422),
     ],
 )
-async def test_json_of_the_wrong_type(tmp_path: Path, path: str, body: bytes, status: int) -> None:
-    """Neither a 500 nor a session: a status and a sentence."""
+async def test_json_of_the_wrong_type_is_refused(
+    tmp_path: Path, path: str, body: bytes, status: int
+) -> None:
+    """With a status and a sentence, and without a new session."""
     store = WatchedStore()
     kind = ("Content-Type", "application/json")
     async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
@@ -118,15 +120,17 @@ async def test_json_of_the_wrong_type(tmp_path: Path, path: str, body: bytes, st
         "",
     ],
 )
-async def test_a_body_of_the_wrong_kind(tmp_path: Path, path: str, kind: str) -> None:
-    """Bytes that are no form are never the server's fault."""
+async def test_a_body_of_another_kind_is_no_server_error(
+    tmp_path: Path, path: str, kind: str
+) -> None:
+    """Bytes that are no form get a 4xx."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         body = b"--x\r\n\xff\x00=%ZZ&&&=\r\n"
         answer = await raw.ask(path, ("Content-Type", kind), method="POST", body=body)
         assert answer.status < 500
 
 
-async def test_a_form_that_is_not_utf_8(tmp_path: Path) -> None:
+async def test_a_form_that_is_not_utf_8_gets_400(tmp_path: Path) -> None:
     """Field values that are not UTF-8 get a 400."""
     form = ("Content-Type", "application/x-www-form-urlencoded")
     async with serve(tmp_path) as site, Raw(site.url) as raw:
@@ -151,7 +155,7 @@ async def test_a_body_is_json_by_its_exact_type(tmp_path: Path, kind: str, statu
         assert answer.status == status
 
 
-async def test_a_page_does_not_read_2_mb(tmp_path: Path) -> None:
+async def test_a_page_refuses_a_body_over_the_limit(tmp_path: Path) -> None:
     """A body over --max-message-size is refused before it is read."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         raw.writer.write(
@@ -162,8 +166,10 @@ async def test_a_page_does_not_read_2_mb(tmp_path: Path) -> None:
 
 
 @each_mode
-async def test_a_message_of_2_mb_ends_its_own_connection_only(tmp_path: Path, mode: str) -> None:
-    """Its sender is closed and comes back; the session and its other tab go on."""
+async def test_a_message_over_the_limit_closes_its_own_connection_only(
+    tmp_path: Path, mode: str
+) -> None:
+    """The client reconnects; the session and its other tab go on."""
     async with serve(tmp_path) as site, NodeVisitor(site.url) as visitor:
         bystander = await joined(visitor, mode)
         socket = await joined(visitor, mode, reconnection=True)
@@ -177,7 +183,7 @@ async def test_a_message_of_2_mb_ends_its_own_connection_only(tmp_path: Path, mo
 async def test_a_websocket_key_that_is_not_ascii_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is a 400 like any other bad key."""
+    """With 400, as any other invalid key."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         headers = {**UPGRADE, "Sec-WebSocket-Key": "\xff" * 24}
         answer = await raw.ask(WEBSOCKET, *headers.items())

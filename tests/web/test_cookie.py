@@ -1,4 +1,4 @@
-"""The session cookie: who may forge, cut, double or shadow it, and what it travels with."""
+"""The session cookie: signature, forged and repeated cookies, attributes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_cookie_that_was_set_is_read() -> None:
 
 @pytest.mark.express("C6")
 def test_the_signature_is_not_that_of_another_key_salt_or_digest() -> None:
-    """An id that something else signed, with the same key even, is nobody's."""
+    """Even if the key is the same, a signature for another purpose is invalid."""
     import hashlib
 
     from itsdangerous import Signer, TimestampSigner
@@ -68,8 +68,8 @@ def test_the_signature_is_not_that_of_another_key_salt_or_digest() -> None:
 
 
 @pytest.mark.asvs("7.2.1")
-def test_a_forged_cut_or_damaged_cookie_is_nobodys() -> None:
-    """Each single character counts, and nothing that a client sends is an error."""
+def test_a_forged_or_damaged_cookie_is_invalid() -> None:
+    """A change of any character is noticed, and no value raises an error."""
     good = value(cookie())
     session_id, _, signature = good.rpartition(".")
     damaged = [
@@ -106,7 +106,7 @@ def test_the_id_is_signed_with_its_whole_length() -> None:
 
 
 @pytest.mark.parametrize("forged", ["", "x", "x" * 1000, "é"])
-def test_a_forged_cookie_does_not_shadow_the_good_one(forged: str) -> None:
+def test_a_forged_cookie_does_not_hide_a_valid_one(forged: str) -> None:
     """Before it, after it, or in a header of its own."""
     good = f"latchkey={value(cookie())}"
     bad = f"latchkey={forged}"
@@ -114,16 +114,16 @@ def test_a_forged_cookie_does_not_shadow_the_good_one(forged: str) -> None:
         assert ids(cookie(), *headers) == [ID]
 
 
-def test_two_good_cookies_are_both_offered_in_order() -> None:
-    """The lookup takes the first whose session lives; the same one twice is offered once."""
+def test_valid_cookies_are_returned_in_order() -> None:
+    """A repeated value is returned once."""
     of = cookie()
     first, second = value(of, "first"), value(of, "second")
     header = f"latchkey={first}; latchkey={second}; latchkey={first}"
     assert ids(of, header) == ["first", "second"]
 
 
-def test_no_more_than_eight_of_one_name_are_looked_at() -> None:
-    """A request cannot make the server verify a thousand signatures."""
+def test_at_most_eight_cookies_of_one_name_are_verified() -> None:
+    """So a request cannot make the server verify a thousand signatures."""
     of = cookie()
     good = f"latchkey={value(of)}"
     assert ids(of, "; ".join(["latchkey=x"] * 7 + [good])) == [ID]
@@ -154,7 +154,7 @@ def test_a_name_with_other_white_space_is_another_name(space: str) -> None:
     assert ids(cookie(), f"__Host-latchkey={space}{good}", secure=True) == []
 
 
-def test_spaces_and_tabs_around_a_cookie_are_no_part_of_it() -> None:
+def test_spaces_and_tabs_around_a_cookie_are_ignored() -> None:
     """RFC 9110, 5.6.3: they are HTTP's white space."""
     good = value(cookie())
     assert ids(cookie(), f"a=b; \t latchkey={good}\t ;c=d") == [ID]
@@ -169,7 +169,7 @@ class JarHandler(BaseHandler):
 
 @pytest.mark.asvs("3.3.3")
 @pytest.mark.parametrize("space", ["\xa0", "\x85", "\xc2\xa0"])
-async def test_a_forks_own_cookies_have_exact_names(
+async def test_get_cookie_matches_exact_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: str
 ) -> None:
     """`get_cookie` reads them by the same rule, from one Cookie header or several."""
@@ -185,7 +185,7 @@ async def test_a_forks_own_cookies_have_exact_names(
 
 @pytest.mark.asvs("3.3.1", "3.3.3", "3.5.4")
 def test_by_https_only_the_host_cookie_counts() -> None:
-    """What another host or plain http may have set is not looked at."""
+    """Another host, or a page by http, may have set the one without prefix."""
     good = value(cookie())
     assert ids(cookie(), f"__Host-latchkey={good}", secure=True) == [ID]
     assert ids(cookie(), f"latchkey={good}", secure=True) == []
@@ -193,8 +193,8 @@ def test_by_https_only_the_host_cookie_counts() -> None:
 
 
 @pytest.mark.express("K6")
-def test_an_older_key_is_accepted_and_said_to_be_stale() -> None:
-    """All keys verify, the last one signs, and one that was dropped is forgotten."""
+def test_a_cookie_of_an_older_key_is_accepted_as_stale() -> None:
+    """All keys verify and the last one signs; a removed key does not verify."""
     old = f"latchkey={value(cookie(OLD))}"
     new = f"latchkey={value(cookie(OLD, NEW))}"
     assert cookie(OLD, NEW).read([old], secure=False) == [CookieId(ID, stale=True)]
@@ -212,7 +212,7 @@ def attributes(**settings: object) -> set[str]:
 @pytest.mark.asvs("3.3.2", "3.3.4", "3.3.5")
 @pytest.mark.express("E1", "E3", "F1", "O1", "Q1", "Q4")
 def test_the_attributes_of_a_cookie() -> None:
-    """By http without Secure; by https with it and with the prefix that keeps others out."""
+    """Without Secure by http; with Secure and the prefix by https."""
     plain = cookie().set(ID, secure=False, max_age=60.9)
     assert plain.endswith("; Max-Age=60; Path=/; HttpOnly; SameSite=Lax")
     assert plain.startswith("latchkey=")
@@ -221,7 +221,7 @@ def test_the_attributes_of_a_cookie() -> None:
     assert secure.endswith("; Max-Age=60; Path=/; HttpOnly; SameSite=Lax; Secure")
 
 
-def test_a_domain_takes_the_prefix_away() -> None:
+def test_a_domain_removes_the_prefix() -> None:
     """Browsers refuse `__Host-` with Domain (RFC 6265bis, 4.1.3.2)."""
     header = cookie(cookie_domain="example.com").set(ID, secure=True, max_age=60)
     assert header.startswith("latchkey=")
@@ -232,7 +232,7 @@ def test_a_domain_takes_the_prefix_away() -> None:
 @pytest.mark.asvs("3.3.1")
 @pytest.mark.express("D2")
 def test_secure_may_be_forced_or_left_out() -> None:
-    """`yes` behind a proxy that does not say https, `no` for a site without."""
+    """`yes` behind a proxy without X-Forwarded-Proto, `no` for a site without https."""
     forced = cookie(cookie_secure="yes").set(ID, secure=False, max_age=60)
     assert forced.startswith("__Host-latchkey=")
     assert forced.endswith("Secure")
@@ -250,7 +250,7 @@ def test_the_other_attributes_follow_the_settings() -> None:
 
 
 @pytest.mark.express("E5", "E7")
-def test_by_http_there_is_nothing_that_needs_https() -> None:
+def test_http_cookies_have_no_attribute_that_needs_https() -> None:
     """Browsers drop SameSite=None and Partitioned without Secure."""
     header = cookie(cookie_samesite="none", cookie_partitioned=True).set(
         ID, secure=False, max_age=60
@@ -264,21 +264,21 @@ def test_by_http_there_is_nothing_that_needs_https() -> None:
 @pytest.mark.parametrize(
     ("left", "expected"), [(0.5, "Max-Age=0"), (-5, "Max-Age=0"), (86400.0, "Max-Age=86400")]
 )
-def test_max_age_is_what_is_left(left: float, expected: str) -> None:
+def test_max_age_is_the_time_left(left: float, expected: str) -> None:
     """In whole seconds, never negative."""
     assert f"; {expected};" in cookie().set(ID, secure=False, max_age=left)
 
 
 @pytest.mark.express("O2", "O11")
 def test_without_absolute_lifetime_there_is_no_max_age() -> None:
-    """The cookie goes when the browser does."""
+    """The browser drops the cookie when it closes."""
     assert "Max-Age" not in cookie().set(ID, secure=False, max_age=math.inf)
 
 
 @pytest.mark.express("O10")
 @pytest.mark.parametrize("secure", [True, False])
-def test_deleting_names_the_same_cookie(secure: bool) -> None:
-    """Name, path, domain and flags agree, else the browser keeps the cookie."""
+def test_a_deletion_has_the_attributes_of_the_cookie(secure: bool) -> None:
+    """The browser keeps the cookie unless name, path, domain and flags agree."""
     of = cookie(cookie_domain="example.com", cookie_partitioned=True)
     made, gone = of.set(ID, secure=secure, max_age=60), of.delete(secure=secure)
     assert gone.startswith(made.partition("=")[0] + "=; Max-Age=0; Expires=Thu, 01 Jan 1970")
@@ -286,8 +286,8 @@ def test_deleting_names_the_same_cookie(secure: bool) -> None:
 
 
 @pytest.mark.express("A3")
-def test_the_key_is_made_once_and_kept_to_its_owner(tmp_path: Path) -> None:
-    """Mode 0600, long, the same at the next start, another in another folder."""
+def test_the_key_is_made_once_with_mode_0600(tmp_path: Path) -> None:
+    """The next start uses the same key; another folder has another one."""
     settings = Settings(data_dir=tmp_path)
     keys = signing_keys(settings)
     assert signing_keys(settings) == keys
@@ -298,14 +298,14 @@ def test_the_key_is_made_once_and_kept_to_its_owner(tmp_path: Path) -> None:
 
 
 @pytest.mark.express("K3")
-def test_configured_keys_leave_the_folder_alone(tmp_path: Path) -> None:
-    """No key is made where keys are given."""
+def test_configured_keys_make_no_key_file(tmp_path: Path) -> None:
+    """--secret-keys is enough."""
     assert signing_keys(Settings(data_dir=tmp_path, secret_keys=(OLD, NEW))) == (OLD, NEW)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_spoiled_key_file_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    """A cut file is no key, and silently making a new one would sign everybody out."""
+def test_a_damaged_key_file_is_refused(tmp_path: Path) -> None:
+    """A new key would end all sessions, so the start fails with a sentence."""
     (tmp_path / "secret_key").write_text("short\n")
     with pytest.raises(ValueError, match="holds no signing key; restore it, or delete it"):
         signing_keys(Settings(data_dir=tmp_path))

@@ -70,7 +70,7 @@ async def ask(raw: Raw, method: str, path: str, *headers: tuple[str, str]) -> An
 @pytest.mark.asvs("3.4.2")
 @pytest.mark.parametrize("kind", ANSWERS)
 async def test_a_trusted_page_may_read_every_response(tmp_path: Path, kind: str) -> None:
-    """Pages, files, polls and errors, with credentials, and never by `*`."""
+    """Pages, files, polls and errors, with credentials, and not by `*`."""
     method, path, status, headers = ANSWERS[kind]
     async with serve(tmp_path, trusted_origins=(TRUSTED,)) as site, Raw(site.url) as raw:
         answer = await ask(raw, method, path, ("Origin", TRUSTED), CROSS, *headers)
@@ -86,8 +86,8 @@ async def test_a_trusted_page_may_read_every_response(tmp_path: Path, kind: str)
 @pytest.mark.asvs("3.4.2")
 @pytest.mark.parametrize("kind", ANSWERS)
 @pytest.mark.parametrize("origin", ["", "https://evil.example", "null"])
-async def test_others_may_read_nothing(tmp_path: Path, kind: str, origin: str) -> None:
-    """Their answers vary with the Origin as well, so that no cache mixes them up."""
+async def test_other_origins_may_read_no_response(tmp_path: Path, kind: str, origin: str) -> None:
+    """Their responses have Vary: Origin too, for caches."""
     method, path, _, headers = ANSWERS[kind]
     sent = [*headers, *([("Origin", origin)] if origin else [])]
     async with serve(tmp_path, trusted_origins=(TRUSTED,)) as site, Raw(site.url) as raw:
@@ -116,7 +116,7 @@ REFUSALS: dict[str, tuple[int, str, list[tuple[str, str]], bytes]] = {
 
 @pytest.mark.parametrize("kind", REFUSALS)
 async def test_a_trusted_page_may_read_why_its_body_is_refused(tmp_path: Path, kind: str) -> None:
-    """Also where the server refuses it before a handler has seen it; others may not."""
+    """Also if the server refuses the body before a handler runs; other origins may not read it."""
     status, path, headers, body = REFUSALS[kind]
     options: dict[str, Any] = {"trusted_origins": (TRUSTED,), "max_message_size": 2000}
     async with serve(tmp_path, **options) as site:
@@ -135,7 +135,7 @@ async def test_a_trusted_page_may_read_why_its_body_is_refused(tmp_path: Path, k
 
 
 async def test_a_trusted_page_may_read_that_the_store_is_down(tmp_path: Path) -> None:
-    """The 503 of a page and of a handshake can be read, and when to come back."""
+    """The 503 of a page and of a handshake, and their Retry-After."""
     store = WatchedStore()
     async with serve(tmp_path, store=store, trusted_origins=(TRUSTED,)) as site:
         store.down = True
@@ -153,7 +153,7 @@ async def test_a_trusted_page_may_read_that_the_store_is_down(tmp_path: Path) ->
 async def test_a_preflight_of_a_trusted_page_is_answered(
     tmp_path: Path, path: str, method: str, wanted: str
 ) -> None:
-    """204 with what was asked for, whatever the path serves; no session is looked up or made."""
+    """With 204 for every path; no session is loaded or created."""
     store = WatchedStore()
     headers = [("Origin", TRUSTED), CROSS, ("Access-Control-Request-Method", method)]
     if wanted:
@@ -199,7 +199,7 @@ async def test_a_preflight_of_the_socket_endpoint_is_answered(tmp_path: Path, pa
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/nowhere", POLLING])
-async def test_a_preflight_of_others_is_refused(
+async def test_a_preflight_of_another_origin_is_refused(
     tmp_path: Path, path: str, headers: list[tuple[str, str]]
 ) -> None:
     """It gets an error and no Access-Control header."""
@@ -220,7 +220,7 @@ async def test_a_malformed_list_of_headers_is_not_echoed(tmp_path: Path, wanted:
         assert "allow-headers" not in sharing(answer)
 
 
-async def test_options_that_is_no_preflight_is_refused(tmp_path: Path) -> None:
+async def test_options_without_preflight_headers_is_refused(tmp_path: Path) -> None:
     """405 for a page, 400 for the socket endpoint."""
     async with serve(tmp_path, trusted_origins=(TRUSTED,)) as site, Raw(site.url) as raw:
         origin = ("Origin", TRUSTED)
@@ -243,7 +243,7 @@ async def test_options_that_is_no_preflight_is_refused(tmp_path: Path) -> None:
 async def test_patterns_and_apps_may_be_trusted(
     tmp_path: Path, origin: str, host: str, status: int
 ) -> None:
-    """On pages and at the socket endpoint alike; a wrong host is refused before."""
+    """For pages and the socket endpoint; an unknown host is refused first."""
     trusted = origins(
         "https://*.example.org,capacitor://localhost,tauri://localhost,"
         "chrome-extension://abcdefghijklmnopabcdefghijklmnop"
@@ -300,7 +300,7 @@ class OwnSocket(BaseWebSocket):
 
 @pytest.mark.asvs("3.5.1")
 @pytest.mark.parametrize("kind", VERDICTS)
-async def test_pages_and_handshakes_come_to_one_verdict(
+async def test_pages_and_handshakes_apply_the_same_rule(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind a proxy that passes on the host without its port, as `Host $host` in nginx does."""
@@ -349,10 +349,10 @@ def directives(answer: Answer) -> dict[str, str]:
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/static/style.css", "/socket.io/"])
-async def test_who_may_frame_this_site_is_a_setting(
+async def test_frame_ancestors_is_a_setting(
     tmp_path: Path, setting: str, policy: str, option: list[str], path: str
 ) -> None:
-    """The policy names them, and X-Frame-Options never says otherwise."""
+    """The policy names the origins, and X-Frame-Options agrees."""
     async with serve(tmp_path, frame_ancestors=frame_ancestors(setting)) as site:
         async with Raw(site.url) as raw:
             answer = await raw.ask(path)
@@ -392,10 +392,10 @@ PROXIES = {"trusted_proxies": (ip_network("127.0.0.1"),)}
         ({"frame_ancestors": frame_ancestors("self")}, None),
     ],
 )
-async def test_a_start_warns_where_cookies_cannot_work(
+async def test_a_start_warns_if_browsers_send_no_cookies(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, settings: dict[str, Any], remedy: str | None
 ) -> None:
-    """One line with the remedy, and none where the cookie reaches the server."""
+    """One line with the remedy; none if the cookie reaches the server."""
     warning = cookie_warning(Settings(**settings))
     async with serve(tmp_path, **settings):
         pass

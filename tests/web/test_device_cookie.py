@@ -1,4 +1,4 @@
-"""The cookie by which a browser is known that signed in to an account before."""
+"""The device cookie, which marks a browser that has signed in before."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def sent(header: str) -> str:
     return header.partition(";")[0]
 
 
-def test_a_device_is_known_to_its_account_only() -> None:
-    """Its cookie says nothing for another account, nor for a name that nobody can have."""
+def test_a_device_cookie_is_valid_for_its_account_only() -> None:
+    """Not for another account, and not for an invalid name."""
     ours = device()
     header = sent(ours.issue("ann", "stamp", secure=False))
     found = ours.recognise([header], "ann", "stamp", secure=False)
@@ -54,21 +54,21 @@ def test_a_name_with_other_white_space_is_another_name(space: str) -> None:
 @pytest.mark.parametrize(
     "value", ["", "x", ".", "x.y", "x" * 5000, "é", "x.y.z", '"', "a" * 22 + "." + "b" * 43]
 )
-def test_a_forged_cookie_is_a_strangers(value: str) -> None:
-    """Whatever it is, it raises nothing and is known to nobody."""
+def test_a_forged_device_cookie_is_invalid(value: str) -> None:
+    """No value raises an error."""
     assert device().recognise([f"latchkey-device={value}"], "ann", "stamp", secure=False) == ""
 
 
 def test_keys_may_be_changed() -> None:
-    """A cookie of the old key is known while that key is kept, and not longer."""
+    """A cookie of an old key is valid as long as that key is accepted."""
     old = sent(device(KEYS[0]).issue("ann", "stamp", secure=False))
     assert device(*KEYS).recognise([old], "ann", "stamp", secure=False)
     assert device(KEYS[1]).recognise([old], "ann", "stamp", secure=False) == ""
 
 
 @pytest.mark.asvs("3.3.1")
-def test_its_attributes() -> None:
-    """Only the login page gets to see it, no script does, and over https it is Secure."""
+def test_the_attributes_of_the_device_cookie() -> None:
+    """Path, HttpOnly and, by https, Secure."""
     plain, secure = (
         device().issue("ann", "stamp", secure=False),
         device().issue("ann", "stamp", secure=True),
@@ -81,8 +81,8 @@ def test_its_attributes() -> None:
 
 
 @pytest.mark.asvs("6.3.1")
-async def test_strangers_cannot_lock_an_owner_out(tmp_path: Path) -> None:
-    """After a stranger's many tries the owner's browser signs in, and another one waits."""
+async def test_attackers_cannot_lock_an_owner_out(tmp_path: Path) -> None:
+    """After many failures from elsewhere the owner's browser signs in, and a new browser waits."""
     async with (
         serve(tmp_path, failed_logins_per_minute=3) as site,
         Visitor(site.url) as owner,
@@ -99,8 +99,8 @@ async def test_strangers_cannot_lock_an_owner_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.asvs("6.3.1")
-async def test_a_known_device_has_few_tries_of_its_own(tmp_path: Path) -> None:
-    """Who steals one cannot guess at will, nor try other accounts by it."""
+async def test_a_known_device_has_a_limit_of_its_own(tmp_path: Path) -> None:
+    """A stolen device cookie allows few attempts, and for its account only."""
     async with (
         serve(tmp_path, failed_logins_per_minute=3) as site,
         Visitor(site.url) as ann,
@@ -121,8 +121,8 @@ async def test_a_known_device_has_few_tries_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["password", "delete"])
-async def test_devices_of_an_earlier_password_are_strangers(tmp_path: Path, change: str) -> None:
-    """However many somebody gathered while he knew it, or owned the name, he guesses as others do.
+async def test_a_new_password_makes_device_cookies_invalid(tmp_path: Path, change: str) -> None:
+    """An attacker may have collected such cookies while the old password was valid.
 
     The browser that has changed the password stays known.
     """
@@ -157,8 +157,8 @@ async def test_devices_of_an_earlier_password_are_strangers(tmp_path: Path, chan
         await ann.sign_in("ann", "a quite new password")
 
 
-async def test_a_failed_login_makes_no_device_known(tmp_path: Path) -> None:
-    """The cookie comes with a login that went well, and with no other answer."""
+async def test_a_failed_sign_in_sets_no_device_cookie(tmp_path: Path) -> None:
+    """Only a successful sign-in sets it."""
     async with serve(tmp_path) as site, Visitor(site.url) as visitor:
         await known(site, "ann")
         for password, there in (("wrong wrong", False), (PASSWORD, True)):

@@ -82,7 +82,7 @@ async def test_a_tampered_cookie_asks_no_store(tmp_path: Path) -> None:
 
 @pytest.mark.express("C4")
 async def test_an_expired_id_is_a_new_visitors_and_its_record_is_gone(tmp_path: Path) -> None:
-    """Whoever comes too late gets a new id, and nothing is left under the old one."""
+    """The client gets a new id, and the old record is removed."""
     store, clock = WatchedStore(), Clock()
     async with (
         serve(tmp_path, store=store, clock=clock, expiry_interval=3600) as site,

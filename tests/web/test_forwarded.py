@@ -1,4 +1,4 @@
-"""Whose word counts about a client's address, scheme and host."""
+"""X-Forwarded-* headers of trusted proxies and of other clients."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ CLAIMS = (
 
 @pytest.mark.express("D5")
 @pytest.mark.parametrize("address", ["192.0.2.1", "11.0.0.1", "::1", "2001:db8::1", "0.0.0.0", ""])
-def test_claims_of_a_stranger_are_ignored(address: str) -> None:
-    """From anywhere but a trusted proxy the headers change nothing."""
+def test_headers_of_other_clients_are_ignored(address: str) -> None:
+    """Only a trusted proxy may set them."""
     made = forwarded(*CLAIMS, address=address)
     assert (made.remote_ip, made.protocol, made.host) == (address, "http", "example.com")
     assert made.headers["Host"] == "example.com"
 
 
 @pytest.mark.express("D3")
-def test_without_trusted_proxies_nobody_is_believed() -> None:
+def test_without_trusted_proxies_headers_are_ignored() -> None:
     """The default."""
     made = forwarded(*CLAIMS, proxies=())
     assert (made.remote_ip, made.protocol, made.host) == ("10.0.0.1", "http", "example.com")
 
 
 @pytest.mark.express("D1")
-def test_a_trusted_proxy_is_believed() -> None:
-    """Address, scheme and host are those that it saw."""
+def test_headers_of_a_trusted_proxy_count() -> None:
+    """Address, scheme and host are those of the headers."""
     made = forwarded(*CLAIMS)
     assert (made.remote_ip, made.protocol, made.host) == ("203.0.113.9", "https", "evil.example")
     assert made.headers["Host"] == "evil.example"
@@ -113,10 +113,10 @@ def test_a_trusted_proxy_is_believed() -> None:
         ("203.0.113.9, ::ffff:10.0.0.2", "203.0.113.9"),
     ],
 )
-def test_the_client_is_the_first_one_that_no_trusted_proxy_vouches_beyond(
+def test_the_client_is_the_nearest_address_that_is_no_trusted_proxy(
     forwarded_for: str, expected: str
 ) -> None:
-    """Read from the right; what stands left of a stranger is the stranger's claim."""
+    """The list is read from the right; a client may have forged the rest."""
     assert client(forwarded_for) == expected
 
 
@@ -128,12 +128,12 @@ def test_several_headers_are_one_list() -> None:
 
 @pytest.mark.parametrize("address", ["fd00::1", "fe80::1%eth0", "::ffff:10.0.0.1"])
 def test_a_proxy_may_have_any_form_of_address(address: str) -> None:
-    """IPv6, with a zone, and IPv4 on a socket of both."""
+    """IPv6 with a zone, and IPv4-mapped IPv6."""
     assert client("203.0.113.9", address) == "203.0.113.9"
 
 
-def test_a_zone_does_not_make_a_stranger_trusted() -> None:
-    """Text behind the percent sign is not part of the address."""
+def test_a_zone_does_not_make_an_address_trusted() -> None:
+    """The zone is no part of the address."""
     assert client("203.0.113.9", "2001:db8::1%10.0.0.1") == "2001:db8::1%10.0.0.1"
 
 
@@ -155,7 +155,7 @@ def test_a_zone_does_not_make_a_stranger_trusted() -> None:
     ],
 )
 def test_only_http_and_https_are_schemes(protocol: str, expected: str) -> None:
-    """Of the nearest proxy, by the names that Traefik uses too; others leave the connection's."""
+    """Those of the nearest proxy, also as Traefik writes them; any other value is ignored."""
     assert forwarded(("X-Forwarded-Proto", protocol)).protocol == expected
 
 
@@ -170,7 +170,7 @@ def test_the_nearest_proxys_host_counts() -> None:
 async def test_the_cookie_is_secure_when_a_trusted_proxy_says_https(
     tmp_path: Path, trusted: bool
 ) -> None:
-    """Over a real connection; from anybody else the word https changes nothing."""
+    """By a real connection; from another client the header is ignored."""
     proxies = (ip_network("127.0.0.0/8"),) if trusted else ()
     async with (
         serve(tmp_path, trusted_proxies=proxies) as site,

@@ -75,7 +75,7 @@ async def test_head_of_metrics_answers_as_get_does(tmp_path: Path) -> None:
 
 
 async def test_head_makes_no_session(tmp_path: Path) -> None:
-    """It stores nothing and sets no cookie, as GET."""
+    """As GET, it stores nothing and sets no cookie."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
         for path in PATHS:
@@ -142,7 +142,7 @@ async def test_a_plain_websocket_has_no_head(
 
 
 async def test_a_forks_pages_have_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It runs their `get`, with its arguments and behind its decorators."""
+    """It calls `get` with its arguments and decorators."""
     routes = [("/named/([a-z]+)", ForkHandler), ("/post", PostHandler)]
     modules = fork(monkeypatch, routes=routes)
     async with (

@@ -39,7 +39,7 @@ async def ask(url: str, host: str, path: str = "/", *headers: tuple[str, str]) -
     ],
 )
 def test_addresses_and_localhost_are_served_in_any_case(host: str) -> None:
-    """Also beside configured names, for health checks and for one's own machine."""
+    """With configured names too, for health checks and development."""
     for names in ("", "example.com", "*.example.com"):
         assert host in Hosts(hosts(names))
 
@@ -78,7 +78,7 @@ def test_addresses_and_localhost_are_served_in_any_case(host: str) -> None:
     ],
 )
 def test_other_and_malformed_hosts_are_not_served(host: str) -> None:
-    """Beside configured names too."""
+    """With configured names too."""
     assert host not in Hosts(())
     assert host not in Hosts(hosts("example.com,*.example.org"))
 
@@ -98,7 +98,7 @@ def test_other_and_malformed_hosts_are_not_served(host: str) -> None:
     ],
 )
 def test_configured_names_are_served(names: str, served: list[str], refused: list[str]) -> None:
-    """Exactly, or with `*.` all names below, by any port."""
+    """Exact names, and with `*.` all names below, with any port."""
     configured = Hosts(hosts(names))
     assert [host for host in served if host not in configured] == []
     assert [host for host in refused if host in configured] == []
@@ -118,7 +118,7 @@ def test_configured_names_are_served(names: str, served: list[str], refused: lis
         POLLING,
     ],
 )
-async def test_a_host_that_nobody_configured_gets_421(tmp_path: Path, path: str) -> None:
+async def test_an_unknown_host_gets_421(tmp_path: Path, path: str) -> None:
     """Pages, files, errors and polls, with an Origin of that host; a sentence names the flag."""
     origin = ("Origin", "http://evil.example:80")
     async with serve(tmp_path) as site:
@@ -190,7 +190,7 @@ async def test_a_request_may_lack_a_host_in_http_1_0_only(
 async def test_the_host_that_a_trusted_proxy_saw_counts(
     tmp_path: Path, host: str, forwarded: str, trusted: bool, status: int
 ) -> None:
-    """X-Forwarded-Host replaces the Host header where the proxy is trusted, and is ignored else."""
+    """X-Forwarded-Host replaces the Host header only if the proxy is trusted."""
     proxies = PROXIES if trusted else ()
     async with serve(tmp_path, trusted_proxies=proxies, allowed_hosts=("example.com",)) as site:
         claim = ("X-Forwarded-Host", forwarded)
@@ -209,7 +209,7 @@ async def test_the_host_that_a_trusted_proxy_saw_counts(
 async def test_a_start_behind_a_proxy_warns_if_no_name_is_served(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, settings: dict[str, Any], warned: bool
 ) -> None:
-    """Health checks by address pass there, while every visitor would get 421."""
+    """Health checks by address would succeed while every visitor gets 421."""
     async with serve(tmp_path, **settings):
         lines = [message for message in caplog.messages if "--allowed-hosts" in message]
     assert len(lines) == warned
@@ -218,7 +218,7 @@ async def test_a_start_behind_a_proxy_warns_if_no_name_is_served(
 async def test_the_log_names_the_host_and_the_flag(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line without traceback, and no line of a stranger's making."""
+    """One line without traceback, which the client cannot forge."""
     async with serve(tmp_path) as site:
         await ask(site.url, "evil.example")
     (line,) = [record.getMessage() for record in caplog.records if "421" in record.getMessage()]

@@ -30,14 +30,14 @@ def refused(
     return origin_error(asked, Origins(trusted).__contains__) is not None
 
 
-def test_a_client_that_is_no_browser_may_come() -> None:
-    """Without Origin there is no page that could abuse a browser's cookie."""
+def test_a_request_without_origin_is_allowed() -> None:
+    """A request without Origin is not from a page of another site."""
     assert not refused()
     assert not refused(site="none")
 
 
-def test_a_page_of_this_host_may_come() -> None:
-    """In whatever case, and with the port that the Host header has."""
+def test_the_own_origin_is_allowed() -> None:
+    """In upper or lower case, and with the port of the Host header."""
     assert not refused("https://example.com", site="same-origin")
     assert not refused("https://EXAMPLE.com")
     assert not refused("https://example.com", host="Example.COM")
@@ -69,13 +69,13 @@ def test_a_page_of_this_host_may_come() -> None:
     ],
 )
 @pytest.mark.parametrize("site", [None, "cross-site", "none"])
-def test_a_foreign_page_is_refused(origin: str, site: str | None) -> None:
-    """Also one that looks alike."""
+def test_another_origin_is_refused(origin: str, site: str | None) -> None:
+    """Also a similar one."""
     assert refused(origin, site=site)
 
 
 @pytest.mark.parametrize("origin", ["https://example.com:8443", "null", "https://other.example"])
-def test_a_browser_that_says_same_origin_is_believed(origin: str) -> None:
+def test_sec_fetch_site_same_origin_is_allowed(origin: str) -> None:
     """A proxy may have changed the Host header; no script can change Sec-Fetch-Site."""
     assert not refused(origin, site="same-origin")
     assert refused(origin, origin, site="same-origin")
@@ -91,7 +91,7 @@ def test_an_origin_is_exact(space: str) -> None:
     assert refused("https://example.com", site=f"same-origin{space}")
 
 
-def test_the_schemes_own_port_may_be_written_or_left_out() -> None:
+def test_the_default_port_is_optional() -> None:
     """Some proxies add it to the Host header."""
     assert not refused("https://example.com", host="example.com:443")
     assert not refused("http://example.com", host="example.com:80", protocol="http")
@@ -99,29 +99,29 @@ def test_the_schemes_own_port_may_be_written_or_left_out() -> None:
     assert refused("http://example.com", host="example.com:443", protocol="http")
 
 
-def test_a_page_without_encryption_is_foreign_to_https() -> None:
-    """Who can change an http page could use the https session; not so the other way."""
+def test_an_http_origin_is_refused_by_https() -> None:
+    """An attacker who can change an http page could use the https session."""
     assert refused("http://example.com", protocol="https")
     assert not refused("https://example.com", protocol="http")
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "", "same-origin,cross-site", "x"])
 def test_a_request_of_another_site_is_refused_without_origin_too(site: str) -> None:
-    """An image or a link elsewhere sends no Origin; the browser says where it came from."""
+    """An image or a link has no Origin, but Sec-Fetch-Site."""
     assert refused(site=site)
     assert refused("https://example.com", site=site)
 
 
 def test_two_origins_are_refused() -> None:
-    """Nobody should have to guess which one counts."""
+    """It would be unclear which one counts."""
     assert refused("https://example.com", "https://example.com")
     assert refused("https://friend.example", "https://evil.example")
     assert refused("https://evil.example", "https://example.com")
 
 
 @pytest.mark.parametrize("site", [None, "cross-site", "same-site"])
-def test_a_trusted_page_may_come(site: str | None) -> None:
-    """Exactly that one, in whatever case."""
+def test_a_trusted_origin_is_allowed(site: str | None) -> None:
+    """The exact one, in upper or lower case."""
     assert not refused("https://friend.example", site=site)
     assert not refused("https://FRIEND.example", site=site)
     assert refused("http://friend.example", site=site)
@@ -130,7 +130,7 @@ def test_a_trusted_page_may_come(site: str | None) -> None:
 
 
 def test_a_trusted_pattern_covers_all_names_below() -> None:
-    """At any depth, by the same scheme and port, and not the name itself."""
+    """At any depth, with the same scheme and port, but not the name itself."""
     trusted = origins("https://*.friend.example, https://*.other.example:8443")
     for origin in (
         "https://a.friend.example",
@@ -166,8 +166,8 @@ def test_a_trusted_pattern_covers_all_names_below() -> None:
         "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
     ],
 )
-def test_an_apps_own_origin_may_be_trusted(origin: str) -> None:
-    """Exactly that one."""
+def test_an_origin_of_an_app_may_be_trusted(origin: str) -> None:
+    """The exact one."""
     trusted = origins(origin)
     assert not refused(origin, trusted=trusted)
     assert not refused(origin, site="cross-site", trusted=trusted)
@@ -176,20 +176,20 @@ def test_an_apps_own_origin_may_be_trusted(origin: str) -> None:
 
 
 @pytest.mark.asvs("3.4.2")
-def test_without_trusted_origins_no_other_may_come() -> None:
+def test_without_trusted_origins_other_origins_are_refused() -> None:
     """The default."""
     assert refused("https://friend.example", trusted=())
 
 
-def test_without_host_no_page_may_come() -> None:
-    """An empty Host is nobody's own."""
+def test_without_host_every_origin_is_refused() -> None:
+    """An empty Host has no origin."""
     assert refused("https://", host="")
     assert refused("https://example.com", host="")
 
 
 @pytest.mark.asvs("3.4.2")
-def test_only_a_trusted_origin_is_answered_with_its_name() -> None:
-    """What the Access-Control headers say is never a stranger's Origin."""
+def test_only_a_trusted_origin_is_returned_for_cors() -> None:
+    """Access-Control headers name no other Origin."""
     for origin, expected in (
         ("https://friend.example", "https://friend.example"),
         ("https://evil.example", None),
@@ -200,8 +200,8 @@ def test_only_a_trusted_origin_is_answered_with_its_name() -> None:
     assert trusted_origin(request(), Origins(TRUSTED)) is None
 
 
-def test_a_refusal_says_where_the_remedy_is_and_stays_short() -> None:
-    """The setting's name, and not a kilobyte of a stranger's text."""
+def test_a_refusal_names_the_setting_and_is_short() -> None:
+    """It names the setting and quotes a part of the header."""
     asked = request(("Origin", "https://" + "e" * 5000))
     error = origin_error(asked, Origins(()).__contains__)
     assert error is not None
@@ -211,10 +211,10 @@ def test_a_refusal_says_where_the_remedy_is_and_stays_short() -> None:
 
 @pytest.mark.parametrize("origin", ["http://[", "http://[::1", "http://a]b", "http://[x]"])
 @pytest.mark.parametrize("path", ["/logout", "/incr", "/login", "/register", "/nowhere"])
-async def test_an_origin_that_is_no_url_is_refused(
+async def test_a_malformed_origin_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str, origin: str
 ) -> None:
-    """It is a 403 and no traceback."""
+    """With 403 and without a traceback."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         answer = await raw.ask(path, ("Origin", origin), method="POST", body=b"")
         assert answer.status == 403

@@ -57,7 +57,7 @@ def check(answer: Answer, resources: str = "same-origin") -> None:
 
 @pytest.mark.asvs("3.2.1", "3.4.3", "3.4.4", "3.4.5", "3.4.6", "3.4.8", "3.5.8")
 @pytest.mark.parametrize("kind", ANSWERS)
-async def test_every_response_has_them(tmp_path: Path, kind: str) -> None:
+async def test_every_response_has_security_headers(tmp_path: Path, kind: str) -> None:
     """Pages, redirections, files, errors, polls and refused polls."""
     path, status, headers = ANSWERS[kind]
     async with serve(tmp_path) as site, Raw(site.url) as raw:
@@ -70,8 +70,8 @@ async def test_every_response_has_them(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.asvs("3.4.1")
 @pytest.mark.parametrize("kind", ANSWERS)
-async def test_over_https_every_response_asks_for_https(tmp_path: Path, kind: str) -> None:
-    """For a year, subdomains too; and the policy names the socket by wss."""
+async def test_every_response_by_https_has_hsts(tmp_path: Path, kind: str) -> None:
+    """For a year, with subdomains; the policy names the socket with wss."""
     path, _, headers = ANSWERS[kind]
     proxies = (ip_network("127.0.0.1/32"), ip_network("::1/128"))
     async with serve(tmp_path, trusted_proxies=proxies) as site, Raw(site.url) as raw:
@@ -82,7 +82,7 @@ async def test_over_https_every_response_asks_for_https(tmp_path: Path, kind: st
 
 @pytest.mark.asvs("3.4.4")
 @pytest.mark.parametrize(("headers", "status"), [((), 101), ((FOREIGN,), 403)])
-async def test_a_websockets_handshake_has_them(
+async def test_the_handshake_of_a_websocket_has_security_headers(
     tmp_path: Path, headers: tuple[tuple[str, str], ...], status: int
 ) -> None:
     """The 101 and the refusal before it."""
@@ -93,15 +93,15 @@ async def test_a_websockets_handshake_has_them(
 
 
 @pytest.mark.parametrize("path", ["/incr", "/login", "/account/password", POLLING, WEBSOCKET])
-async def test_a_method_that_is_not_there_has_them(tmp_path: Path, path: str) -> None:
-    """405, or 400 in the words of the protocol."""
+async def test_an_unsupported_method_gets_security_headers(tmp_path: Path, path: str) -> None:
+    """405, or 400 at the socket endpoint."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         answer = await raw.ask(path, method="PUT", body=b"")
         assert answer.status in (400, 405)
         check(answer)
 
 
-async def test_a_failing_store_has_them(tmp_path: Path) -> None:
+async def test_an_error_of_the_store_gets_security_headers(tmp_path: Path) -> None:
     """503 of a page and of a handshake."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, Visitor(site.url) as visitor:
@@ -128,7 +128,7 @@ async def test_what_is_no_request_has_those_that_matter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/account", "/login", "/register"])
 async def test_pages_of_a_person_are_kept_by_no_cache(tmp_path: Path, path: str) -> None:
-    """no-store on what shows who somebody is, errors and polls included."""
+    """no-store on responses with the user's name, on errors and on polls."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann, Raw(site.url) as raw:
         await ann.sign_up("ann")
         for asked in (path, "/nowhere", POLLING):

@@ -1,4 +1,4 @@
-"""What a page answers when its handler handled the session wrongly."""
+"""The answer of a page whose handler used its session wrongly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.visitor import Visitor
 
 
 class NestedChange(BaseHandler[Data]):
-    """Changes nested data outside of a block, which nobody would store."""
+    """Changes nested data outside of a block, which would not be stored."""
 
     def get(self) -> None:
         self.session.data.items.append(1)

@@ -1,4 +1,4 @@
-"""A login changes the id: the browser's sockets come along, whoever fixed the old one does not."""
+"""A sign-in changes the session id; sockets of the browser reconnect with the new one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""--new-session-timeout: a visitor's session whose cookie never came back does not live long."""
+"""--new-session-timeout ends a visitor's session if its cookie never comes back."""
 
 from __future__ import annotations
 
@@ -153,8 +153,8 @@ async def test_a_quiet_client_without_cookies_ends_as_idle(tmp_path: Path) -> No
         await until(lambda: ended(socket) == [{"reason": "idle", "reconnect": True}])
 
 
-async def test_a_process_that_stood_still_ends_nobody_who_is_connected(tmp_path: Path) -> None:
-    """Requests of its own clients count, although nothing prolonged their session in time."""
+async def test_a_process_that_was_suspended_ends_no_connected_session(tmp_path: Path) -> None:
+    """Requests of its clients count as activity after it resumes."""
     async with street(tmp_path) as place:
         socket = await joined(place.visitor, "websocket")
         place.clock.now += 5000
@@ -163,7 +163,7 @@ async def test_a_process_that_stood_still_ends_nobody_who_is_connected(tmp_path:
 
 
 async def test_a_connection_counts_in_all_processes(tmp_path: Path) -> None:
-    """Another process, which only sees the store, does not end the session."""
+    """Another process does not end the session."""
     clock = Clock()
     async with (
         sites(tmp_path, clock=clock, expiry_interval=3600.0) as (one, two),
@@ -234,7 +234,7 @@ def _lifetimes(store: SessionStore, clock: Clock, new_timeout: float) -> Lifetim
     return Lifetimes(store, timeouts, clock=clock, connected=lambda session_id: False)
 
 
-async def test_0_gives_new_sessions_the_time_of_others(tmp_path: Path) -> None:
+async def test_0_gives_new_sessions_the_usual_timeout(tmp_path: Path) -> None:
     """The setting can be switched off."""
     async with street(tmp_path, new_session_timeout=0) as place:
         await place.visitor.incr()
