@@ -107,7 +107,7 @@ async def test_a_bad_new_password_changes_nothing(tmp_path: Path, kind: str, new
 @each_kind
 @pytest.mark.parametrize("path", ["/account/password", "/account/delete"])
 async def test_wrong_passwords_are_limited(tmp_path: Path, kind: str, path: str) -> None:
-    """A thief of the session cannot guess passwords, and clients without it cannot use the limit up."""
+    """Whether or not the session was stolen; clients without it cannot use the limit up."""
     async with (
         serve(tmp_path, failed_logins_per_minute=3) as site,
         Visitor(site.url) as ann,
