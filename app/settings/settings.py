@@ -1,4 +1,4 @@
-"""Every setting of the program: name, type, default, unit, range and meaning."""
+"""Every setting: name, type, default, unit, range and meaning."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Settings:
         "sessions of one user; a sign-in beyond it ends the least recently seen; 0: no limit",
     )
     expiry_interval: float = _option(
-        values.seconds(0.05, 3600), "1", "seconds between two looks for expired sessions"
+        values.seconds(0.05, 3600), "1", "seconds between two checks for expired sessions"
     )
     on_session_end: str = _option(
         values.choice("reconnect", "disconnect"),
@@ -96,7 +96,7 @@ class Settings:
     cookie_secure: str = _option(
         values.choice("auto", "yes", "no"),
         "auto",
-        "Secure attribute: yes, no, or auto, as the browser came",
+        "Secure attribute: yes, no, or auto: if the browser uses https",
     )
     cookie_samesite: str = _option(
         values.choice("lax", "strict", "none"), "lax", "SameSite attribute: lax, strict or none"
@@ -114,7 +114,7 @@ class Settings:
     trusted_origins: tuple[str, ...] = _option(
         addresses.origins,
         "",
-        "other origins whose pages may call this one with cookies, comma-separated, such as "
+        "other origins whose pages may send requests with cookies, comma-separated, such as "
         "https://app.example.com, https://*.example.com, capacitor://localhost; empty: none",
     )
     frame_ancestors: tuple[str, ...] = _option(
@@ -127,7 +127,7 @@ class Settings:
         addresses.networks, "", "addresses or networks whose X-Forwarded-* count; empty: none"
     )
     registration: str = _option(
-        values.choice("open", "closed"), "open", "whether /register is there: open or closed"
+        values.choice("open", "closed"), "open", "whether visitors can register: open or closed"
     )
     ping_interval: float = _option(
         values.seconds(0.05, 3600), "25", "seconds between two heartbeats of a connection"
@@ -167,7 +167,7 @@ class Settings:
     max_send_backlog: int = _option(
         values.integer(1024, 2**31 - 1),
         "64000000",
-        "bytes that may wait even for a client that reads; at least --send-buffer",
+        "bytes that may wait for a client, even if it reads; at least --send-buffer",
     )
     max_connections_per_session: int = _option(
         values.integer(0, 10**6), "50", "connections of one session at a time; 0: no limit"
@@ -176,8 +176,7 @@ class Settings:
         values.integer(0, 10**6),
         "200",
         "events of one connection, in bursts of twice that; each 10 kB of a message count as one "
-        "more; "
-        "0: no limit",
+        "more; 0: no limit",
     )
     handshakes_per_minute: int = _option(
         values.integer(0, 10**6),
@@ -202,7 +201,7 @@ class Settings:
         if self.shared and not self.secret_keys:
             raise SettingsError(
                 "--store redis needs --secret-keys, the same in every process: "
-                "a cookie that one process signed must be good for all"
+                "each process must accept the cookies of the others"
             )
 
     @property
@@ -218,5 +217,5 @@ class Settings:
         except OSError as error:
             raise OSError(
                 f"the folder {self.data_dir} cannot be made or written ({error.strerror}); "
-                "choose another --data-dir, or let this user write there"
+                "choose another --data-dir, or give this user write access"
             ) from error
