@@ -40,7 +40,7 @@ class System:
 
 
 class Running(System):
-    """The clocks of a machine on which time goes by."""
+    """The clocks of a machine on which time passes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,8 +88,8 @@ def test_it_begins_at_the_systems_time_and_runs_on() -> None:
 
 
 @pytest.mark.parametrize("step", [2 * DAY, -3600.0, 61.0, -61.0, 20 * 365 * DAY])
-def test_a_step_that_is_taken_back_changes_nothing(step: float) -> None:
-    """Neither during the step nor after it."""
+def test_a_step_that_is_undone_changes_nothing(step: float) -> None:
+    """The time goes on evenly, during the step and after it."""
     system = System()
     clock = system.clock()
     began = clock()
@@ -133,7 +133,7 @@ def test_a_clock_that_keeps_jumping_is_not_followed() -> None:
 
 
 def test_a_step_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """One line says by how much, however often the clock is read; one more when it is followed."""
+    """One line has the size of the step; a second line says that the step is followed."""
     system = System()
     clock = system.clock()
     with caplog.at_level(logging.INFO, "latchkey.clock"):
@@ -149,7 +149,7 @@ def test_a_step_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.records) == 2
 
 
-def test_a_clock_that_jumps_to_and_fro_is_logged_once_a_minute(
+def test_a_clock_that_jumps_back_and_forth_is_logged_once_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     system = System()
@@ -170,7 +170,7 @@ async def step(system: Running, seconds: float) -> None:
 
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
 async def test_a_jump_of_two_days_signs_nobody_out(tmp_path: Path, store: str) -> None:
-    """Neither with sockets nor with pages, active during the jump or not."""
+    """Users stay signed in with sockets and pages, active during the jump or not."""
     system = Running()
     async with (
         serve(tmp_path, store=store, clock=system.clock(), expiry_interval=0.05) as site,
@@ -193,7 +193,7 @@ async def test_a_jump_of_two_days_signs_nobody_out(tmp_path: Path, store: str) -
 
 
 async def test_an_event_during_a_jump_does_not_prolong_its_session(tmp_path: Path) -> None:
-    """The session ends as idle when its time is over on the clock that nobody sets."""
+    """The session ends as idle at the time of the clock that cannot be set."""
     system = Running()
     async with (
         serve(tmp_path, clock=system.clock(), expiry_interval=0.05) as site,
@@ -237,10 +237,10 @@ async def test_a_step_that_is_followed_signs_out_only_inactive_users(
         assert (await eve.get("/account"))[0] == 302
 
 
-async def test_the_rounds_go_on_after_a_jump_is_taken_back(
+async def test_the_rounds_go_on_after_a_jump_is_undone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sessions still end in time, where a timer of the system's clock would stand still."""
+    """Sessions end in time; a timer of the system's clock would stand still."""
     system = Running()
     monkeypatch.setattr(time, "time", system.wall)
     async with (
@@ -258,10 +258,10 @@ async def test_the_rounds_go_on_after_a_jump_is_taken_back(
 
 
 @pytest.mark.parametrize("by", [61.0, -3600.0])
-async def test_a_clock_that_is_set_forgives_no_failed_sign_ins(
+async def test_a_clock_that_is_set_keeps_the_count_of_failed_sign_ins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: float
 ) -> None:
-    """Nor does it lock the owner out for longer."""
+    """The limit neither ends early nor lasts longer."""
     moved = 0.0
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + moved)

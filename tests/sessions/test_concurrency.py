@@ -1,4 +1,4 @@
-"""Pages and events that change one session at once: nothing is lost, on any store."""
+"""Pages and events that change one session at the same time lose no change, on any store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.visitor import Visitor
 
 
 async def count_to_100(store: SessionStore) -> int:
-    """Let 50 pages and 50 events add one each, at once; return the sum that is stored."""
+    """Let 50 pages and 50 events add one each, at the same time; return the stored sum."""
     sessions, session = await made(store)
 
     async def page() -> None:
@@ -40,13 +40,13 @@ async def count_to_100(store: SessionStore) -> int:
 @pytest.mark.express("P1")
 @every_store
 async def test_100_edits_at_once_end_at_100(kind: str, tmp_path: Path) -> None:
-    """50 as pages make them, 50 as events make them."""
+    """50 edits by pages and 50 by events."""
     async with opened(kind, tmp_path) as store:
         assert await count_to_100(store) == 100
 
 
 class Unlocked(MemoryStore):
-    """A store whose lock lets everybody in; `checks` leaves the version check in place."""
+    """A store whose lock excludes nobody; with `checks` it still compares versions."""
 
     def __init__(self, checks: bool) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Unlocked(MemoryStore):
 
 
 class UnlockedLease(MemoryLease):
-    """The lease of a lock that was never had."""
+    """A lease without a lock."""
 
     async def save(self, data: bytes) -> Record:
         store = self._store
@@ -76,12 +76,12 @@ class UnlockedLease(MemoryLease):
 
 
 async def test_without_the_lock_edits_are_lost() -> None:
-    """The proof that the test above measures the lock: most of 100 edits vanish."""
+    """Proves that the test above measures the lock: without it most of 100 edits are lost."""
     assert await count_to_100(SuspendingStore(Unlocked(checks=False))) < 50
 
 
 async def test_without_the_lock_a_version_check_refuses() -> None:
-    """A lock that fails where versions are checked is an error, not a lost change."""
+    """If the lock fails, a store that compares versions raises an error and loses no change."""
     with pytest.raises(LeaseLost):
         await count_to_100(SuspendingStore(Unlocked(checks=True)))
 
@@ -92,7 +92,7 @@ async def test_without_the_lock_a_version_check_refuses() -> None:
 async def test_50_requests_and_50_events_at_once_are_100_more(
     kind: str, transport: str, tmp_path: Path
 ) -> None:
-    """From one page and five tabs, over real HTTP; each of the 100 answers is another number."""
+    """One page and five tabs send them over HTTP; each of the 100 answers is a different number."""
     async with serve(tmp_path, store=STORES[kind](tmp_path)) as site, Visitor(site.url) as visitor:
         await visitor.incr()
         tabs = [await visitor.socket(transport) for _ in range(5)]
@@ -105,7 +105,7 @@ async def test_50_requests_and_50_events_at_once_are_100_more(
 
 
 async def test_without_the_lock_requests_and_events_are_lost(tmp_path: Path) -> None:
-    """The proof that the test above measures the lock."""
+    """Proves that the test above measures the lock."""
     store = SuspendingStore(Unlocked(checks=False))
     async with serve(tmp_path, store=store) as site, Visitor(site.url) as visitor:
         await visitor.incr()
@@ -122,7 +122,7 @@ async def test_without_the_lock_requests_and_events_are_lost(tmp_path: Path) -> 
 async def test_a_page_that_only_reads_never_undoes_what_an_event_wrote(
     kind: str, tmp_path: Path
 ) -> None:
-    """Pages that were loaded before the event answer after it, and its change stays."""
+    """Pages that load the session before an event and answer after it leave its change in place."""
     async with serve(tmp_path, store=STORES[kind](tmp_path)) as site, Visitor(site.url) as visitor:
         await visitor.incr()
         socket = await visitor.socket("websocket")
@@ -138,7 +138,7 @@ async def test_a_page_that_only_reads_never_undoes_what_an_event_wrote(
 
 @every_store
 async def test_edits_and_an_end_at_once_leave_nothing(kind: str, tmp_path: Path) -> None:
-    """Each edit is stored or told that the session is over; the session stays over."""
+    """Each edit is stored or raises SessionEnded, and the session stays ended."""
     async with opened(kind, tmp_path) as store:
         sessions, session = await made(store)
 

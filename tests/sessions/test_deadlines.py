@@ -1,4 +1,4 @@
-"""The queue of deadlines behind the periodic callback: what it asks, and whom it closes."""
+"""The periodic callback: which records it loads, and which connections it closes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.waiting import until
 
 
 class Asked(CountingStore):
-    """A store that remembers about whom it was asked, and whose calls fail when told so."""
+    """A store that records which sessions were loaded, and fails when told to."""
 
     def __init__(self) -> None:
         super().__init__(MemoryStore())
@@ -37,7 +37,7 @@ class Asked(CountingStore):
 
 
 class Crowd:
-    """Visitors with sockets on a site whose clock and callback stand still until told."""
+    """Visitors with sockets on a site whose clock and callback run only when told to."""
 
     def __init__(self, site: Site, store: Asked, clock: Clock, stack: Any) -> None:
         self.site = site
@@ -49,7 +49,7 @@ class Crowd:
         self.connections = site.services.connections
 
     async def join(self, sockets: int = 1) -> str:
-        """Let one more visitor come, with so many sockets; return his session's id."""
+        """Connect another visitor with so many sockets; return the id of the session."""
         visitor = await self._stack.enter_async_context(Visitor(self.site.url))
         await visitor.incr()
         known = set(self.connections.session_ids())
@@ -64,20 +64,20 @@ class Crowd:
         return set(self.connections.session_ids())
 
     async def look(self, seconds: float = 0) -> list[list[str]]:
-        """Let time pass, do one round, and return about whom the store was asked."""
+        """Let time pass, run one round, and return the ids that were loaded, per call."""
         self.clock.now += seconds
         self.store.asked.clear()
         await self.expiry.run_round()
         return [ids for ids in self.store.asked if ids]
 
     async def run(self) -> None:
-        """Do one round as the periodic callback does."""
+        """Run one round as the periodic callback does."""
         await self.expiry.try_round()
 
 
 @contextlib.asynccontextmanager
 async def crowd(tmp_path: Path, **settings: Any) -> AsyncIterator[Crowd]:
-    """Serve with a callback that does not come by itself."""
+    """Serve with a callback that runs only when called."""
     store, clock = Asked(), Clock()
     settings = {"session_idle_timeout": 1000.0, "expiry_interval": 3600.0, **settings}
     settings.setdefault("new_session_timeout", 0)
@@ -89,16 +89,16 @@ async def crowd(tmp_path: Path, **settings: Any) -> AsyncIterator[Crowd]:
         yield Crowd(site, store, clock, stack)
 
 
-async def test_nobody_is_asked_about_before_his_time(tmp_path: Path) -> None:
-    """A round with nothing due asks the store nothing, however many are connected."""
+async def test_no_session_is_loaded_before_it_is_due(tmp_path: Path) -> None:
+    """A round with nothing due loads no record, however many clients are connected."""
     async with crowd(tmp_path) as many:
         for _ in range(5):
             await many.join()
         assert await many.look(5) == []
 
 
-async def test_only_those_who_are_due_are_asked_about_in_one_batch(tmp_path: Path) -> None:
-    """Two of five have had their time: one question about two, and they are closed."""
+async def test_due_sessions_are_loaded_in_one_batch(tmp_path: Path) -> None:
+    """Two of five sessions are due: they are loaded in one call, and their connections closed."""
     async with crowd(tmp_path) as many:
         first, second = await many.join(), await many.join()
         many.clock.now += 500
@@ -109,8 +109,8 @@ async def test_only_those_who_are_due_are_asked_about_in_one_batch(tmp_path: Pat
         assert many.here() == others
 
 
-async def test_a_session_with_many_sockets_is_asked_about_once(tmp_path: Path) -> None:
-    """The cost is per session, not per socket; all its sockets are closed."""
+async def test_a_session_with_many_sockets_is_loaded_once(tmp_path: Path) -> None:
+    """Its record is loaded once, not once per socket, and all its sockets are closed."""
     async with crowd(tmp_path) as many:
         one = await many.join(sockets=4)
         assert many.connections.count(one) == 4
@@ -119,8 +119,8 @@ async def test_a_session_with_many_sockets_is_asked_about_once(tmp_path: Path) -
         assert many.here() == set()
 
 
-async def test_an_active_session_is_looked_at_once_per_idle_timeout(tmp_path: Path) -> None:
-    """At its old deadline the later one is found, and nobody asks again until that."""
+async def test_an_active_session_is_checked_once_per_idle_timeout(tmp_path: Path) -> None:
+    """At the old deadline the check finds a later one, and the next check is at that."""
     async with crowd(tmp_path) as many:
         one = await many.join()
         many.clock.now += 900
@@ -136,8 +136,8 @@ async def test_an_active_session_is_looked_at_once_per_idle_timeout(tmp_path: Pa
         assert many.here() == set()
 
 
-async def test_reconcile_closes_those_whose_record_was_removed(tmp_path: Path) -> None:
-    """Within 30 s, without a deadline having come; the others stay."""
+async def test_reconcile_closes_sessions_whose_record_was_removed(tmp_path: Path) -> None:
+    """Its sockets close within 30 s, before its deadline; other sessions stay."""
     async with crowd(tmp_path) as many:
         gone, stays = await many.join(), await many.join()
         await many.store.inner.destroy(gone)
@@ -148,10 +148,10 @@ async def test_reconcile_closes_those_whose_record_was_removed(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("down", [("load_many",), ("destroy",), ("touch", "load_many", "purge")])
-async def test_a_store_that_is_down_closes_nobody_and_is_logged_once(
+async def test_sockets_stay_open_while_the_store_is_down_which_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, down: tuple[str, ...]
 ) -> None:
-    """When it answers again, who is over is closed, and that is logged once too."""
+    """When the store answers again, expired sessions are closed, and that is logged once too."""
     async with crowd(tmp_path) as many:
         over = await many.join()
         many.clock.now += 500
@@ -173,8 +173,8 @@ async def test_a_store_that_is_down_closes_nobody_and_is_logged_once(
         assert told[1] == "session store available again, expiry resumed"
 
 
-async def test_a_reconcile_that_failed_is_made_up_for(tmp_path: Path) -> None:
-    """Not 30 s later, but with the next round in which the store answers."""
+async def test_a_failed_reconcile_is_repeated(tmp_path: Path) -> None:
+    """It is repeated in the next round in which the store answers, not 30 s later."""
     async with crowd(tmp_path) as many:
         gone = await many.join()
         await many.store.inner.destroy(gone)
@@ -189,7 +189,7 @@ async def test_a_reconcile_that_failed_is_made_up_for(tmp_path: Path) -> None:
 
 
 async def test_a_clock_that_is_set_back_does_not_stop_the_rounds(tmp_path: Path) -> None:
-    """A record that was removed is noticed, though the last look lies in the future."""
+    """A removed record is noticed although the last check lies in the future."""
     async with crowd(tmp_path) as many:
         gone = await many.join()
         await many.store.inner.destroy(gone)
@@ -198,14 +198,14 @@ async def test_a_clock_that_is_set_back_does_not_stop_the_rounds(tmp_path: Path)
 
 
 async def swept(many: Crowd) -> None:
-    """Wait until the sweep that has begun is over."""
+    """Wait until the sweep under way has ended."""
     sweep = many.expiry._sweep.task
     assert sweep is not None
     await sweep
 
 
 async def test_expired_records_without_sockets_are_swept_in_batches(tmp_path: Path) -> None:
-    """None is larger than 500, the rounds go on meanwhile, and then the disk has peace."""
+    """No batch is larger than 500, rounds go on meanwhile, and afterwards nothing is written."""
     async with crowd(tmp_path) as many:
         made = [await many.sessions.create(remote_address="", user_agent="") for _ in range(3000)]
         heard: list[str] = []
@@ -241,7 +241,7 @@ async def test_a_sweep_spares_sessions_that_become_active_meanwhile(tmp_path: Pa
 
 
 async def test_a_stop_waits_until_a_batch_of_a_sweep_is_announced(tmp_path: Path) -> None:
-    """Whatever was removed is announced, and nothing more is removed."""
+    """Every removed session is announced, and no more are removed."""
     async with crowd(tmp_path) as many:
         made = [await many.sessions.create(remote_address="", user_agent="") for _ in range(1000)]
         heard: list[str] = []
@@ -261,7 +261,7 @@ async def test_a_stop_waits_until_a_batch_of_a_sweep_is_announced(tmp_path: Path
 
 
 async def test_sessions_that_never_end_do_not_fill_the_queue(tmp_path: Path) -> None:
-    """Those without connections are forgotten, those with connections are not."""
+    """Sessions without connections are forgotten, those with connections stay."""
     async with crowd(tmp_path, session_idle_timeout=0.0, session_max_age=0.0) as many:
         one = await many.join()
         for number in range(5000):

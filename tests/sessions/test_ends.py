@@ -1,4 +1,4 @@
-"""The end of a session closes everything that hangs on it, and nothing else."""
+"""The end of a session closes all its connections, and no others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def poll_in(url: str, cookie: tuple[str, str]) -> str:
 
 
 class QuietNamespace(BaseNamespace):
-    """A second namespace, which does nothing."""
+    """A second namespace, without handlers."""
 
 
 @pytest.mark.express("N6")
@@ -56,7 +56,7 @@ async def test_logout_closes_every_namespace(
 async def test_logout_closes_the_socket_of_every_tab(
     tmp_path: Path, client: str, mode: str
 ) -> None:
-    """All connections of the session are gone when the logout's response has arrived."""
+    """All connections of the session are closed when the logout's response has arrived."""
     async with serve(tmp_path) as site, browser(client, site.url) as visitor:
         await visitor.sign_up("ada")
         tabs = [await joined(visitor, mode) for _ in range(3)]
@@ -85,8 +85,8 @@ async def test_logout_leaves_other_sessions_alone(tmp_path: Path, client: str, m
 
 
 @pytest.mark.asvs("7.4.1")
-async def test_a_websocket_that_stays_gets_nowhere(tmp_path: Path) -> None:
-    """After the logout a raw client CONNECTs and emits on its old WebSocket: no answer comes."""
+async def test_an_old_websocket_is_ignored_after_the_logout(tmp_path: Path) -> None:
+    """After the logout CONNECT and an event on the old WebSocket get no answer."""
     async with serve(tmp_path) as site, Visitor(site.url) as visitor, Raw(site.url) as raw:
         await visitor.sign_up("ada")
         await raw.websocket(("Cookie", visitor.cookie))
@@ -102,7 +102,7 @@ async def test_a_websocket_that_stays_gets_nowhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.asvs("7.4.1")
-async def test_a_polling_client_that_stays_gets_nowhere(tmp_path: Path) -> None:
+async def test_an_old_polling_client_is_refused_after_the_logout(tmp_path: Path) -> None:
     """After the logout an Engine.IO id takes no CONNECT, whatever cookie comes with it."""
     async with serve(tmp_path) as site, Visitor(site.url) as visitor:
         await visitor.sign_up("ada")
@@ -117,7 +117,7 @@ async def test_a_polling_client_that_stays_gets_nowhere(tmp_path: Path) -> None:
 
 
 async def test_a_waiting_poll_is_answered_by_the_end(tmp_path: Path) -> None:
-    """The poll that hangs during the logout returns with `session ended`, not 25 s later."""
+    """A poll that waits during the logout returns with `session ended` at once."""
     async with serve(tmp_path) as site, Visitor(site.url) as visitor, Raw(site.url) as poll:
         await visitor.sign_up("ada")
         cookie = ("Cookie", visitor.cookie)
@@ -129,8 +129,8 @@ async def test_a_waiting_poll_is_answered_by_the_end(tmp_path: Path) -> None:
 
 
 @each_client
-async def test_told_to_disconnect_a_client_stays_away(tmp_path: Path, client: str) -> None:
-    """With --on-session-end=disconnect the client makes no further try by itself."""
+async def test_a_client_that_is_told_to_disconnect_stays_away(tmp_path: Path, client: str) -> None:
+    """With --on-session-end=disconnect the client does not reconnect by itself."""
     async with (
         serve(tmp_path, on_session_end="disconnect") as site,
         browser(client, site.url) as visitor,
@@ -149,7 +149,7 @@ async def test_told_to_disconnect_a_client_stays_away(tmp_path: Path, client: st
 async def test_the_official_client_knows_that_the_server_disconnected(
     tmp_path: Path, mode: str
 ) -> None:
-    """With --on-session-end=disconnect its reason is `io server disconnect`, and no try is made."""
+    """With --on-session-end=disconnect its reason is `io server disconnect`; it stays away."""
     async with (
         serve(tmp_path, on_session_end="disconnect") as site,
         NodeVisitor(site.url) as visitor,
@@ -164,10 +164,10 @@ async def test_the_official_client_knows_that_the_server_disconnected(
 
 @each_client
 @each_mode
-async def test_told_to_reconnect_a_client_returns_as_a_stranger(
+async def test_a_client_that_is_told_to_reconnect_gets_a_new_session(
     tmp_path: Path, client: str, mode: str
 ) -> None:
-    """With --on-session-end=reconnect the client comes back by itself, in a fresh session."""
+    """With --on-session-end=reconnect the client reconnects by itself, in a new session."""
     async with serve(tmp_path) as site, browser(client, site.url) as visitor:
         await visitor.sign_up("ada")
         await visitor.incr()
@@ -181,7 +181,7 @@ async def test_told_to_reconnect_a_client_returns_as_a_stranger(
 @pytest.mark.asvs("7.4.5")
 @each_mode
 async def test_a_deleted_record_closes_its_sockets(tmp_path: Path, mode: str) -> None:
-    """Somebody removes a record from the store: within half a minute its sockets are closed."""
+    """An operator removes a record from the store: its sockets are closed within half a minute."""
     store, clock = WatchedStore(), Clock()
     async with (
         serve(tmp_path, store=store, clock=clock, expiry_interval=0.05) as site,

@@ -1,4 +1,4 @@
-"""Idle timeout and absolute lifetime are kept by the server, and only a client's doings count."""
+"""The server enforces the idle timeout and the absolute lifetime of sessions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXPIRED = [{"reason": "expired", "reconnect": True}]
 
 
 async def lasted(socket: Any) -> float:
-    """Wait for `session ended` and return how many seconds that took from now."""
+    """Wait for `session ended` and return the seconds until it came."""
     loop = asyncio.get_running_loop()
     begin = loop.time()
     await until(lambda: bool(ended(socket)), 8)
@@ -28,8 +28,8 @@ async def lasted(socket: Any) -> float:
 
 
 @each_mode
-async def test_an_idle_session_ends_for_real(tmp_path: Path, mode: str) -> None:
-    """Idle for 2 s: the socket is told and closed within the interval and half a second."""
+async def test_an_idle_session_ends_on_a_real_clock(tmp_path: Path, mode: str) -> None:
+    """After 2 s without activity the socket is told and closed within a round and half a second."""
     async with (
         serve(tmp_path, session_idle_timeout=2.0, expiry_interval=0.5) as site,
         NodeVisitor(site.url) as visitor,
@@ -41,7 +41,7 @@ async def test_an_idle_session_ends_for_real(tmp_path: Path, mode: str) -> None:
 
 
 @each_mode
-async def test_an_old_session_ends_for_real(tmp_path: Path, mode: str) -> None:
+async def test_an_old_session_ends_on_a_real_clock(tmp_path: Path, mode: str) -> None:
     """A lifetime of 2 s is not prolonged by events."""
     async with (
         serve(tmp_path, session_max_age=2.0, expiry_interval=0.5) as site,
@@ -64,10 +64,8 @@ async def click(socket: Any) -> None:
 @pytest.mark.asvs("7.3.1")
 @each_client
 @each_mode
-async def test_an_idle_session_ends_when_its_time_has_come(
-    tmp_path: Path, client: str, mode: str
-) -> None:
-    """A second before the idle timeout it lives, a second after it is ended as idle."""
+async def test_an_idle_session_ends_at_its_deadline(tmp_path: Path, client: str, mode: str) -> None:
+    """It lives a second before the idle timeout, and has ended as idle a second after it."""
     clock = Clock()
     async with (
         serve(tmp_path, clock=clock, expiry_interval=0.05) as site,
@@ -84,7 +82,7 @@ async def test_an_idle_session_ends_when_its_time_has_come(
 @pytest.mark.express("N15")
 @each_client
 async def test_events_keep_a_session_alive(tmp_path: Path, client: str) -> None:
-    """An event begins the idle time anew."""
+    """An event restarts the idle timeout."""
     clock = Clock()
     async with (
         serve(tmp_path, clock=clock, expiry_interval=0.05) as site,
@@ -100,7 +98,7 @@ async def test_events_keep_a_session_alive(tmp_path: Path, client: str) -> None:
 
 @pytest.mark.express("A16")
 async def test_pages_keep_a_sessions_sockets_alive(tmp_path: Path) -> None:
-    """A request that only reads begins the idle time anew, for the socket too."""
+    """A request that only reads restarts the idle timeout, for sockets too."""
     clock = Clock()
     async with (
         serve(tmp_path, clock=clock, expiry_interval=0.05) as site,
@@ -116,7 +114,7 @@ async def test_pages_keep_a_sessions_sockets_alive(tmp_path: Path) -> None:
 
 @pytest.mark.asvs("7.3.1")
 @each_mode
-async def test_heartbeats_and_pushes_are_no_activity(tmp_path: Path, mode: str) -> None:
+async def test_heartbeats_and_emits_are_no_activity(tmp_path: Path, mode: str) -> None:
     """Pings, polls and what the server emits do not keep a session alive."""
     clock = Clock()
     async with (
@@ -151,7 +149,7 @@ async def test_activity_does_not_prolong_the_lifetime(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", ["session_idle_timeout", "session_max_age"])
 async def test_an_event_after_the_deadline_changes_nothing(tmp_path: Path, limit: str) -> None:
-    """Between the deadline and the next look of the periodic callback an event is refused."""
+    """An event between the deadline and the next round of the periodic callback is refused."""
     clock, store = Clock(), WatchedStore()
     options: dict[str, Any] = {limit: 100.0}
     async with (
@@ -166,7 +164,7 @@ async def test_an_event_after_the_deadline_changes_nothing(tmp_path: Path, limit
 
 
 async def test_a_session_without_sockets_leaves_the_store(tmp_path: Path) -> None:
-    """What expired while nobody looked is swept away."""
+    """Sessions without connections are removed from the store when they have expired."""
     clock, store = Clock(), WatchedStore()
     async with (
         serve(tmp_path, clock=clock, store=store, expiry_interval=0.05) as site,

@@ -1,4 +1,4 @@
-"""Blocks of one session, as DESIGN.md's section "The session" promises."""
+"""Blocks that read and edit one session."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ async def test_a_snapshot_refuses_assignment_and_says_what_to_write() -> None:
     assert session.data.count == 0
 
 
-async def test_a_session_shows_what_its_block_stored() -> None:
-    """However often it was looked at before."""
+async def test_a_session_has_the_data_that_its_block_stored() -> None:
+    """It does so after any number of earlier reads."""
     _, session = await made(MemoryStore())
     for count in (0, 1, 2):
         assert session.data.count == count
@@ -49,7 +49,7 @@ async def test_a_session_shows_what_its_block_stored() -> None:
 
 
 async def test_a_block_that_raises_changes_nothing() -> None:
-    """Neither the store nor the snapshot, and the lock is free."""
+    """The store and the snapshot stay as they were, and the lock is free."""
     sessions, session = await made(MemoryStore())
     with pytest.raises(ZeroDivisionError):  # noqa: PT012
         async with session as data:
@@ -63,7 +63,7 @@ async def test_a_block_that_raises_changes_nothing() -> None:
 
 @pytest.mark.express("I3", "N12")
 async def test_a_block_that_changes_nothing_writes_nothing() -> None:
-    """Reading, and setting what is there already, make no write."""
+    """Reading, and assigning the present value, write nothing."""
     store = CountingStore(MemoryStore())
     _, session = await made(store)
     store.calls.clear()
@@ -75,7 +75,7 @@ async def test_a_block_that_changes_nothing_writes_nothing() -> None:
 
 
 async def test_a_block_in_its_own_block_raises() -> None:
-    """It would wait for its own lock for ever; the outer block goes on."""
+    """It would wait for its own lock forever; the outer block goes on."""
     sessions, session = await made(MemoryStore())
     async with session as data:
         data.count = 1
@@ -91,7 +91,7 @@ async def test_a_block_in_its_own_block_raises() -> None:
 
 
 async def test_a_block_in_its_own_block_raises_through_gather() -> None:
-    """Tasks that the block waits for know that they are inside of it."""
+    """Tasks that the block awaits count as inside of it."""
     sessions, session = await made(MemoryStore())
 
     async def inner() -> None:
@@ -105,8 +105,8 @@ async def test_a_block_in_its_own_block_raises_through_gather() -> None:
     assert await stored(sessions, session.id) == Data(count=1)
 
 
-async def test_a_task_of_a_block_may_edit_once_the_block_is_over() -> None:
-    """A task that outlives the block in which it was made is not inside of it any more."""
+async def test_a_task_of_a_block_may_edit_after_the_block_has_ended() -> None:
+    """A task that outlives the block in which it was created counts as outside."""
     sessions, session = await made(MemoryStore())
     over_now = asyncio.Event()
 
@@ -125,7 +125,7 @@ async def test_a_task_of_a_block_may_edit_once_the_block_is_over() -> None:
 
 
 async def test_another_session_may_be_edited_in_a_block() -> None:
-    """Only the same session is refused."""
+    """Only the session of the block is refused."""
     sessions, session = await made(MemoryStore())
     other = await sessions.create(remote_address="", user_agent="")
     async with session as data, other as others:
@@ -136,7 +136,7 @@ async def test_another_session_may_be_edited_in_a_block() -> None:
 
 @every_store
 async def test_blocks_of_one_session_object_take_turns(kind: str, tmp_path: Path) -> None:
-    """Tasks of one request that edit its session at once lose nothing."""
+    """Tasks of one request that edit its session at the same time lose no change."""
     async with opened(kind, tmp_path) as store:
         sessions, session = await made(store)
 
@@ -170,7 +170,7 @@ async def test_an_edit_of_an_ended_session_raises_and_revives_nothing(
 
 @every_store
 async def test_a_session_that_ends_during_a_block_stays_ended(kind: str, tmp_path: Path) -> None:
-    """The end does not wait for the block; the block's own end raises SessionEnded."""
+    """The end does not wait for the block; leaving the block raises SessionEnded."""
     async with opened(kind, tmp_path) as store:
         sessions, session = await made(store)
         with pytest.raises(SessionEnded) as caught:  # noqa: PT012
@@ -181,8 +181,8 @@ async def test_a_session_that_ends_during_a_block_stays_ended(kind: str, tmp_pat
         assert await store.load(session.id) is None
 
 
-async def test_a_failing_store_leaves_the_snapshot_as_it_was() -> None:
-    """An edit that could not be stored is not shown either."""
+async def test_a_failing_store_leaves_the_snapshot_unchanged() -> None:
+    """The session object does not have a change that was not stored."""
 
     class Full(CountingStore):
         async def before(self, call: str) -> None:

@@ -1,4 +1,4 @@
-"""The typed data of a session: what counts as a change, what is refused, what fits no more."""
+"""The typed data of a session: changes, refusals, and stored data that no longer fits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.sessions import Data, Profile, made, over, stored
 
 @pytest.mark.express("A14")
 async def test_a_misspelt_field_is_refused_in_a_block() -> None:
-    """`data.cuont` is no field of the record."""
+    """`data.cuont` is not a field of the type."""
     sessions, session = await made(MemoryStore())
     with pytest.raises(AttributeError, match="cuont"):
         async with session as data:
@@ -29,7 +29,7 @@ async def test_a_misspelt_field_is_refused_in_a_block() -> None:
 
 @pytest.mark.express("I5")
 async def test_nested_changes_count() -> None:
-    """What is encoded is compared, not which setter ran."""
+    """The encoded data is compared, so any change counts."""
     sessions, session = await made(MemoryStore())
     async with session as data:
         data.items.append({"a": [1]})
@@ -52,7 +52,7 @@ async def test_nested_changes_count() -> None:
     ],
 )
 async def test_nested_changes_outside_of_a_block_are_refused(change: Any) -> None:
-    """They would be lost, so the check before the answer, and the next block, raise."""
+    """They would be lost, so the check before the response raises, and so does the next block."""
     sessions, session = await made(MemoryStore())
     session.check_unchanged()
     change(session.data)
@@ -65,7 +65,7 @@ async def test_nested_changes_outside_of_a_block_are_refused(change: Any) -> Non
 
 
 async def test_a_session_with_sets_is_unchanged_when_loaded_and_after_a_block() -> None:
-    """In whatever order a set comes out of the store."""
+    """The order in which a set is decoded makes no difference."""
     sessions, session = await made(MemoryStore())
     async with session as data:
         data.tags |= {str(number) for number in range(50)}
@@ -86,7 +86,7 @@ async def test_a_session_with_sets_is_unchanged_when_loaded_and_after_a_block() 
     ],
 )
 async def test_data_of_a_wrong_type_is_refused_by_name(change: dict[str, Any], name: str) -> None:
-    """The block's end raises, names the field, stores nothing and frees the lock."""
+    """Leaving the block raises an error that names the field, and releases the lock."""
     sessions, session = await made(MemoryStore())
     with pytest.raises(InvalidData, match=rf"{name}.*nothing was stored"):  # noqa: PT012
         async with session as data:
@@ -100,7 +100,7 @@ async def test_data_of_a_wrong_type_is_refused_by_name(change: dict[str, Any], n
 
 
 async def test_data_in_a_circle_is_refused() -> None:
-    """A list that holds itself does not take the process down."""
+    """A list that contains itself does not crash the process."""
     _, session = await made(MemoryStore())
     circle: list[Any] = []
     circle.append(circle)
@@ -118,7 +118,7 @@ async def test_a_deleted_field_is_refused_by_name() -> None:
 
 
 class Renewed(msgspec.Struct):
-    """What a later release makes of Data: a field more."""
+    """The type of a later release, with one more field."""
 
     count: int = 0
     name: str = "nobody"
@@ -162,7 +162,7 @@ MISFITS = [b"", b"\xc1", b"junk", msgspec.msgpack.encode({"count": "x"}), b"\x91
 async def test_stored_data_that_does_not_fit_ends_the_session(
     data: bytes, door: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged once, listeners hear of it, and the lock is free."""
+    """It is logged once, listeners are called, and the lock is free."""
     sessions = over(MemoryStore())
     heard: list[str] = []
 
@@ -184,7 +184,7 @@ async def test_stored_data_that_does_not_fit_ends_the_session(
 
 
 class Tidy(msgspec.Struct):
-    """Data that puts itself right when it is read, and has a rule."""
+    """Data that corrects itself when it is decoded, and has a rule."""
 
     count: int = 0
     limit: int = 10
@@ -195,8 +195,8 @@ class Tidy(msgspec.Struct):
             raise ArithmeticError("count is above limit")
 
 
-async def test_a_record_may_put_its_own_fields_right() -> None:
-    """A `__post_init__` that assigns works for snapshots, which refuse everybody else."""
+async def test_session_data_may_correct_its_own_fields() -> None:
+    """A `__post_init__` may assign, also for snapshots, which refuse other assignments."""
     sessions = over(MemoryStore(), Tidy)
     session = await sessions.create(remote_address="", user_agent="")
     async with session as data:
@@ -207,8 +207,8 @@ async def test_a_record_may_put_its_own_fields_right() -> None:
         session.data.limit = 7
 
 
-async def test_a_rule_of_the_record_is_kept_whatever_it_raises() -> None:
-    """Data that breaks it is not stored, stored data that breaks it ends the session."""
+async def test_a_rule_of_session_data_may_raise_anything() -> None:
+    """Data that breaks the rule is not stored; stored data that breaks it ends the session."""
     sessions = over(MemoryStore(), Tidy)
     session = await sessions.create(remote_address="", user_agent="")
     with pytest.raises(InvalidData, match="above limit"):

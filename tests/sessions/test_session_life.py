@@ -1,4 +1,4 @@
-"""How sessions begin, grow older and end: visitors, deadlines, touches, signing in, purging."""
+"""The life of sessions: visitors, timeouts, activity, sign-in, ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BROWSER: dict[str, Any] = {"remote_address": "192.0.2.1", "user_agent": "test"}
 
 
 class Life:
-    """Sessions with a clock that moves, and what was announced of their ends."""
+    """Sessions with a clock that tests move, and a list of their announced ends."""
 
     def __init__(self, store: SessionStore | None = None, **limits: Any) -> None:
         self.store = store or MemoryStore()
@@ -63,7 +63,7 @@ async def test_a_visitor_is_stored_by_the_first_change_only() -> None:
 
 
 async def test_a_visitor_may_be_edited_again() -> None:
-    """The second block edits the session that the first one made."""
+    """The second block edits the session that the first one created."""
     life = Life()
     session = life.sessions.visitor(**BROWSER)
     async with session as data:
@@ -79,7 +79,7 @@ async def test_a_visitor_may_be_edited_again() -> None:
 async def test_two_blocks_of_a_visitor_at_once_do_not_make_two_sessions(
     kind: str, tmp_path: Path
 ) -> None:
-    """The second raises instead of losing what the first one wrote, also while that is stored."""
+    """The second block raises, also while the first one's change is stored; no change is lost."""
     async with opened(kind, tmp_path) as store:
         counting = CountingStore(store)
         session = over(counting).visitor(**BROWSER)
@@ -126,8 +126,8 @@ async def test_ids_are_long_random_and_new() -> None:
 
 
 @every_store
-async def test_an_idle_session_ends_when_somebody_looks(kind: str, tmp_path: Path) -> None:
-    """Just before its idle timeout it lives; at that moment it is over, for every door."""
+async def test_an_idle_session_ends_when_it_is_used(kind: str, tmp_path: Path) -> None:
+    """It lives until just before its idle timeout, and has ended at it, for every caller."""
     async with opened(kind, tmp_path) as store:
         life = Life(store, idle_timeout=100)
         session = await life.begin()
@@ -142,8 +142,8 @@ async def test_an_idle_session_ends_when_somebody_looks(kind: str, tmp_path: Pat
 @pytest.mark.asvs("7.4.1")
 @pytest.mark.express("C4")
 @pytest.mark.parametrize("door", ["edit", "get", "event", "sign in"])
-async def test_every_door_ends_an_expired_session(door: str) -> None:
-    """Whoever comes first after the deadline ends it, hears so, and leaves the lock free."""
+async def test_every_call_ends_an_expired_session(door: str) -> None:
+    """The first call after the deadline ends it, says so, and leaves the lock free."""
     life = Life(idle_timeout=100)
     session = await life.begin()
     life.wait(100)
@@ -165,7 +165,7 @@ async def test_every_door_ends_an_expired_session(door: str) -> None:
 
 @pytest.mark.express("B5", "N15")
 async def test_activity_extends_the_idle_timeout_but_not_the_absolute_one() -> None:
-    """Touched every minute, a session still ends at its absolute age, as expired."""
+    """A session that is active every minute ends at its maximum age, as expired."""
     life = Life(idle_timeout=100, max_age=1000)
     session = await life.begin()
     for _ in range(16):
@@ -190,8 +190,8 @@ async def test_without_limits_a_session_never_ends() -> None:
 
 
 @pytest.mark.express("I3")
-async def test_touches_are_written_at_most_once_per_interval() -> None:
-    """A thousand events of one minute are one write."""
+async def test_activity_is_written_at_most_once_per_interval() -> None:
+    """A thousand events in one minute cause one write."""
     store = CountingStore(MemoryStore())
     life = Life(store, idle_timeout=6000)
     session = await life.begin()
@@ -204,8 +204,8 @@ async def test_touches_are_written_at_most_once_per_interval() -> None:
     assert store.calls.count("touch") == 2  # the first one, and one a minute later
 
 
-async def test_an_event_asks_the_store_only_where_what_is_known_would_end_it() -> None:
-    """What another process did to a shared session may be news here, so an end is never guessed."""
+async def test_an_event_loads_the_record_only_if_the_cached_one_has_expired() -> None:
+    """Another process may have extended a session, so its record is loaded before it ends."""
 
     class Remembering(CountingStore):
         def cached(self, session_id: str) -> Record | None:
@@ -228,10 +228,10 @@ async def test_an_event_asks_the_store_only_where_what_is_known_would_end_it() -
 
 
 @pytest.mark.parametrize("shared", [True, False])
-async def test_a_touch_near_the_end_is_written_at_once_where_others_use_the_store(
+async def test_activity_near_the_deadline_is_written_at_once_to_a_shared_store(
     shared: bool,
 ) -> None:
-    """Another process, which cannot know of it, would end the session meanwhile."""
+    """Otherwise another process, which does not know of the activity, would end the session."""
     store = CountingStore(MemoryStore())
     store.shared = shared
     life = Life(store, idle_timeout=100, max_age=150)
@@ -250,8 +250,8 @@ async def test_a_touch_near_the_end_is_written_at_once_where_others_use_the_stor
     assert store.calls.count("touch") == shared, "no touch moves the age limit"
 
 
-async def test_an_unwritten_touch_counts() -> None:
-    """A session is never over early because the store has not heard of its activity."""
+async def test_unwritten_activity_counts() -> None:
+    """Activity that is not yet written to the store keeps a session alive."""
     store = CountingStore(MemoryStore())
     life = Life(store, idle_timeout=100)
     session = await life.begin()
@@ -266,7 +266,7 @@ async def test_an_unwritten_touch_counts() -> None:
 
 @every_store
 async def test_purge_spares_what_was_touched_but_not_written(kind: str, tmp_path: Path) -> None:
-    """The touches are written before the store removes what it takes for expired."""
+    """Activity is written before the store removes expired records."""
     async with opened(kind, tmp_path) as store:
         life = Life(store, idle_timeout=100)
         active, idle = await life.begin(), await life.begin()
@@ -279,7 +279,7 @@ async def test_purge_spares_what_was_touched_but_not_written(kind: str, tmp_path
 
 
 async def test_purge_spares_what_is_touched_while_touches_are_written() -> None:
-    """A client that comes during the write, a moment before its deadline, stays."""
+    """A client that is active during the write, a moment before its deadline, stays."""
 
     class Slow(CountingStore):
         async def before(self, call: str) -> None:
@@ -295,8 +295,8 @@ async def test_purge_spares_what_is_touched_while_touches_are_written() -> None:
     assert await life.sessions.load(late.id) is not None
 
 
-async def test_purge_tells_the_reason_of_each() -> None:
-    """Idle where it was idle, expired where the absolute age was reached."""
+async def test_purge_announces_the_reason_of_each() -> None:
+    """The reason is idle, or expired if the maximum age was reached."""
     life = Life(idle_timeout=100, max_age=150)
     old = await life.begin()
     life.wait(99)
@@ -309,7 +309,7 @@ async def test_purge_tells_the_reason_of_each() -> None:
 
 @every_store
 async def test_signing_in_gives_a_new_id_and_keeps_the_data(kind: str, tmp_path: Path) -> None:
-    """The old id is dead, the new one holds the data, the user and a fresh age."""
+    """The old id is dead; the new one has the data, the user and a new creation time."""
     async with opened(kind, tmp_path) as store:
         life = Life(store, max_age=1000)
         old = await life.begin()
@@ -328,7 +328,7 @@ async def test_signing_in_gives_a_new_id_and_keeps_the_data(kind: str, tmp_path:
 
 
 @every_store
-async def test_of_two_sign_ins_at_once_one_is_too_late(kind: str, tmp_path: Path) -> None:
+async def test_of_two_concurrent_sign_ins_one_fails(kind: str, tmp_path: Path) -> None:
     """The second finds the old session ended; there is one new session, not two."""
     async with opened(kind, tmp_path) as store:
         life = Life(store)
@@ -344,7 +344,7 @@ async def test_of_two_sign_ins_at_once_one_is_too_late(kind: str, tmp_path: Path
 
 @every_store
 async def test_signing_in_waits_for_a_block_and_takes_its_change(kind: str, tmp_path: Path) -> None:
-    """What a block writes while somebody signs in is in the new session."""
+    """A change that a block stores during the sign-in is in the new session."""
     async with opened(kind, tmp_path) as store:
         life = Life(store)
         old = await life.begin()
@@ -365,7 +365,7 @@ async def test_signing_in_waits_for_a_block_and_takes_its_change(kind: str, tmp_
 
 
 async def test_signing_in_inside_of_a_block_raises() -> None:
-    """It would wait for the block that waits for it."""
+    """It would wait for the block around it, forever."""
     life = Life()
     session = await life.begin()
     async with session:
@@ -374,7 +374,7 @@ async def test_signing_in_inside_of_a_block_raises() -> None:
 
 
 async def test_an_end_reaches_every_listener() -> None:
-    """One that raises is logged and does not keep the others from hearing."""
+    """A listener that raises is logged, and the others are called."""
     life = Life()
 
     async def broken(session_id: str, reason: str, record: Record | None) -> None:
@@ -388,7 +388,7 @@ async def test_an_end_reaches_every_listener() -> None:
 
 
 async def test_an_end_in_one_session_leaves_the_others() -> None:
-    """Only the one that was named is over."""
+    """Only the session with that id ends."""
     sessions, session = await made(MemoryStore())
     other = await sessions.create(**BROWSER)
     await sessions.end(session.id, "logout")

@@ -1,4 +1,4 @@
-"""Whatever goes wrong in an edit, and whenever, the session's lock comes back."""
+"""The lock of a session is released, however and whenever an edit fails."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.support.suspending_store import SuspendingStore
 
 
 async def free(store: SessionStore, session_id: str) -> None:
-    """Fail unless the lock of this session can be had at once."""
+    """Fail unless the lock of this session is free."""
     lease = await asyncio.wait_for(store.lock(session_id), 2)
     await lease.release()
 
 
 async def cancelled_after(turns: int, work: Awaitable[object]) -> bool:
-    """Cancel this work after so many turns of the loop; return whether it was done before."""
+    """Cancel this work after so many iterations of the loop; return whether it was done before."""
     task = asyncio.ensure_future(work)
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -59,12 +59,12 @@ async def look(sessions: Sessions[Data], session: Session[Data]) -> None:
 
 @every_store
 @pytest.mark.parametrize("work", [edit, look, sign_in])
-async def test_a_cancelled_edit_gives_its_lock_back(
+async def test_a_cancelled_edit_releases_its_lock(
     kind: str,
     tmp_path: Path,
     work: Callable[[Sessions[Data], Session[Data]], Awaitable[None]],
 ) -> None:
-    """At whichever turn of the loop it is cancelled."""
+    """It may be cancelled at any iteration of the loop."""
     async with opened(kind, tmp_path) as store:
         sessions = over(store)
         done, turns = False, 0
@@ -81,7 +81,7 @@ async def test_a_cancelled_edit_gives_its_lock_back(
 async def test_a_cancelled_sign_in_leaves_no_session_behind(
     kind: str, tmp_path: Path, visitor: bool
 ) -> None:
-    """At whichever turn of the loop; nobody would ever have its cookie."""
+    """It may be cancelled at any iteration of the loop; no browser would ever have the cookie."""
     async with opened(kind, tmp_path) as store:
         sessions = over(store)
         done, turns = False, 0
@@ -102,7 +102,7 @@ async def test_a_cancelled_sign_in_leaves_no_session_behind(
 async def test_an_edit_that_is_cancelled_while_it_waits_leaves_the_queue(
     kind: str, tmp_path: Path
 ) -> None:
-    """Those behind it get the lock, also where it is cancelled as the lock is handed to it."""
+    """The edits behind it get the lock, also if it is cancelled just as it gets the lock."""
     async with opened(kind, tmp_path) as store:
         sessions, session = await made(store)
         for turns in range(10):
@@ -119,7 +119,7 @@ async def test_an_edit_that_is_cancelled_while_it_waits_leaves_the_queue(
 
 
 async def test_a_cancelled_waiter_knows_that_it_was_cancelled() -> None:
-    """Also when the lock was handed over in the same turn, and then the lock goes on."""
+    """It does so also if it gets the lock in the same iteration, and then passes the lock on."""
     locks = Locks()
     await locks.acquire("a")
     waiting = asyncio.ensure_future(locks.acquire("a"))
@@ -131,8 +131,8 @@ async def test_a_cancelled_waiter_knows_that_it_was_cancelled() -> None:
     await asyncio.wait_for(locks.acquire("a"), 1)
 
 
-async def test_who_waits_too_long_is_told_so_and_leaves_the_queue() -> None:
-    """StoreBusy after the patience; the lock is not handed to somebody who is gone."""
+async def test_a_waiter_that_times_out_leaves_the_queue() -> None:
+    """It raises StoreBusy after the timeout, and the lock is not given to it later."""
     locks = Locks(timeout=0.02)
     await locks.acquire("a")
     with pytest.raises(StoreBusy, match=r"longer than 0\.02 s"):
@@ -141,8 +141,8 @@ async def test_who_waits_too_long_is_told_so_and_leaves_the_queue() -> None:
     await asyncio.wait_for(locks.acquire("a"), 1)
 
 
-async def test_a_waiter_that_gave_up_and_is_cancelled_does_not_free_the_lock() -> None:
-    """Out of patience and cancelled in one turn: the lock stays with its holder."""
+async def test_a_waiter_that_timed_out_and_is_cancelled_does_not_free_the_lock() -> None:
+    """If the timeout and a cancellation come in one iteration, the lock stays with its holder."""
     locks = Locks(timeout=60)
     await locks.acquire("a")
     waiting = asyncio.ensure_future(locks.acquire("a"))
@@ -158,8 +158,8 @@ async def test_a_waiter_that_gave_up_and_is_cancelled_does_not_free_the_lock() -
     await asyncio.wait_for(other, 1)
 
 
-async def test_an_unused_lock_costs_no_memory() -> None:
-    """Nothing is kept of an id that nobody holds."""
+async def test_an_unused_lock_takes_no_memory() -> None:
+    """No entry is kept for an id that is not locked."""
     locks = Locks()
     for number in range(100):
         await locks.acquire(str(number))
@@ -168,7 +168,7 @@ async def test_an_unused_lock_costs_no_memory() -> None:
 
 
 class Failing(CountingStore):
-    """A store that fails at one call."""
+    """A store that fails at one of its calls."""
 
     def __init__(self, inner: SessionStore) -> None:
         super().__init__(inner)
@@ -185,7 +185,7 @@ class Failing(CountingStore):
 async def test_a_store_that_fails_at_a_call_does_not_keep_the_lock(
     call: str, work: Callable[[Sessions[Data], Session[Data]], Awaitable[None]]
 ) -> None:
-    """The caller hears of the failure where there was one, and the old session lives."""
+    """The caller gets the error, and the old session lives."""
     store = Failing(MemoryStore())
     sessions, session = await made(store)
     store.calls.clear()
@@ -200,7 +200,7 @@ async def test_a_store_that_fails_at_a_call_does_not_keep_the_lock(
 
 @pytest.mark.express("L5")
 async def test_an_end_that_fails_ends_nothing() -> None:
-    """The session lives, nobody is told of an end, and the next try ends it."""
+    """The session lives, no listener is called, and the next attempt ends it."""
     store = Failing(MemoryStore())
     sessions, session = await made(store)
     told: list[str] = []
@@ -219,8 +219,8 @@ async def test_an_end_that_fails_ends_nothing() -> None:
 
 
 @pytest.mark.express("I6")
-async def test_touches_that_could_not_be_written_are_written_later() -> None:
-    """A store that fails half-way through many touches loses none of them."""
+async def test_activity_that_could_not_be_written_is_written_later() -> None:
+    """A store that fails in the middle of many writes loses no activity."""
     store = Failing(MemoryStore())
     sessions = over(store, idle_timeout=100)
     assert isinstance(sessions.clock, Clock)
@@ -244,8 +244,8 @@ async def test_touches_that_could_not_be_written_are_written_later() -> None:
     assert {record.seen for record in records.values()} == {sessions.clock.now}
 
 
-async def test_a_session_that_ends_while_touches_are_written_is_passed_over() -> None:
-    """The other touches are written all the same."""
+async def test_a_session_that_ends_while_activity_is_written_is_left_out() -> None:
+    """The activity of the other sessions is written all the same."""
 
     class Ending(CountingStore):
         async def before(self, call: str) -> None:
@@ -261,15 +261,15 @@ async def test_a_session_that_ends_while_touches_are_written_is_passed_over() ->
     assert store.calls.count("touch") == 2
 
 
-async def test_a_long_life_of_edits_remembers_only_the_last_one() -> None:
-    """A socket's task that edits for days keeps no list of its edits."""
+async def test_many_edits_in_one_task_leave_only_the_last_one_in_its_context() -> None:
+    """A task that edits for days keeps no list of its edits."""
     sessions, session = await made(SuspendingStore(MemoryStore()))
     for _ in range(50):
         await look(sessions, session)
     assert len(_open_edits.get()) <= 1
 
 
-async def test_an_edit_that_did_not_begin_is_not_taken_for_open() -> None:
+async def test_an_edit_that_did_not_begin_does_not_count_as_open() -> None:
     """After SessionEnded, RuntimeError or a cancelled wait, the next edit works."""
     sessions, session = await made(MemoryStore())
     gone = await sessions.create(remote_address="", user_agent="")

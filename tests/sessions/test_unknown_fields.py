@@ -134,14 +134,14 @@ def count_up(data: Any) -> None:
 
 
 async def test_an_edit_keeps_fields_that_it_does_not_know() -> None:
-    """On the top level and in nested structs, arrays, dataclasses, dicts and lists."""
+    """It keeps them on the top level, in nested structs, arrays, dataclasses, dicts and lists."""
     expected = full()
     expected.count = 2
     assert await after(count_up, full()) == expected
 
 
 async def test_changes_of_known_fields_win() -> None:
-    """Next to unknown ones of the same object, at every place where one can be."""
+    """They win beside unknown fields of the same object, at every place."""
 
     def change(data: Any) -> None:
         data.first_item.n = 10
@@ -157,8 +157,8 @@ async def test_changes_of_known_fields_win() -> None:
     assert await after(change, full()) == expected
 
 
-async def test_items_that_move_take_their_fields_along() -> None:
-    """An item of a list keeps its own fields; a new one gets nobody else's."""
+async def test_items_that_move_keep_their_fields() -> None:
+    """An item of a list keeps its own fields; a new item gets none of another."""
 
     def change(data: Any) -> None:
         del data.items[0]
@@ -170,7 +170,7 @@ async def test_items_that_move_take_their_fields_along() -> None:
 
 
 async def test_a_replaced_struct_keeps_the_fields_of_its_place() -> None:
-    """An older release that assigns a whole struct, or one under a key, drops nothing of it."""
+    """An older release that assigns a struct, to a field or a key, keeps its unknown fields."""
 
     def change(data: Any) -> None:
         data.first_item = OldItem(5)
@@ -195,7 +195,7 @@ async def test_removed_objects_take_their_fields_away() -> None:
 
 
 async def test_a_struct_that_moved_leaves_nothing_at_its_place() -> None:
-    """Its fields go where it went, and the one that takes its place begins without."""
+    """Its fields move along, and the struct that takes its place has none."""
 
     def change(data: Any) -> None:
         data.by_name["z"], data.first_item = data.first_item, OldItem(5)
@@ -206,7 +206,7 @@ async def test_a_struct_that_moved_leaves_nothing_at_its_place() -> None:
 
 
 async def test_an_unchanged_block_writes_nothing() -> None:
-    """Also where the stored data has unknown fields, and sets in whatever order."""
+    """That holds for stored data with unknown fields, and with sets in any order."""
     store = CountingStore(MemoryStore())
     session_id = await stored(store, full())
     session = await over(store, Old).session_for(session_id)
@@ -221,7 +221,7 @@ async def test_an_unchanged_block_writes_nothing() -> None:
 async def test_data_without_unknown_fields_is_not_decoded_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Only data that encodes otherwise than it was stored is looked through."""
+    """Only data that encodes to other bytes than the stored ones is searched."""
     store = MemoryStore()
     sessions: Sessions[Any] = over(store, Old)
     looked: list[bytes] = []
@@ -237,7 +237,7 @@ async def test_data_without_unknown_fields_is_not_decoded_twice(
 
 
 async def test_a_removed_field_is_kept() -> None:
-    """A later release that drops a field, and is rolled back, has lost nothing."""
+    """A later release that removes a field, and is rolled back, has lost no data."""
 
     class Later(msgspec.Struct, rename="camel"):
         dark_mode: bool = False
@@ -266,7 +266,7 @@ routes = [(r"/theme", ThemeHandler)]
 
 
 def release(folder: Path, *, newer: bool) -> Path:
-    """Copy the program; the newer release has a field more, and a page that sets it."""
+    """Copy the program; the newer release has one more field, and a page that sets it."""
     for part in ("app", "handlers", "static", "tests/support/demo"):
         shutil.copytree(ROOT / part, folder / part)
     if newer:
@@ -278,7 +278,7 @@ def release(folder: Path, *, newer: bool) -> Path:
 
 
 def add(file: Path, line: str, more: str) -> None:
-    """Add more after a line of a file."""
+    """Insert text after a line of a file."""
     text = file.read_text()
     assert line in text
     file.write_text(text.replace(line, line + more))
@@ -290,7 +290,7 @@ async def set_theme(visitor: Visitor) -> None:
 
 
 async def test_two_releases_on_one_redis_lose_nothing(tmp_path: Path) -> None:
-    """A field that the newer process wrote is there after an edit at the older one."""
+    """A field that the newer process wrote is kept by an edit at the older one."""
     old, new = release(tmp_path / "old", newer=False), release(tmp_path / "new", newer=True)
     flags = (f"--store={empty_redis()}", "--secret-keys=only-for-tests-0123456789")
     async with (

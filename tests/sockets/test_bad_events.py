@@ -1,4 +1,4 @@
-"""Events and packets that no client should send: refused, logged in one line, and no harm done."""
+"""Invalid events and packets are refused, logged in one line, and do no harm."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.waiting import until
 
 
 class NoisyNamespace(BaseNamespace):
-    """Writes down which of its handlers ran."""
+    """A namespace that records which of its handlers ran."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -40,7 +40,7 @@ class NoisyNamespace(BaseNamespace):
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what a log file would hold of this application, line by line."""
+    """Return the application's log lines."""
     texts = [record.getMessage() for record in caplog.records if "latchkey" in record.name]
     return "\n".join(texts).splitlines()
 
@@ -64,7 +64,7 @@ async def test_a_wrong_event_gets_an_error_ack(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The caller is told, the log has one line, and the connection lives."""
+    """The client gets the error, the log has one line, and the connection stays open."""
     modules = fork(monkeypatch, namespaces=[("/noisy", NoisyNamespace)])
     async with serve(tmp_path, modules=modules) as site, NodeVisitor(site.url) as visitor:
         socket = await joined(visitor, "websocket", namespaces=("/noisy",))
@@ -76,7 +76,7 @@ async def test_a_wrong_event_gets_an_error_ack(
 
 
 async def test_a_wrong_event_without_ack_is_ignored(tmp_path: Path) -> None:
-    """Who asked for no answer gets none, and the next event works."""
+    """The client gets no answer, and the next event works."""
     async with serve(tmp_path) as site, NodeVisitor(site.url) as visitor:
         socket = await joined(visitor, "websocket")
         await socket.emit("nonsense")
@@ -138,10 +138,10 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("packet", GARBAGE)
-async def test_garbage_on_a_websocket_harms_nobody(
+async def test_garbage_on_a_websocket_is_refused(
     tmp_path: Path, packet: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No traceback, no change of the session, and the session's other socket goes on."""
+    """There is no traceback and no change of the session, and its other socket goes on."""
     async with serve(tmp_path) as site, PythonVisitor(site.url) as visitor, Raw(site.url) as raw:
         socket = await joined(visitor, "websocket")
         await raw.websocket(("Cookie", visitor.cookie))
@@ -153,10 +153,10 @@ async def test_garbage_on_a_websocket_harms_nobody(
 
 
 @pytest.mark.parametrize("packet", [packet for packet in GARBAGE if packet])
-async def test_garbage_in_a_post_harms_nobody(
+async def test_garbage_in_a_post_is_refused(
     tmp_path: Path, packet: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same by polling: an answer comes, and it is no 500."""
+    """The same by polling: the client gets an answer other than 500."""
     async with serve(tmp_path) as site, PythonVisitor(site.url) as visitor:
         socket = await joined(visitor, "websocket")
         cookie = ("Cookie", visitor.cookie)

@@ -19,7 +19,7 @@ from tests.support.watched_store import WatchedStore
 @each_client
 @each_mode
 async def test_a_handshake_without_cookie_gives_one(tmp_path: Path, client: str, mode: str) -> None:
-    """A client that comes with nothing leaves with the cookie of a stored session."""
+    """A client without cookies gets the cookie of a stored session."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, browser(client, site.url) as visitor:
         assert visitor.cookie == ""
@@ -35,7 +35,7 @@ async def test_a_handshake_without_cookie_gives_one(tmp_path: Path, client: str,
 async def test_the_next_page_has_the_handshakes_session(
     tmp_path: Path, client: str, mode: str
 ) -> None:
-    """What an event wrote is there on the page that follows, and the cookie stays."""
+    """The next page has the change of an event, and the cookie stays."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, browser(client, site.url) as visitor:
         socket = await joined(visitor, mode)
@@ -51,7 +51,7 @@ async def test_the_next_page_has_the_handshakes_session(
 async def test_the_next_handshake_has_the_first_ones_session(
     tmp_path: Path, client: str, mode: str
 ) -> None:
-    """A second connection with the cookie of the first shares its session."""
+    """A second connection with the first one's cookie shares its session."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, browser(client, site.url) as visitor:
         first = await joined(visitor, mode)
@@ -68,7 +68,7 @@ async def test_the_next_handshake_has_the_first_ones_session(
 async def test_a_socket_has_the_session_of_the_page_before_it(
     tmp_path: Path, client: str, mode: str
 ) -> None:
-    """A browser that has been on a page joins with that page's session."""
+    """A browser that has loaded a page connects with that page's session."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, browser(client, site.url) as visitor:
         assert await visitor.incr() == 1
@@ -123,7 +123,7 @@ async def test_a_cookie_given_as_extra_header_counts(tmp_path: Path, mode: str) 
 
 @each_client
 async def test_two_browsers_share_nothing(tmp_path: Path, client: str) -> None:
-    """Another browser has another session, and hears nothing of the first one's."""
+    """Another browser has another session, and gets none of the first one's events."""
     async with (
         serve(tmp_path) as site,
         browser(client, site.url) as one,
@@ -140,7 +140,7 @@ async def test_two_browsers_share_nothing(tmp_path: Path, client: str) -> None:
 @each_client
 @each_mode
 async def test_socket_ios_session_counter_example(tmp_path: Path, client: str, mode: str) -> None:
-    """`python -m app` as a black box: page increments arrive in every tab as `current count`."""
+    """With `python -m app`, increments by pages arrive in every tab as `current count`."""
     async with process(tmp_path / "data") as site, browser(client, site.url) as visitor:
         await visitor.get("/")
         tabs = [await joined(visitor, mode), await joined(visitor, mode)]
@@ -154,7 +154,7 @@ async def test_socket_ios_session_counter_example(tmp_path: Path, client: str, m
 @each_client
 @each_mode
 async def test_socket_ios_sign_in_example(tmp_path: Path, client: str, mode: str) -> None:
-    """`python -m app` as a black box: `whoami` acks null, then the user who signed in."""
+    """With `python -m app`, the ack of `whoami` is null, and after the sign-in the user."""
     async with process(tmp_path / "data") as site, browser(client, site.url) as visitor:
         stranger = await joined(visitor, mode)
         assert await stranger.call("whoami") is None
@@ -164,7 +164,7 @@ async def test_socket_ios_sign_in_example(tmp_path: Path, client: str, mode: str
 
 
 async def test_both_clients_share_one_session(tmp_path: Path) -> None:
-    """A Node socket and a Python socket with one cookie count together and hear each other."""
+    """A Node and a Python socket with one cookie count together and get each other's events."""
     async with serve(tmp_path) as site, NodeVisitor(site.url) as node:
         official = await joined(node, "upgraded")
         async with Visitor(site.url, Cookie=node.cookie) as other:

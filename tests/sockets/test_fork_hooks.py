@@ -1,4 +1,4 @@
-"""What a fork may hook into: the end of a session, connects and disconnects, and login_required."""
+"""Hooks of a fork: session end, login, connect, disconnect; and login_required."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Ends = list[tuple[str | None, int, str]]
 
 
 def recorder() -> tuple[Ends, Any]:
-    """Return a list, and a hook that adds (user, count, reason) of each end to it."""
+    """Return a list, and a hook that appends (user, count, reason) of each end."""
     ends: Ends = []
 
     async def on_session_end(session: Any, reason: str) -> None:
@@ -34,7 +34,7 @@ def recorder() -> tuple[Ends, Any]:
 
 
 async def test_logout_calls_the_hook_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`on_session_end` gets the session as it was last, and `logout`, before the response."""
+    """Before the response `on_session_end` gets the latest session and `logout`."""
     ends, hook = recorder()
     modules = fork(monkeypatch, on_session_end=hook)
     async with serve(tmp_path, modules=modules) as site, PythonVisitor(site.url) as visitor:
@@ -49,7 +49,7 @@ async def test_logout_calls_the_hook_once(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_login_calls_the_hook_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of the old id is told as `regenerated`."""
+    """The reason for the end of the old id is `regenerated`."""
     ends, hook = recorder()
     modules = fork(monkeypatch, on_session_end=hook)
     async with serve(tmp_path, modules=modules) as site, PythonVisitor(site.url) as visitor:
@@ -62,7 +62,7 @@ async def test_login_calls_the_hook_once(tmp_path: Path, monkeypatch: pytest.Mon
 async def test_expiry_calls_the_hook_once(
     tmp_path: Path, connected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An idle session's end is told once, whether it has sockets or only a record."""
+    """The hook is called once for an idle session, whether it has sockets or only a record."""
     ends, hook = recorder()
     clock = Clock()
     modules = fork(monkeypatch, on_session_end=hook)
@@ -82,7 +82,7 @@ async def test_expiry_calls_the_hook_once(
 async def test_a_failing_hook_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When a fork's hook raises, the logout goes through, the sockets close, and the log tells."""
+    """When a hook raises, the logout succeeds, the sockets close, and the error is logged."""
 
     async def on_session_end(session: Any, reason: str) -> None:
         raise ZeroDivisionError
@@ -97,7 +97,7 @@ async def test_a_failing_hook_stops_nothing(
 
 
 class ArrivalsNamespace(BaseNamespace):
-    """Counts tens for those who come and hundreds for those who go."""
+    """Counts ten for each connect and a hundred for each disconnect."""
 
     async def on_connect(self, sid: str, environ: dict[str, Any]) -> None:
         async with self.session_for(sid) as data:
@@ -116,7 +116,7 @@ class ArrivalsNamespace(BaseNamespace):
 async def test_a_connect_handler_edits_the_session(
     tmp_path: Path, client: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `on_connect` wrote is there for the first event and for the next page."""
+    """The first event and the next page have the change of `on_connect`."""
     modules = fork(monkeypatch, namespaces=[("/arrivals", ArrivalsNamespace)])
     async with serve(tmp_path, modules=modules) as site, browser(client, site.url) as visitor:
         socket = await joined(visitor, mode, namespaces=("/arrivals",))
@@ -128,7 +128,7 @@ async def test_a_connect_handler_edits_the_session(
 async def test_a_disconnect_handler_edits_the_session(
     tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `on_disconnect` wrote is there for the next page."""
+    """The next page has the change of `on_disconnect`."""
     store = WatchedStore()
     modules = fork(monkeypatch, namespaces=[("/arrivals", ArrivalsNamespace)])
     async with (
@@ -160,7 +160,7 @@ async def test_a_disconnect_handler_does_not_revive_a_session(
 
 
 class MembersNamespace(BaseNamespace):
-    """Open to those who signed in."""
+    """A namespace for users only."""
 
     login_required = True
 
@@ -169,10 +169,10 @@ class MembersNamespace(BaseNamespace):
 
 
 @each_mode
-async def test_login_required_refuses_a_stranger(
+async def test_login_required_refuses_a_visitor(
     tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A visitor gets connect_error `unauthorized`; his other namespaces are not touched."""
+    """A visitor gets connect_error `unauthorized`, and keeps other namespaces."""
     modules = fork(monkeypatch, namespaces=[("/members", MembersNamespace)])
     async with serve(tmp_path, modules=modules) as site, NodeVisitor(site.url) as visitor:
         socket = await joined(visitor, mode, namespaces=("/", "/members"))
@@ -185,7 +185,7 @@ async def test_login_required_refuses_a_stranger(
 async def test_login_required_lets_a_user_in(
     tmp_path: Path, client: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who has signed in on a page joins and is known by name."""
+    """A user who signed in on a page may connect, and the namespace knows the name."""
     modules = fork(monkeypatch, namespaces=[("/members", MembersNamespace)])
     async with serve(tmp_path, modules=modules) as site, browser(client, site.url) as visitor:
         await visitor.sign_up("ada")
@@ -196,7 +196,7 @@ async def test_login_required_lets_a_user_in(
 async def test_a_refused_client_cannot_emit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An event to a namespace that refused its client runs nothing."""
+    """An event to a namespace that refused its client runs no handler."""
     modules = fork(monkeypatch, namespaces=[("/members", MembersNamespace)])
     async with serve(tmp_path, modules=modules) as site, NodeVisitor(site.url) as visitor:
         socket = await joined(visitor, "websocket", namespaces=("/", "/members"))
@@ -208,7 +208,7 @@ async def test_a_refused_client_cannot_emit(
 async def test_a_hook_may_be_a_plain_function(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither hook has to be a coroutine."""
+    """Hooks need not be coroutines."""
     ends: list[str] = []
 
     def on_session_end(session: object, reason: str) -> None:
@@ -228,10 +228,10 @@ async def test_a_hook_may_be_a_plain_function(
 
 
 @pytest.mark.parametrize("plain", [True, False])
-async def test_a_login_is_told(
+async def test_the_login_hook_is_called(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: bool
 ) -> None:
-    """`on_login` gets the session of each sign-in, and none of a new id for the same login."""
+    """`on_login` is called for each sign-in, and not for a new id of the same login."""
     logins: list[tuple[str | None, int]] = []
 
     def note(session: Any) -> None:
@@ -260,7 +260,7 @@ async def test_a_login_is_told(
 async def test_a_failing_login_hook_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When it raises, the login goes through, and the log tells."""
+    """When it raises, the login succeeds, and the error is logged."""
 
     def on_login(session: Any) -> None:
         raise ZeroDivisionError
@@ -274,7 +274,7 @@ async def test_a_failing_login_hook_stops_nothing(
 
 
 class PrivateHandler(BaseHandler):
-    """Open to those who signed in, as Tornado's own decorator says it."""
+    """A page for users only, by Tornado's decorator."""
 
     @authenticated
     def get(self) -> None:
@@ -290,7 +290,7 @@ class PrivateHandler(BaseHandler):
 async def test_a_page_for_users_refuses_a_visitor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, accept: str
 ) -> None:
-    """A browser is sent to sign in, a script gets 401; the visitor's session is left alone."""
+    """A browser is redirected to sign in, a script gets 401; the session is not changed."""
     modules = fork(monkeypatch, routes=[("/private", PrivateHandler)])
     async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
         await visitor.incr()
@@ -307,7 +307,7 @@ async def test_a_page_for_users_refuses_a_visitor(
 
 
 class RefusingHandler(BaseHandler):
-    """Refuses for reasons of its own, before, beside and inside of Tornado's decorator."""
+    """Refuses requests itself, before, beside and inside of Tornado's decorator."""
 
     async def prepare(self) -> None:
         await super().prepare()
@@ -334,7 +334,7 @@ class RefusingHandler(BaseHandler):
 async def test_a_403_of_a_handler_stays_403(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, at: str, user: str
 ) -> None:
-    """Signing in would not help; for a browser it is a page, for a script JSON."""
+    """Signing in would not help. A browser gets a page, a script JSON."""
     modules = fork(monkeypatch, routes=[("/refusing", RefusingHandler)])
     async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
         if user != "visitor":
@@ -351,7 +351,7 @@ async def test_a_403_of_a_handler_stays_403(
 async def test_a_guarded_method_that_another_one_calls_leads_to_the_sign_in_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: str, status: int
 ) -> None:
-    """The decorator refuses visitors wherever it stands; what it lets through is not its own."""
+    """The decorator refuses visitors on any method; errors of the method are not its own."""
     modules = fork(monkeypatch, routes=[("/refusing", RefusingHandler)])
     async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
         if user != "visitor":
@@ -360,8 +360,8 @@ async def test_a_guarded_method_that_another_one_calls_leads_to_the_sign_in_page
         assert answer[0] == status
 
 
-async def test_pages_that_make_sessions_have_a_rate(tmp_path: Path) -> None:
-    """A visitor too many gets 429 and when to come back; who has a session goes on."""
+async def test_pages_that_create_sessions_are_rate_limited(tmp_path: Path) -> None:
+    """A visitor beyond the limit gets 429 and Retry-After; visitors with a session go on."""
     account = {"username": "ada", "password": "correct horse battery"}
     async with (
         serve(tmp_path, handshakes_per_minute=2) as site,

@@ -1,4 +1,4 @@
-"""What a handshake decides before anything is accepted, seen byte by byte."""
+"""Decisions of a handshake before anything is accepted, byte by byte."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FOREIGN = ("Origin", "https://evil.example")
 
 
 async def handshake(raw: Raw, transport: str, *headers: tuple[str, str]) -> Answer:
-    """Ask for a connection by this transport and return the head of the answer."""
+    """Request a connection by this transport and return the head of the response."""
     if transport == "websocket":
         return await raw.websocket(*headers)
     return await raw.ask(POLLING, *headers)
@@ -54,7 +54,7 @@ async def test_the_cookie_is_on_the_first_response(tmp_path: Path, transport: st
 async def test_the_session_is_stored_before_its_cookie_leaves(
     tmp_path: Path, transport: str
 ) -> None:
-    """When the response's first bytes arrive the store has the record, slow as it is."""
+    """When the first bytes of the response arrive, the slow store has the record."""
     store = WatchedStore(save_takes=0.1)
     async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
         answer = await handshake(raw, transport)
@@ -64,7 +64,7 @@ async def test_the_session_is_stored_before_its_cookie_leaves(
 
 @each_transport
 async def test_a_known_cookie_is_not_sent_again(tmp_path: Path, transport: str) -> None:
-    """A handshake with a living session's cookie makes no session and sets no cookie."""
+    """A handshake with a living session's cookie creates no session and sets no cookie."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, Raw(site.url) as raw:
         async with Visitor(site.url) as visitor:
@@ -90,14 +90,14 @@ async def test_a_foreign_origin_gets_403_and_no_session(tmp_path: Path, transpor
 @pytest.mark.asvs("3.5.1")
 @each_transport
 async def test_a_cross_site_request_without_origin_gets_403(tmp_path: Path, transport: str) -> None:
-    """Browsers leave Origin out of some requests; Sec-Fetch-Site tells then."""
+    """Browsers leave Origin out of some requests; then Sec-Fetch-Site decides."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         answer = await handshake(raw, transport, ("Sec-Fetch-Site", "cross-site"))
         assert answer.status == 403
 
 
 @each_transport
-async def test_the_own_origin_is_welcome(tmp_path: Path, transport: str) -> None:
+async def test_the_own_origin_is_allowed(tmp_path: Path, transport: str) -> None:
     """A page of this very host may connect."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         answer = await handshake(raw, transport, ("Origin", site.url))
@@ -105,7 +105,7 @@ async def test_the_own_origin_is_welcome(tmp_path: Path, transport: str) -> None
 
 
 @each_transport
-async def test_a_trusted_origin_is_welcome(tmp_path: Path, transport: str) -> None:
+async def test_a_trusted_origin_is_allowed(tmp_path: Path, transport: str) -> None:
     """An origin in --trusted-origins may connect and read the answer with credentials."""
     async with serve(tmp_path, trusted_origins=("https://evil.example",)) as site:
         async with Raw(site.url) as raw:
@@ -134,7 +134,7 @@ async def test_a_connection_option_has_its_exact_name(
 
 @each_transport
 async def test_a_claimed_host_does_not_make_an_origin_ours(tmp_path: Path, transport: str) -> None:
-    """X-Forwarded-Host from somebody who is no trusted proxy opens nothing."""
+    """X-Forwarded-Host counts only from a trusted proxy."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         claim = ("X-Forwarded-Host", "evil.example")
         answer = await handshake(raw, transport, FOREIGN, claim)
@@ -142,10 +142,10 @@ async def test_a_claimed_host_does_not_make_an_origin_ours(tmp_path: Path, trans
 
 
 @each_transport
-async def test_who_does_not_wait_for_his_answer_gets_no_connection(
+async def test_a_client_that_leaves_during_the_handshake_gets_no_connection(
     tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """He left while the hook made up its mind, and is not counted among his session's sockets."""
+    """A client that left while the hook ran is not counted among the session's connections."""
     asked: list[HandshakeHandler] = []
     go_on = asyncio.Event()
 
@@ -180,7 +180,7 @@ async def refuse(handler: Any) -> None:
 async def test_a_hook_refuses_before_the_101(
     tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fork's `before_handshake` answers with its own status instead of a connection."""
+    """A fork's `before_handshake` refuses with its own status."""
     modules = fork(monkeypatch, before_handshake=refuse)
     async with serve(tmp_path, modules=modules) as site, Raw(site.url) as raw:
         answer = await handshake(raw, transport)
@@ -192,7 +192,7 @@ async def test_a_hook_refuses_before_the_101(
 async def test_a_refused_handshake_leaves_no_session(
     tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whom the hook refuses gets no cookie, so no record is stored for him either."""
+    """A refused client gets no cookie, so no record is stored."""
     store = WatchedStore()
     modules = fork(monkeypatch, before_handshake=refuse)
     async with serve(tmp_path, store=store, modules=modules) as site, Raw(site.url) as raw:
@@ -207,10 +207,10 @@ async def only_known(handler: Any) -> None:
 
 
 @each_transport
-async def test_a_hook_sees_who_signed_in(
+async def test_a_hook_has_the_session_of_the_user(
     tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`before_handshake` finds the session of the cookie on its handler."""
+    """`before_handshake` has the session of the cookie as `handler.session`."""
     modules = fork(monkeypatch, before_handshake=only_known)
     async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
         await visitor.sign_up("ada")
@@ -220,7 +220,7 @@ async def test_a_hook_sees_who_signed_in(
 
 
 class WhereNamespace(BaseNamespace):
-    """Tells a client where its handshake came from."""
+    """Tells a client the address of its handshake."""
 
     def on_connect(self, sid: str, environ: dict[str, Any]) -> None:
         self.address = environ["REMOTE_ADDR"]
@@ -230,7 +230,7 @@ class WhereNamespace(BaseNamespace):
 
 
 async def seen_address(url: str, transport: str, source: str, forwarded: str = "") -> str:
-    """Connect from this loopback address and return what the server takes it for."""
+    """Connect from this loopback address and return the address that the server sees."""
     connector = aiohttp.TCPConnector(local_addr=(source, 0))
     async with aiohttp.ClientSession(connector=connector) as http:
         client = socketio.AsyncSimpleClient(http_session=http, reconnection=False)
@@ -259,7 +259,7 @@ async def test_environ_has_the_clients_address(
     wanted: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """REMOTE_ADDR is the client's; what X-Forwarded-For says counts from trusted proxies only."""
+    """REMOTE_ADDR is the client's; X-Forwarded-For counts only from trusted proxies."""
     modules = fork(monkeypatch, namespaces=[("/where", WhereNamespace)])
     networks = tuple(ip_network(word) for word in proxies.split(",") if word)
     async with serve(tmp_path, modules=modules, trusted_proxies=networks) as site:
@@ -281,7 +281,7 @@ async def test_https_at_a_trusted_proxy_makes_a_host_cookie(tmp_path: Path, tran
 @pytest.mark.express("D3")
 @each_transport
 async def test_a_plain_client_cannot_claim_https(tmp_path: Path, transport: str) -> None:
-    """X-Forwarded-Proto from anybody else is ignored."""
+    """X-Forwarded-Proto counts only from a trusted proxy."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         answer = await handshake(raw, transport, ("X-Forwarded-Proto", "https"))
         (cookie,) = answer.all("Set-Cookie")
@@ -290,7 +290,7 @@ async def test_a_plain_client_cannot_claim_https(tmp_path: Path, transport: str)
 
 
 async def test_an_upgrade_after_the_end_is_an_unknown_id(tmp_path: Path) -> None:
-    """The last words that wait for a poll are no reason to let a WebSocket in."""
+    """Packets that wait for a last poll do not let a WebSocket in."""
     async with serve(tmp_path) as site, Visitor(site.url) as visitor:
         _, opened = await visitor.get("/socket.io/?EIO=4&transport=polling")
         sid = json.loads(opened[1:])["sid"]
@@ -309,3 +309,21 @@ async def test_an_upgrade_after_the_end_is_an_unknown_id(tmp_path: Path) -> None
         path = f"/socket.io/?EIO=4&transport=websocket&sid={sid}"
         assert (await visitor.get(path, headers=upgrade))[0] == 400
         assert "session ended" in (await visitor.get(polling, headers={"Cookie": cookie}))[1]
+
+
+@pytest.mark.parametrize("path", [POLLING, WEBSOCKET])
+async def test_concurrent_handshakes_stay_within_the_limit(tmp_path: Path, path: str) -> None:
+    """Handshakes under way count as well as open connections."""
+    async with serve(tmp_path, max_connections_per_session=5) as site, Visitor(site.url) as visitor:
+        await visitor.incr()
+        cookie = ("Cookie", visitor.cookie)
+        raws = [await Raw(site.url).__aenter__() for _ in range(60)]
+        headers = tuple(UPGRADE.items()) if path == WEBSOCKET else ()
+        for raw in raws:
+            raw.write(path, *headers, cookie)
+        answers = [await raw.answer() for raw in raws]
+        statuses = [answer.status for answer in answers]
+        await until(lambda: not site.services.connections._reserved)
+        assert len(site.services.connections) <= 5, statuses
+        for raw in raws:
+            raw.writer.close()

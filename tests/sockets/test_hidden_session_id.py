@@ -1,4 +1,4 @@
-"""A session id is a credential: nothing but the cookie, the store and the environ shows it."""
+"""A session id is a credential: only the cookie, the store and the environ contain it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.waiting import until
 
 
 class Gossip(BaseNamespace):
-    """Tells clients whatever python-socketio knows about them."""
+    """Tells clients everything that python-socketio knows about them."""
 
     async def on_rooms(self, sid: str) -> list[str]:
         return [str(room) for room in self.rooms(sid)]
@@ -48,7 +48,7 @@ class Gossip(BaseNamespace):
 
 
 class Page(BaseHandler):
-    """A page whose handler fails with the session in its hands."""
+    """A page whose handler fails with the session in a local variable."""
 
     async def get(self) -> None:
         raise RuntimeError(repr(self.session), repr(self.session.record))
@@ -62,7 +62,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 async def test_no_room_event_log_or_page_shows_the_session_id(
     tmp_path: Path, modules: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At any level of the log, when handlers fail, and when the session ends under an event."""
+    """Neither at any log level, nor when handlers fail or the session ends during an event."""
     caplog.set_level(logging.DEBUG)
     told: list[Any] = []
     async with (
@@ -96,7 +96,7 @@ async def test_no_room_event_log_or_page_shows_the_session_id(
 async def test_a_store_that_refuses_a_save_logs_no_session_id(
     tmp_path: Path, modules: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """LeaseLost is logged with what was refused, not with whose session it was."""
+    """The log line of LeaseLost names the event, not the session."""
     async with (
         serve(tmp_path, store=Unlocked(checks=True), modules=modules) as site,
         PythonVisitor(site.url) as visitor,
@@ -112,15 +112,15 @@ async def test_a_store_that_refuses_a_save_logs_no_session_id(
 
 
 @pytest.mark.parametrize("kind", [SessionEnded, RecordGone, LeaseLost])
-def test_an_error_of_a_session_keeps_its_id_to_itself(kind: Callable[[str], Exception]) -> None:
-    """Code finds it in `args`, and no text has it."""
+def test_an_error_of_a_session_hides_its_id(kind: Callable[[str], Exception]) -> None:
+    """It is in `args`, and in no string."""
     error = kind("the-id")
     assert error.args == ("the-id",)
     assert "the-id" not in f"{error} {error!r}"
 
 
 def test_a_record_shows_its_public_id_alone() -> None:
-    """In a log or a traceback that shows values."""
+    """Logs and tracebacks that show values contain no other id."""
     record = Record(id="the-id", data=b"the-data", created=0, seen=0, expires=0)
     assert "the-id" not in repr(record)
     assert "the-data" not in repr(record)
@@ -129,7 +129,7 @@ def test_a_record_shows_its_public_id_alone() -> None:
 async def test_emits_to_a_session_reach_other_processes_without_its_id(
     tmp_path: Path, modules: tuple[str, ...]
 ) -> None:
-    """What is published on the channel of python-socketio does not name it."""
+    """Messages on python-socketio's channel do not contain it."""
     async with (
         sites(tmp_path, modules=modules) as (one, two),
         PythonVisitor(one.url) as visitor,

@@ -54,7 +54,7 @@ class Echo(WebSocketHandler):
 
 
 class Counting(BaseWebSocket):
-    """Counts in the session what it is told."""
+    """Counts its messages in the session."""
 
     async def receive(self, message: str | bytes) -> None:
         if message == "fail":
@@ -114,7 +114,7 @@ async def _echoes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_plain_websocket_echoes_text_and_binary_of_any_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: str
 ) -> None:
-    """On both loops; the client's close code and reason are those of `on_close`."""
+    """It works on both loops; `on_close` has the client's close code and reason."""
     run: Callable[[Coroutine[Any, Any, None]], None] = (
         asyncio.run if loop == "asyncio" else pytest.importorskip("uvloop").run
     )
@@ -172,7 +172,7 @@ async def test_data_sent_right_after_the_request_is_read(
 async def test_a_client_that_vanishes_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a reset at once, and by pings that nobody answers."""
+    """A reset is noticed at once, a silent client by unanswered pings."""
     async with echo_site(tmp_path, monkeypatch, ping_interval=0.2, ping_timeout=0.1) as (site, own):
         async with Raw(site.url) as raw:
             await raw.websocket(path="/echo")
@@ -206,7 +206,7 @@ async def test_a_stop_closes_plain_websockets_with_1001(
 async def test_another_sites_page_opens_no_plain_websocket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Unless it is a trusted one; so it is for Tornado's handler and for ours. The log says why."""
+    """Pages of trusted origins may, with Tornado's handler and with ours. The reason is logged."""
     trusted = ("https://friend.example",)
     modules = fork(monkeypatch, routes=[("/count", Counting), ("/raw", WebSocketHandler)])
     store = WatchedStore()
@@ -233,7 +233,7 @@ async def test_another_sites_page_opens_no_plain_websocket(
 async def test_reading_pauses_while_a_handler_is_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client that floods a busy handler fills the kernel's buffers, not the process."""
+    """A client that floods a busy handler fills the kernel's buffers, not the process's memory."""
     go_on = asyncio.Event()
 
     class Slow(Echo):
@@ -261,7 +261,7 @@ async def test_reading_pauses_while_a_handler_is_busy(
 async def test_a_plain_websocket_and_a_page_share_the_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A visitor's session is made by the handshake, and its cookie is on the 101."""
+    """The handshake creates a visitor's session, and its cookie is on the 101."""
     async with counting_site(tmp_path, monkeypatch) as site, Visitor(site.url) as visitor:
         async with visitor.http.ws_connect(site.url + "/count") as ws:
             assert visitor.cookie
@@ -278,7 +278,7 @@ async def test_a_plain_websocket_and_a_page_share_the_session(
 async def test_session_lookup_serves_tornados_own_handler(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As docs/websocket.md shows it; a message after the logout is no error of the program."""
+    """The example in docs/websocket.md works; a message after the logout is no internal error."""
     from app.web.session_lookup import SessionLookup
 
     class Own(SessionLookup[Any], WebSocketHandler):
@@ -310,7 +310,7 @@ async def test_session_lookup_serves_tornados_own_handler(
 async def test_logout_closes_plain_websockets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With 4401; what the client still sends is not acted upon."""
+    """The close code is 4401; later messages of the client are ignored."""
     async with counting_site(tmp_path, monkeypatch) as site, Visitor(site.url) as visitor:
         await visitor.sign_up("alice")
         async with visitor.http.ws_connect(site.url + "/members") as ws:
@@ -325,7 +325,7 @@ async def test_logout_closes_plain_websockets(
 async def test_an_idle_session_ends_its_plain_websocket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A message and a handshake are activity, an open socket is none."""
+    """Messages and handshakes are activity, an open socket is not."""
     clock = Clock()
     async with (
         counting_site(tmp_path, monkeypatch, clock=clock, session_idle_timeout=10) as site,
@@ -351,7 +351,7 @@ async def test_an_idle_session_ends_its_plain_websocket(
 async def test_a_message_of_an_ended_session_closes_the_socket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the record was removed behind the server's back."""
+    """That holds also if an operator removed the record."""
     store = WatchedStore()
     async with (
         counting_site(tmp_path, monkeypatch, store=store) as site,
@@ -363,10 +363,10 @@ async def test_a_message_of_an_ended_session_closes_the_socket(
         assert (await ws.receive()).data == 4401
 
 
-async def test_failures_close_with_a_code_that_names_them(
+async def test_failures_close_with_their_own_codes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """1011 for an error of the fork's, 1013 where the store does not answer."""
+    """1011 is for an error in the fork's code, 1013 for a store that does not answer."""
     store = WatchedStore()
     async with (
         counting_site(tmp_path, monkeypatch, store=store) as site,
@@ -416,7 +416,7 @@ async def test_a_refused_plain_websocket_gets_a_status(
 async def test_an_account_page_counts_plain_websockets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are connections of their session like those of Socket.IO."""
+    """They count as connections like those of Socket.IO."""
     async with (
         counting_site(tmp_path, monkeypatch) as site,
         Visitor(site.url) as visitor,
@@ -432,7 +432,7 @@ async def test_an_account_page_counts_plain_websockets(
 async def test_a_handler_detaches_its_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For a protocol of its own; at a stop what is left of it is cut."""
+    """It may speak its own protocol; the process closes it when it stops."""
 
     class Tunnel(tornado.web.RequestHandler):
         async def get(self) -> None:
@@ -493,7 +493,7 @@ async def test_a_connection_with_tls_is_not_detached_but_closed() -> None:
 async def test_a_plain_websocket_holds_one_descriptor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one that asyncio had is closed, and that of the stream with it."""
+    """asyncio's descriptor and the stream's are both closed at the end."""
 
     def descriptors() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))

@@ -1,4 +1,4 @@
-"""Which session a client belongs to, and for how long its code can use it."""
+"""The session of a client, and how long its handlers can use it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 async def test_tasks_of_an_event_outlive_its_socket(
     begun: str, tmp_path: Path, modules: tuple[str, ...]
 ) -> None:
-    """It edits the session, knows the user, and reaches the sockets that are there by then."""
+    """They edit the session, know the user, and reach the sockets that are connected by then."""
     async with serve(tmp_path, modules=modules) as site, PythonVisitor(site.url) as visitor:
         await visitor.sign_up("ann")
         Jobs.at_connect = begun == "by on_connect"
@@ -101,7 +101,7 @@ async def test_tasks_of_an_event_outlive_its_socket(
 async def test_a_job_does_not_outlive_the_session(
     end: str, tmp_path: Path, modules: tuple[str, ...]
 ) -> None:
-    """Nor does it follow a sign-in to the new id."""
+    """It does not move to the new id at a sign-in either."""
     async with serve(tmp_path, modules=modules) as site, PythonVisitor(site.url) as visitor:
         await visitor.sign_up("ann")
         socket = await visitor.socket("websocket", namespaces=("/jobs",))
@@ -116,10 +116,10 @@ async def test_a_job_does_not_outlive_the_session(
         assert [type(result) for result in Jobs.results] == [SessionEnded, SessionEnded]
 
 
-async def test_the_sid_of_no_client_is_an_error_of_its_own(
+async def test_an_unknown_sid_raises_its_own_error(
     tmp_path: Path, modules: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It says that the socket is unknown; the session of the client that asked goes on."""
+    """The error says that the socket is unknown; the calling client's session goes on."""
     async with serve(tmp_path, modules=modules) as site, PythonVisitor(site.url) as visitor:
         socket = await visitor.socket("websocket", namespaces=("/jobs",))
         namespace = site.services.socket_server.namespace_handlers["/jobs"]
@@ -135,10 +135,10 @@ async def test_the_sid_of_no_client_is_an_error_of_its_own(
         assert await socket.call("whole", sid, namespace="/jobs") == 1
 
 
-async def test_an_event_that_meets_another_clients_ended_session_keeps_its_own(
+async def test_an_event_that_edits_another_clients_ended_session_keeps_its_own(
     tmp_path: Path, modules: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The sockets of the session that is gone are closed, and no others."""
+    """Only the sockets of the ended session are closed."""
     async with (
         serve(tmp_path, modules=modules) as site,
         PythonVisitor(site.url) as ann,

@@ -1,4 +1,4 @@
-"""What only the SQLite store promises: durability, one owner, shared commits, clear refusals."""
+"""The SQLite store: durability, one owner, shared commits, clear errors."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ asyncio.run(main())
 """
 
 
-async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
-    """Each change that the killed process told of is in the file, and its lock is gone."""
+async def test_acknowledged_changes_survive_kill_9(tmp_path: Path) -> None:
+    """Every change that the killed process acknowledged is in the file, and its lock is free."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", WRITER, str(tmp_path / FILE)),
         cwd=ROOT,
@@ -68,8 +68,8 @@ async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     assert {record.data for record in found.values()} == {b"acknowledged"}
 
 
-async def test_a_second_process_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    """It says which file, and what to do; the first one goes on."""
+async def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    """The error names the file and what to do; the first process goes on."""
     async with opened("sqlite", tmp_path) as store:
         second = subprocess.run(
             [sys.executable, "-c", WRITER, str(tmp_path / FILE)],
@@ -86,7 +86,7 @@ async def test_a_second_process_is_refused_with_a_sentence(tmp_path: Path) -> No
 
 
 async def test_a_file_is_free_again_once_its_owner_closed_it(tmp_path: Path) -> None:
-    """A store in the same process is refused while the first is open, and then not."""
+    """A second store in the same process is refused only while the first is open."""
     async with opened("sqlite", tmp_path) as store:
         await store.save(record())
         with pytest.raises(FileOwned):
@@ -95,8 +95,8 @@ async def test_a_file_is_free_again_once_its_owner_closed_it(tmp_path: Path) -> 
         assert await store.load("a") == record()
 
 
-async def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    """It is left as it was, and freed for the next try."""
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    """The file is left as it was, and its lock is released."""
     (tmp_path / FILE).write_bytes(b"no database" * 1000)
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="move it away"):
@@ -112,7 +112,7 @@ def locked(folder: Path) -> sqlite3.Connection:
 
 
 async def test_writes_to_a_locked_file_fail_together_and_nothing_is_lost(tmp_path: Path) -> None:
-    """100 writes that wait hear of it after one patience, not 100; reads go on; then it works."""
+    """100 waiting writes fail after one timeout, not 100; reads go on; afterwards writes work."""
     async with opened("sqlite", tmp_path) as store:
         await store.save(record())
         other = locked(tmp_path)
@@ -136,8 +136,8 @@ async def test_writes_to_a_locked_file_fail_together_and_nothing_is_lost(tmp_pat
         assert set(await store.load_many(["a", "0", "1"])) == {"a", "0"}
 
 
-async def test_a_lock_that_is_short_fails_nobody(tmp_path: Path) -> None:
-    """A program that has the file for a moment, such as a backup, only delays the write."""
+async def test_a_short_lock_only_delays_writes(tmp_path: Path) -> None:
+    """A program that locks the file for a moment, such as a backup, only delays the write."""
     async with opened("sqlite", tmp_path) as store:
         other = locked(tmp_path)
         saving = asyncio.ensure_future(store.save(record()))
@@ -150,7 +150,7 @@ async def test_a_lock_that_is_short_fails_nobody(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk_refuses_what_does_not_fit_and_keeps_the_rest(tmp_path: Path) -> None:
-    """StoreUnavailable says to make room; what was there stays, and small writes go on."""
+    """StoreUnavailable says to make room; stored records stay, and small writes work."""
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
         await store.save(record())
@@ -175,7 +175,7 @@ async def test_a_full_disk_refuses_what_does_not_fit_and_keeps_the_rest(tmp_path
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 async def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
-    """The write fails, the store lives and takes the write once there is room."""
+    """The write fails, and succeeds once there is room."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -215,7 +215,7 @@ def commits(store: SqliteStore) -> list[str]:
 
 
 async def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
-    """Each is synced, so that a power cut takes nothing that was acknowledged."""
+    """Each commit is synced, so that acknowledged changes survive a power cut."""
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
         writer = store._commits._transactions._connection
@@ -224,7 +224,7 @@ async def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
 
 
 async def test_writes_that_come_together_share_commits(tmp_path: Path) -> None:
-    """200 writes at once take two commits or three, and each is answered after its own."""
+    """200 writes at once take two or three commits, and each is answered after its own."""
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
         made = commits(store)
@@ -235,7 +235,7 @@ async def test_writes_that_come_together_share_commits(tmp_path: Path) -> None:
 
 
 async def test_a_write_that_fails_fails_alone(tmp_path: Path) -> None:
-    """Those that share its transaction are stored."""
+    """The other writes of its transaction are stored."""
     async with opened("sqlite", tmp_path) as store:
         await store.save(record("1"))
         results = await asyncio.gather(
@@ -246,7 +246,7 @@ async def test_a_write_that_fails_fails_alone(tmp_path: Path) -> None:
 
 
 async def test_saves_that_miss_their_records_fail_alone(tmp_path: Path) -> None:
-    """Of edits that share one commit only those fail whose record another program touched."""
+    """Of edits that share one commit, only those fail whose record another program changed."""
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
         for id in "abcd":
@@ -271,10 +271,10 @@ async def test_saves_that_miss_their_records_fail_alone(tmp_path: Path) -> None:
             await (await store.lock(id)).release()
 
 
-async def test_those_who_write_again_at_once_are_not_waited_for(
+async def test_a_batch_does_not_wait_when_all_callers_have_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch gathers company for those who may come; not where all of them are here."""
+    """A batch waits for more writes only while some of the expected ones are missing."""
     monkeypatch.setattr(group_commit, "_GATHER_TIMEOUT", 10.0)
     async with opened("sqlite", tmp_path) as store:
         tasks, ended = Tasks(), asyncio.Semaphore(0)
@@ -290,8 +290,8 @@ async def test_those_who_write_again_at_once_are_not_waited_for(
             await asyncio.wait_for(ended.acquire(), 2)
 
 
-async def test_who_goes_on_after_a_commit_finds_all_of_it(tmp_path: Path) -> None:
-    """The first whose write is answered already sees those that shared its transaction."""
+async def test_the_first_caller_after_a_commit_sees_all_of_it(tmp_path: Path) -> None:
+    """The first caller that is answered sees the other writes of its transaction."""
     async with opened("sqlite", tmp_path) as store:
         tasks, seen, ended = Tasks(), [], asyncio.Semaphore(0)
         for id in "ab":
@@ -309,7 +309,7 @@ async def test_who_goes_on_after_a_commit_finds_all_of_it(tmp_path: Path) -> Non
         assert seen == [[b"new", b"new"]] * 2
 
 
-async def test_writes_run_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+async def test_writes_run_in_order_of_arrival(tmp_path: Path) -> None:
     """A removal between two edits of one batch is seen by the second alone."""
     async with opened("sqlite", tmp_path) as store:
         await store.save(record("a"))
@@ -330,8 +330,8 @@ async def test_writes_run_in_the_order_in_which_they_came(tmp_path: Path) -> Non
         assert isinstance(results[3], RecordGone)
 
 
-def test_a_loop_that_ends_during_a_commit_breaks_nothing(tmp_path: Path) -> None:
-    """The write is stored, and the writer thread does not fail for want of a loop to tell."""
+def test_a_loop_that_closes_during_a_commit_does_no_harm(tmp_path: Path) -> None:
+    """The write is stored, and the writer thread survives that its loop is closed."""
 
     async def leave() -> SqliteStore:
         store = SqliteStore(tmp_path / FILE)
@@ -350,8 +350,8 @@ def test_a_loop_that_ends_during_a_commit_breaks_nothing(tmp_path: Path) -> None
     asyncio.run(store._readers.close())
 
 
-async def test_a_commit_and_its_undoing_that_fail_are_no_success(tmp_path: Path) -> None:
-    """Whatever breaks on the writer's thread, nobody is told that his change was stored."""
+async def test_a_failed_commit_and_rollback_are_no_success(tmp_path: Path) -> None:
+    """Whatever fails on the writer thread, no caller is told that its change was stored."""
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
         writes = store._commits._transactions
@@ -370,8 +370,8 @@ async def test_a_commit_and_its_undoing_that_fail_are_no_success(tmp_path: Path)
         assert set(await store.load_many(["a", "b", "c"])) == {"c"}
 
 
-async def test_a_cancelled_caller_keeps_the_lock_until_its_write_is_over(tmp_path: Path) -> None:
-    """The next editor sees the write that nobody waited for."""
+async def test_a_cancelled_caller_keeps_the_lock_until_its_write_has_ended(tmp_path: Path) -> None:
+    """The next edit sees the write of the cancelled caller."""
     async with opened("sqlite", tmp_path) as store:
         await store.save(record())
         other = locked(tmp_path)
@@ -390,8 +390,8 @@ async def test_a_cancelled_caller_keeps_the_lock_until_its_write_is_over(tmp_pat
         await second.release()
 
 
-async def test_closing_commits_what_was_begun(tmp_path: Path) -> None:
-    """Writes in hand are stored; what comes later is refused with a sentence."""
+async def test_closing_commits_queued_writes(tmp_path: Path) -> None:
+    """Writes under way are stored; later ones are refused."""
     async with opened("sqlite", tmp_path) as store:
         writes = [asyncio.ensure_future(store.save(record(str(number)))) for number in range(500)]
         await asyncio.sleep(0)
@@ -405,8 +405,8 @@ async def test_closing_commits_what_was_begun(tmp_path: Path) -> None:
         assert len(await store.load_many([str(number) for number in range(500)])) == 500
 
 
-async def test_a_record_that_is_removed_by_hand_is_gone(tmp_path: Path) -> None:
-    """Who deletes a row with sqlite3 has ended that session, also where it was remembered."""
+async def test_a_record_that_is_removed_by_hand_has_ended(tmp_path: Path) -> None:
+    """An operator who deletes a row with sqlite3 ends that session, cached or not."""
     async with opened("sqlite", tmp_path) as store:
         await store.save(record())
         await store.save(record("b"))
@@ -434,8 +434,8 @@ _OLD_INSERT = (
 )
 
 
-async def test_a_file_of_an_older_release_is_taken_over(tmp_path: Path) -> None:
-    """All sessions are there, and found by public id; so are those that it writes after that."""
+async def test_a_file_of_an_older_release_is_migrated(tmp_path: Path) -> None:
+    """All its sessions are found, by public id too, also those that it writes later."""
     path = tmp_path / "sessions.sqlite3"
     before = [record("a", user="anna"), record("b", user="bert"), record("c")]
     with contextlib.closing(sqlite3.connect(path)) as old:
@@ -457,10 +457,8 @@ async def test_a_file_of_an_older_release_is_taken_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("statement", [rows.FIND, rows.OF_USER, rows.OLDEST])
-async def test_questions_about_a_user_are_answered_by_an_index(
-    tmp_path: Path, statement: str
-) -> None:
-    """None reads all sessions, and none sorts those of the user."""
+async def test_statements_about_a_user_use_an_index(tmp_path: Path, statement: str) -> None:
+    """No statement reads all sessions, or sorts those of the user."""
     store = SqliteStore(tmp_path / "sessions.sqlite3")
     marks = ("x",) * statement.count("?")
     plan = [row[3] for row in store._readers.read(f"EXPLAIN QUERY PLAN {statement}", marks)]
@@ -469,8 +467,8 @@ async def test_questions_about_a_user_are_answered_by_an_index(
     await store.close()
 
 
-async def test_reads_of_many_rows_leave_the_loop_alone(tmp_path: Path) -> None:
-    """They run on a thread of their own, whatever they take."""
+async def test_reads_of_many_rows_run_on_their_own_thread(tmp_path: Path) -> None:
+    """They run on a thread of their own."""
     store = SqliteStore(tmp_path / "sessions.sqlite3")
     threads: set[int] = set()
     run = store._readers._run

@@ -1,4 +1,4 @@
-"""What every store promises: one suite over the SessionStore protocol."""
+"""The conformance suite of the SessionStore protocol, run against every store."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ pytestmark = every_store
 
 
 async def free(store: SessionStore, session_id: str) -> None:
-    """Fail unless the lock of this session can be had at once."""
+    """Fail unless the lock of this session is free."""
     lease = await asyncio.wait_for(store.lock(session_id), 2)
     await lease.release()
 
 
 async def test_a_saved_record_is_loaded_as_it_was(kind: str, tmp_path: Path) -> None:
-    """Every field comes back, an infinite deadline and bytes of any value too."""
+    """Every field is kept, an infinite deadline and bytes of any value too."""
     saved = record(
         "id",
         data=bytes(range(256)),
@@ -44,8 +44,8 @@ async def test_an_unknown_id_loads_as_none(kind: str, tmp_path: Path) -> None:
         assert await store.load("nobody") is None
 
 
-async def test_what_is_known_is_what_a_load_would_say(kind: str, tmp_path: Path) -> None:
-    """Nothing may be known, but nothing old, whatever this process has done to the record."""
+async def test_a_cached_record_is_the_stored_one(kind: str, tmp_path: Path) -> None:
+    """The cache may be empty, but has no old record, whatever this process has done to it."""
 
     async def known_is_right() -> bool:
         return store.cached("a") in (None, await store.load("a"))
@@ -63,7 +63,7 @@ async def test_what_is_known_is_what_a_load_would_say(kind: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("id", ["", "a\0b", "%_'\"; --", "é" * 10, "x" * 100_000])
-async def test_odd_ids_are_told_apart(kind: str, tmp_path: Path, id: str) -> None:
+async def test_unusual_ids_are_distinguished(kind: str, tmp_path: Path, id: str) -> None:
     """NUL, quotes, wildcards and length do not make one id another's."""
     async with opened(kind, tmp_path) as store:
         await store.save(record(id))
@@ -74,7 +74,7 @@ async def test_odd_ids_are_told_apart(kind: str, tmp_path: Path, id: str) -> Non
 
 
 async def test_load_many_leaves_out_what_does_not_exist(kind: str, tmp_path: Path) -> None:
-    """The answer holds those that exist, also of more ids than one statement takes."""
+    """The result has the records that exist, also for more ids than one statement takes."""
     async with opened(kind, tmp_path) as store:
         await store.save(record("a"))
         await store.save(record("b"))
@@ -92,8 +92,8 @@ async def test_destroy_returns_what_it_removed_once(kind: str, tmp_path: Path) -
         assert await store.load("a") is None
 
 
-async def test_one_of_two_destroys_at_once_gets_the_record(kind: str, tmp_path: Path) -> None:
-    """Two who end a session at once are not both told that they did."""
+async def test_one_of_two_concurrent_destroys_gets_the_record(kind: str, tmp_path: Path) -> None:
+    """Of two concurrent calls only one is told that it removed the record."""
     async with opened(kind, tmp_path) as store:
         await store.save(record())
         both = await asyncio.gather(store.destroy("a"), store.destroy("a"))
@@ -101,7 +101,7 @@ async def test_one_of_two_destroys_at_once_gets_the_record(kind: str, tmp_path: 
 
 
 async def test_touch_changes_the_times_and_nothing_else(kind: str, tmp_path: Path) -> None:
-    """Seen and expires move; data and version stay; an unknown id is passed over."""
+    """`seen` and `expires` change; data and version stay; an unknown id is ignored."""
     async with opened(kind, tmp_path) as store:
         await store.save(record(user="anna"))
         await store.touch({"a": (1050.0, 1150.0), "nobody": (1.0, 2.0)})
@@ -109,8 +109,8 @@ async def test_touch_changes_the_times_and_nothing_else(kind: str, tmp_path: Pat
         assert await store.load("nobody") is None
 
 
-async def test_a_touch_never_takes_time_away(kind: str, tmp_path: Path) -> None:
-    """A later end that was stored meanwhile stays, and so does a later activity."""
+async def test_a_touch_never_shortens_a_session(kind: str, tmp_path: Path) -> None:
+    """A later `expires` that was stored meanwhile stays, and so does a later `seen`."""
     async with opened(kind, tmp_path) as store:
         await store.save(record())
         await store.touch({"a": (1000.0, 1500.0)})
@@ -121,7 +121,7 @@ async def test_a_touch_never_takes_time_away(kind: str, tmp_path: Path) -> None:
 
 
 async def test_touching_does_not_lose_a_lease(kind: str, tmp_path: Path) -> None:
-    """A touch during an edit keeps the edit, and the edit keeps the touch."""
+    """A touch and an edit at the same time both take effect."""
     async with opened(kind, tmp_path) as store:
         await store.save(record())
         lease = await store.lock("a")
@@ -132,10 +132,8 @@ async def test_touching_does_not_lose_a_lease(kind: str, tmp_path: Path) -> None
         assert loaded == record(seen=1050.0, data=b"new", version=2)
 
 
-async def test_a_lease_shows_the_record_as_it_is_when_the_lock_is_had(
-    kind: str, tmp_path: Path
-) -> None:
-    """Who waited for the lock reads what the one before him wrote."""
+async def test_a_lease_has_the_record_at_the_time_of_the_lock(kind: str, tmp_path: Path) -> None:
+    """A caller that waited for the lock gets the change of the one before it."""
     async with opened(kind, tmp_path) as store:
         await store.save(record())
         first = await store.lock("a")
@@ -150,7 +148,7 @@ async def test_a_lease_shows_the_record_as_it_is_when_the_lock_is_had(
 
 
 async def test_a_save_returns_the_record_that_is_stored(kind: str, tmp_path: Path) -> None:
-    """The version has grown by one and a load finds the same."""
+    """Its version has grown by one, and `load` returns the same."""
     async with opened(kind, tmp_path) as store:
         await store.save(record())
         lease = await store.lock("a")
@@ -160,7 +158,7 @@ async def test_a_save_returns_the_record_that_is_stored(kind: str, tmp_path: Pat
 
 
 async def test_release_writes_nothing(kind: str, tmp_path: Path) -> None:
-    """A lock that is given back leaves the record, and the next one gets it."""
+    """The record stays as it was, and the next caller gets the lock."""
     async with opened(kind, tmp_path) as store:
         await store.save(record())
         await (await store.lock("a")).release()
@@ -168,8 +166,8 @@ async def test_release_writes_nothing(kind: str, tmp_path: Path) -> None:
         await free(store, "a")
 
 
-async def test_a_lock_without_record_is_had_and_given_back(kind: str, tmp_path: Path) -> None:
-    """The lease of an id without record shows None."""
+async def test_an_id_without_record_can_be_locked(kind: str, tmp_path: Path) -> None:
+    """The lease of an id without a record has None."""
     async with opened(kind, tmp_path) as store:
         lease = await store.lock("nobody")
         assert lease.record is None
@@ -178,15 +176,15 @@ async def test_a_lock_without_record_is_had_and_given_back(kind: str, tmp_path: 
 
 
 async def test_locks_of_two_sessions_do_not_wait_for_each_other(kind: str, tmp_path: Path) -> None:
-    """Who edits one session does not keep others waiting."""
+    """An edit of one session does not delay edits of another."""
     async with opened(kind, tmp_path) as store:
         first = await store.lock("a")
         await free(store, "b")
         await first.release()
 
 
-async def test_locks_are_had_in_the_order_of_asking(kind: str, tmp_path: Path) -> None:
-    """Nobody who asks later overtakes."""
+async def test_locks_are_acquired_in_order(kind: str, tmp_path: Path) -> None:
+    """A later caller does not overtake."""
     order: list[int] = []
     async with opened(kind, tmp_path) as store:
 
@@ -200,8 +198,8 @@ async def test_locks_are_had_in_the_order_of_asking(kind: str, tmp_path: Path) -
     assert order == list(range(20))
 
 
-async def test_a_record_that_never_was_cannot_be_saved(kind: str, tmp_path: Path) -> None:
-    """Its lock can be had; saving raises RecordGone, makes nothing and gives the lock back."""
+async def test_a_record_that_never_existed_cannot_be_saved(kind: str, tmp_path: Path) -> None:
+    """Its lock can be acquired; saving raises RecordGone, creates nothing and releases the lock."""
     async with opened(kind, tmp_path) as store:
         lease = await store.lock("a")
         assert lease.record is None
@@ -212,7 +210,7 @@ async def test_a_record_that_never_was_cannot_be_saved(kind: str, tmp_path: Path
 
 
 async def test_a_record_removed_under_its_lock_stays_removed(kind: str, tmp_path: Path) -> None:
-    """Saving it raises RecordGone, brings nothing back and gives the lock back."""
+    """Saving it raises RecordGone, restores nothing and releases the lock."""
     async with opened(kind, tmp_path) as store:
         await store.save(record())
         lease = await store.lock("a")
@@ -223,10 +221,8 @@ async def test_a_record_removed_under_its_lock_stays_removed(kind: str, tmp_path
         await free(store, "a")
 
 
-async def test_a_record_that_is_another_by_now_is_not_overwritten(
-    kind: str, tmp_path: Path
-) -> None:
-    """A save over a version that was not read raises LeaseLost and gives the lock back."""
+async def test_a_changed_record_is_not_overwritten(kind: str, tmp_path: Path) -> None:
+    """A save over a version that was not read raises LeaseLost and releases the lock."""
     async with opened(kind, tmp_path) as store:
         await store.save(record())
         lease = await store.lock("a")
@@ -239,7 +235,7 @@ async def test_a_record_that_is_another_by_now_is_not_overwritten(
 
 
 async def test_of_user_follows_every_change(kind: str, tmp_path: Path) -> None:
-    """The sessions of a user are those that exist, as they are now."""
+    """The sessions of a user are the records that exist, as they are now."""
     async with opened(kind, tmp_path) as store:
         for id, user in (("a", "anna"), ("b", "anna"), ("c", "bert"), ("d", None)):
             await store.save(record(id, user=user))
@@ -254,7 +250,7 @@ async def test_of_user_follows_every_change(kind: str, tmp_path: Path) -> None:
 
 
 async def test_of_user_reads_a_page_of_those_seen_last(kind: str, tmp_path: Path) -> None:
-    """The latest first, also after a touch; the others are only counted."""
+    """The latest come first, also after a touch; the others are only counted."""
     async with opened(kind, tmp_path) as store:
         for number in range(7):
             await store.save(record(str(number), seen=1000.0 + number, user="anna"))
@@ -265,7 +261,7 @@ async def test_of_user_reads_a_page_of_those_seen_last(kind: str, tmp_path: Path
 
 
 async def test_a_record_is_found_by_its_public_id(kind: str, tmp_path: Path) -> None:
-    """Among those of its user only, as it is now, and until it is gone."""
+    """Only among the records of its user, as it is now, and until it is removed."""
     async with opened(kind, tmp_path) as store:
         await store.save(record("a", user="anna"))
         await store.save(record("b", user="bert"))
@@ -283,7 +279,7 @@ async def test_a_record_is_found_by_its_public_id(kind: str, tmp_path: Path) -> 
 
 
 async def test_trim_removes_the_least_recently_seen(kind: str, tmp_path: Path) -> None:
-    """Those beyond the number, in portions; not the one to keep, and nobody else's."""
+    """It removes records beyond the number, in portions, except the one to keep."""
     async with opened(kind, tmp_path) as store:
         for number in range(8):
             await store.save(record(str(number), seen=1000.0 + number, user="anna"))
@@ -300,7 +296,7 @@ async def test_trim_removes_the_least_recently_seen(kind: str, tmp_path: Path) -
         assert await store.count("bert") == 1
 
 
-async def test_trims_at_once_remove_no_more_than_one_would(kind: str, tmp_path: Path) -> None:
+async def test_concurrent_trims_remove_no_more_than_one(kind: str, tmp_path: Path) -> None:
     """Each record is returned once."""
     async with opened(kind, tmp_path) as store:
         for number in range(20):
@@ -310,8 +306,8 @@ async def test_trims_at_once_remove_no_more_than_one_would(kind: str, tmp_path: 
         assert sorted(ids, key=int) == [str(number) for number in range(15)]
 
 
-async def test_purge_removes_what_is_over_and_no_more_than_asked(kind: str, tmp_path: Path) -> None:
-    """What expires at the moment or before goes, in portions; what lives stays."""
+async def test_purge_removes_expired_records_up_to_its_limit(kind: str, tmp_path: Path) -> None:
+    """Records that expire at that time or before are removed, in portions; others stay."""
     async with opened(kind, tmp_path) as store:
         for number in range(5):
             await store.save(record(str(number), expires=float(number)))
@@ -324,8 +320,8 @@ async def test_purge_removes_what_is_over_and_no_more_than_asked(kind: str, tmp_
         assert set(await store.load_many(["3", "4", "ever"])) == {"4", "ever"}
 
 
-async def test_purge_leaves_what_was_touched(kind: str, tmp_path: Path) -> None:
-    """A session that was extended in time is not removed at its old deadline."""
+async def test_purge_leaves_extended_records(kind: str, tmp_path: Path) -> None:
+    """A session that was extended is not removed at its old deadline."""
     async with opened(kind, tmp_path) as store:
         await store.save(record())
         _, purged = await asyncio.gather(
@@ -335,8 +331,8 @@ async def test_purge_leaves_what_was_touched(kind: str, tmp_path: Path) -> None:
         assert await store.load("a") == record(seen=1099.0)
 
 
-async def test_cancelled_waiters_leave_the_lock_to_others(kind: str, tmp_path: Path) -> None:
-    """Whenever a waiter is cancelled, before or as he gets the lock, the next one gets it."""
+async def test_cancelled_waiters_pass_the_lock_on(kind: str, tmp_path: Path) -> None:
+    """A waiter may be cancelled before it gets the lock or just then; the next one gets it."""
     async with opened(kind, tmp_path) as store:
         for turns in range(12):
             first = await store.lock("a")
@@ -351,8 +347,8 @@ async def test_cancelled_waiters_leave_the_lock_to_others(kind: str, tmp_path: P
             await free(store, "a")
 
 
-async def test_a_cancelled_save_gives_the_lock_back(kind: str, tmp_path: Path) -> None:
-    """Whether its write was made or not, the record is whole and the lock is free."""
+async def test_a_cancelled_save_releases_the_lock(kind: str, tmp_path: Path) -> None:
+    """Whether it wrote or not, the record is complete and the lock is free."""
     async with opened(kind, tmp_path) as store:
         await store.save(record(data=b"0"))
         for turns in range(1, 9):
@@ -369,12 +365,12 @@ async def test_a_cancelled_save_gives_the_lock_back(kind: str, tmp_path: Path) -
 
 
 async def test_a_store_answers_a_ping(kind: str, tmp_path: Path) -> None:
-    """A store that works says so."""
+    """`ping` returns if the store works."""
     async with opened(kind, tmp_path) as store:
         await store.ping()
 
 
 async def test_closing_twice_is_harmless(kind: str, tmp_path: Path) -> None:
-    """The second close finds nothing to do."""
+    """The second call does nothing."""
     async with opened(kind, tmp_path) as store:
         await store.close()

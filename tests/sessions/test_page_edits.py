@@ -1,4 +1,4 @@
-"""A page's change is stored before its response leaves, however the handler ends it."""
+"""A page's change is stored before its response is sent, however the handler ends it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ WAYS = [("/way/(.*)", WayHandler)]
 async def test_the_change_is_stored_before_the_response(
     tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A12, B1 to B4, M1: however a response ends, when it arrives the slow store has the change."""
+    """When the response arrives, the slow store has the change, however the handler ended it."""
     store = SlowStore()
     modules = fork(monkeypatch, routes=WAYS)
     async with serve(tmp_path, store=store, modules=modules) as site, Raw(site.url) as raw:
@@ -95,7 +95,7 @@ async def test_the_change_is_stored_before_the_response(
 async def test_cookies_of_a_handler_are_kept_beside_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """O6: what a handler sets itself goes out with the session's cookie."""
+    """Cookies that a handler sets are sent along with the session's cookie."""
     modules = fork(monkeypatch, routes=WAYS)
     async with serve(tmp_path, modules=modules) as site, Raw(site.url) as raw:
         answer = await click(raw, "", "/way/headers")
@@ -107,7 +107,7 @@ async def test_cookies_of_a_handler_are_kept_beside_ours(
 async def test_a_second_finish_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A11, M2: the first response stands, and the session is as it was stored."""
+    """The first response is sent, and the session is as it was stored."""
     modules = fork(monkeypatch, routes=WAYS)
     async with serve(tmp_path, modules=modules) as site, Raw(site.url) as raw:
         answer = await click(raw, "", "/way/twice")

@@ -1,4 +1,4 @@
-"""Events and pages cost the same however many sessions a user has; costly ones have rates."""
+"""Events and pages that would be expensive for users with many sessions, and their rate limits."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ async def with_sessions(site: Site, user: str, number: int) -> list[str]:
     ]
 
 
-async def test_a_public_id_costs_one_question_known_or_not(tmp_path: Path) -> None:
-    """Whatever the user has piled up, by the event and by the form."""
+async def test_a_public_id_is_looked_up_in_one_call_known_or_not(tmp_path: Path) -> None:
+    """That holds for the event and the form, however many sessions the user has."""
     store = CountingStore(MemoryStore())
     async with (
         serve(tmp_path, store=store, max_sessions_per_user=0) as site,
@@ -58,7 +58,7 @@ async def test_a_public_id_costs_one_question_known_or_not(tmp_path: Path) -> No
 
 
 async def test_signing_out_everywhere_ends_all_in_pages(tmp_path: Path) -> None:
-    """No question reads more than a page of sessions, and none is left."""
+    """No call reads more than a page of sessions, and none is left."""
 
     class Paged(CountingStore):
         largest = 0
@@ -81,7 +81,7 @@ async def test_signing_out_everywhere_ends_all_in_pages(tmp_path: Path) -> None:
 
 
 async def test_a_revoke_counts_as_several_events(tmp_path: Path) -> None:
-    """Twelve of them are more than a second's hundred events; twelve others are not."""
+    """Twelve revokes exceed a limit of 100 events a second; twelve other events do not."""
     async with serve(tmp_path, events_per_second=50) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
         engine = site.services.socket_server.engine
@@ -95,10 +95,10 @@ async def test_a_revoke_counts_as_several_events(tmp_path: Path) -> None:
         await socket.close()
 
 
-async def test_a_user_asks_for_the_account_page_only_so_often(
+async def test_the_account_page_is_rate_limited_per_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then the page says for how long to wait; other users and other pages are not concerned."""
+    """Then the page says how long to wait; other users and other pages are not limited."""
     monkeypatch.setattr(limits, "_ACCOUNT_PAGES", 5)
     async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as bob:
         await ann.sign_up("ann")
@@ -114,10 +114,10 @@ async def test_a_user_asks_for_the_account_page_only_so_often(
         assert await ann.incr() == 1
 
 
-async def test_a_list_that_takes_long_is_made_less_often(
+async def test_a_list_that_takes_long_is_computed_less_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However fast it changes, its making and sending has a fifth of the time at most."""
+    """However often it changes, computing and sending it takes a fifth of the time at most."""
     monkeypatch.setattr(module, "_MIN_INTERVAL", 0.0)
     loop = asyncio.get_running_loop()
     took = 0.05

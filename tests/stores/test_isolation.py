@@ -1,4 +1,4 @@
-"""A failure with one caller does not affect the others."""
+"""A failure of one caller does not affect the others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.waiting import until
 
 
 class Broken(asyncio.Future[Any]):
-    """A caller's future that cannot be answered."""
+    """A caller's future that fails when it gets its result."""
 
     def set_result(self, result: Any) -> NoReturn:
         raise LookupError("injected")
@@ -50,7 +50,7 @@ def fail(*_: Any) -> NoReturn:
 
 
 def injected(caplog: pytest.LogCaptureFixture) -> int:
-    """Return how many injected failures were logged, and forget them."""
+    """Return how many injected failures were logged, and clear the log."""
     count = sum("injected" in (record.exc_text or "") for record in caplog.records)
     caplog.clear()
     return count
@@ -67,7 +67,7 @@ async def edit(store: Any, id: str) -> None:
 async def test_a_context_variable_of_an_event_cannot_stop_a_store(
     kind: str, tmp_path: Path
 ) -> None:
-    """Events of a fork that keep a value in their context that cannot be compared."""
+    """Handlers of a fork may keep a value in their context that cannot be compared."""
     variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
     async with opened(kind, tmp_path) as store:
         for number in range(10):
@@ -90,7 +90,7 @@ async def test_a_context_variable_of_an_event_cannot_stop_a_store(
 
 
 class Write:
-    """Counts with the others of its batch; what follows it, or itself, may fail."""
+    """A write that returns its place in the batch; it, or its `finish`, may fail."""
 
     def __init__(self, *, finish: Any = None, error: Exception | None = None) -> None:
         self._finish = finish
@@ -137,7 +137,7 @@ async def test_a_caller_that_cannot_be_answered_cannot_stop_the_writer(
 
 
 async def test_a_write_may_fail_with_any_exception(tmp_path: Path) -> None:
-    """Also with one that a future cannot raise."""
+    """That holds also for an exception that a future cannot raise."""
     async with opened("sqlite", tmp_path) as store:
         assert isinstance(store, SqliteStore)
         submit = store._commits.submit
@@ -171,10 +171,10 @@ async def test_a_caller_that_cannot_be_answered_cannot_break_the_connection(
         broken.cancel()
 
 
-async def test_a_caller_that_cannot_be_told_of_a_lost_connection_delays_nobody(
+async def test_a_caller_that_cannot_be_told_of_a_lost_connection_delays_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Neither those who wait with it nor the next connection."""
+    """The other callers and the next connection are not delayed."""
     async with processes(1) as (store,):
         await store.save(record())
         wire = store._client._connection
@@ -191,10 +191,10 @@ async def test_a_caller_that_cannot_be_told_of_a_lost_connection_delays_nobody(
         broken.cancel()
 
 
-async def test_a_caller_that_cannot_be_refused_delays_nobody(
+async def test_a_caller_that_cannot_be_refused_delays_no_other(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of those who wait for a connection that does not come."""
+    """The other callers that wait for a connection are refused in time."""
     server = RedisServer(tmp_path)
     async with processes(1, server.url) as (store,):
         broken = asyncio.ensure_future(store.load("a"))
@@ -208,10 +208,10 @@ async def test_a_caller_that_cannot_be_refused_delays_nobody(
         broken.cancel()
 
 
-async def test_a_listener_that_fails_is_not_the_connections_end(
+async def test_a_failing_listener_does_not_close_the_connection(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Of the connection's coming and going, and of what is published; the others hear of it."""
+    """Listeners to opened and lost connections and to messages may fail; the others are called."""
     async with processes(1) as (store,):
         client, heard = store._client, list[str]()
         client.subscribe(
@@ -263,7 +263,7 @@ async def test_a_socket_that_cannot_be_sent_to_keeps_no_other_from_its_list(
 async def test_a_session_that_cannot_be_ended_keeps_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is tried again in the next round."""
+    """The next round tries again to end it."""
     monkeypatch.setattr("app.sessions.expiry._BATCH_SIZE", 1)
     clock = Clock()
     async with (
@@ -289,7 +289,7 @@ async def test_a_session_that_cannot_be_ended_keeps_no_other(
 
 
 async def test_a_job_that_fails_keeps_no_other_from_its_turn() -> None:
-    """Whatever it raises, before its turn or in its thread."""
+    """It may raise anything, before its turn or in its thread."""
     workers = Workers("test", threads=1, max_queue=10, share=10)
 
     async def ask(job: Any, *, within: Any = None) -> Any:

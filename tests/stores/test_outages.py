@@ -1,4 +1,4 @@
-"""A store that does not answer: a clear error at every door, and nobody loses his connection."""
+"""A store that does not answer: pages and sockets get a clear error, and connections stay open."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.support.watched_store import WatchedStore
 @pytest.mark.express("A7", "L5", "N4", "N5")
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/incr"), ("POST", "/logout")])
 async def test_a_page_answers_503(tmp_path: Path, method: str, path: str) -> None:
-    """Whoever has a session is asked to try again, in a sentence; his cookie stays."""
+    """A client with a session gets a sentence that asks to try again, and keeps its cookie."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, PythonVisitor(site.url) as visitor:
         await visitor.incr()
@@ -55,7 +55,7 @@ async def test_a_page_answers_503(tmp_path: Path, method: str, path: str) -> Non
 @each_client
 @each_mode
 async def test_an_event_gets_an_error_ack(tmp_path: Path, client: str, mode: str) -> None:
-    """The caller is told, stays connected, and the next event works."""
+    """The client gets the error, stays connected, and the next event works."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, browser(client, site.url) as visitor:
         socket = await joined(visitor, mode)
@@ -72,7 +72,7 @@ async def test_an_event_gets_an_error_ack(tmp_path: Path, client: str, mode: str
 @each_transport
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_handshake_answers_503(tmp_path: Path, transport: str, known: bool) -> None:
-    """A new connection is refused before anything is accepted, whether its session is known."""
+    """A new connection is refused before the 101, with or without a known session."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, PythonVisitor(site.url) as visitor:
         await visitor.incr()
@@ -89,8 +89,8 @@ async def test_a_handshake_answers_503(tmp_path: Path, transport: str, known: bo
 
 
 @each_client
-async def test_no_deadline_closes_a_socket_meanwhile(tmp_path: Path, client: str) -> None:
-    """What is due while the store is away is neither closed nor forgotten: it ends afterwards."""
+async def test_sockets_stay_open_during_an_outage(tmp_path: Path, client: str) -> None:
+    """Sessions that are due while the store is down stay connected, and end afterwards."""
     store, clock = WatchedStore(), Clock()
     async with (
         serve(tmp_path, store=store, clock=clock, expiry_interval=0.05) as site,
@@ -107,10 +107,10 @@ async def test_no_deadline_closes_a_socket_meanwhile(tmp_path: Path, client: str
 
 
 @pytest.mark.express("I6")
-async def test_activity_meanwhile_is_not_lost(
+async def test_activity_before_an_outage_is_not_lost(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A session that was used just before the store went away is not ended as idle after it."""
+    """A session that was active just before the outage does not end as idle after it."""
     store, clock = WatchedStore(), Clock()
     async with (
         serve(tmp_path, store=store, clock=clock, expiry_interval=0.05) as site,
@@ -129,8 +129,8 @@ async def test_activity_meanwhile_is_not_lost(
         assert await socket.call("incr") == 1
 
 
-async def test_readyz_tells_and_healthz_does_not_care(tmp_path: Path) -> None:
-    """A load balancer takes the process out and does not kill it."""
+async def test_readyz_fails_and_healthz_does_not(tmp_path: Path) -> None:
+    """A load balancer stops sending requests to the process and does not restart it."""
     store = WatchedStore()
     async with serve(tmp_path, store=store) as site, PythonVisitor(site.url) as visitor:
         assert (await visitor.get("/readyz"))[0] == 200
@@ -141,7 +141,7 @@ async def test_readyz_tells_and_healthz_does_not_care(tmp_path: Path) -> None:
 
 
 async def test_a_locked_database_file_is_a_503(tmp_path: Path) -> None:
-    """While another program holds the file nothing is lost; after it counting goes on."""
+    """While another program locks the file nothing is lost; afterwards edits work."""
     (tmp_path / "data").mkdir(mode=0o700)
     path = tmp_path / "data" / "sessions.sqlite3"
     async with serve(tmp_path, store=SqliteStore(path)) as site, PythonVisitor(site.url) as visitor:
@@ -159,8 +159,8 @@ async def test_a_locked_database_file_is_a_503(tmp_path: Path) -> None:
         assert await visitor.incr() == 3
 
 
-async def test_a_login_that_fails_half_way_leaves_no_second_session() -> None:
-    """Where the old session could not be removed it goes on, and the new one is not kept."""
+async def test_a_failed_login_leaves_no_second_session() -> None:
+    """If the old session cannot be removed, it goes on, and the new one is removed."""
 
     class Failing(CountingStore):
         async def before(self, call: str) -> None:
