@@ -13,6 +13,7 @@ import msgspec
 from app.accounts import Accounts
 from app.assets import CDN_SCRIPT, client_script
 from app.common.rate_limited_log import RateLimitedLog
+from app.common.rates import ProcessRate
 from app.devices import Devices, Watchers
 from app.extensions import Extension, load_extensions
 from app.lifecycle import Application
@@ -89,7 +90,7 @@ def make_app(
         settings=settings,
         sessions=sessions,
         accounts=accounts,
-        limits=Limits(settings),
+        limits=Limits(settings, cluster.rates.make if cluster else ProcessRate),
         socket_server=server,
         connections=connections,
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),

@@ -89,13 +89,13 @@ class PasswordFormHandler(AccountPage):
             address=subscriber(self.remote_address),
         )
         if not proof or proof.name != self.user:
-            self.services.limits.password_failed(account)
+            await self.services.limits.password_failed(account)
             self.audit("failure", reason=f"wrong password: {self.form}")
             raise HTTPError(403, "Wrong password.")
         return proof
 
-    def _check_limits(self, account: str) -> None:
-        wait = self.services.limits.password_wait(account)
+    async def _check_limits(self, account: str) -> None:
+        wait = await self.services.limits.password_wait(account)
         if wait:
             raise TooManyRequests(wait, "too many wrong passwords")
 

@@ -46,7 +46,7 @@ class AccountPage(BaseHandler):
     async def prepare(self) -> None:
         await super().prepare()
         user = self.session.user
-        if user is not None and (wait := self.services.limits.account_page(user)):
+        if user is not None and (wait := await self.services.limits.account_page(user)):
             raise TooManyRequests(wait, "too many requests for your account page")
 
     async def show(self, *, notice: str = "", form: str = "", wrong: str = "") -> None:

@@ -63,13 +63,13 @@ class CredentialsHandler(BaseHandler):
         """Sign in and return whether it succeeded; raises the errors that `post` answers."""
         raise NotImplementedError
 
-    def check_limits(self, username: str) -> None:
+    async def check_limits(self, username: str) -> None:
         """Raise TooManyRequests while this address, account or device may not try."""
         limits = self.services.limits
-        if not self.session and (wait := limits.new_session_wait(self.remote_address)):
+        if not self.session and (wait := await limits.new_session_wait(self.remote_address)):
             self.services.counters.limits["handshakes_per_minute"] += 1
             raise TooManyRequests(wait, "too many new sessions")
-        wait = limits.login_wait(*self._limit_keys(username))
+        wait = await limits.login_wait(*self._limit_keys(username))
         if wait:
             self.services.counters.limits["failed_logins_per_minute"] += 1
             address = self.remote_address
@@ -77,9 +77,9 @@ class CredentialsHandler(BaseHandler):
             self.services.audit.refused("failure", address=address, reason="too many tries")
             raise TooManyRequests(wait, "too many tries")
 
-    def failed(self, username: str, user: str | None, reason: str) -> None:
+    async def failed(self, username: str, user: str | None, reason: str) -> None:
         """Count and log a failure that revealed something about an account."""
-        self.services.limits.login_failed(*self._limit_keys(username))
+        await self.services.limits.login_failed(*self._limit_keys(username))
         self.services.audit.add("failure", user=user, address=self.remote_address, reason=reason)
 
     def _limit_keys(self, username: str) -> tuple[str, str, str]:
@@ -119,15 +119,15 @@ class LoginHandler(CredentialsHandler):
             raise InvalidAccount("Enter your name and your password.")
         accounts, address = self.services.accounts, subscriber(self.remote_address)
         if not self._sent_device_cookie():
-            self.check_limits(username)  # before the database call
+            await self.check_limits(username)  # before the database call
         self._password_hash = await accounts.password_hash(username, address=address)
         proof = await accounts.prove(
             username, password, check_limits=lambda: self.check_limits(username), address=address
         )
         if proof.name is None:
-            self.failed(username, None, "unknown name")
+            await self.failed(username, None, "unknown name")
         elif not proof:
-            self.failed(username, proof.name, "wrong password")
+            await self.failed(username, proof.name, "wrong password")
         else:
             self._password_hash = proof.password_hash or ""
             return await self.sign_in(
@@ -159,7 +159,7 @@ class RegisterHandler(CredentialsHandler):
             )
         except NameTaken:
             # counted, or this page would reveal any number of names
-            self.failed(username, None, "registration of a taken name")
+            await self.failed(username, None, "registration of a taken name")
             raise
         user, self._password_hash = proof.name or "", proof.password_hash or ""
         self.services.audit.add("registration", user=user, address=self.remote_address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -69,7 +69,7 @@ class Accounts:
         self._failed_at = -1.0  # loop time of the database's last failure
 
     async def register(
-        self, name: str, password: str, *, check_limits: Callable[[], None] | None = None
+        self, name: str, password: str, *, check_limits: Callable[[], Awaitable[None]] | None = None
     ) -> str:
         """Create an account and return its name as it is stored; raises InvalidAccount."""
         proof = await self.create(name, password, check_limits=check_limits)
@@ -81,7 +81,7 @@ class Accounts:
         name: str,
         password: str,
         *,
-        check_limits: Callable[[], None] | None = None,
+        check_limits: Callable[[], Awaitable[None]] | None = None,
         address: str = "",
     ) -> Proof:
         """Create an account; raises InvalidAccount. For `check_limits` see `prove`."""
@@ -91,7 +91,7 @@ class Accounts:
         )
 
     async def verify(
-        self, name: str, password: str, *, check_limits: Callable[[], None] | None = None
+        self, name: str, password: str, *, check_limits: Callable[[], Awaitable[None]] | None = None
     ) -> str | None:
         """Return the name as it is stored; None if the name or the password is wrong."""
         proof = await self.prove(name, password, check_limits=check_limits)
@@ -102,7 +102,7 @@ class Accounts:
         name: str,
         password: str,
         *,
-        check_limits: Callable[[], None] | None = None,
+        check_limits: Callable[[], Awaitable[None]] | None = None,
         address: str = "",
     ) -> Proof:
         """Compare a password with that of an account.
@@ -170,11 +170,11 @@ class Accounts:
         self,
         workers: Workers,
         job: Callable[[], T],
-        check_limits: Callable[[], None] | None = None,
+        check_limits: Callable[[], Awaitable[None]] | None = None,
         address: str = "",
     ) -> T:
         if check_limits is not None:
-            check_limits()
+            await check_limits()
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -183,7 +183,7 @@ class Accounts:
                     # the queued calls fail at once instead of waiting one after the other
                     raise AccountsUnavailable(_NO_ANSWER)
                 if check_limits is not None:
-                    check_limits()
+                    await check_limits()
                 async with asyncio.timeout(_ANSWER_TIMEOUT):
                     return await workers.run(job)
         except ShareUsed:

@@ -11,6 +11,7 @@ from typing import Any
 from app.cluster.device_changes import DeviceChanges, Watchers
 from app.cluster.presence import Connections, Presence
 from app.cluster.process_number import ProcessNumber
+from app.cluster.rates import SharedRates
 from app.cluster.rooms import RedisRooms
 from app.cluster.session_ends import Expiry, SessionEnds
 from app.common.background import Background
@@ -28,7 +29,7 @@ _COUNT_INTERVAL = 1.0  # seconds
 
 
 class Cluster:
-    """The processes over one Redis: sessions, emits, ends, presence, device changes.
+    """The processes over one Redis: sessions, emits, rates, ends, presence, device changes.
 
     `make_app` builds it, passes its parts on, calls `join`, and registers the three listeners
     `session_ended`, `connections_changed` and `signed_in`.
@@ -39,6 +40,7 @@ class Cluster:
         self.client = RedisClient(url)
         self.store = RedisStore(self.client)
         self.rooms = RedisRooms(self.client)
+        self.rates = SharedRates(self.client)
         self._number = ProcessNumber(self.client, process_number)
         self._background = Background()
 

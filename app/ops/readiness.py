@@ -6,25 +6,24 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from app.common.background import cancel_all
+from app.common.rates import SlidingWindow
 
-_MAX_BURST = 5.0  # checks that may follow each other at once
-_PER_SECOND = 1.0  # checks after a burst; a caller in between gets the latest result
+_MAX_ROUNDS, _WINDOW = 5, 2.5  # rounds in so many seconds; others get the latest result
 _CHECK_TIMEOUT = 5.0  # seconds
 
 
 class Readiness:
-    """Runs the checks for /readyz, one round at a time and about one a second."""
+    """Runs the checks for /readyz, one round at a time and at most two a second."""
 
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[bool]]]) -> None:
         """`checks` are the functions to call, by the names that /readyz shows if they fail."""
         self._checks = checks
         self._task: asyncio.Task[list[str]] | None = None
-        self._left = _MAX_BURST
-        self._counted = 0.0
+        self._rounds = SlidingWindow(_MAX_ROUNDS, _WINDOW)
 
     async def failed(self) -> list[str]:
         """Return the names of the checks that fail now, or failed a moment ago."""
-        if self._task is None or (self._task.done() and self._may_check()):
+        if self._task is None or (self._task.done() and not self._rounds.take("")):
             self._task = asyncio.get_running_loop().create_task(self._check())
         return await asyncio.shield(self._task)
 
@@ -32,15 +31,6 @@ class Readiness:
         """Cancel the round in progress."""
         if self._task is not None:
             await cancel_all({self._task})
-
-    def _may_check(self) -> bool:
-        now = asyncio.get_running_loop().time()
-        self._left = min(_MAX_BURST, self._left + (now - self._counted) * _PER_SECOND)
-        self._counted = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
     async def _check(self) -> list[str]:
         names = list(self._checks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic
 
 from app.sessions.clock import Clock
@@ -64,7 +64,7 @@ class Sessions(Generic[D]):
         *,
         remote_address: str,
         user_agent: str,
-        may_create: Callable[[], None] | None = None,
+        may_create: Callable[[], Awaitable[None]] | None = None,
     ) -> Session[D]:
         """Return a session that is stored by the first block that changes it.
 

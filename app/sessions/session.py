@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Generic
 
@@ -41,7 +41,7 @@ class Session(Generic[D]):
         *,
         remote_address: str = "",
         user_agent: str = "",
-        may_create: Callable[[], None] | None = None,
+        may_create: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Raises InvalidData if the record's data does not fit the type.
 
@@ -129,13 +129,22 @@ class Session(Generic[D]):
             raise RuntimeError("this session is already open in a block; use that block's data")
         edit = Edit(self._records, self.id)
         if self.record is None:
-            if self._may_create is not None:
-                self._may_create()
-            self._edit = edit
+            self._edit = edit  # keeps a second block out
+            await self._check_creation()
         data = await edit.begin()
         # from now on the lock of the session keeps a second block out
         self._edit = edit
         return data
+
+    async def _check_creation(self) -> None:
+        """Ask whether this visitor's session may be created; raises what `may_create` raises."""
+        if self._may_create is None:
+            return
+        try:
+            await self._may_create()
+        except BaseException:
+            self._edit = None
+            raise
 
     async def __aexit__(
         self,

@@ -30,11 +30,11 @@ class Admission:
         self._remote_address = remote_address
         self._session_id = ""  # of the session in which a place is reserved
 
-    def check(self) -> None:
+    async def check(self) -> None:
         """Refuse a handshake while the process stops (503), or of an address too fast (429)."""
         if self._services.stopping:
             raise Unavailable("this process is about to stop")
-        wait = self._services.limits.handshake(self._remote_address)
+        wait = await self._services.limits.handshake(self._remote_address)
         if wait:
             self._services.counters.limits["handshakes_per_minute"] += 1
             raise TooManyRequests(wait, "too many handshakes from this address")

@@ -58,7 +58,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
 
     async def _begin(self) -> None:
         self._admission = Admission(self.services, self.remote_address)
-        self._admission.check()
+        await self._admission.check()
         cookie_ids = self.shown_session_ids()
         found = await self.find_session() if cookie_ids else None
         if found is not None:

@@ -60,7 +60,7 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
 
     async def _find_or_create(self) -> Session[D]:
         self._admission = Admission(self.services, self.remote_address)
-        self._admission.check()
+        await self._admission.check()
         found: Session[D] | None = await self.find_session()
         if self.login_required and (found is None or found.user is None):
             raise HTTPError(401, "sign in first")

@@ -86,7 +86,7 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
     async def _renew(self, user: str) -> None:
         old = self.session.record
         if old is None:
-            self._may_create()
+            await self._may_create()
         try:
             self.session = await self._signed_in(user)
         except SessionEnded:

@@ -30,13 +30,13 @@ class SessionLookup(OriginCheck, Generic[D]):
             may_create=self._may_create,
         )
 
-    def _may_create(self) -> None:
+    async def _may_create(self) -> None:
         """Raise if a session cannot be created for this request."""
         if response_begun(self):
             raise RuntimeError(
                 "a new session needs its cookie on the response; edit it before the first flush()"
             )
-        wait = self.services.limits.new_session(self.remote_address)
+        wait = await self.services.limits.new_session(self.remote_address)
         if wait:
             self.services.counters.limits["handshakes_per_minute"] += 1
             raise TooManyRequests(wait, "too many new sessions from this address")

@@ -296,7 +296,7 @@ async def test_limits_are_checked_again_when_a_thread_is_free(place: Place) -> N
     """What one call counts is known to the calls that wait behind it."""
     failures = 0
 
-    def admit() -> None:
+    async def admit() -> None:
         if failures >= 3:
             raise PermissionError
 

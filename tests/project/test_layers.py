@@ -20,7 +20,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.sessions": ("app.common", "app.stores"),
     "app.devices": ("app.common", "app.sessions", "app.stores"),
     "app.accounts": ("app.common", "app.settings", "app.stores"),
-    "app.limits": ("app.settings",),
+    "app.limits": ("app.common", "app.settings"),
     "app.ops": ("app.common", "app.sessions", "app.settings", "app.stores"),
     "app.services": (
         *("app.accounts", "app.common", "app.devices", "app.limits", "app.ops", "app.sessions"),

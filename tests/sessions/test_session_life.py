@@ -100,7 +100,7 @@ async def test_a_refused_visitor_is_not_stored_and_may_try_again() -> None:
     """`may_create` raising leaves nothing behind."""
     refused = [RuntimeError("too late")]
 
-    def may_create() -> None:
+    async def may_create() -> None:
         if refused:
             raise refused.pop()
 
