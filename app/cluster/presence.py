@@ -33,9 +33,11 @@ class Connections(Protocol):
 
     def session_ids(self) -> Collection[str]:
         """Return the ids of the sessions that have connections."""
+        ...
 
     async def transports(self, session_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return "websocket" or "polling" for each connection of those that have any."""
+        ...
 
 
 class Presence:

@@ -56,7 +56,7 @@ def add_fields(plain: Any, extra: dict[Any, Any] | list[Any]) -> None:
     """Add to a plain form what `extra_fields` returned."""
     if isinstance(plain, dict) and isinstance(extra, dict):
         plain.update({key: value for key, value in extra.items() if key not in plain})
-    elif extra:
+    elif isinstance(plain, list) and extra:
         plain.extend(extra)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Protocol
 
 from app.stores.record import Record
 
@@ -96,7 +96,7 @@ class Lease(Protocol):
         """The record, or None if the store has none with this id."""
         ...
 
-    async def save(self, data: bytes) -> Record:
+    def save(self, data: bytes) -> Coroutine[Any, Any, Record]:
         """Write new data, release the lock and return the new record.
 
         Returns when the change is as durable as the store makes it. Raises RecordGone,
@@ -115,7 +115,7 @@ class Leases(Protocol):
         """Acquire the lock of this session without waiting; None if `lock` has to be awaited."""
         ...
 
-    async def lock(self, session_id: str) -> Lease:
+    def lock(self, session_id: str) -> Coroutine[Any, Any, Lease]:
         """Wait for the lock of this session; raises StoreBusy or StoreUnavailable."""
         ...
 

@@ -81,8 +81,8 @@ async def ready(visitor: Any) -> None:
 async def survives(
     tmp_path: Path,
     server: RedisServer,
-    away: Callable[[], None],
-    back: Callable[[], None],
+    away: Callable[[], object],
+    back: Callable[[], object],
     *,
     url: str = "",
 ) -> None:

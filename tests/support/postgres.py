@@ -116,7 +116,7 @@ class Postgres:
     def run(self, statement: str, database: str = "postgres") -> list[Any]:
         """Run one statement; return its rows."""
         with psycopg.connect(self.url(database), autocommit=True, connect_timeout=5) as connection:
-            cursor = connection.execute(statement)
+            cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
     def database(self, options: str = "") -> str:

@@ -35,6 +35,8 @@ from tests.support.http_site import HttpSite, http_site
 from tests.support.socket_server import tls_contexts
 from tests.support.waiting import until
 
+ALL_CHECKS: Any = list(HealthCheck)  # Any: hypothesis types its enumeration oddly
+
 CHUNKED = "Transfer-Encoding: chunked"
 
 # Heads
@@ -329,7 +331,7 @@ def _without_date(answer: bytes) -> bytes:
 
 
 @given(stream=_STREAMS, cuts=st.lists(st.integers(1, 700), max_size=8))
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=ALL_CHECKS)
 def test_any_split_of_a_stream_gets_the_same_answers(stream: bytes, cuts: list[int]) -> None:
     """What a client sends means the same however the network cuts it."""
 
@@ -354,7 +356,7 @@ def test_any_split_of_a_stream_gets_the_same_answers(stream: bytes, cuts: list[i
     )
 )
 @example([b"GET / HTTP/1.1\r\nHost: x\r\n", b"\r\n", b"\xff"])
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=ALL_CHECKS)
 def test_any_bytes_get_answers_or_a_close(data: list[bytes]) -> None:
     """Never a traceback, never a connection that hangs beyond its time."""
     records: list[logging.LogRecord] = []

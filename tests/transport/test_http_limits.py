@@ -304,7 +304,7 @@ async def test_a_client_that_does_not_read_gets_no_more_answers() -> None:
 async def test_there_is_no_timer_per_request() -> None:
     """One sweep looks at the deadlines of all connections."""
     async with http_site() as site:
-        loop = asyncio.get_running_loop()
+        loop: Any = asyncio.get_running_loop()
         if not hasattr(loop, "_scheduled"):
             pytest.skip("this loop does not tell of its timers")
         before = len(loop._scheduled)

@@ -120,8 +120,10 @@ async def test_a_packet_that_fails_closes_its_connection_only(
     server: Server, transport: str, events: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = await server.client()
+    victim: Any = None
     if transport == "websocket":
-        sid = (victim := await server.client()).sid
+        victim = await server.client()
+        sid = victim.sid
     else:
         sid = await server.handshake()
         await server.post(sid, "40")

@@ -552,6 +552,7 @@ async def test_closing_a_peer_flushes_and_then_closes_the_transport(
 ) -> None:
     """Hole 5: after it the same transport gets a client nowhere."""
     Slow.left.clear()
+    websocket: Any = None
     if transport == "websocket":
         websocket = await server.client()
         sid = websocket.sid

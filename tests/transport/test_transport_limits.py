@@ -200,6 +200,7 @@ async def test_reading_pauses_while_too_many_events_are_in_hand(
     Sleeper.running = Sleeper.most = Sleeper.done = 0
     Sleeper.gate = asyncio.Event()
     events = ['42["sleep"]'] * 1000
+    websocket: Any = None
     if transport == "websocket":
         websocket = await server.client()
         await websocket.send(*events)
@@ -376,6 +377,7 @@ async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
     other = await server.client()
     began = time.monotonic()
     events = [f'42{n}["ack"]' for n in range(150)]
+    websocket: Any = None
     if transport == "websocket":
         websocket = await server.client()
         await websocket.send(*events)
@@ -501,6 +503,7 @@ async def test_many_bad_clients_write_few_lines(server: Server, caplog: Any) -> 
 @served()
 async def test_nothing_is_left_of_clients_that_are_gone(server: Server) -> None:
     """Neither in the indexes nor in the timers nor anywhere else."""
+    peer: Any = None
     for _ in range(30):
         websocket = await server.client()
         peer = server.sio.peers[websocket.sid]

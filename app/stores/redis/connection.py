@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
         if self._out:
             self._gather_soon()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         waiting, self._waiting = self._waiting, deque()
         lost = ConnectionError("the connection was lost")

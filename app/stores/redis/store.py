@@ -58,8 +58,10 @@ class RedisStore:
         self._locks = KeptLeases(RedisLocks(client, self._cache))
         self.subscribers = (self._cache.subscriber(), *self._locks.subscribers())
         self._indexing: dict[str, asyncio.Task[None]] = {}
-        self.cached = self._cache.get
         self.try_lock = self._locks.try_lock
+
+    def cached(self, session_id: str) -> Record | None:
+        return self._cache.get(session_id)
 
     async def load(self, session_id: str) -> Record | None:
         invalidations = self._cache.invalidations

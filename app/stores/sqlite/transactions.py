@@ -20,7 +20,7 @@ class Write(Protocol[T]):
     """One caller's change of the file."""
 
     @staticmethod
-    def run(cursor: sqlite3.Cursor, writes: Sequence[Any]) -> Sequence[T | Exception]:
+    def run(cursor: sqlite3.Cursor, writes: Sequence[Any], /) -> Sequence[T | Exception]:
         """Do these writes of one class in the open transaction, and return their results.
 
         A write whose result is an Exception has failed and changed nothing. If this raises, all
