@@ -6,8 +6,9 @@ so they are ignored.
 
 from __future__ import annotations
 
+import functools
 import re
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from tornado.httputil import HTTPServerRequest
 
@@ -18,13 +19,18 @@ _IPV6 = r"([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)(?:%[0-9A-Za-z._~-]+)?"
 _HOP = re.compile(rf"(?:([0-9.]+)|\[{_IPV6}\])(?::[0-9]{{1,5}})?|{_IPV6}")
 
 
-def _trusted(address: str, proxies: tuple[Network, ...]) -> bool:
+@functools.lru_cache(1024)  # parsing took 4 % of a page's CPU
+def _parsed(address: str) -> IPv4Address | IPv6Address | None:
     try:
         parsed = ip_address(address)
     except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return any((mapped or parsed) in network for network in proxies)
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def _trusted(address: str, proxies: tuple[Network, ...]) -> bool:
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in proxies)
 
 
 def _address(hop: str) -> str | None:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from tornado.httputil import RequestStartLine
 
-from app.transport.http.headers import Headers
+from app.transport.http.headers import Fields, Headers
 
-_MOST_FIELDS = 100
+_MAX_FIELDS = 100
+_NO_HOST = "127.0.0.1"  # for HTTP/1.0, as Tornado has it
 # RFC 9112, 3 and 5; RFC 9110, 5.6.2 (token) and 5.5 (field-value)
 _HEAD = re.compile(
     rb"(?:\r\n)?"  # RFC 9112, 2.2: one empty line before a request is nothing
@@ -73,53 +74,49 @@ def parse_head(data: bytes) -> Head:
     """Read a whole head, with the empty line at its end. Raises Refused."""
     if not _HEAD.fullmatch(data):
         raise Refused(400, "malformed request line or header field")
-    request_line, *fields = data.decode("latin-1").strip("\r\n").split("\r\n")
+    request_line, *lines = data.decode("latin-1").strip("\r\n").split("\r\n")
     method, target, version = request_line.split(" ")
     if version not in ("HTTP/1.1", "HTTP/1.0"):
         raise Refused(505, "HTTP version not supported")
-    headers = _parse_fields(fields)
+    if len(lines) > _MAX_FIELDS:
+        raise Refused(431, "too many header fields")
+    headers = Headers.of_lines(lines)
+    fields = headers.fields
     return Head(
-        RequestStartLine(method, _origin_form(method, target, headers), version),
+        RequestStartLine(method, _origin_form(method, target, fields), version),
         headers,
-        _host(version, headers),
-        _length(version, headers),
-        _keep_alive(version, headers),
-        _expects_continue(version, headers),
+        _host(version, fields),
+        _length(version, fields),
+        _keep_alive(version, fields),
+        _expects_continue(version, fields),
     )
 
 
-def _parse_fields(fields: list[str]) -> Headers:
-    if len(fields) > _MOST_FIELDS:
-        raise Refused(431, "too many header fields")
-    parts = [field.partition(":") for field in fields]
-    return Headers([(name, value.strip(" \t")) for name, _, value in parts])
-
-
-def _origin_form(method: str, target: str, headers: Headers) -> str:
+def _origin_form(method: str, target: str, fields: Fields) -> str:
     """Return the target as path and query (RFC 9112, 3.2); an absolute one must be our Host's."""
     if "#" not in target:
         if target[0] == "/" or (target == "*" and method == "OPTIONS"):
             return target
         absolute = _ABSOLUTE.fullmatch(target)
-        if absolute and absolute[1].lower() == headers.get("Host", "").lower():
+        if absolute and [absolute[1].lower()] == [host.lower() for host in fields.get("Host", ())]:
             return absolute[2] or "/"
     raise Refused(400, "malformed request target")
 
 
-def _host(version: str, headers: Headers) -> str:
+def _host(version: str, fields: Fields) -> str:
     """Return the one Host that there has to be (RFC 9112, 3.2)."""
-    hosts = headers.get_list("Host")
+    hosts = fields.get("Host", ())
     if not hosts and version == "HTTP/1.0":
-        return "127.0.0.1"
+        return _NO_HOST
     if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
         raise Refused(400, "missing, repeated or malformed Host")
     return hosts[0]
 
 
-def _length(version: str, headers: Headers) -> int | None:
+def _length(version: str, fields: Fields) -> int | None:
     """Return the length of the body, None if it is chunked (RFC 9112, 6.1 to 6.3)."""
-    lengths = headers.get_list("Content-Length")
-    codings = headers.get_list("Transfer-Encoding")
+    lengths = fields.get("Content-Length")
+    codings = fields.get("Transfer-Encoding")
     if codings:
         chunked = len(codings) == 1 and codings[0].lower() == "chunked"
         if lengths or not chunked or version == "HTTP/1.0":
@@ -132,18 +129,18 @@ def _length(version: str, headers: Headers) -> int | None:
     return int(lengths[0])
 
 
-def _keep_alive(version: str, headers: Headers) -> bool:
+def _keep_alive(version: str, fields: Fields) -> bool:
     """Apply RFC 9112, 9.3."""
-    values = headers.get_list("Connection")
+    values = fields.get("Connection")
     if not values:
         return version == "HTTP/1.1"
     options = [option.strip(" \t") for option in ",".join(values).lower().split(",")]
     return "close" not in options and (version == "HTTP/1.1" or "keep-alive" in options)
 
 
-def _expects_continue(version: str, headers: Headers) -> bool:
+def _expects_continue(version: str, fields: Fields) -> bool:
     """Apply RFC 9110, 10.1.1."""
-    values = headers.get_list("Expect")
+    values = fields.get("Expect")
     if not values or version == "HTTP/1.0":
         return False
     if [value.lower() for value in values] != ["100-continue"]:

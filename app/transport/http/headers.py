@@ -15,6 +15,9 @@ def _cased(name: str) -> str:
     return "-".join([word.capitalize() for word in name.split("-")])
 
 
+Fields = dict[str, list[str]]
+
+
 class Headers(HTTPHeaders):
     """Tornado's headers, which are made, asked and copied in fewer steps than its own.
 
@@ -23,50 +26,65 @@ class Headers(HTTPHeaders):
     """
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
-        self._fields: dict[str, list[str]] = {}
+        #: The values of each name, which is written as HTTP/1 has it by custom: `Content-Type`.
+        self.fields: Fields = {}
         for name, value in fields:
-            self._fields.setdefault(_cased(name), []).append(value)
+            self.add(name, value)
+
+    @classmethod
+    def of_lines(cls, lines: Iterable[str]) -> Headers:
+        """Return the headers in the lines of a head that are known to be well-formed."""
+        headers = cls()
+        fields = headers.fields
+        for line in lines:
+            name, _, value = line.partition(":")
+            name, value = _cased(name), value.strip(" \t")
+            if name in fields:
+                fields[name].append(value)
+            else:
+                fields[name] = [value]
+        return headers
 
     def add(self, name: str, value: str, **_: Any) -> None:
         """Add a field, beside those of this name."""
-        self._fields.setdefault(_cased(name), []).append(value)
+        self.fields.setdefault(_cased(name), []).append(value)
 
     def get_list(self, name: str) -> list[str]:
         """Return the values of all fields of this name."""
-        return self._fields.get(_cased(name), [])
+        return self.fields.get(_cased(name), [])
 
     def get_all(self) -> list[tuple[str, str]]:
         """Return each field for itself."""
-        return [(name, value) for name, values in self._fields.items() for value in values]
+        return [(name, value) for name, values in self.fields.items() for value in values]
 
     def get(self, name: str, default: Any = None, /) -> Any:  # its type is said by Mapping
         """Return the value of a name, several joined by commas (RFC 9110, 5.3)."""
-        values = self._fields.get(_cased(name))
+        values = self.fields.get(_cased(name))
         if values is None:
             return default
         return values[0] if len(values) == 1 else ",".join(values)
 
     def copy(self) -> Headers:
         twin = Headers()
-        twin._fields = {name: values.copy() for name, values in self._fields.items()}
+        twin.fields = {name: values.copy() for name, values in self.fields.items()}
         return twin
 
     __copy__ = copy
 
     def __getitem__(self, name: str) -> str:
-        return ",".join(self._fields[_cased(name)])
+        return ",".join(self.fields[_cased(name)])
 
     def __setitem__(self, name: str, value: str) -> None:
-        self._fields[_cased(name)] = [value]
+        self.fields[_cased(name)] = [value]
 
     def __delitem__(self, name: str) -> None:
-        del self._fields[_cased(name)]
+        del self.fields[_cased(name)]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and _cased(name) in self._fields
+        return isinstance(name, str) and _cased(name) in self.fields
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
+        return iter(self.fields)
 
     def __len__(self) -> int:
-        return len(self._fields)
+        return len(self.fields)
