@@ -372,5 +372,5 @@ def test_an_unpacked_wheel_runs_anywhere(wheel: Path, tmp_path: Path) -> None:
     )
     where, templates, *rest = done.stdout.splitlines()
     assert Path(where) == (tmp_path / "site").resolve()
-    assert "counter.html" in templates
+    assert "login.html" in templates
     assert rest[0].startswith("usage: python -m app")
