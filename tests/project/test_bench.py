@@ -23,7 +23,7 @@ from bench.process import Server, StartError
 from bench.report import as_json, figure, summary, table
 from bench.rows import ROWS, Row, Target
 from bench.run import Result, rotated, run_row
-from tests.support.requirements import cannot
+from tests.support.requirements import skip
 
 TINY = Sizes(
     seconds=0.05,
@@ -63,13 +63,13 @@ def servers() -> Iterator[Servers]:
 def start(servers: Servers) -> Start:
     def start(name: str) -> Server:
         if LINEUP[name].needs_node and not (shutil.which("node") and shutil.which("npm")):
-            cannot(f"{name} needs Node and npm, which are not installed")
+            skip(f"{name} needs Node and npm, which are not installed")
         if LINEUP[name].needs_redis and not shutil.which("redis-server"):
-            cannot(f"{name} needs redis-server, which is not installed")
+            skip(f"{name} needs redis-server, which is not installed")
         try:
             return servers.warm(name)
         except StartError as why:
-            cannot(f"{name} cannot be started here: {why}")
+            skip(f"{name} cannot be started here: {why}")
 
     return start
 

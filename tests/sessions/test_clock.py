@@ -13,7 +13,7 @@ import pytest
 from app.sessions.clock import SteadyClock
 from tests.support.browsers import PythonVisitor, ended, joined
 from tests.support.process import process
-from tests.support.requirements import cannot
+from tests.support.requirements import skip
 from tests.support.site import serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
@@ -283,7 +283,7 @@ async def test_a_clock_that_is_set_keeps_the_count_of_failed_sign_ins(
 def faketime() -> str:
     """Return the path of a library that sets the clock of one program."""
     found = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-    return str(found) if found else cannot("faketime is not installed: apt-get install faketime")
+    return str(found) if found else skip("faketime is not installed: apt-get install faketime")
 
 
 async def test_a_running_program_signs_nobody_out_by_a_jump(tmp_path: Path) -> None:

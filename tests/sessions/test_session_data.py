@@ -14,7 +14,7 @@ from app.sessions.session import SessionEnded
 from app.stores import Record
 from app.stores.memory import MemoryStore
 from tests.support.counting_store import CountingStore
-from tests.support.sessions import Data, Profile, made, over, stored
+from tests.support.sessions import Data, Profile, made, sessions_over, stored
 
 
 @pytest.mark.express("A14")
@@ -131,8 +131,8 @@ async def test_a_later_release_reads_old_data_and_writes_only_what_changes() -> 
     class Old(msgspec.Struct):
         count: int = 0
 
-    old = await over(store, Old).create(remote_address="", user_agent="")
-    sessions = over(store, Renewed)
+    old = await sessions_over(store, Old).create(remote_address="", user_agent="")
+    sessions = sessions_over(store, Renewed)
     session = await sessions.session_for(old.id)
     session.check_unchanged()
     store.calls.clear()
@@ -163,7 +163,7 @@ async def test_stored_data_that_does_not_fit_ends_the_session(
     data: bytes, door: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is logged once, listeners are called, and the lock is free."""
-    sessions = over(MemoryStore())
+    sessions = sessions_over(MemoryStore())
     heard: list[str] = []
 
     async def listener(session_id: str, reason: str, record: Record | None) -> None:
@@ -197,7 +197,7 @@ class Tidy(msgspec.Struct):
 
 async def test_session_data_may_correct_its_own_fields() -> None:
     """A `__post_init__` may assign, also for snapshots, which refuse other assignments."""
-    sessions = over(MemoryStore(), Tidy)
+    sessions = sessions_over(MemoryStore(), Tidy)
     session = await sessions.create(remote_address="", user_agent="")
     async with session as data:
         data.limit = 1
@@ -209,7 +209,7 @@ async def test_session_data_may_correct_its_own_fields() -> None:
 
 async def test_a_rule_of_session_data_may_raise_anything() -> None:
     """Data that breaks the rule is not stored; stored data that breaks it ends the session."""
-    sessions = over(MemoryStore(), Tidy)
+    sessions = sessions_over(MemoryStore(), Tidy)
     session = await sessions.create(remote_address="", user_agent="")
     with pytest.raises(InvalidData, match="above limit"):
         async with session as data:
@@ -228,7 +228,7 @@ def test_a_field_without_default_is_refused_at_the_start() -> None:
         name: str
 
     with pytest.raises(TypeError, match="each of its fields needs a default"):
-        over(MemoryStore(), Bare)
+        sessions_over(MemoryStore(), Bare)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_field_without_default_is_refused_at_the_start() -> None:
 async def test_records_of_every_kind_can_be_held(options: dict[str, Any]) -> None:
     """msgspec's options for a Struct make no difference to a session."""
     kind = msgspec.defstruct("Kind", [("my_name", str, "")], **options)
-    sessions = over(MemoryStore(), kind)
+    sessions = sessions_over(MemoryStore(), kind)
     session = await sessions.create(remote_address="", user_agent="")
     async with session as data:
         if not options.get("frozen"):

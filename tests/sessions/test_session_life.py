@@ -15,7 +15,7 @@ from app.stores import Record, SessionStore
 from app.stores.memory import MemoryStore
 from tests.support.clock import Clock
 from tests.support.counting_store import CountingStore
-from tests.support.sessions import Data, made, over
+from tests.support.sessions import Data, made, sessions_over
 from tests.support.stores import every_store, opened
 
 BROWSER: dict[str, Any] = {"remote_address": "192.0.2.1", "user_agent": "test"}
@@ -26,7 +26,7 @@ class Life:
 
     def __init__(self, store: SessionStore | None = None, **limits: Any) -> None:
         self.store = store or MemoryStore()
-        self.sessions: Sessions[Data] = over(self.store, **limits)
+        self.sessions: Sessions[Data] = sessions_over(self.store, **limits)
         self.ends: list[tuple[str, str]] = []
         self.sessions.on_end.append(self.ended)
 
@@ -46,7 +46,7 @@ class Life:
 async def test_a_visitor_is_stored_by_the_first_change_only() -> None:
     """Reading, an unchanged block and a block that raises store nothing."""
     store = CountingStore(MemoryStore())
-    session = over(store).visitor(**BROWSER)
+    session = sessions_over(store).visitor(**BROWSER)
     assert session.data.count == 0
     async with session:
         pass
@@ -82,7 +82,7 @@ async def test_two_blocks_of_a_visitor_at_once_do_not_make_two_sessions(
     """The second block raises, also while the first one's change is stored; no change is lost."""
     async with opened(kind, tmp_path) as store:
         counting = CountingStore(store)
-        session = over(counting).visitor(**BROWSER)
+        session = sessions_over(counting).visitor(**BROWSER)
 
         async def edit(turns: int) -> None:
             for _ in range(turns):
@@ -105,7 +105,7 @@ async def test_a_refused_visitor_is_not_stored_and_may_try_again() -> None:
             raise refused.pop()
 
     store = CountingStore(MemoryStore())
-    session = over(store).visitor(**BROWSER, may_create=may_create)
+    session = sessions_over(store).visitor(**BROWSER, may_create=may_create)
     with pytest.raises(RuntimeError, match="too late"):
         async with session:
             raise AssertionError("the block must not begin")

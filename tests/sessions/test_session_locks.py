@@ -17,7 +17,7 @@ from app.stores.locks import Locks
 from app.stores.memory import MemoryStore
 from tests.support.clock import Clock
 from tests.support.counting_store import CountingStore
-from tests.support.sessions import Data, made, over, stored
+from tests.support.sessions import Data, made, sessions_over, stored
 from tests.support.stores import every_store, opened
 from tests.support.suspending_store import SuspendingStore
 
@@ -66,7 +66,7 @@ async def test_a_cancelled_edit_releases_its_lock(
 ) -> None:
     """It may be cancelled at any iteration of the loop."""
     async with opened(kind, tmp_path) as store:
-        sessions = over(store)
+        sessions = sessions_over(store)
         done, turns = False, 0
         while not done and turns < 30:
             session = await sessions.create(remote_address="", user_agent="")
@@ -83,7 +83,7 @@ async def test_a_cancelled_sign_in_leaves_no_session_behind(
 ) -> None:
     """It may be cancelled at any iteration of the loop; no browser would ever have the cookie."""
     async with opened(kind, tmp_path) as store:
-        sessions = over(store)
+        sessions = sessions_over(store)
         done, turns = False, 0
         while not done and turns < 30:
             user = f"anna {turns}"
@@ -222,7 +222,7 @@ async def test_an_end_that_fails_ends_nothing() -> None:
 async def test_activity_that_could_not_be_written_is_written_later() -> None:
     """A store that fails in the middle of many writes loses no activity."""
     store = Failing(MemoryStore())
-    sessions = over(store, idle_timeout=100)
+    sessions = sessions_over(store, idle_timeout=100)
     assert isinstance(sessions.clock, Clock)
     made = [await sessions.create(remote_address="", user_agent="") for _ in range(1200)]
     sessions.clock.now += 5
@@ -253,7 +253,7 @@ async def test_a_session_that_ends_while_activity_is_written_is_left_out() -> No
                 await sessions.end(created[-1].id, "logout")
 
     store = Ending(MemoryStore())
-    sessions = over(store, idle_timeout=100)
+    sessions = sessions_over(store, idle_timeout=100)
     created = [await sessions.create(remote_address="", user_agent="") for _ in range(600)]
     for session in created:
         sessions.touch(session)

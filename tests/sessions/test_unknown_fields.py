@@ -17,7 +17,7 @@ from tests.support.counting_store import CountingStore
 from tests.support.paths import ROOT
 from tests.support.process import process
 from tests.support.redis_server import empty_redis
-from tests.support.sessions import over
+from tests.support.sessions import sessions_over
 from tests.support.visitor import Visitor
 
 
@@ -114,7 +114,7 @@ def full() -> New:
 
 async def stored(store: Any, data: Any) -> str:
     """Store a session of the newer release that holds `data`; return its id."""
-    sessions = over(store, New)
+    sessions = sessions_over(store, New)
     encoded = sessions.records.codec.encode(data)
     return (await sessions.records.add(encoded, remote_address="", user_agent="")).id
 
@@ -123,9 +123,9 @@ async def after(change: Callable[[Any], None], data: Any) -> New:
     """Return what the newer release reads after the older one has made this change."""
     store = MemoryStore()
     session_id = await stored(store, data)
-    async with await over(store, Old).session_for(session_id) as draft:
+    async with await sessions_over(store, Old).session_for(session_id) as draft:
         change(draft)
-    found: New = (await over(store, New).session_for(session_id)).data
+    found: New = (await sessions_over(store, New).session_for(session_id)).data
     return msgspec.convert(msgspec.to_builtins(found), New)
 
 
@@ -209,7 +209,7 @@ async def test_an_unchanged_block_writes_nothing() -> None:
     """That holds for stored data with unknown fields, and with sets in any order."""
     store = CountingStore(MemoryStore())
     session_id = await stored(store, full())
-    session = await over(store, Old).session_for(session_id)
+    session = await sessions_over(store, Old).session_for(session_id)
     session.check_unchanged()
     store.calls.clear()
     async with session:
@@ -223,7 +223,7 @@ async def test_data_without_unknown_fields_is_not_decoded_twice(
 ) -> None:
     """Only data that encodes to other bytes than the stored ones is searched."""
     store = MemoryStore()
-    sessions: Sessions[Any] = over(store, Old)
+    sessions: Sessions[Any] = sessions_over(store, Old)
     looked: list[bytes] = []
     monkeypatch.setattr(
         sessions.records.codec, "unknown", lambda data, encoded: looked.append(encoded)
@@ -244,9 +244,9 @@ async def test_a_removed_field_is_kept() -> None:
 
     store = MemoryStore()
     session_id = await stored(store, full())
-    async with await over(store, Later).session_for(session_id) as data:
+    async with await sessions_over(store, Later).session_for(session_id) as data:
         data.dark_mode = False
-    again: New = (await over(store, New).session_for(session_id)).data
+    again: New = (await sessions_over(store, New).session_for(session_id)).data
     assert (again.count, again.pet, again.dark_mode) == (1, NewCat("Tom", 3), False)
 
 

@@ -1,4 +1,4 @@
-"""Both real clients as browsers: pages and sockets with one cookie jar."""
+"""Browsers made of either Socket.IO client: pages and sockets with one cookie jar."""
 
 from __future__ import annotations
 
@@ -62,6 +62,6 @@ def session_id(cookie: str) -> str:
 
 
 def ended(socket: Any, namespace: str = "/") -> list[dict[str, Any]]:
-    """Return what `session ended` said to this socket, each time that it came."""
+    """Return the arguments of each `session ended` event that this socket received."""
     events = socket.events(namespace) if isinstance(socket, NodeSocket) else socket.received
     return [args[0] for name, args in events if name == "session ended"]

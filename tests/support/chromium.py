@@ -1,4 +1,4 @@
-"""A real browser, Chromium driven by Playwright, and what a person does and sees in it."""
+"""Chromium, driven by Playwright, and the steps of a person in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.support.forms import PASSWORD
 from tests.support.node_client import axe
-from tests.support.requirements import cannot
+from tests.support.requirements import skip
 from tests.support.site import Site
 
 FLAGS = [
@@ -36,7 +36,7 @@ def path() -> str:
         import playwright  # noqa: F401
     except ImportError:
         found = None
-    return found or cannot("no browser: apt-get install chromium && pip install playwright")
+    return found or skip("no browser: apt-get install chromium && pip install playwright")
 
 
 class Person:
@@ -46,15 +46,15 @@ class Person:
         self.url = site.url
         self.context = context
         self._expected = tuple(expected)
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         context.on("console", self._console)
-        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        context.on("weberror", lambda error: self.errors.append(str(error.error)))
 
     def _console(self, message: Any) -> None:
         if message.type in ("error", "warning") and not any(
             text in message.text for text in self._expected
         ):
-            self.complaints.append(f"{message.type}: {message.text}")
+            self.errors.append(f"{message.type}: {message.text}")
 
     async def tab(self, path: str = "/") -> Any:
         page = await self.context.new_page()
@@ -66,7 +66,7 @@ class Person:
 async def person(
     chromium: str, site: Site, *, expected: Iterable[str] = (), **options: Any
 ) -> AsyncIterator[Person]:
-    """Open a browser on this site; what its console complains of, beyond `expected`, fails."""
+    """Open a browser on this site; console errors fail, but those with an `expected` part."""
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
@@ -77,7 +77,7 @@ async def person(
             yield someone
         finally:
             await browser.close()
-    assert someone.complaints == [], someone.complaints
+    assert someone.errors == [], someone.errors
 
 
 async def shows(page: Any, *, count: int | None = None, user: str = "", state: str = "") -> None:
@@ -123,11 +123,11 @@ async def fits(page: Any, width: int) -> None:
         box = await button.bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
-        assert box["height"] >= 44  # CSS pixels, what a thumb hits (WCAG 2.5.5)
+        assert box["height"] >= 44  # CSS pixels, enough for a thumb (WCAG 2.5.5)
 
 
 async def accessibility_faults(page: Any) -> list[str]:
-    """Return what axe-core finds wrong on this page."""
+    """Return the faults that axe-core finds on this page."""
     await page.evaluate(axe())
     faults: list[str] = await page.evaluate(AXE)
     return faults

@@ -1,6 +1,6 @@
-"""A server that tells its clients of every event and of every client that leaves.
+"""A server that broadcasts every event and every departure to its clients.
 
-    python -m tests.churn_server asyncio|uvloop FOLDER
+    python -m tests.support.churn_server asyncio|uvloop FOLDER
 
 It prints its URL, and stops when its standard input ends.
 """
@@ -20,7 +20,7 @@ from tests.support.socket_server import LOOPS
 
 
 class Crowd(BaseNamespace):
-    """Numbers what it tells, so that clients notice what they miss."""
+    """Numbers its broadcasts, so that clients notice a gap."""
 
     told = 0
 

@@ -1,4 +1,4 @@
-"""A store that counts its calls and can be told to fail."""
+"""A store that notes its calls; subclasses make it fail."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class CountingStore:
 
 
 class CountingLease(LeaseOver):
-    """It is given back also where the store is told to fail."""
+    """A lease that is released even if the store fails."""
 
     def __init__(self, store: CountingStore, inner: Lease) -> None:
         super().__init__(inner)

@@ -30,7 +30,7 @@ def ids(page: str) -> list[str]:
 
 
 def text(page: str) -> str:
-    """Return what a person reads on a page."""
+    """Return the visible text of a page."""
     return " ".join(re.sub(r"<[^>]+>", " ", page).split())
 
 

@@ -1,4 +1,4 @@
-"""The files of the repository, without what builds and tests leave behind."""
+"""The files of the repository, without those that git ignores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages and forms as browsers and scripts use them: what is sent, and what is read off a page."""
+"""Pages and forms, used as browsers and scripts use them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Answer:
 
     @property
     def sentence(self) -> str:
-        """What it says to the person: `error` in JSON, the alert in a page."""
+        """The sentence for the user: `error` in JSON, the alert in a page."""
         if self.headers["Content-Type"].startswith("application/json"):
             answer = json.loads(self.text)
             assert list(answer) == ["error"]
@@ -57,7 +57,7 @@ async def ask(visitor: Visitor, path: str = "/", **headers: str) -> Answer:
 
 
 async def who(visitor: Visitor) -> str | None:
-    """Return the user whom the page's own data names, or None for a visitor."""
+    """Return the user name in the page's data, or None for a visitor."""
     found = re.search(r'data-user="([^"]*)"', (await ask(visitor)).text)
     return found[1] if found else None
 

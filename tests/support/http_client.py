@@ -7,7 +7,7 @@ import contextlib
 
 
 class Client:
-    """A socket that speaks whatever the test likes."""
+    """A connection that sends any bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -19,15 +19,15 @@ class Client:
                 self.writer.write(data)
                 await self.writer.drain()
 
-    async def rest(self, seconds: float = 5.0) -> bytes:
-        """Return what comes until the server closes; what a reset cuts off is not asked for."""
+    async def rest(self, seconds: float = 15.0) -> bytes:
+        """Return the bytes that come until the server closes or resets the connection."""
         data = b""
         with contextlib.suppress(ConnectionError):
             while piece := await asyncio.wait_for(self.reader.read(65536), seconds):
                 data += piece
         return data
 
-    async def until(self, end: bytes, seconds: float = 5.0) -> bytes:
+    async def until(self, end: bytes, seconds: float = 15.0) -> bytes:
         return await asyncio.wait_for(self.reader.readuntil(end), seconds)
 
     async def response(self) -> tuple[bytes, bytes]:

@@ -18,7 +18,7 @@ from tests.support.http_client import Client
 
 
 class Echo(tornado.web.RequestHandler):
-    """Answers with what it was asked."""
+    """Answers with the request: method, path, version, headers and body."""
 
     SUPPORTED_METHODS = (*tornado.web.RequestHandler.SUPPORTED_METHODS, "PROPFIND")
 
@@ -70,7 +70,7 @@ class Status(tornado.web.RequestHandler):
 
 
 class Wait(tornado.web.RequestHandler):
-    """Answers when the test says so."""
+    """Answers when the test sets `go_on`."""
 
     async def get(self) -> None:
         site: HttpSite = self.settings["site"]
@@ -119,7 +119,7 @@ class Stream(tornado.web.RequestHandler):
 
 
 class Raw(tornado.web.RequestHandler):
-    """Writes to the connection what `?case` names, as a handler with a fault would."""
+    """Writes a faulty response; `?case` names the fault."""
 
     def get(self) -> None:
         case = self.get_query_argument("case")

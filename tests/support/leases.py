@@ -6,7 +6,7 @@ from app.stores import Lease, Record
 
 
 class LeaseOver:
-    """A Lease that does what another one does; subclasses add to `save` and `release`."""
+    """A Lease that calls another one; subclasses add to `save` and `release`."""
 
     def __init__(self, inner: Lease) -> None:
         self.inner = inner

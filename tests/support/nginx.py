@@ -1,4 +1,4 @@
-"""A real nginx on loopback ports with deploy/nginx.conf, of which only names and places change."""
+"""nginx on loopback ports, with deploy/nginx.conf adapted to this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.support.paths import ROOT
 from tests.support.ports import free_port, wait_until_open
-from tests.support.requirements import found
+from tests.support.requirements import find_program
 
 CONFIGURATION = ROOT / "deploy" / "nginx.conf"
 
@@ -21,10 +21,10 @@ class Nginx:
     """nginx in front of these ports, as https://localhost:PORT; its certificate is its own."""
 
     def __init__(self, ports: Sequence[int]) -> None:
-        self._program = found("nginx")
+        self._program = find_program("nginx")
         self.port, self.plain_port = free_port(), free_port()
         self.url = f"https://localhost:{self.port}"
-        # neither pytest's folder nor ours need be open to the user that nginx serves files as
+        # nginx's worker may be another user, who cannot read pytest's folder
         self.folder = Path(tempfile.mkdtemp(prefix="latchkey-nginx-"))
         self.folder.chmod(0o755)
         self._certify()
@@ -40,7 +40,7 @@ class Nginx:
             "-keyout key.pem -out certificate.pem"
         )
         subprocess.run(
-            [found("openssl"), *options.split()],
+            [find_program("openssl"), *options.split()],
             cwd=self.folder,
             capture_output=True,
             check=True,
@@ -70,13 +70,13 @@ class Nginx:
         for old, new in changes.items():
             text, times = re.subn(old, new.replace("\\", r"\\"), text)
             assert times, f"deploy/nginx.conf has no {old}"
-        # where it keeps large bodies, for whoever is not root
+        # folders for large bodies, which an ordinary user may write
         places = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         temporary = "".join(f"    {what}_temp_path {self.folder}/{what};\n" for what in places)
         return text.replace("http {\n", "http {\n" + temporary, 1)
 
     def start(self) -> None:
-        """Start it; what it says of the configuration is a failure."""
+        """Start it; a warning about the configuration fails."""
         command: list[str | Path] = [self._program]
         command += ["-c", self.folder / "nginx.conf", "-e", self.folder / "start"]
         tried = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
@@ -96,7 +96,7 @@ class Nginx:
 
     @property
     def trust(self) -> ssl.SSLContext:
-        """What a client needs to trust the certificate."""
+        """A TLS context that trusts the certificate."""
         return ssl.create_default_context(cafile=str(self.folder / "certificate.pem"))
 
     def log(self, name: str) -> str:

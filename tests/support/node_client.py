@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.support.requirements import cannot
+from tests.support.requirements import skip
 from tests.support.visitor import Visitor
 
 FOLDER = Path(__file__).resolve().parent.parent / "node"
@@ -19,7 +19,7 @@ _LONGEST_LINE = 8_000_000  # bytes; a 2 MB message may come back
 
 
 def _installed(package: str) -> str:
-    """Return the version of a package that is installed, or an empty text."""
+    """Return the version of a package that is installed, or an empty string."""
     file = FOLDER / "node_modules" / package / "package.json"
     return str(json.loads(file.read_text())["version"]) if file.exists() else ""
 
@@ -29,7 +29,7 @@ def install() -> str:
     """Install the pinned packages unless they are there; return the path of node."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        cannot("the official Socket.IO client needs node and npm: apt-get install nodejs npm")
+        skip("the official Socket.IO client needs node and npm: apt-get install nodejs npm")
     manifest = FOLDER / "package.json"
     wanted = json.loads(manifest.read_text())["dependencies"]
     with manifest.open() as lock:
@@ -49,17 +49,17 @@ def _npm_install(npm: str, wanted: dict[str, str]) -> None:
         check=False,
     )
     if done.returncode:
-        cannot(f"npm could not install {wanted}: {done.stderr.strip()[-500:]}")
+        skip(f"npm could not install {wanted}: {done.stderr.strip()[-500:]}")
 
 
 def axe() -> str:
-    """Return the source of axe-core, which finds what keeps people from using a page."""
+    """Return the source of axe-core, which checks the accessibility of a page."""
     install()
     return (FOLDER / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 class NodeSocket:
-    """One connection of the official client, with its namespaces, and what happened to it."""
+    """One connection of the official client, its namespaces and its log."""
 
     def __init__(self, driver: Driver, name: str) -> None:
         self._driver = driver
@@ -99,16 +99,16 @@ class NodeSocket:
         """Return how often the client has tried to reconnect."""
         return len(self._args("reconnect_attempt", ""))
 
-    async def call(self, event: str, *args: Any, namespace: str = "/", seconds: float = 5) -> Any:
+    async def call(self, event: str, *args: Any, namespace: str = "/", seconds: float = 15) -> Any:
         """Emit and return the ack."""
         return await self._do("call", namespace=namespace, event=event, args=args, seconds=seconds)
 
     async def emit(self, event: str, *args: Any, namespace: str = "/", size: int = 0) -> None:
-        """Emit; `size` adds a text of so many bytes."""
+        """Emit; `size` adds a string of so many bytes."""
         await self._do("emit", namespace=namespace, event=event, args=args, size=size)
 
     async def packet(self, text: str) -> None:
-        """Send the text of a Socket.IO packet, past what the client would allow."""
+        """Send the text of a Socket.IO packet, unchecked by the client."""
         await self._do("packet", text=text)
 
     async def join(self, namespace: str) -> None:

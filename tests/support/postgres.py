@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, from Debian's package, and the databases in it."""
+"""A PostgreSQL server that tests start, from Debian's package, and the databases in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import psycopg
 
 from app.settings import Settings
 from tests.support.ports import free_port
-from tests.support.requirements import cannot
+from tests.support.requirements import skip
 
 PASSWORD = "p@ss/w:rd hunter2"
 
@@ -27,7 +27,7 @@ def program(name: str) -> str:
     """Path of one of PostgreSQL's programs; without it the test is skipped, or in CI fails."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     path = str(found[-1]) if found else shutil.which(name)
-    return path or cannot("no PostgreSQL: apt-get install postgresql")
+    return path or skip("no PostgreSQL: apt-get install postgresql")
 
 
 class Postgres:
@@ -36,7 +36,7 @@ class Postgres:
     def __init__(self) -> None:
         self._initdb, self._postgres = program("initdb"), program("postgres")
         self.port = free_port()
-        # not pytest's folder, which is closed to whom root runs the server as
+        # the server's user cannot read pytest's folder
         self._folder = Path(tempfile.mkdtemp(prefix="latchkey-postgres-"))
         self._data = self._folder / "data"
         self._user = "postgres" if os.getuid() == 0 else None
@@ -82,7 +82,7 @@ class Postgres:
                 time.sleep(0.05)
 
     def stop(self) -> None:
-        """Cut all connections and end it."""
+        """Close all connections and end the server."""
         if self._process is not None:
             self.resume()
             self._process.send_signal(signal.SIGINT)
@@ -90,11 +90,11 @@ class Postgres:
             self._process = None
 
     def pause(self) -> None:
-        """Let it hang, with all the processes that serve its clients."""
+        """Suspend it and its processes."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Resume it and its processes."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -110,7 +110,7 @@ class Postgres:
         shutil.rmtree(self._folder)
 
     def url(self, database: str, user: str = "latchkey", password: str = PASSWORD) -> str:
-        """Return what --database takes."""
+        """Return the URL of a database, for --database."""
         return f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
 
     def run(self, statement: str, database: str = "postgres") -> list[Any]:
@@ -144,7 +144,7 @@ class Place:
         return self
 
     def run(self, statement: str) -> list[Any]:
-        """Run one statement behind the program's back; return its rows."""
+        """Run one statement past the program; return its rows."""
         if self._postgres is not None:
             return self._postgres.run(statement, self._name)
         file = self.data_dir / "accounts.sqlite3"

@@ -26,7 +26,7 @@ class Process:
         if self.process.returncode is None:
             self.process.send_signal(number)
         try:
-            await asyncio.wait_for(self.process.wait(), 10)
+            await asyncio.wait_for(self.process.wait(), 20)
         except TimeoutError:
             self.process.kill()
             raise
@@ -42,7 +42,7 @@ async def process(
     program: str = "tests.support.demo",
     **environ: str,
 ) -> AsyncIterator[Process]:
-    """Start the application of the tests on a free port and wait until it says that it serves.
+    """Start the application of the tests on a free port and wait until it serves.
 
     `program` is another module to run, such as "app"; `root` is the folder to run it in.
     """
@@ -62,7 +62,7 @@ async def process(
     os.close(stderr)
     assert child.stdout is not None
     try:
-        line = (await asyncio.wait_for(child.stdout.readline(), 15)).decode()
+        line = (await asyncio.wait_for(child.stdout.readline(), 25)).decode()
         assert "http://" in line, f"{program} printed {line!r}"
         url = "http://" + line.partition("http://")[2].split()[0]
         yield Process(child, url)
@@ -89,7 +89,7 @@ async def run(*flags: str, **environ: str) -> tuple[int, str, str]:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, err = await asyncio.wait_for(child.communicate(), 15)
+        out, err = await asyncio.wait_for(child.communicate(), 25)
     except TimeoutError:
         child.kill()
         await child.wait()

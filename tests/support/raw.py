@@ -1,4 +1,4 @@
-"""A client of plain bytes, for what no real client would send or tell."""
+"""A client that sends any bytes, also those that no real client sends."""
 
 from __future__ import annotations
 
@@ -83,15 +83,15 @@ class Raw:
         method: str = "GET",
         body: bytes | None = None,
     ) -> None:
-        """Send a request and wait for nothing."""
+        """Send a request without waiting for its response."""
         sent = [f"{method} {path} HTTP/1.1", f"Host: {self.netloc}"]
         sent += [f"{name}: {value}" for name, value in headers]
         if body is not None:
             sent.append(f"Content-Length: {len(body)}")
         self.writer.write("\r\n".join([*sent, "", ""]).encode("latin-1") + (body or b""))
 
-    async def answer(self, seconds: float = 5) -> Answer:
-        """Read one response; not of the chunked kind, which Latchkey does not send."""
+    async def answer(self, seconds: float = 15) -> Answer:
+        """Read one response; chunked ones are not understood."""
         return await asyncio.wait_for(self._answer(), seconds)
 
     async def _answer(self) -> Answer:
@@ -141,8 +141,8 @@ class Raw:
             return None
         return payload.decode()
 
-    async def until_closed(self, seconds: float = 5) -> list[str]:
-        """Return what still comes until the server closes; fail when it does not."""
+    async def until_closed(self, seconds: float = 15) -> list[str]:
+        """Return the messages that come until the server closes; fail if it stays open."""
         messages: list[str] = []
 
         async def read() -> None:
@@ -152,8 +152,8 @@ class Raw:
         await asyncio.wait_for(read(), seconds)
         return messages
 
-    async def until_end(self, seconds: float = 5) -> None:
-        """Wait until the server closes the TCP connection; fail when it does not."""
+    async def until_end(self, seconds: float = 15) -> None:
+        """Wait until the server closes the TCP connection; fail if it stays open."""
         with contextlib.suppress(ConnectionError):
             while await asyncio.wait_for(self.reader.read(65536), seconds):
                 pass

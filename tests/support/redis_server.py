@@ -13,7 +13,7 @@ from typing import Any
 import redis
 
 from tests.support.ports import free_port, wait_until_open
-from tests.support.requirements import found
+from tests.support.requirements import find_program
 
 
 class RedisServer:
@@ -28,7 +28,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it and wait until it answers, with `LOADING` too."""
-        program = found("redis-server")
+        program = find_program("redis-server")
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What tests need of the machine: without it they are skipped by name, and in CI they fail."""
+"""Programs that tests require. Without one they are skipped; with CI=true they fail."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import NoReturn
 import pytest
 
 
-def cannot(sentence: str) -> NoReturn:
-    """Skip by name; in CI a missing tool is a failure."""
+def skip(reason: str) -> NoReturn:
+    """Skip the test with this reason; with CI=true fail it."""
     if os.environ.get("CI") == "true":
-        pytest.fail(sentence)
-    pytest.skip(sentence)
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
-def found(name: str) -> str:
-    """Path of a program that Debian has in the package of the same name."""
+def find_program(name: str) -> str:
+    """Return the path of a program that Debian has in the package of the same name."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    return path or cannot(f"{name} is not installed: apt-get install {name}")
+    return path or skip(f"{name} is not installed: apt-get install {name}")

@@ -26,7 +26,7 @@ class Data(msgspec.Struct):
     profile: Profile = msgspec.field(default_factory=Profile)
 
 
-def over(store: Any, data_type: type[Any] = Data, **limits: float) -> Sessions[Any]:
+def sessions_over(store: Any, data_type: type[Any] = Data, **limits: float) -> Sessions[Any]:
     """Return the sessions over this store."""
     times: dict[str, Any] = {"idle_timeout": 0, "max_age": 0, **limits}
     return Sessions(store, data_type, clock=Clock(), **times)
@@ -34,12 +34,12 @@ def over(store: Any, data_type: type[Any] = Data, **limits: float) -> Sessions[A
 
 async def made(store: Any) -> tuple[Sessions[Data], Session[Data]]:
     """Return sessions and a stored one."""
-    sessions = over(store)
+    sessions = sessions_over(store)
     return sessions, await sessions.create(remote_address="::1", user_agent="test")
 
 
 async def stored(sessions: Sessions[Data], session_id: str) -> Data:
-    """Return what the store holds of this session's data."""
+    """Return the stored data of this session."""
     record = await sessions.store.load(session_id)
     assert record is not None
     return sessions.records.codec.draft(record.data)

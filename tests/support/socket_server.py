@@ -63,7 +63,7 @@ class Echo(socketio.AsyncNamespace):
 
 @dataclass
 class Server:
-    """A running server: `sio` to look into, `port` to knock on."""
+    """A running server at `port`, and the events of its connections."""
 
     sio: SocketServer
     port: int
@@ -139,18 +139,18 @@ def served(
 
 
 def run(coroutine: Awaitable[None], timeout: float = 20, *, loop: str = "asyncio") -> None:
-    """Run a test; what a loop complains about fails it as an exception does."""
-    complaints: list[dict[str, Any]] = []
+    """Run a test; an error that the loop reports fails it as an exception does."""
+    errors: list[dict[str, Any]] = []
 
     async def body() -> None:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        loop.set_exception_handler(lambda _, context: errors.append(context))
         await asyncio.wait_for(coroutine, timeout)
 
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(body())
     gc.collect()
-    assert not complaints, complaints
+    assert not errors, errors
 
 
 @contextlib.asynccontextmanager

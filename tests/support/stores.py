@@ -1,4 +1,4 @@
-"""The stores that tests run against, and what they need to be made."""
+"""The stores that tests run against, and how to open them."""
 
 from __future__ import annotations
 

@@ -63,13 +63,13 @@ class Visitor:
             self.url,
             transports=list(transports) or None,
             namespaces=list(namespaces),
-            wait_timeout=5,
+            wait_timeout=15,
         )
         return socket
 
 
 class Socket:
-    """python-socketio's AsyncClient that remembers what it received."""
+    """python-socketio's AsyncClient with a log of the events that it received."""
 
     def __init__(self, http: aiohttp.ClientSession, *, reconnection: bool = False) -> None:
         self.client = socketio.AsyncClient(
@@ -96,7 +96,7 @@ class Socket:
 
     async def call(self, event: str, *args: Any, namespace: str = "/") -> Any:
         return await self.client.call(
-            event, args if len(args) != 1 else args[0], namespace=namespace, timeout=5
+            event, args if len(args) != 1 else args[0], namespace=namespace, timeout=15
         )
 
     async def close(self) -> None:

@@ -31,7 +31,7 @@ class WatchedStore(MemoryStore):
         return list(self._records.values())
 
     def lose(self, session_id: str) -> None:
-        """Remove a record behind the application's back, as somebody with a shell would."""
+        """Remove a record without the application, as an operator with a shell might."""
         self._remove(session_id)
 
     async def _reach(self) -> None:
