@@ -29,7 +29,7 @@ from tests.support.waiting import until
 
 
 async def test_a_session_is_the_same_in_every_process(tmp_path: Path) -> None:
-    """A cookie of one is good at the other; pages and events of both count on."""
+    """A cookie of one works at the other; pages and events of both raise the count."""
     async with sites(tmp_path) as (one, two), PythonVisitor(one.url) as visitor:
         assert await visitor.incr() == 1
         here, there = await tabs_at(visitor, one, two)
@@ -40,7 +40,7 @@ async def test_a_session_is_the_same_in_every_process(tmp_path: Path) -> None:
 
 
 async def test_processes_of_one_data_folder_share_its_accounts(tmp_path: Path) -> None:
-    """Who registered at one signs in at the other."""
+    """A user who registered at one signs in at the other."""
     flags = (f"--store={empty_redis()}", f"--secret-keys={KEYS[0]}")
     async with (
         process(tmp_path, *flags) as one,
@@ -54,7 +54,7 @@ async def test_processes_of_one_data_folder_share_its_accounts(tmp_path: Path) -
 
 @pytest.mark.limit(60)
 async def test_400_increments_of_four_processes_are_all_kept(tmp_path: Path) -> None:
-    """Pages and events of one session at four real processes: each count is given once."""
+    """Pages and events of one session at four real processes: each count is returned once."""
     flags = (f"--store={empty_redis()}", f"--secret-keys={KEYS[0]}")
     async with contextlib.AsyncExitStack() as stack:
         running = [
@@ -121,7 +121,7 @@ async def test_a_redis_user_with_few_rights_is_enough(tmp_path: Path) -> None:
 
 @each_client
 async def test_a_logout_closes_the_sockets_of_all_processes(tmp_path: Path, client: str) -> None:
-    """Each is told once, and why, on both transports."""
+    """Each gets the reason once, on both transports."""
     async with sites(tmp_path, 3) as places, browser(client, places[0].url) as visitor:
         tabs = await tabs_at(visitor, *places)
         tabs += await tabs_at(visitor, *places, mode="polling")
@@ -133,8 +133,8 @@ async def test_a_logout_closes_the_sockets_of_all_processes(tmp_path: Path, clie
         await until(lambda: not any(len(site.services.connections) for site in places))
 
 
-async def test_an_end_is_told_once(tmp_path: Path) -> None:
-    """The process where it came about hears nothing of it, and those that hear do not tell."""
+async def test_an_end_is_broadcast_once(tmp_path: Path) -> None:
+    """The process that ends the session ignores its own message, and receivers send none."""
     async with sites(tmp_path, 3) as places, PythonVisitor(places[0].url) as visitor:
         heard: list[tuple[int, bool]] = []
         for number, site in enumerate(places):
@@ -151,7 +151,7 @@ async def test_an_end_is_told_once(tmp_path: Path) -> None:
 
 
 async def test_a_login_closes_the_old_sockets_of_all_processes(tmp_path: Path) -> None:
-    """They hear `regenerated`, and that coming back is welcome."""
+    """Their reason is `regenerated`, and they may reconnect."""
     async with sites(tmp_path) as (one, two), PythonVisitor(one.url) as visitor:
         await visitor.incr()
         (tab,) = await tabs_at(visitor, two)
@@ -199,8 +199,8 @@ async def test_activity_in_one_process_keeps_the_sockets_of_another(tmp_path: Pa
         await until(lambda: ended(there))
 
 
-async def test_an_end_that_nobody_told_of_is_noticed_by_the_next_event(tmp_path: Path) -> None:
-    """A process that dies between the removal and the message leaves no door open."""
+async def test_a_lost_broadcast_of_an_end_is_noticed_by_the_next_event(tmp_path: Path) -> None:
+    """A process may die between the removal and the message."""
     async with sites(tmp_path) as (one, two), PythonVisitor(one.url) as visitor:
         (tab,) = await tabs_at(visitor, two)
         assert await tab.call("incr") == 1
@@ -209,8 +209,8 @@ async def test_an_end_that_nobody_told_of_is_noticed_by_the_next_event(tmp_path:
         await until(lambda: ended(tab))
 
 
-async def test_ends_that_were_missed_are_found_when_the_connection_is_back(tmp_path: Path) -> None:
-    """What was told while a process could not hear it is reconciled at once."""
+async def test_missed_ends_are_found_after_a_reconnect(tmp_path: Path) -> None:
+    """Broadcasts during a lost connection are reconciled at once."""
     options: dict[str, Any] = {"expiry_interval": 3600}
     async with sites(tmp_path, **options) as (one, two), PythonVisitor(one.url) as visitor:
         (tab,) = await tabs_at(visitor, two)
@@ -227,7 +227,7 @@ async def test_ends_that_were_missed_are_found_when_the_connection_is_back(tmp_p
 
 
 async def test_a_page_emits_to_sockets_of_all_processes(tmp_path: Path) -> None:
-    """Those of the session hear it, in order and once; those of others do not."""
+    """Sockets of the session get the event in order and once; others do not."""
     async with (
         sites(tmp_path, 3) as places,
         PythonVisitor(places[0].url) as visitor,
@@ -288,7 +288,7 @@ async def remote(tmp_path: Path, visitor: Any, one: Site, two: Site) -> tuple[An
 
 
 async def test_a_callback_comes_back_from_another_process(tmp_path: Path) -> None:
-    """What the client answers reaches the process that emitted, and nothing is left behind."""
+    """The client's ack reaches the process that emitted, and the callback is forgotten."""
     async with sites(tmp_path) as (one, two), PythonVisitor(one.url) as visitor:
         tab, sid = await remote(tmp_path, visitor, one, two)
         tab.client.on("question", lambda text: (text, 42))
@@ -349,8 +349,8 @@ async def test_another_program_can_emit(tmp_path: Path) -> None:
         await script.redis.aclose()
 
 
-async def test_nonsense_on_the_channels_is_passed_over(tmp_path: Path) -> None:
-    """Whatever somebody publishes there, what comes next is still heard."""
+async def test_invalid_messages_on_the_channels_are_dropped(tmp_path: Path) -> None:
+    """The messages after them are handled."""
     async with sites(tmp_path) as (one, two), PythonVisitor(one.url) as visitor:
         (tab,) = await tabs_at(visitor, two)
         with shared_server().client() as redis:
@@ -363,8 +363,8 @@ async def test_nonsense_on_the_channels_is_passed_over(tmp_path: Path) -> None:
         await until(lambda: len(tab.received) == 2)
 
 
-async def test_who_is_alone_publishes_nothing_until_somebody_joins(tmp_path: Path) -> None:
-    """An emit of a single process stays in it; the first one after a second joined goes out."""
+async def test_a_single_process_publishes_nothing(tmp_path: Path) -> None:
+    """The first emit after a second process has joined is published."""
     url = empty_redis()
     async with sites(tmp_path / "a", 1, url=url) as (one,), PythonVisitor(one.url) as visitor:
         await until(lambda: one.services.socket_server.manager._alone)
@@ -412,7 +412,7 @@ async def test_every_process_knows_the_connections_of_all(tmp_path: Path) -> Non
         assert await one.services.devices.presence.transports([id, "nobody"]) == {}
 
 
-async def test_the_list_of_devices_has_the_connections_of_all(tmp_path: Path) -> None:
+async def test_the_list_of_devices_has_connections_of_all_processes(tmp_path: Path) -> None:
     """Each process shows its users what they have open at the other one, and can end it there."""
     async with (
         sites(tmp_path) as (one, two),
@@ -440,10 +440,10 @@ async def test_the_list_of_devices_has_the_connections_of_all(tmp_path: Path) ->
         assert ended(here) == []
 
 
-async def test_connections_of_a_process_that_died_vanish(
+async def test_connections_of_a_dead_process_are_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed without a word it is off the list when its time is over, and the living stay."""
+    """Redis forgets its list after the timeout; the lists of running processes stay."""
     monkeypatch.setattr(presence, "_PRESENCE_TIMEOUT", 2)
     monkeypatch.setattr(presence, "_HEARTBEAT_INTERVAL", 0.5)
     url = empty_redis()
@@ -462,7 +462,7 @@ async def test_connections_of_a_process_that_died_vanish(
 
 
 async def test_a_process_that_stops_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Its list is gone at once, and with the last session nothing of Latchkey is left."""
+    """Its list is removed at once, and with the last session no key of Latchkey is left."""
     async with sites(tmp_path) as (one, two), PythonVisitor(one.url) as visitor:
         await tabs_at(visitor, one, two)
         id = session_id(visitor.cookie)
@@ -477,7 +477,7 @@ async def test_a_process_that_stops_leaves_nothing_behind(tmp_path: Path) -> Non
 # -- devices --
 
 
-async def test_a_list_of_devices_follows_what_happens_in_other_processes(
+async def test_a_list_of_devices_follows_other_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Signing in, coming, going and ending at one process shows on a page that another serves."""

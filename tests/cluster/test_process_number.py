@@ -43,7 +43,7 @@ async def number(url: str, *, lease: float = 0.4) -> AsyncIterator[ProcessNumber
 
 @pytest.mark.limit(40)
 async def test_a_second_process_with_the_number_does_not_start(tmp_path: Path) -> None:
-    """It waits for the lease, says so, and ends with 1 and a sentence; the first one serves on."""
+    """It logs that it waits for the lease, and ends with 1 and a message; the first one goes on."""
     url = empty_redis()
     async with process(tmp_path / "a", *flags(url)) as one, Visitor(one.url) as visitor:
         code, out, err = await run("--port=0", f"--data-dir={tmp_path / 'b'}", *flags(url))
@@ -119,7 +119,7 @@ async def test_the_number_of_a_killed_process_is_free_after_its_lease(tmp_path: 
 
 
 async def test_the_lease_is_renewed_while_the_process_lives() -> None:
-    """So nobody else gets the number, however long they try."""
+    """No other process gets the number, however long it tries."""
     url = empty_redis()
     async with number(url) as one, number(url) as two:
         await one.claim()
@@ -129,7 +129,7 @@ async def test_the_lease_is_renewed_while_the_process_lives() -> None:
         await two.claim()
 
 
-async def test_a_number_that_the_redis_forgot_is_taken_again(tmp_path: Path) -> None:
+async def test_a_forgotten_number_is_taken_again(tmp_path: Path) -> None:
     """After an outage longer than the lease, and after a FLUSHALL."""
     server = RedisServer(tmp_path / "redis")
     server.start()
@@ -145,10 +145,10 @@ async def test_a_number_that_the_redis_forgot_is_taken_again(tmp_path: Path) -> 
         server.kill()
 
 
-async def test_a_number_that_another_process_took_meanwhile_is_logged_once(
+async def test_a_number_taken_by_another_process_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Both go on: nothing that is stored depends on it. Nobody's lease is given back but ours."""
+    """Both go on, since no stored data depends on it. A stop frees only the own lease."""
     url = empty_redis()
     client = shared_server().client()
     async with number(url, lease=0.1) as one:

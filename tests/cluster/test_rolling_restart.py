@@ -113,7 +113,7 @@ class Reader:
 
 
 @pytest.mark.limit(240)
-async def test_a_rolling_restart_is_not_noticed(tmp_path: Path, postgres: Postgres) -> None:
+async def test_a_rolling_restart_loses_nothing(tmp_path: Path, postgres: Postgres) -> None:
     """All sockets are back within 15 s, no acknowledged click is lost, and every page is a 200."""
     async with two(tmp_path, postgres, *FLAGS) as site, asyncio.TaskGroup() as group:
         clickers = [Clicker(site) for _ in range(CLIENTS)]

@@ -33,10 +33,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.sockets": (
         *("app.common", "app.services", "app.sessions", "app.stores", "app.transport", "app.web"),
     ),
-    "app.cluster": (
-        *("app.common", "app.ops", "app.services", "app.sessions", "app.sockets", "app.stores"),
-        "app.transport",
-    ),
+    "app.cluster": (*("app.common", "app.ops", "app.sessions", "app.stores", "app.transport"),),
     "app.extensions": ("app.sessions", "app.sockets"),
     "app.lifecycle": (
         *("app.common", "app.ops", "app.services", "app.settings", "app.stores"),

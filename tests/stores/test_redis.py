@@ -52,8 +52,8 @@ async def test_edits_of_several_processes_are_all_kept() -> None:
         assert (loaded.data, loaded.version) == (b"200", 201)
 
 
-async def test_a_busy_process_lets_others_have_their_turn() -> None:
-    """Who has edits queued without end does not keep another process from its one edit."""
+async def test_a_busy_process_lets_others_lock() -> None:
+    """A process with endless queued edits does not keep another process from its one edit."""
     async with processes() as (busy, other):
         await busy.save(record(data=b"0"))
         rest = [asyncio.ensure_future(increment(busy, 1000)) for _ in range(5)]
@@ -65,8 +65,8 @@ async def test_a_busy_process_lets_others_have_their_turn() -> None:
         await asyncio.gather(*rest, return_exceptions=True)
 
 
-async def test_who_waits_is_told_and_need_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lock changes hands between processes by a message, before the next question is due."""
+async def test_a_waiting_process_is_notified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message passes the lock on, before the waiting process asks again."""
     monkeypatch.setattr(redis_locks, "_RETRY_INTERVAL", 1000.0)
     async with processes() as (one, two):
         lease = await one.lock("a")
@@ -78,7 +78,7 @@ async def test_who_waits_is_told_and_need_not_ask(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_lease_that_ran_out_overwrites_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes too late gets LeaseLost, whether the other has saved by then or not."""
+    """A late save raises LeaseLost, whether the other edit has been saved by then or not."""
     monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 50)
     async with processes() as (one, two):
         await one.save(record())
@@ -97,8 +97,8 @@ async def test_a_lease_that_ran_out_overwrites_nothing(monkeypatch: pytest.Monke
         assert (loaded.data, loaded.version) == (b"again", 3)
 
 
-async def test_a_sign_in_that_was_overtaken_keeps_the_edit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What another process wrote once the lease had run out moves to the new id as well."""
+async def test_a_sign_in_keeps_an_edit_of_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the lease runs out during a sign-in, the other process's edit moves to the new id."""
     monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 50)
     async with processes() as (one, two):
         slow, other = (
@@ -124,8 +124,8 @@ async def test_a_sign_in_that_was_overtaken_keeps_the_edit(monkeypatch: pytest.M
         assert await other.load(session.id) is None
 
 
-async def test_a_slow_edit_that_nobody_overtook_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease that ran out while nobody else wanted the lock is no reason to refuse."""
+async def test_a_slow_edit_without_competition_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease that ran out while no other edit wanted the lock is no reason to refuse."""
     monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 50)
     async with processes(1) as (store,):
         await store.save(record())
@@ -134,8 +134,8 @@ async def test_a_slow_edit_that_nobody_overtook_is_kept(monkeypatch: pytest.Monk
         assert (await lease.save(b"slow")).data == b"slow"
 
 
-async def test_a_lock_that_is_not_to_be_had_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """StoreBusy comes when patience ends, and leaves nobody's turn reserved."""
+async def test_waiting_for_a_lock_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """StoreBusy is raised at the timeout, and no turn stays reserved."""
     monkeypatch.setattr(redis_locks, "_LOCK_TIMEOUT", 0.2)
     async with processes() as (one, two):
         lease = await one.lock("a")
@@ -145,8 +145,8 @@ async def test_a_lock_that_is_not_to_be_had_is_given_up(monkeypatch: pytest.Monk
         await (await asyncio.wait_for(one.lock("a"), 2)).release()
 
 
-async def test_the_lock_of_a_process_that_died_comes_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease ends by itself, and the next one reads what was stored before."""
+async def test_the_lock_of_a_dead_process_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease ends, and the next lock reads what was stored before."""
     monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 300)
     async with processes() as (dead, other):
         await dead.save(record())
@@ -156,8 +156,8 @@ async def test_the_lock_of_a_process_that_died_comes_free(monkeypatch: pytest.Mo
         await lease.release()
 
 
-async def test_a_lock_tells_of_what_others_did() -> None:
-    """Of a session that is known here it has the times and the data that another process wrote."""
+async def test_a_lock_reads_changes_of_other_processes() -> None:
+    """It brings the times and the data that another process wrote to a cached record."""
     async with processes() as (one, two):
         await one.save(record())
         await two.touch({"a": (1050.0, 1150.0)})
@@ -170,8 +170,8 @@ async def test_a_lock_tells_of_what_others_did() -> None:
         await lease.release()
 
 
-async def test_a_lock_does_not_send_what_is_known() -> None:
-    """However much is in a session, its data comes once and not for each edit."""
+async def test_a_lock_does_not_transfer_cached_data() -> None:
+    """The data of a large session is read once, not for each edit."""
     async with processes() as (one, two):
         await one.save(record(data=bytes(100_000)))
         await (await two.lock("a")).release()
@@ -187,7 +187,7 @@ async def test_a_lock_does_not_send_what_is_known() -> None:
 async def test_a_lock_of_a_cached_record_is_answered_by_one_word(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever the times look like, they are sent to the Redis as it has them."""
+    """Times are compared in the form in which Redis has them, whatever their digits."""
     read: list[bytes] = []
     data_received = Connection.data_received
 
@@ -207,8 +207,8 @@ async def test_a_lock_of_a_cached_record_is_answered_by_one_word(
             await lease.save(b"new")
 
 
-async def test_who_no_longer_waits_disturbs_nobody() -> None:
-    """The answer to one who was cancelled is read past, on the same connection."""
+async def test_a_cancelled_call_does_not_disturb_others() -> None:
+    """Its reply is dropped, and the connection goes on."""
     async with processes(1) as (store,):
         await store.save(record())
         wire = store._client._connection
@@ -221,8 +221,8 @@ async def test_who_no_longer_waits_disturbs_nobody() -> None:
         assert store._client._connection is wire
 
 
-async def test_a_late_touch_does_not_shorten() -> None:
-    """Of two processes that saw a client, the one that saw him later counts."""
+async def test_a_late_touch_does_not_move_times_back() -> None:
+    """Of two processes that saw a client, the later time counts."""
     async with processes() as (one, two):
         await one.save(record())
         await one.touch({"a": (1050.0, 1150.0)})
@@ -231,7 +231,7 @@ async def test_a_late_touch_does_not_shorten() -> None:
         assert await two.purge(1130.0, 10) == []
 
 
-async def test_redis_forgets_by_itself_what_is_over() -> None:
+async def test_records_and_indexes_have_a_time_to_live() -> None:
     """Record and index have a time to live that a touch extends; what never ends has none.
 
     It is a month longer than the session's: a Redis whose clock is set forward by two days for a
@@ -254,7 +254,7 @@ async def test_redis_forgets_by_itself_what_is_over() -> None:
             assert redis.keys("latchkey:*") == []
 
 
-async def test_an_index_drops_what_redis_has_forgotten() -> None:
+async def test_an_index_drops_ids_without_a_record() -> None:
     """The sessions of a user, and those to purge, are the ones that have a record."""
     async with processes(1) as (store,):
         with shared_server().client() as redis:
@@ -282,7 +282,7 @@ def counted(store: RedisStore) -> Counter[str]:
 
 
 async def test_sessions_of_an_older_release_are_found_by_public_id() -> None:
-    """It wrote no index of public ids; that is made when somebody asks, and only once."""
+    """An older release wrote no index of public ids; the first call makes it, once."""
     async with processes() as (one, _):
         for number in range(7):
             await one.save(record(str(number), seen=1000.0 + number, user="anna"))
@@ -303,8 +303,8 @@ async def test_sessions_of_an_older_release_are_found_by_public_id() -> None:
         assert await one.count("anna") == 7
 
 
-async def test_an_index_loses_sessions_that_an_older_release_ended() -> None:
-    """That leaves the public id behind, which then finds nothing, and is dropped."""
+async def test_an_index_drops_public_ids_without_a_record() -> None:
+    """An older release leaves the public id of an ended session in the index."""
     async with processes() as (one, _):
         await one.save(record("a", user="anna"))
         with shared_server().client() as client:
@@ -326,7 +326,7 @@ async def test_the_index_of_public_ids_lives_as_long_as_the_sessions() -> None:
             assert client.pttl("latchkey:public:anna") == -1
 
 
-async def test_a_purge_of_two_processes_removes_each_once() -> None:
+async def test_two_processes_purge_each_record_once() -> None:
     """Each record is returned to one of them only."""
     async with processes() as stores:
         for number in range(100):
@@ -336,8 +336,8 @@ async def test_a_purge_of_two_processes_removes_each_once() -> None:
         assert len(ids) == len(set(ids)) == 100
 
 
-async def test_a_record_is_known_until_its_end_is_told() -> None:
-    """What was read or written here is known, until another process ends the session."""
+async def test_a_record_is_cached_until_it_is_removed() -> None:
+    """Records that were read or written here are cached until another process ends the session."""
     async with processes() as (one, two):
         await one.save(record())
         assert one.cached("a") == record()
@@ -350,8 +350,8 @@ async def test_a_record_is_known_until_its_end_is_told() -> None:
         await until(lambda: one.cached("a") is None)
 
 
-async def test_nothing_is_known_where_no_end_can_be_told() -> None:
-    """With the connection goes what was known; afterwards it is read again."""
+async def test_a_lost_connection_clears_the_cache() -> None:
+    """Removals cannot be heard without it; afterwards records are read again."""
     async with processes(1) as (store,):
         await store.save(record())
         with shared_server().client() as redis:
@@ -361,8 +361,8 @@ async def test_nothing_is_known_where_no_end_can_be_told() -> None:
         assert await store.load("a") == store.cached("a") == record()
 
 
-async def test_scripts_that_were_flushed_are_taught_again() -> None:
-    """Somebody who runs SCRIPT FLUSH costs a round trip and nothing else."""
+async def test_flushed_scripts_are_loaded_again() -> None:
+    """SCRIPT FLUSH costs a round trip and nothing else."""
     async with processes(1) as (store,):
         await store.save(record())
         with shared_server().client() as redis:
@@ -372,10 +372,10 @@ async def test_scripts_that_were_flushed_are_taught_again() -> None:
         assert (await store.load_many(["a"]))["a"].data == b"new"
 
 
-async def test_a_lock_is_given_back_though_the_scripts_were_flushed(
+async def test_a_lock_is_released_after_a_script_flush(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also where nobody waits for the answer: the next one need not wait for the lease's end."""
+    """The next lock need not wait for the end of the lease."""
     monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 60_000)
     async with processes() as (one, two):
         await one.save(record())
@@ -386,10 +386,10 @@ async def test_a_lock_is_given_back_though_the_scripts_were_flushed(
         await (await asyncio.wait_for(two.lock("a"), 2)).release()
 
 
-async def test_a_lock_whose_release_was_cut_off_is_given_back_later(
+async def test_a_lost_release_is_sent_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A connection that is lost with the command on its way holds nobody up for a lease."""
+    """If the connection is lost with the command, the next lock need not wait for the lease."""
     monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 60_000)
     async with processes() as (one, two):
         await one.save(record())
@@ -414,8 +414,8 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("how", SPOILT)
-async def test_a_record_that_was_spoilt_by_hand_harms_no_other(how: str) -> None:
-    """Nobody reads it, and whatever is done with many sessions goes on with the others."""
+async def test_an_invalid_record_does_not_affect_others(how: str) -> None:
+    """It counts as missing, and batches go on with the other records."""
     async with processes() as (one, two):
         for id in "abc":
             await one.save(record(id, user="ann"))
@@ -458,7 +458,7 @@ def watched(store: RedisStore) -> Iterator[list[bytes]]:
         wire._transport = transport
 
 
-async def test_commands_of_one_turn_leave_together() -> None:
+async def test_commands_of_one_turn_are_one_write() -> None:
     """A hundred loads at once are one write to the socket."""
     async with processes(1) as (store,):
         await store.ping()
@@ -467,8 +467,8 @@ async def test_commands_of_one_turn_leave_together() -> None:
         assert len(writes) == 1
 
 
-async def test_commands_gather_while_others_are_not_answered() -> None:
-    """What is asked meanwhile, in many turns, leaves with the answers as one more write."""
+async def test_commands_gather_while_a_batch_is_unanswered() -> None:
+    """The commands of many turns are one more write, when the replies arrive."""
     async with processes(1) as (store,):
         await store.ping()
         with watched(store) as writes, shared_server().client() as redis:
@@ -482,8 +482,8 @@ async def test_commands_gather_while_others_are_not_answered() -> None:
         assert len(writes) == 2
 
 
-async def test_what_is_asked_because_of_an_answer_leaves_with_that_of_the_others() -> None:
-    """Twenty edits that lock and save are two writes, however each of them goes on."""
+async def test_commands_that_follow_replies_are_one_write() -> None:
+    """Twenty edits that lock and save are two writes."""
     async with processes(1) as (store,):
         await store.ping()
         await asyncio.gather(*(store.save(record(str(number))) for number in range(20)))
@@ -506,8 +506,8 @@ async def test_what_is_asked_because_of_an_answer_leaves_with_that_of_the_others
         assert {record.data for record in found.values()} == {b"new"}
 
 
-async def test_who_waited_on_a_connection_that_is_lost_finds_it_gone() -> None:
-    """Their requests are not lost with that connection."""
+async def test_a_call_after_a_lost_connection_uses_a_new_one() -> None:
+    """A caller whose command failed with the connection may call again at once."""
     async with processes(1) as (store,):
         await store.save(record())
         wire = store._client._connection
@@ -550,8 +550,8 @@ async def test_another_database_of_the_same_redis_is_another_store() -> None:
         "redis://localhost/0?socket_timeout=x",
     ],
 )
-def test_a_url_that_names_no_redis_is_refused(url: str) -> None:
-    """With a sentence."""
+def test_invalid_urls_are_refused(url: str) -> None:
+    """The message begins with the setting."""
     with pytest.raises(InvalidRedisUrl, match="--store: "):
         Address(url)
 
@@ -567,13 +567,13 @@ async def refused(tmp_path: Path, url: str, *flags: str) -> str:
     return line
 
 
-async def test_it_needs_keys(tmp_path: Path) -> None:
-    """A key that one process made would be unknown to the others."""
+async def test_redis_needs_secret_keys(tmp_path: Path) -> None:
+    """Other processes would not know a key that one process generated."""
     assert "--secret-keys" in await refused(tmp_path, "redis://127.0.0.1:1/0")
 
 
-async def test_a_redis_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
-    """The sentence has the address, without the password, and the setting."""
+async def test_an_unreachable_redis_ends_the_start(tmp_path: Path) -> None:
+    """The message has the address, without the password, and the setting."""
     line = await refused(tmp_path, "redis://:hunter22@127.0.0.1:1/0", SECRET)
     assert "redis://127.0.0.1:1/0" in line
     assert "--store" in line
@@ -581,7 +581,7 @@ async def test_a_redis_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
 
 
 async def test_a_wrong_password_ends_the_start(tmp_path: Path) -> None:
-    """Redis says what is wrong; the right one is let in."""
+    """The message has the error of Redis; the right password works."""
     server = RedisServer(tmp_path / "redis", "--requirepass", "hunter22")
     server.start()
     try:
@@ -596,8 +596,8 @@ async def test_a_wrong_password_ends_the_start(tmp_path: Path) -> None:
         server.kill()
 
 
-async def test_tls_with_a_certificate_that_is_checked(tmp_path: Path) -> None:
-    """rediss:// speaks TLS and trusts whom the URL names; a stranger's certificate is refused."""
+async def test_tls_checks_the_certificate(tmp_path: Path) -> None:
+    """rediss:// trusts the certificate that the URL names, and refuses another one."""
     certificate, key = certify(tmp_path, "own")
     stranger, _ = certify(tmp_path, "stranger")
     port = free_port()
@@ -632,8 +632,8 @@ def certify(folder: Path, name: str) -> tuple[str, str]:
     return certificate, key
 
 
-async def test_a_cluster_is_refused(tmp_path: Path) -> None:
-    """It would spread keys that belong together; the sentence says so."""
+async def test_a_redis_cluster_is_refused(tmp_path: Path) -> None:
+    """It would spread keys that belong together; the message says so."""
     bus = ("--cluster-port", str(free_port()))
     server = RedisServer(tmp_path / "redis", "--cluster-enabled", "yes", *bus)
     server.start()
@@ -644,7 +644,7 @@ async def test_a_cluster_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_replica_is_refused(tmp_path: Path) -> None:
-    """It takes no writes; the sentence says to name its master."""
+    """It takes no writes; the message says to name its master."""
     server = RedisServer(tmp_path / "redis", "--replicaof", "127.0.0.1", "1")
     server.start()
     try:
@@ -653,7 +653,7 @@ async def test_a_replica_is_refused(tmp_path: Path) -> None:
         server.kill()
 
 
-async def test_a_redis_that_evicts_is_warned_of(
+async def test_an_evicting_redis_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It works, and the log says what to set."""
@@ -669,8 +669,8 @@ async def test_a_redis_that_evicts_is_warned_of(
         server.kill()
 
 
-async def test_what_is_closed_says_so() -> None:
-    """After `close` every call fails at once."""
+async def test_a_closed_store_fails_at_once() -> None:
+    """After `close` every call raises StoreUnavailable."""
     async with processes(1) as (store,):
         await store.save(record())
         await store.close()
@@ -692,5 +692,5 @@ async def test_what_is_closed_says_so() -> None:
     ],
 )
 def test_the_code_of_an_error_in_a_script_is_found(text: str, code: str) -> None:
-    """Redis 7 begins with it, Redis 6.2 does not."""
+    """Redis 7 begins the message with it, Redis 6.2 does not."""
     assert ReplyError(text).code == code

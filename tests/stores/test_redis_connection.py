@@ -58,15 +58,15 @@ def cut(data: bytes, at: list[int]) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("size", range(1, 13))
 async def test_replies_may_be_cut_anywhere(size: int) -> None:
-    """Pieces of one size, from every beginning."""
+    """Data arrives in pieces of one size, from every offset."""
     data = b"".join(packed for packed, _ in REPLIES)
     expected = [reply for _, reply in REPLIES]
     for first in range(1, size + 1):
         assert await told(cut(data, list(range(first, len(data), size)))) == expected
 
 
-async def test_what_looks_like_replies_may_be_the_rest_of_one() -> None:
-    """Pieces that end with a line: `:1` is then a reply, an item, or text."""
+async def test_a_line_may_be_a_reply_or_a_part_of_one() -> None:
+    """Pieces end with a line: `:1` is a reply, an item of one, or text."""
     lines = [line for packed, _ in REPLIES for line in packed.splitlines(keepends=True)]
     assert ONE in lines
     assert await told(iter(lines)) == [reply for _, reply in REPLIES]

@@ -68,7 +68,7 @@ def fast_ticks(monkeypatch: pytest.MonkeyPatch) -> float:
     return 0.1
 
 
-async def test_a_busy_session_asks_once_an_edit() -> None:
+async def test_an_edit_of_a_busy_session_is_one_round_trip() -> None:
     """From the third edit in a row on: the second finds out that the session is busy."""
     async with processes(1) as (store,):
         await store.save(record(data=b"0"))
@@ -81,8 +81,8 @@ async def test_a_busy_session_asks_once_an_edit() -> None:
         assert await number(store) == 12
 
 
-async def test_a_quiet_session_asks_twice_an_edit_and_no_more(fast_ticks: float) -> None:
-    """Nothing is kept that is unlikely to be of use."""
+async def test_an_edit_of_a_quiet_session_is_two_round_trips(fast_ticks: float) -> None:
+    """Its lock is not kept, since it is unlikely to be of use."""
     async with processes(1) as (store,):
         await store.save(record(data=b"0"))
         before = scripts_run()
@@ -93,8 +93,8 @@ async def test_a_quiet_session_asks_twice_an_edit_and_no_more(fast_ticks: float)
         assert scripts_run() - before == 8
 
 
-async def test_what_is_not_used_is_given_back(fast_ticks: float) -> None:
-    """Soon, and no longer looked after then."""
+async def test_an_unused_lock_is_released(fast_ticks: float) -> None:
+    """Soon, and then the timer stops."""
     async with processes(1) as (store,):
         await store.save(record(data=b"0"))
         await edit(store, 5)
@@ -112,8 +112,8 @@ async def test_what_is_not_used_is_given_back(fast_ticks: float) -> None:
 
 
 @pytest.mark.usefixtures("slow_ticks")
-async def test_another_process_gets_it_at_once() -> None:
-    """It is told so, and need not wait for anything; edits go to and fro."""
+async def test_another_process_gets_a_kept_lock_at_once() -> None:
+    """The holder is notified; the lock passes to and fro without waiting."""
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
         for _ in range(3):
@@ -124,7 +124,7 @@ async def test_another_process_gets_it_at_once() -> None:
 
 
 @pytest.mark.usefixtures("slow_ticks")
-async def test_another_process_gets_it_after_the_edit_that_has_it() -> None:
+async def test_another_process_gets_the_lock_after_the_edit() -> None:
     """A kept lock in use is waited for, and not kept again."""
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
@@ -141,10 +141,10 @@ async def test_another_process_gets_it_after_the_edit_that_has_it() -> None:
         assert not is_locked()
 
 
-async def test_who_wants_it_and_is_not_heard_gets_it_with_the_next_save(
+async def test_a_save_releases_the_lock_for_a_waiting_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The Redis knows who waits; whoever saves is told and keeps nothing."""
+    """Redis knows which process waits, also if its message was lost."""
     monkeypatch.setattr(redis_kept, "_BUSY_INTERVAL", 1000.0)
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
@@ -167,15 +167,15 @@ async def test_who_wants_it_and_is_not_heard_gets_it_with_the_next_save(
 
 
 async def test_busy_processes_share_a_session() -> None:
-    """Each keeps the lock as long as no other wants it; none starves, no edit is lost."""
+    """Each keeps the lock until another process wants it; none starves, no edit is lost."""
     async with processes(4) as stores:
         await stores[0].save(record(data=b"0"))
         await asyncio.wait_for(asyncio.gather(*(edit(store, 50) for store in stores)), 30)
         assert await number(stores[0]) == 200
 
 
-async def test_who_queues_here_gets_it_from_the_one_before() -> None:
-    """Of ten who edit at once in one process all but the first few ask once."""
+async def test_edits_of_one_process_pass_the_lock_on() -> None:
+    """Of ten edits at once, all but the first few are one round trip."""
     async with processes(1) as (store,):
         await store.save(record(data=b"0"))
         before = scripts_run()
@@ -184,8 +184,8 @@ async def test_who_queues_here_gets_it_from_the_one_before() -> None:
         assert await number(store) == 10
 
 
-async def test_who_stood_still_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kept lock is a lease like any: when it may have run out, it is not relied upon."""
+async def test_a_suspended_process_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kept lock may have run out like any other, and is then not used."""
     monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 50)
     monkeypatch.setattr(redis_kept, "_BUSY_INTERVAL", 1000.0)
     monkeypatch.setattr(redis_kept, "_MAX_KEPT", 0.05)
@@ -199,10 +199,10 @@ async def test_who_stood_still_asks_again(monkeypatch: pytest.MonkeyPatch) -> No
         assert await number(one) == 6
 
 
-async def test_what_was_kept_for_too_long_is_asked_for_again(
+async def test_a_lock_is_not_kept_for_too_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Without waiting for oneself."""
+    """A process that releases its own lock does not wait for it."""
     monkeypatch.setattr(redis_kept, "_MAX_KEPT", -1.0)
     async with processes(1) as (store,):
         await store.save(record(data=b"0"))
@@ -210,7 +210,7 @@ async def test_what_was_kept_for_too_long_is_asked_for_again(
         assert await number(store) == 10
 
 
-async def test_a_busy_session_keeps_a_whole_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_save_renews_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     """It begins anew with each save."""
     monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 60_000)
     async with processes(1) as (store,):
@@ -225,7 +225,7 @@ async def test_a_busy_session_keeps_a_whole_lease(monkeypatch: pytest.MonkeyPatc
 async def test_a_kept_lease_that_ran_out_overwrites_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whoever is too slow with one gets LeaseLost, as with any lock."""
+    """A late save raises LeaseLost, as with any lock."""
     monkeypatch.setattr(redis_locks, "_LEASE_TIMEOUT", 50)
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
@@ -240,8 +240,8 @@ async def test_a_kept_lease_that_ran_out_overwrites_nothing(
 
 
 @pytest.mark.usefixtures("slow_ticks")
-async def test_a_session_that_ended_elsewhere_is_over() -> None:
-    """Whether this process has heard of it, or finds out when it saves."""
+async def test_a_session_that_ended_elsewhere_cannot_be_saved() -> None:
+    """Whether this process was told before, or finds out when it saves."""
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
         await edit(one, 4)
@@ -261,8 +261,8 @@ async def test_a_session_that_ended_elsewhere_is_over() -> None:
         await asyncio.wait_for(two.lock("a"), 2)
 
 
-async def test_what_is_not_known_for_certain_is_read_again() -> None:
-    """Another session ended while the reply was on its way, so what was saved is not kept."""
+async def test_a_record_is_not_cached_after_an_invalidation() -> None:
+    """Another session ended while the reply was on its way, so the record is read again."""
     async with processes(1) as (store,):
         await store.save(record(data=b"0"))
         await edit(store, 4)
@@ -278,8 +278,8 @@ async def test_what_is_not_known_for_certain_is_read_again() -> None:
 
 
 @pytest.mark.usefixtures("slow_ticks")
-async def test_what_was_kept_on_a_lost_connection_is_given_back() -> None:
-    """Once there is another one; nothing is taken to be locked, though it is known again."""
+async def test_kept_locks_of_a_lost_connection_are_released() -> None:
+    """On the next connection; until then they are not used."""
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
         await edit(one, 4)
@@ -296,8 +296,8 @@ async def test_what_was_kept_on_a_lost_connection_is_given_back() -> None:
 
 
 @pytest.mark.usefixtures("slow_ticks")
-async def test_who_ends_gives_back_what_was_kept() -> None:
-    """A process that is stopped in order keeps nobody waiting."""
+async def test_close_releases_kept_locks() -> None:
+    """A process that stops keeps no other process waiting."""
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
         await edit(one, 4)
@@ -308,8 +308,8 @@ async def test_who_ends_gives_back_what_was_kept() -> None:
 
 
 @pytest.mark.usefixtures("slow_ticks")
-async def test_a_cancelled_edit_of_a_busy_session_gives_its_lock_back() -> None:
-    """At whichever turn of the loop it is cancelled; what was sent may still count."""
+async def test_a_cancelled_edit_releases_a_kept_lock() -> None:
+    """At whichever turn of the loop; a save that was sent may still take effect."""
     async with processes() as (one, two):
         await one.save(record(data=b"0"))
         done, turns = False, 0
@@ -329,8 +329,8 @@ async def test_a_cancelled_edit_of_a_busy_session_gives_its_lock_back() -> None:
         assert turns > 1
 
 
-async def test_an_edit_that_changes_nothing_gives_its_lock_back() -> None:
-    """What is kept is kept for saves."""
+async def test_an_edit_without_change_releases_a_kept_lock() -> None:
+    """Locks are kept after saves only."""
     async with processes(1) as (store,):
         await store.save(record(data=b"0"))
         await edit(store, 4)
@@ -342,7 +342,7 @@ async def test_an_edit_that_changes_nothing_gives_its_lock_back() -> None:
 
 
 async def test_a_slow_reply_does_not_keep_a_lock_for_ever(fast_ticks: float) -> None:
-    """Though the session is quiet by the time that it is kept."""
+    """Also if the session is quiet by the time of the reply."""
     async with processes(1) as (store,):
         await store.save(record(data=b"0"))
         await edit(store, 4)
@@ -395,8 +395,8 @@ async def test_a_lock_is_given_back_once() -> None:
         assert [store.try_lock(id) for id in ("a", "b", "c")] == [None] * 3
 
 
-async def test_locks_work_without_it() -> None:
-    """`RedisLocks` alone lose no edit, and every edit is two round trips."""
+async def test_locks_work_without_kept_leases() -> None:
+    """`RedisLocks` alone lose no edit, and each edit is two round trips."""
     async with processes() as stores:
         await stores[0].save(record(data=b"0"))
         for store in stores:

@@ -116,13 +116,13 @@ async def survives(
 
 
 async def test_killed_and_started_again(tmp_path: Path) -> None:
-    """With its data kept on its disk nothing that was acknowledged is missing."""
+    """With appendonly no acknowledged change is lost."""
     async with started(tmp_path, *KEPT) as server:
         await survives(tmp_path, server, server.kill, server.start)
 
 
 async def test_stopped_and_continued(tmp_path: Path) -> None:
-    """A process that stands still keeps its connections open and says nothing."""
+    """A suspended Redis keeps its connections open and does not answer."""
     async with started(tmp_path) as server:
         await survives(
             tmp_path,
@@ -133,7 +133,7 @@ async def test_stopped_and_continued(tmp_path: Path) -> None:
 
 
 async def test_paused(tmp_path: Path) -> None:
-    """CLIENT PAUSE lets nobody have an answer, and nobody end it before its time."""
+    """CLIENT PAUSE delays all replies, and cannot be ended early."""
     async with started(tmp_path) as server:
         with server.client() as other:
             await survives(tmp_path, server, lambda: other.client_pause(5000), lambda: None)
@@ -147,14 +147,14 @@ def make_busy(server: RedisServer) -> None:
 
 
 async def test_busy(tmp_path: Path) -> None:
-    """A script of somebody else that does not end is answered with BUSY, first by silence."""
+    """During another client's endless script, Redis first does not answer, then answers BUSY."""
     async with started(tmp_path, "--lua-time-limit", "200") as server:
         with server.client() as other:
             await survives(tmp_path, server, lambda: make_busy(server), lambda: other.script_kill())
 
 
 async def test_demoted(tmp_path: Path) -> None:
-    """Who has become a replica refuses writes until it is the master again."""
+    """A replica refuses writes until it is a master again."""
     async with started(tmp_path) as server:
         with server.client() as other:
             await survives(
@@ -228,7 +228,7 @@ async def replicated(tmp_path: Path) -> AsyncIterator[tuple[RedisServer, Sentine
 
 
 async def test_a_failover_to_a_replica(tmp_path: Path) -> None:
-    """The master is killed, the Sentinels name another, and what was acknowledged is there."""
+    """The master is killed, the Sentinels name another, and no acknowledged change is lost."""
     async with replicated(tmp_path) as (master, sentinel):
 
         def fail() -> None:
@@ -241,7 +241,7 @@ async def test_a_failover_to_a_replica(tmp_path: Path) -> None:
 
 @pytest.mark.limit(60)
 async def test_a_failover_that_leaves_the_old_master_running(tmp_path: Path) -> None:
-    """Who was demoted is left for the new master, though its connection is as good as ever."""
+    """The client leaves the demoted master for the new one, though its connection works."""
     async with (
         replicated(tmp_path) as (master, sentinel),
         sites(tmp_path, url=sentinel.url) as (one, two),
@@ -273,8 +273,8 @@ async def test_a_failover_that_leaves_the_old_master_running(tmp_path: Path) -> 
         assert master.port not in ports
 
 
-async def test_what_waits_is_refused_and_the_lock_is_free_again(tmp_path: Path) -> None:
-    """Edits in hand when it stops get their error, and the first one after it need not wait."""
+async def test_waiting_edits_fail_and_release_their_lock(tmp_path: Path) -> None:
+    """Edits in hand get an error; the first one afterwards need not wait."""
     async with (
         started(tmp_path) as server,
         sites(tmp_path, url=server.url) as (one, two),
@@ -299,8 +299,8 @@ async def test_what_waits_is_refused_and_the_lock_is_free_again(tmp_path: Path) 
         assert max(stored, default=1) < count <= 2 + len(stored) + len(refused)
 
 
-async def test_a_second_refusal_does_not_wait(tmp_path: Path) -> None:
-    """Once it is known to be away, whoever comes is told at once."""
+async def test_calls_fail_at_once_during_an_outage(tmp_path: Path) -> None:
+    """Only the first calls wait for the connection."""
     async with (
         started(tmp_path) as server,
         sites(tmp_path, 1, url=server.url) as (site,),
@@ -318,8 +318,8 @@ async def test_a_second_refusal_does_not_wait(tmp_path: Path) -> None:
         assert await visitor.incr() > 1
 
 
-async def test_emits_go_on_in_this_process(tmp_path: Path) -> None:
-    """Without Redis the sockets of the same process still hear each other, and nobody waits."""
+async def test_emits_reach_the_same_process_during_an_outage(tmp_path: Path) -> None:
+    """They neither wait nor fail; sockets of other processes miss them."""
     async with (
         started(tmp_path, *KEPT) as server,
         sites(tmp_path, url=server.url) as (one, two),
@@ -342,8 +342,8 @@ async def test_emits_go_on_in_this_process(tmp_path: Path) -> None:
         await until(lambda: there.received == [("news", ("again",))])
 
 
-async def test_ends_of_an_outage_are_caught_up_with(tmp_path: Path) -> None:
-    """A record that went away meanwhile closes its sockets as soon as the Redis is back."""
+async def test_ends_during_an_outage_are_found_afterwards(tmp_path: Path) -> None:
+    """A removed record closes its sockets as soon as Redis is back."""
     async with (
         started(tmp_path, *KEPT) as server,
         sites(tmp_path, url=server.url, expiry_interval=3600) as (one, two),
@@ -364,8 +364,8 @@ async def test_ends_of_an_outage_are_caught_up_with(tmp_path: Path) -> None:
         assert [ended(tab) for tab in others] == [[], []]
 
 
-async def test_what_clients_did_meanwhile_keeps_their_sessions(tmp_path: Path) -> None:
-    """A process that was used during the outage tells of it before another one ends anything."""
+async def test_activity_during_an_outage_keeps_sessions(tmp_path: Path) -> None:
+    """A process writes its clients' activity before another one ends anything."""
     clock = Clock()
     async with (
         started(tmp_path, *KEPT) as server,
@@ -401,7 +401,7 @@ async def test_what_clients_did_meanwhile_keeps_their_sessions(tmp_path: Path) -
 
 @each_transport
 async def test_a_visitor_without_session_sees_open_pages(tmp_path: Path, transport: str) -> None:
-    """What needs no session is served; a handshake, which needs one, says when to come back."""
+    """Pages that need no session are served; a handshake gets 503 with Retry-After."""
     async with (
         started(tmp_path) as server,
         sites(tmp_path, 1, url=server.url) as (site,),
@@ -416,8 +416,8 @@ async def test_a_visitor_without_session_sees_open_pages(tmp_path: Path, transpo
         assert answer.all("Retry-After")
 
 
-async def test_a_stop_during_an_outage_ends_in_good_time(tmp_path: Path) -> None:
-    """The process does not wait for a Redis that stands still."""
+async def test_a_process_stops_in_time_during_an_outage(tmp_path: Path) -> None:
+    """It does not wait for a Redis that does not answer."""
     async with started(tmp_path) as server:
         async with (
             sites(tmp_path, 1, url=server.url) as (site,),
@@ -430,8 +430,8 @@ async def test_a_stop_during_an_outage_ends_in_good_time(tmp_path: Path) -> None
         server.send(signal.SIGCONT)
 
 
-async def test_who_refuses_writes_as_a_replica_is_left(tmp_path: Path) -> None:
-    """The connection is given up, so that where there are Sentinels they are asked again."""
+async def test_a_replica_is_left_for_the_master(tmp_path: Path) -> None:
+    """The connection is closed, so that Sentinels are asked again."""
     async with started(tmp_path) as server, processes(1, server.url) as (store,):
         await store.ping()
         with server.client() as other:
