@@ -63,22 +63,10 @@ class KeptLeases:
         if not queue.try_acquire(session_id):
             await queue.acquire(session_id)
         kept = self._take(session_id)
-        return kept or KeptLease(self, await self._locks.lock_in_turn(session_id))
-
-    def _take(self, session_id: str) -> KeptLease | None:
-        """Return the lock that was kept, with the record of the cache; None if there is none."""
-        kept = self._kept.pop(session_id, None)
-        if kept is None:
-            return None
-        record = self._locks.cache.get(session_id)
-        saved = kept.lease.record
-        outdated = record is None or saved is None or record.version != saved.version
-        if outdated or monotonic() - kept.since > _MAX_KEPT:
-            # the session has ended, or this process was suspended
-            kept.lease.give_back()
-            return None
-        kept.lease.record = record
-        return kept
+        if kept is not None:
+            return kept
+        lease = await self._locks.lock_in_turn(session_id)
+        return KeptLease(self, lease, lease.record)
 
     def saved(self, kept: KeptLease, reply: Any) -> None:
         """Keep the lock of a session for its next edit, if Redis has left it to this one."""
@@ -105,6 +93,21 @@ class KeptLeases:
         self.release_all()
         self._locks.close()
 
+    def _take(self, session_id: str) -> KeptLease | None:
+        """Return the lock that was kept, with the record of the cache; None if there is none."""
+        kept = self._kept.pop(session_id, None)
+        if kept is None:
+            return None
+        record = self._locks.cache.get(session_id)
+        saved = kept.lease.record
+        outdated = record is None or saved is None or record.version != saved.version
+        if outdated or monotonic() - kept.since > _MAX_KEPT:
+            # the session has ended, or this process was suspended
+            kept.lease.give_back()
+            return None
+        kept.lease.record = kept.record = record
+        return kept
+
     def _on_wanted(self, session_id: bytes) -> None:
         self.wanted(session_id.decode())
 
@@ -123,13 +126,10 @@ class KeptLease(msgspec.Struct, eq=False):  # a Struct is made twice as fast as 
 
     _locks: KeptLeases
     lease: RedisLease
+    record: Record | None  # as it was when the lock was had
     since: float = 0.0  # monotonic time at which the lease was last extended, or before
 
     __repr__ = object.__repr__  # a log must not show the id
-
-    @property
-    def record(self) -> Record | None:
-        return self.lease.record
 
     def save(self, data: bytes) -> Coroutine[Any, Any, Record]:
         lease, locks = self.lease, self._locks
