@@ -317,6 +317,7 @@ STRICTER: dict[str, tuple[Talk, str]] = {
 
 
 def both(talk: Talk, node: int) -> tuple[list[Any], list[Any]]:
+    """Return the answers of Node's server and of this one."""
     answers: list[list[Any]] = []
 
     async def body() -> None:
@@ -342,19 +343,26 @@ def same(theirs: Any, ours: Any) -> bool:
 
 @pytest.mark.parametrize("name", SAME)
 def test_this_server_answers_as_nodes_does(name: str, node: int) -> None:
-    """Status, body, packets in order, and whether the connection closes."""
-    theirs, mine = both(SAME[name], node)
-    assert len(theirs) == len(mine), (theirs, mine)
-    assert all(map(same, theirs, mine)), (theirs, mine)
+    """Status, body, packets in order, and whether the connection closes.
+
+    On a busy machine a late packet looks like silence, so a difference has to show three times.
+    """
+    for _ in range(3):
+        theirs, mine = both(SAME[name], node)
+        if len(theirs) == len(mine) and all(map(same, theirs, mine)):
+            return
+    pytest.fail(f"Node answers {theirs}, this server {mine}")
 
 
 @pytest.mark.parametrize("name", STRICTER)
 def test_this_server_is_stricter_where_it_says_so(name: str, node: int) -> None:
     """If Node's server ever follows, the case belongs to the others."""
     talk, answer = STRICTER[name]
-    theirs, mine = both(talk, node)
-    assert mine[-1] == answer
-    assert theirs[-1] != answer
+    for _ in range(3):
+        theirs, mine = both(talk, node)
+        if mine[-1] == answer != theirs[-1]:
+            return
+    pytest.fail(f"Node answers {theirs}, this server {mine}")
 
 
 def test_the_kit_and_this_module_agree_on_a_server() -> None:
