@@ -525,7 +525,7 @@ async def test_a_missed_pong_closes_at_interval_plus_timeout(server: Server) -> 
     began = loop.time()
     websocket = await server.websocket()
     assert await websocket.closed() == Closed(1000)
-    assert 0.29 < loop.time() - began < 0.6
+    assert 0.29 < loop.time() - began < 2
     assert server.closed[0][1] == "ping timeout"
 
 
@@ -722,7 +722,7 @@ async def test_a_poll_during_the_upgrade_waits_for_its_outcome(server: Server) -
     websocket = await upgrade(server, sid)
     began = loop.time()
     assert (await server.poll(sid)).body == b"6"
-    assert 0.08 < loop.time() - began < 0.3
+    assert 0.08 < loop.time() - began < 2
     poll = asyncio.create_task(server.poll(sid))
     await asyncio.sleep(0.02)
     await websocket.send("5")

@@ -385,9 +385,9 @@ async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
             while (packet := await websocket.receive()) == "2":
                 pass
             assert packet == f"43{n}[]"
-        assert time.monotonic() - began < 0.4
+        assert time.monotonic() - began < 1.2  # at 50 events per second it were 1.9 s
         await other.send('421["ack"]')
-        assert await asyncio.wait_for(other.receive(), 0.2) == "431[]"
+        assert await asyncio.wait_for(other.receive(), 0.6) == "431[]"
         for n in range(95, 150):
             while (packet := await websocket.receive()) == "2":
                 pass
@@ -395,7 +395,7 @@ async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
     else:
         sid = await server.handshake()
         assert (await server.post(sid, "\x1e".join(["40", *events]))).body == b"ok"
-        assert time.monotonic() - began < 0.4
+        assert time.monotonic() - began < 1.2  # at 50 events per second it were 1.9 s
         acks: list[bytes] = []
         pong: asyncio.Task[Any] | None = None
         while len(acks) < 150:
@@ -406,7 +406,7 @@ async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
         assert acks == [b"43%d[]" % n for n in range(150)]
         assert pong is not None
         assert (await pong).body == b"ok"
-    assert 0.8 < time.monotonic() - began < 2
+    assert 0.8 < time.monotonic() - began < 2.8  # at 50 events per second it were 3 s
 
 
 @served(events_per_second=50)
