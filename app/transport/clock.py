@@ -1,4 +1,4 @@
-"""What the parts of a connection need for their deadlines."""
+"""The time and the timers of connections."""
 
 from __future__ import annotations
 

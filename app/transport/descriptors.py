@@ -1,4 +1,4 @@
-"""How many file descriptors the process has left."""
+"""File descriptors: whether the process has any left."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Descriptors:
 
     @property
     def shortage(self) -> str:
-        """Say what is wrong, for the log."""
+        """A sentence for the log: what happens, and what to do."""
         return (
             f"out of file descriptors (limit {self.limit}), connections are refused with 503; "
             "raise the limit with LimitNOFILE= or ulimit -n"
@@ -46,7 +46,7 @@ class Descriptors:
 
 
 def out_of_descriptors(error: object) -> bool:
-    """Return whether the system refused to open a file or a socket for want of a descriptor."""
+    """Return whether a file or a socket could not be opened, because no descriptor was left."""
     return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
 
 

@@ -1,4 +1,4 @@
-"""What the kernel knows of a socket: bytes that were not acknowledged, bytes that were not read."""
+"""Bytes of a socket that the kernel holds: not acknowledged by the client, or not read yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the transport reads of the settings."""
+"""The settings that the transport reads."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 #: A loop that is late by more than these seconds was blocked by a handler that does not await.
 _BLOCKED = 0.1
 #: Seconds that such a loop gets, at most, to read what has arrived meanwhile.
-_LONGEST_GRACE = 1.0
+_MAX_GRACE = 1.0
 
 
 class Alarm:
@@ -53,7 +53,7 @@ class Alarm:
         late = self._loop.time() - self._when
         grace_given, self._rung = self._rung, True
         if late > _BLOCKED and not grace_given:
-            self._handle = self._loop.call_later(min(late, _LONGEST_GRACE), self._ring)
+            self._handle = self._loop.call_later(min(late, _MAX_GRACE), self._ring)
         else:
             self._handle = self._loop.call_soon(self._read_first)
 
@@ -162,7 +162,7 @@ class Wheel:
     def _run(self, timer: Timer) -> None:
         try:
             timer.run()
-        except Exception as error:  # one connection's trouble must not stop the others' timers
+        except Exception as error:  # the timers of other connections go on
             self._loop.call_exception_handler(
                 {"message": "a timer of the transport failed", "exception": error}
             )

@@ -9,9 +9,9 @@ import itertools
 from collections.abc import Callable
 
 #: Bytes that need no turn: their work takes less than a millisecond.
-SMALL = 4096
+MAX_SMALL_SIZE = 4096
 #: Bytes worked on in one turn of the loop, or one message that is larger: 1 MB takes 20 to 60 ms.
-BUDGET = 262_144
+MAX_TURN_SIZE = 262_144
 
 
 def _finish(future: asyncio.Future[None]) -> None:
@@ -30,7 +30,7 @@ class Turns:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._left = BUDGET  # bytes of this turn
+        self._left = MAX_TURN_SIZE  # bytes of this turn
         self._began = 0.0  # loop time
         self._resting = False  # whether `_end` or `_next` is scheduled
         self._numbers = itertools.count()  # first come, first served among equals
@@ -38,7 +38,7 @@ class Turns:
 
     def enter(self, size: int, begin: Callable[[], None]) -> bool:
         """Return whether work on so many bytes may begin; if not, `begin` is called later."""
-        if size <= SMALL:
+        if size <= MAX_SMALL_SIZE:
             return True
         if self._left <= 0 or self._waiting:
             heapq.heappush(self._waiting, (size, next(self._numbers), begin))
@@ -55,7 +55,7 @@ class Turns:
             await begun
 
     def _start(self) -> None:
-        self._left, self._began, self._resting = BUDGET, self._loop.time(), True
+        self._left, self._began, self._resting = MAX_TURN_SIZE, self._loop.time(), True
         self._loop.call_soon(self._end)
 
     def _end(self) -> None:
@@ -64,7 +64,7 @@ class Turns:
             now = self._loop.time()
             self._loop.call_at(now + now - self._began, self._next)
         else:
-            self._left, self._resting = BUDGET, False
+            self._left, self._resting = MAX_TURN_SIZE, False
 
     def _next(self) -> None:
         self._start()

@@ -146,7 +146,7 @@ async def test_a_half_closed_connection_is_not_handed_over() -> None:
 
 async def test_a_client_that_has_left_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which looks the same at first: its request ends after a while, and at a reset at once."""
-    monkeypatch.setattr(http_writer, "HALF_CLOSED", 0.3)
+    monkeypatch.setattr(http_writer, "HALF_CLOSED_TIMEOUT", 0.3)
     async with slow_site() as (site, own):
         client = await half_closed(site, POST)
         site.server.connections._interval = 0.1

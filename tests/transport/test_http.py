@@ -731,7 +731,9 @@ async def test_a_delegate_is_told_of_its_end_once(
     body: str, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By on_connection_close() during the request, by its callback after it, as in Tornado."""
-    monkeypatch.setattr(http_writer, "HALF_CLOSED", 0.1)  # a client that has left is not told apart
+    monkeypatch.setattr(
+        http_writer, "HALF_CLOSED_TIMEOUT", 0.1
+    )  # a client that has left is not told apart
     async with http_site() as site:
         site.server.app = recorder = Recorder()
         client = await site.client()

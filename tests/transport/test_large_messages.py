@@ -19,7 +19,9 @@ from app.transport.engineio import message_deadline
 from app.transport.http import writer as http_writer
 from app.transport.socketio import packet_json, packets
 from app.transport.socketio.packets import Limits, PacketError
-from app.transport.turns import BUDGET, SMALL, Turns
+from app.transport.turns import MAX_SMALL_SIZE as SMALL
+from app.transport.turns import MAX_TURN_SIZE as BUDGET
+from app.transport.turns import Turns
 from tests.support.raw import Raw
 from tests.support.raw_websocket import HANDSHAKE, Closed, frame, read_response
 from tests.support.site import serve
@@ -232,11 +234,22 @@ async def test_turns_are_bounded_and_the_smallest_goes_first() -> None:
     def begin(size: int) -> None:
         begun.append((size, turns._began))
 
-    sizes = [BUDGET, BUDGET * 2, SMALL + 1, BUDGET // 2, BUDGET // 2]
+    sizes = [
+        BUDGET,
+        BUDGET * 2,
+        SMALL + 1,
+        BUDGET // 2,
+        BUDGET // 2,
+    ]
     assert [turns.enter(size, partial(begin, size)) for size in sizes] == [True, *[False] * 4]
     assert turns.enter(SMALL, pytest.fail)
     await until(lambda: len(begun) == 4)
-    assert [size for size, _ in begun] == [SMALL + 1, BUDGET // 2, BUDGET // 2, BUDGET * 2]
+    assert [size for size, _ in begun] == [
+        SMALL + 1,
+        BUDGET // 2,
+        BUDGET // 2,
+        BUDGET * 2,
+    ]
     first, *same, later = [turn for _, turn in begun]
     assert {first} == set(same)
     assert later > first
@@ -388,7 +401,9 @@ async def test_a_client_that_waits_for_its_turn_is_not_read_from(
 async def test_large_forms_wait_for_their_turn(tmp_path: Path, monkeypatch: Any) -> None:
     """A page's body is no different, and a client that leaves meanwhile is forgotten."""
     waiting: list[Any] = []
-    monkeypatch.setattr(http_writer, "HALF_CLOSED", 0.1)  # a client that has left is not told apart
+    monkeypatch.setattr(
+        http_writer, "HALF_CLOSED_TIMEOUT", 0.1
+    )  # a client that has left is not told apart
     monkeypatch.setattr(Turns, "enter", lambda turns, size, begin: waiting.append(begin))
     async with serve(tmp_path) as site, Raw(site.url) as raw, Raw(site.url) as leaver:
         body = b'{"username":"' + b"x" * 100_000 + b'"}'

@@ -11,7 +11,7 @@ from app.transport.engineio.outbox import Outbox
 from app.transport.engineio.websocket_state import State
 from app.transport.kernel import unread
 from app.transport.settings import TransportSettings
-from app.transport.turns import SMALL, Turns
+from app.transport.turns import MAX_SMALL_SIZE, Turns
 
 # Python 3.11 needs 0.1 µs to find a member in its class.
 _PROBING, _CLOSING = State.PROBING, State.CLOSING
@@ -75,7 +75,7 @@ class Reader:
         size, unfinished = self._parser.ready, self._socket.connection.unfinished
         if size and unfinished:
             size += unfinished
-        if size <= SMALL or self._engine.turns.enter(size, self._begin_turn):
+        if size <= MAX_SMALL_SIZE or self._engine.turns.enter(size, self._begin_turn):
             self._read()
         else:
             self._queued = True

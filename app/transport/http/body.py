@@ -30,8 +30,8 @@ class FixedBody:
 class ChunkedBody:
     """A chunked body (RFC 9112, 7.1) without chunk extensions and trailers.
 
-    Nobody needs those two, servers and proxies disagree over where they end, and so requests
-    have been smuggled in them: they are refused, as Tornado does.
+    Servers and proxies disagree over where those two end, which has been used to smuggle requests.
+    They are refused, as Tornado does.
     """
 
     __slots__ = ("_at_crlf", "_last", "_left", "done")

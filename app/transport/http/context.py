@@ -1,4 +1,4 @@
-"""Who is at the other end of an HTTP connection."""
+"""The client of an HTTP connection."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 
 class HttpContext:
-    """Who is at the other end, by the names that Tornado uses."""
+    """Address and scheme of a client, by the names that Tornado uses."""
 
     __slots__ = ("address", "protocol", "remote_ip")
 
     def __init__(self, transport: asyncio.BaseTransport, protocol: str) -> None:
         self.address: Any = transport.get_extra_info("peername")
-        # of a Unix socket it is a path, and None of a client that has left already
+        # a path for a Unix socket, None if the client has left already
         internet = isinstance(self.address, tuple)
         self.remote_ip: str = self.address[0] if internet else "0.0.0.0"  # noqa: S104
         self.protocol = protocol

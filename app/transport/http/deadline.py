@@ -1,4 +1,4 @@
-"""A deadline that does not run while the server does not read."""
+"""A deadline that stops while the server does not read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 
 
 class Deadline:
-    """The loop time until which a client is waited for; infinite if nothing is waited for."""
+    """The loop time by which a client has to send something; infinite if it need not."""
 
     __slots__ = ("_loop", "_paused_at", "due")
 
@@ -17,17 +17,17 @@ class Deadline:
         self.due = loop.time() + seconds
 
     def set(self, seconds: float) -> None:
-        """Wait for so many seconds from now."""
+        """Let the deadline pass in so many seconds."""
         self.due = self._loop.time() + seconds
 
     def clear(self) -> None:
-        """Wait for nothing."""
+        """Let the deadline never pass."""
         self.due = math.inf
 
     def pause(self) -> None:
-        """Stop the deadline: the server stops reading, or has not begun to."""
+        """Stop the deadline, since the server does not read."""
         self._paused_at = self._loop.time()
 
     def resume(self) -> None:
-        """Let the deadline run on: the server reads again."""
+        """Let the deadline run on, since the server reads again."""
         self.due += self._loop.time() - self._paused_at

@@ -102,7 +102,7 @@ class Exchange(httputil.HTTPConnection):
         return self.waiting is not None and not self.waiting.done()
 
     def go_on(self) -> None:
-        """Raise what the delegate raised since it was waited for."""
+        """Raise the error of the delegate that was waited for, if it failed."""
         waiting, self.waiting = self.waiting, None
         if waiting is not None:
             waiting.result()
@@ -145,7 +145,7 @@ class Exchange(httputil.HTTPConnection):
             log.exception("a handler failed when its client had gone")
 
     def release(self) -> None:
-        """Let go of the handler, so that nothing has to wait for the garbage collector."""
+        """Drop the handler, so that nothing of it waits for the garbage collector."""
         self.response.close()
         self._delegate = self._on_close = self._on_next = None
 
@@ -163,7 +163,7 @@ class Exchange(httputil.HTTPConnection):
         if self.waiting is future:
             self._connection.work()
         elif not future.cancelled():
-            future.exception()  # nobody is there to be told
+            future.exception()  # nobody awaits it
 
     # The response: Tornado's interface
 

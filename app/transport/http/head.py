@@ -1,6 +1,6 @@
-"""The head of an HTTP/1 request, read strictly: what two parsers might read in two ways is refused.
+"""The head of an HTTP/1 request. A head that two parsers could read in two ways is refused.
 
-There is one grammar and no second chance (RFC 9112, sections 2 to 6): no bare CR or LF, no folded
+There is one grammar (RFC 9112, sections 2 to 6): no bare CR or LF, no folded
 lines, no space before a colon, no control characters, no second Content-Length, no transfer
 coding but `chunked`. Nothing here does I/O.
 """
@@ -18,14 +18,14 @@ _MAX_FIELDS = 100
 _NO_HOST = "127.0.0.1"  # for HTTP/1.0, as Tornado has it
 # RFC 9112, 3 and 5; RFC 9110, 5.6.2 (token) and 5.5 (field-value)
 _HEAD = re.compile(
-    rb"(?:\r\n)?"  # RFC 9112, 2.2: one empty line before a request is nothing
+    rb"(?:\r\n)?"  # RFC 9112, 2.2: one empty line before a request is ignored
     rb"[A-Z]+ [!-~]+ HTTP/[0-9]\.[0-9]\r\n"
     rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*\r\n"
 )
-_NEVER_IN_A_HEAD = re.compile(
+_INVALID = re.compile(
     rb"\A(?!(?:\r\n?)?(?:[A-Z]|\Z))|(?<!\r)\n|\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 )
-_LONGEST_MARK = 3  # bytes of an end of the head, or of what is never in one, that may be cut off
+_MAX_MARK_SIZE = 3  # bytes of the end of a head, or of an invalid piece, that may be cut off
 _ABSOLUTE = re.compile(r"https?://([^/?]+)(/.*)?", re.IGNORECASE)
 _LENGTH = re.compile(r"[0-9]{1,15}")
 # RFC 9110, 7.2 and RFC 3986, 3.2.2; brackets and colons wherever they are
@@ -33,10 +33,10 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=\[\]:-]|%[0-9A-Fa-f]{2})*")
 
 
 class Refused(Exception):
-    """A request that is answered with `status` and the end of its connection."""
+    """A request that is refused with `status`, after which its connection closes."""
 
     def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)  # for the log: no word of the client's own
+        super().__init__(why)  # for the log; nothing in it comes from the client
         self.status = status
 
 
@@ -57,11 +57,11 @@ def find_head(data: bytes | bytearray, limit: int, searched: int = 0) -> int:
     The first `searched` bytes were searched before. Raises Refused as soon as the data cannot
     become a head of at most `limit` bytes.
     """
-    start = max(searched - _LONGEST_MARK, 0)
+    start = max(searched - _MAX_MARK_SIZE, 0)
     end = data.find(b"\r\n\r\n", start, limit) + 4
     if end > 3:
         return end
-    if _NEVER_IN_A_HEAD.search(data, start, limit):
+    if _INVALID.search(data, start, limit):
         raise Refused(400, "not an HTTP request")
     if len(data) >= limit:
         if data.find(b"\r\n", 0, limit) < 0:

@@ -19,10 +19,9 @@ Fields = dict[str, list[str]]
 
 
 class Headers(HTTPHeaders):
-    """Tornado's headers, which are made, asked and copied in fewer steps than its own.
+    """Tornado's headers, made, read and copied in fewer steps.
 
-    The grammar is no business of this class: `parse_head` checks what comes in, and
-    `Exchange.write_headers` what goes out.
+    It checks no grammar: `parse_head` checks requests, and `Response.begin` responses.
     """
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
@@ -54,10 +53,10 @@ class Headers(HTTPHeaders):
         return self.fields.get(_cased(name), [])
 
     def get_all(self) -> list[tuple[str, str]]:
-        """Return each field for itself."""
+        """Return name and value of each field."""
         return [(name, value) for name, values in self.fields.items() for value in values]
 
-    def get(self, name: str, default: Any = None, /) -> Any:  # its type is said by Mapping
+    def get(self, name: str, default: Any = None, /) -> Any:  # as in Mapping
         """Return the value of a name, several joined by commas (RFC 9110, 5.3)."""
         values = self.fields.get(_cased(name))
         if values is None:

@@ -1,4 +1,4 @@
-"""What an HTTP client has sent and no request has taken yet."""
+"""Bytes that an HTTP client has sent and no request has taken yet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class HttpInput:
 
     def __init__(self) -> None:
         self.data: bytes | bytearray = b""
-        self._searched = 0  # bytes of it in which the end of the head is not
+        self._searched = 0  # bytes that do not hold the end of the head
 
     def add(self, data: bytes) -> None:
         """Add what was read from the socket."""
@@ -39,6 +39,6 @@ class HttpInput:
         return head
 
     def take(self) -> bytes:
-        """Take everything out."""
+        """Remove and return everything."""
         data, self.data = self.data, b""
         return bytes(data)

@@ -26,7 +26,7 @@ from app.transport.http.states import (
     ResponseState,
     follow,
 )
-from app.transport.turns import SMALL, Turns
+from app.transport.turns import MAX_SMALL_SIZE, Turns
 
 log = logging.getLogger("app.transport.http")
 
@@ -202,7 +202,7 @@ class Requests:
 
     def _has_turn(self, exchange: Exchange, size: int) -> bool:
         """Return whether work on so many bytes may begin; if not, it begins in a later turn."""
-        if size <= SMALL:
+        if size <= MAX_SMALL_SIZE:
             return True
         if exchange.turn is None:
             begin = functools.partial(self._begin_turn, exchange)

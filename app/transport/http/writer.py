@@ -14,9 +14,9 @@ from app.transport.kernel import unacknowledged
 log = logging.getLogger("app.transport.http")
 
 #: Seconds for the next piece of a response to a client that has shut its side.
-HALF_CLOSED = 10.0
+HALF_CLOSED_TIMEOUT = 10.0
 #: The same for a GET, which may wait for long, and whose client has more likely left.
-HALF_CLOSED_GET = 1.0
+HALF_CLOSED_GET_TIMEOUT = 1.0
 
 
 class Server(Protocol):
@@ -92,13 +92,13 @@ class HttpWriter:
         self.watch()
 
     def resume(self) -> None:
-        """Let the handlers go on that wait for the client."""
+        """Wake the handlers that wait for the client."""
         self.congested = False
         for waiter in self._take_waiters():
             waiter.set_result(None)
 
     def lose(self) -> None:
-        """Tell the handlers that wait for the client that it has gone."""
+        """Raise StreamClosedError in the handlers that wait for the client."""
         for waiter in self._take_waiters():
             _fail(waiter)
 
@@ -135,7 +135,7 @@ class HttpWriter:
 
     def half_close(self, *, getting: bool) -> None:
         """Give a client that has shut its side a while until something is written."""
-        seconds = HALF_CLOSED_GET if getting else HALF_CLOSED
+        seconds = HALF_CLOSED_GET_TIMEOUT if getting else HALF_CLOSED_TIMEOUT
         self._half_closed_due = self._server.loop.time() + seconds
 
     def has_left(self, now: float) -> bool:
