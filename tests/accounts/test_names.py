@@ -13,7 +13,7 @@ from app.accounts import Accounts, InvalidAccount, NameTaken, account_key, datab
 from app.accounts.lookalikes import lookalikes, mixes_scripts
 from app.accounts.passwords import Passwords, clean_name
 from app.settings import Settings
-from tests.accounts.test_accounts import add, opened
+from tests.support.accounts import add, opened
 from tests.support.forms import PASSWORD
 from tests.support.postgres import Place
 from tests.support.site import serve

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import stat
 from pathlib import Path
 
 import pytest
 
-from app.ops.keys import signing_keys
 from app.settings import Settings
 from app.web.session_cookie import CookieId, SessionCookie
 from tests.support.demo.session import BaseHandler
@@ -18,6 +16,8 @@ from tests.support.raw import Raw
 from tests.support.site import serve
 
 OLD, NEW = "old-key-" + "o" * 32, "new-key-" + "n" * 32
+
+
 ID = "A-_0" * 10 + "abc"
 
 
@@ -283,32 +283,6 @@ def test_a_deletion_has_the_attributes_of_the_cookie(secure: bool) -> None:
     made, gone = of.set(ID, secure=secure, max_age=60), of.delete(secure=secure)
     assert gone.startswith(made.partition("=")[0] + "=; Max-Age=0; Expires=Thu, 01 Jan 1970")
     assert made.partition("Path=")[2] == gone.partition("Path=")[2]
-
-
-@pytest.mark.express("A3")
-def test_the_key_is_made_once_with_mode_0600(tmp_path: Path) -> None:
-    """The next start uses the same key; another folder has another one."""
-    settings = Settings(data_dir=tmp_path)
-    keys = signing_keys(settings)
-    assert signing_keys(settings) == keys
-    assert len(keys[0]) >= 43
-    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
-    (tmp_path / "other").mkdir()
-    assert signing_keys(Settings(data_dir=tmp_path / "other")) != keys
-
-
-@pytest.mark.express("K3")
-def test_configured_keys_make_no_key_file(tmp_path: Path) -> None:
-    """--secret-keys is enough."""
-    assert signing_keys(Settings(data_dir=tmp_path, secret_keys=(OLD, NEW))) == (OLD, NEW)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_damaged_key_file_is_refused(tmp_path: Path) -> None:
-    """A new key would end all sessions, so the start fails with a sentence."""
-    (tmp_path / "secret_key").write_text("short\n")
-    with pytest.raises(ValueError, match="holds no signing key; restore it, or delete it"):
-        signing_keys(Settings(data_dir=tmp_path))
 
 
 @pytest.mark.express("A3", "K1")
