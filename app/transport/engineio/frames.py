@@ -26,6 +26,7 @@ NORMAL, GOING_AWAY, PROTOCOL_ERROR, INVALID_DATA = 1000, 1001, 1002, 1007
 POLICY_VIOLATION, TOO_BIG = 1008, 1009
 
 _FIN, _MASKED = 0x80, 0x80
+_WHOLE_TEXT = _FIN | TEXT
 _SHORT_TEXT = tuple(bytes((_FIN | TEXT, size)) for size in range(126))  # heads of such frames
 
 
@@ -55,10 +56,21 @@ class FrameParser:
     be complete, so a message that comes one byte at a time costs no more than one read at once.
     """
 
-    __slots__ = ("_at", "_buffer", "_fragments", "_limit", "_needed", "_opcode", "ready", "size")
+    __slots__ = (
+        "_at",
+        "_buffer",
+        "_fragments",
+        "_limit",
+        "_needed",
+        "_opcode",
+        "_short",
+        "ready",
+        "size",
+    )
 
     def __init__(self, limit: int) -> None:
         self._limit = limit  # bytes in one message, all its fragments together
+        self._short = _MASKED + min(limit, 125)  # the second byte of short frames is at most that
         self._buffer: bytes | bytearray = b""
         self._at = 0  # 0 while nothing is ready
         self._needed = 2  # bytes from _at on before it is worth looking again
@@ -91,25 +103,20 @@ class FrameParser:
         while self.ready:
             buffer, at = self._buffer, self._at
             first, second = buffer[at], buffer[at + 1]
-            size = second & 0x7F
             if (
-                first == _FIN | TEXT
-                and second > _MASKED
-                and size < 126
-                and size <= self._limit
+                first == _WHOLE_TEXT
+                and _MASKED <= second <= self._short
                 and self._fragments is None
                 and type(buffer) is bytes
             ):
-                # Nearly every frame: short and text. The rest of the method would do; with this
-                # an event takes 0.3 µs less.
+                # Nearly every frame: short and text. The rest of the method would do, but needs
+                # 0.6 µs more.
                 start = at + 6
-                end = start + size
+                end = start + second - _MASKED
                 if end <= len(buffer):
                     self._take(at, end)
-                    try:
-                        return unmask(buffer[at + 2 : start], buffer[start:end]).decode()
-                    except UnicodeDecodeError:
-                        raise FrameError(INVALID_DATA, "text is not UTF-8") from None
+                    return _text(unmask(buffer[at + 2 : start], buffer[start:end]))
+            size = second & 0x7F
             if not second & _MASKED:
                 raise FrameError(PROTOCOL_ERROR, "a client's frames must be masked")
             start = at + 2
@@ -138,13 +145,12 @@ class FrameParser:
     def _take(self, at: int, end: int) -> None:
         """Go on behind a frame."""
         self.size = end - at
-        left = len(self._buffer) - end
-        if left:
+        self.ready = len(self._buffer) - end
+        if self.ready:
             self._at = end
-            self.ready = left
             self._wait_for(2)
         else:
-            self._buffer, self._at, self.ready, self._needed = b"", 0, 0, 2
+            self._buffer, self._at, self._needed = b"", 0, 2
 
     def _wait_for(self, needed: int) -> None:
         """Wait until so many bytes of the next frame are here; keep no other bytes till then."""
@@ -189,7 +195,7 @@ class FrameParser:
 
 def _text(payload: bytes) -> str:
     try:
-        return str(payload, "utf-8")
+        return payload.decode()
     except UnicodeDecodeError:
         raise FrameError(INVALID_DATA, "text is not UTF-8") from None
 

@@ -23,7 +23,7 @@ from app.transport.http.exchange import Handover
 log = logging.getLogger("app.transport")
 
 # Python 3.11 needs 0.1 µs to find a member in its class.
-_CLOSING = State.CLOSING
+_ACCEPTED, _PROBING, _OPEN, _CLOSING, _CLOSED = State
 
 _CODES = types.MappingProxyType(
     {
@@ -57,7 +57,7 @@ class WebSocket(asyncio.BufferedProtocol):
         """Take the place of HTTP, with what was read already and what is still to be written."""
         self._engine = engine
         self._transport = handover.transport
-        self.state = State.ACCEPTED
+        self.state = _ACCEPTED
         self._outbox = Outbox(engine, self, self._transport)  # pyright: ignore[reportArgumentType]
         self._outbox.write(handover.unsent)
         self._reader = Reader(engine, self, self._transport, self._outbox)  # pyright: ignore[reportArgumentType]
@@ -66,7 +66,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._linger: Linger | None = None  # from our close frame on
         self._transport.set_protocol(self)
 
-    def start(self, state: State = State.OPEN) -> None:
+    def start(self, state: State = _OPEN) -> None:
         """Begin with what has arrived since the 101."""
         self.state = state
         self._outbox.corked = False
@@ -79,7 +79,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         if self.state < _CLOSING:
-            self._reader.feed(bytes(self._engine.read_buffer[:nbytes]))
+            self._reader.feed(self._engine.read_buffer[:nbytes].tobytes())
             self._reader.read()
         elif self._linger is not None:
             self._linger.drop(nbytes)
@@ -163,7 +163,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._outbox.resume()
-        if self.state == State.CLOSING and self._outbox.empty:
+        if self.state == _CLOSING and self._outbox.empty:
             self._shut()
         self.connection.wake_drained()
         self._reader.update()
@@ -181,14 +181,14 @@ class WebSocket(asyncio.BufferedProtocol):
             return
         self._outbox.write(frames.encode_close(code))
         self._outbox.flush()
-        if self.state < State.CLOSED:
+        if self.state < _CLOSED:
             self._begin_closing()
             if self._outbox.empty:
                 self._shut()
 
     def _begin_closing(self) -> None:
         """Take nothing more from the connection or the client; wait for the client's close."""
-        self.state = State.CLOSING
+        self.state = _CLOSING
         self._outbox.caught_up()
         self._engine.ending.add(self)
         self._reader.stop()
@@ -236,7 +236,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
         The caller may be in the middle of an emit to many clients.
         """
-        if self.state >= State.CLOSED:
+        if self.state >= _CLOSED:
             return
         self._forget()
         self._engine.loop.call_soon(self._lost, reason)
@@ -244,7 +244,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def _forget(self) -> None:
         """Drop what was read and what is to be written."""
-        self.state = State.CLOSED
+        self.state = _CLOSED
         self._outbox.clear()
         self._reader.stop()
 
@@ -278,7 +278,7 @@ class WebSocket(asyncio.BufferedProtocol):
             return
         connection.upgrade = self
         self._probe = Probe(self._engine.wheel, self, polling)
-        self.start(State.PROBING)
+        self.start(_PROBING)
 
     def receive_probe(self, packet: str | bytes) -> None:
         """Act on a packet of a client that tries the WebSocket."""
@@ -293,7 +293,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self.fail_probe()
             return
         probe.stop()
-        self._probe, self.state = None, State.OPEN
+        self._probe, self.state = None, _OPEN
         connection.upgrade, connection.transport = None, self
         polling.move_to(self)
         connection.receiver.upgraded()

@@ -18,13 +18,19 @@ from app.transport.engineio.connection import Connection
 from app.transport.engineio.reason import Reason
 from app.transport.engineio.server import EngineServer
 from app.transport.settings import TransportSettings
-from app.transport.socketio import packets
 from app.transport.socketio.cut_off import cut_off
 from app.transport.socketio.events import Events
 from app.transport.socketio.library import EngineApi, Library
 from app.transport.socketio.listener import Listener
 from app.transport.socketio.membership import Membership
-from app.transport.socketio.packets import Packet, PacketError
+from app.transport.socketio.packets import (
+    CONNECT,
+    DISCONNECT,
+    EVENT,
+    Limits,
+    Packet,
+    PacketError,
+)
 from app.transport.socketio.peer import Peer
 from app.transport.socketio.rooms import Rooms
 from app.transport.tasks import Tasks
@@ -64,7 +70,7 @@ class SocketServer(Library):
         self.wheel = self.engine.wheel
         self.join_timeout = settings.join_timeout
         self.max_backlog = self.engine.max_backlog
-        self.packet_limits = packets.Limits(settings.max_message_size, settings.max_attachments)
+        self.packet_limits = Limits(settings.max_message_size, settings.max_attachments)
         self._listener = listener or Listener()
         self._membership = Membership(self)
         self._events = Events(self, self._listener.event_failed)
@@ -172,13 +178,13 @@ class SocketServer(Library):
         """Act on a packet of a client; raise PacketError for what closes its connection."""
         kind, namespace = packet.type, packet.namespace
         sid = peer.clients.get(namespace)
-        if kind == packets.CONNECT:
+        if kind == EVENT and sid is not None:
+            self._events.event(peer, sid, packet)
+        elif kind == CONNECT:
             self._membership.connect(peer, namespace, packet.data)
         elif sid is None:
             self._act_outside(peer, kind, namespace)
-        elif kind == packets.EVENT:
-            self._events.event(peer, sid, packet)
-        elif kind == packets.DISCONNECT:
+        elif kind == DISCONNECT:
             self._membership.leave(peer, namespace, Reason.CLIENT)
         else:
             self._events.ack(peer, sid, packet)
@@ -188,7 +194,7 @@ class SocketServer(Library):
 
         A client that was disconnected by the server, or that has left, may have sent it before.
         """
-        if namespace in peer.joining and kind == packets.DISCONNECT:
+        if namespace in peer.joining and kind == DISCONNECT:
             self._membership.cancel_join(peer, namespace)
         elif not peer.is_late(namespace):
             raise PacketError("a packet for a namespace that was not joined")
