@@ -14,7 +14,7 @@ from app.sessions.clock import SteadyClock
 from tests.support.browsers import PythonVisitor, ended, joined
 from tests.support.process import process
 from tests.support.requirements import skip
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
@@ -161,11 +161,11 @@ def test_a_clock_that_jumps_back_and_forth_is_logged_once_a_minute(
     assert 1 <= len(caplog.records) <= 11
 
 
-async def step(system: Running, seconds: float) -> None:
-    """Set the system's clock, and wait until the program has had time to look at it."""
+async def step(site: Site, system: Running, seconds: float) -> None:
+    """Set the system's clock, and let the program read it."""
     system.set_by += seconds
     system.passed += 1.1
-    await asyncio.sleep(0.2)
+    await site.services.expiry.run_round()
 
 
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
@@ -182,10 +182,10 @@ async def test_a_jump_of_two_days_signs_nobody_out(tmp_path: Path, store: str) -
         await bob.sign_up("bob")
         await eve.sign_up("eve")
         socket = await joined(ann, "websocket")
-        await step(system, 2 * DAY)
+        await step(site, system, 2 * DAY)
         assert await socket.call("whoami") == "ann"
         assert (await bob.get("/account"))[0] == 200
-        await step(system, -2 * DAY)
+        await step(site, system, -2 * DAY)
         assert ended(socket) == []
         assert await socket.call("whoami") == "ann"
         for visitor in (bob, eve):
@@ -200,9 +200,9 @@ async def test_an_event_during_a_jump_does_not_prolong_its_session(tmp_path: Pat
         PythonVisitor(site.url) as ann,
     ):
         socket = await joined(ann, "websocket")
-        await step(system, 365 * DAY)
+        await step(site, system, 365 * DAY)
         assert await socket.call("incr") == 1
-        await step(system, -365 * DAY)
+        await step(site, system, -365 * DAY)
         system.passed += DAY + 10
         await until(lambda: bool(ended(socket)))
 
@@ -222,14 +222,14 @@ async def test_a_step_that_is_followed_signs_out_only_inactive_users(
         for visitor, name in ((ann, "ann"), (bob, "bob"), (eve, "eve")):
             await visitor.sign_up(name)
         socket = await joined(ann, "websocket")
-        await step(system, 2 * DAY)
+        await step(site, system, 2 * DAY)
         for _ in range(2):
             system.passed += 100  # so that what came before is written
             assert await socket.call("whoami") == "ann"
             assert (await bob.get("/account"))[0] == 200
-            await asyncio.sleep(0.15)
+            await site.services.expiry.run_round()
         system.passed += 400
-        await asyncio.sleep(0.15)
+        await site.services.expiry.run_round()
         assert site.services.sessions.clock() == pytest.approx(system.wall(), abs=2)
         assert ended(socket) == []
         assert await socket.call("whoami") == "ann"
@@ -250,8 +250,8 @@ async def test_the_rounds_go_on_after_a_jump_is_undone(
         PythonVisitor(site.url) as ann,
     ):
         socket = await joined(ann, "websocket")
-        await step(system, 2 * DAY)
-        await step(system, -2 * DAY)
+        await step(site, system, 2 * DAY)
+        await step(site, system, -2 * DAY)
         assert ended(socket) == []
         system.passed += DAY + 10
         await until(lambda: bool(ended(socket)))

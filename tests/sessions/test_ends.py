@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -122,7 +121,10 @@ async def test_a_waiting_poll_is_answered_by_the_end(tmp_path: Path) -> None:
         await visitor.sign_up("ada")
         cookie = ("Cookie", visitor.cookie)
         poll.write(await poll_in(site.url, cookie), cookie)
-        await asyncio.sleep(0.05)
+        connections = site.services.socket_server.engine.connections
+        await until(
+            lambda: any(getattr(one.transport, "polled", False) for one in connections.values())
+        )
         await visitor.post("/logout")
         answer = await poll.answer(seconds=2)
         assert '42["session ended",{"reason":"logout","reconnect":true}]' in answer.body
