@@ -73,7 +73,7 @@ class Endings:
         return removed
 
     async def remove(self, session_id: str) -> Record | None:
-        """Remove the record of a session and tell nobody yet."""
+        """Remove the record of a session and announce nothing yet."""
         record = await self._store.destroy(session_id)
         self._lifetimes.activity.forget(session_id)
         return record

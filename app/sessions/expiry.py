@@ -39,7 +39,7 @@ class Connections(Protocol):
 
 
 class Expiry:
-    """Ends connected sessions that reach a limit or whose record is gone, and sweeps the store.
+    """Ends connected sessions that reach a limit or lose their record, and sweeps the store.
 
     Its cost is per session that is due, not per socket: an active session is checked once per
     idle timeout, when its old deadline has come and a later one is found.

@@ -139,7 +139,7 @@ class Sessions(Generic[D]):
     # -- end --
 
     async def end(self, session_id: str, reason: EndReason) -> bool:
-        """End a session: its record and its connections here are gone on return.
+        """End a session: its record is removed, and its connections here are closed, on return.
 
         Returns whether there was one. Raises StoreUnavailable, and then nothing was ended.
         """

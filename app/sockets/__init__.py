@@ -2,3 +2,17 @@
 
 Imports web, services, sessions, stores, transport and common.
 """
+
+from app.sockets.clients import UnknownSocket
+from app.sockets.connections import Connections
+from app.sockets.handshake import HandshakeHandler
+from app.sockets.namespace import BaseNamespace
+from app.sockets.websocket import BaseWebSocket
+
+__all__ = [
+    "BaseNamespace",
+    "BaseWebSocket",
+    "Connections",
+    "HandshakeHandler",
+    "UnknownSocket",
+]

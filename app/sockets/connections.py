@@ -148,6 +148,6 @@ class Connections:
 
 def _batches(connections: int, spread: float) -> tuple[int, float]:
     """Return the size of a batch, and the seconds between two."""
-    most = max(1, math.ceil(spread / _MIN_PAUSE))
-    size = max(_MIN_BATCH if spread else 1, math.ceil(connections / most))
+    max_batches = max(1, math.ceil(spread / _MIN_PAUSE))
+    size = max(_MIN_BATCH if spread else 1, math.ceil(connections / max_batches))
     return size, spread / math.ceil(connections / size) if connections else 0.0

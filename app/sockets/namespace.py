@@ -81,10 +81,10 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             for row in rows:
                 await self.emit("row", row, to=sid)
                 if not await self.drained(sid):
-                    return  # the client has gone
+                    return  # the client has left
 
         It returns True as soon as no more than `--send-buffer` bytes wait for the client, which
-        is at once for most clients. It returns False if the client has gone, or is connected to
+        is at once for most clients. It returns False if the client has left, or is connected to
         another process. A client that takes nothing for `--send-timeout` seconds is closed
         ("client reads too slowly"), which ends the wait as well. In `on_connect` nothing is sent
         before the handler returns, so it does not wait there.

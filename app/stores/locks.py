@@ -14,7 +14,7 @@ class Locks:
     def __init__(self, timeout: float = 10.0) -> None:
         """`timeout` is how many seconds `acquire` waits before it raises StoreBusy."""
         self._timeout = timeout
-        # the ids that are locked, each with its queue; None until somebody waits
+        # the ids that are locked, each with its queue; None until a caller waits
         self._queues: dict[str, deque[asyncio.Future[None]] | None] = {}
 
     def try_acquire(self, session_id: str) -> bool:

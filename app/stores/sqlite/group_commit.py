@@ -44,7 +44,7 @@ class GroupCommit:
         self._watch = watch
         self._waiting: _Batch = []
         self._executed: SimpleQueue[tuple[_Batch, Outcomes | None] | None] = SimpleQueue()
-        # an executor would do as well, but hands over at twice the price
+        # an executor would take twice the time to hand a batch over
         self._thread = Thread(target=self._run_thread, name=f"commit {name}", daemon=True)
         self._thread.start()
         self._loop: asyncio.AbstractEventLoop
@@ -61,7 +61,7 @@ class GroupCommit:
 
         It fails with the error that the write returned, or with StoreUnavailable if nothing of
         it was written. A caller that is cancelled does not take the write back: its `finish` is
-        called whether or not somebody still waits.
+        called whether or not it still waits.
         """
         if not self._busy:
             self._loop = asyncio.get_running_loop()
@@ -148,7 +148,9 @@ class GroupCommit:
             self._idle.set()
 
     def _request_checkpoint(self) -> None:
-        if self._watch.lost:  # it would only change files that somebody may want to look at
+        if (
+            self._watch.lost
+        ):  # a checkpoint would only change files that an operator may want to look at
             return
         self._checkpoint_due = True
         if not self._busy:

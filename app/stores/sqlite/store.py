@@ -188,7 +188,7 @@ class SqliteStore:
         if not found:
             return None
         if len(self._cache) >= _MAX_CACHED:
-            # the one that was read or written longest ago; those in use come back
+            # drop the oldest entry; a session in use is read again
             del self._cache[next(iter(self._cache))]
         record = self._cache[session_id] = to_record(found[0])
         return record
