@@ -39,15 +39,15 @@ class SqliteLease(msgspec.Struct, eq=False):  # faster to create than other obje
     # -- as a Write --
 
     @staticmethod
-    def run(cursor: sqlite3.Cursor, leases: Sequence[SqliteLease]) -> list[Record | Exception]:
+    def run(cursor: sqlite3.Cursor, writes: Sequence[SqliteLease]) -> list[Record | Exception]:
         """Update all records in one call; if one is missed, look at each."""
         cursor.executemany(
             UPDATE,
-            [(lease._saved.data, lease._id, lease._saved.version - 1) for lease in leases],
+            [(lease._saved.data, lease._id, lease._saved.version - 1) for lease in writes],
         )
-        if cursor.rowcount == len(leases):
-            return [lease._saved for lease in leases]
-        return [lease._outcome(cursor) for lease in leases]
+        if cursor.rowcount == len(writes):
+            return [lease._saved for lease in writes]
+        return [lease._outcome(cursor) for lease in writes]
 
     def _outcome(self, cursor: sqlite3.Cursor) -> Record | Exception:
         row = cursor.execute(LOAD, (self._id,)).fetchone()
