@@ -101,7 +101,17 @@ class Edit(Generic[D]):
         if encoded == self._before:
             await self._lease.release()
             return self._lease.record
-        return await self._save(self._lease, encoded)
+        # here, since one more coroutine would cost an event 0.2 µs
+        counts, began = self._records.counts, perf_counter()
+        try:
+            return await self._lease.save(encoded)
+        except StoreError as error:
+            counts.errors["save"] += 1
+            if isinstance(error, RecordGone):
+                raise SessionEnded(self.session_id) from None
+            raise
+        finally:
+            counts.saves.observe(perf_counter() - began)
 
     async def abandon(self) -> None:
         """Release the lock and change nothing."""
@@ -170,18 +180,6 @@ class Edit(Generic[D]):
         if self._unknown is not None and encoded != self._before:
             encoded = codec.with_unknown(self._draft, encoded, self._unknown)
         return encoded
-
-    async def _save(self, lease: Lease, encoded: bytes) -> Record:
-        counts, began = self._records.counts, perf_counter()
-        try:
-            return await lease.save(encoded)
-        except StoreError as error:
-            counts.errors["save"] += 1
-            if isinstance(error, RecordGone):
-                raise SessionEnded(self.session_id) from None
-            raise
-        finally:
-            counts.saves.observe(perf_counter() - began)
 
     def _close(self) -> None:
         """Take this block out of the context, unless another block was opened in it since."""

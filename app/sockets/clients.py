@@ -70,7 +70,9 @@ class Clients:
 
         Raises UnknownSocket for any other.
         """
-        client = self._by_sid.get(sid) or _current.get()
-        if client is None or client.sid != sid:
-            raise UnknownSocket(sid)
+        client = self._by_sid.get(sid)
+        if client is None:
+            client = _current.get()
+            if client is None or client.sid != sid:
+                raise UnknownSocket(sid)
         return client
