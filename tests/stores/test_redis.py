@@ -28,11 +28,16 @@ from tests.support.demo.session import SessionData
 from tests.support.ports import free_port
 from tests.support.process import run
 from tests.support.redis_server import RedisServer, empty_redis, shared_server
-from tests.support.sites import processes
+from tests.support.sites import processes, waits_for_lock
 from tests.support.stores import record
 from tests.support.waiting import until
 
 SECRET = "--secret-keys=0123456789abcdef"
+
+
+def is_locked(session_id: str) -> bool:
+    with shared_server().client() as redis:
+        return bool(redis.exists(f"latchkey:{{{session_id}}}:lock"))
 
 
 async def increment(store: RedisStore, times: int) -> None:
@@ -57,7 +62,12 @@ async def test_a_busy_process_lets_others_lock() -> None:
     async with processes() as (busy, other):
         await busy.save(record(data=b"0"))
         rest = [asyncio.ensure_future(increment(busy, 1000)) for _ in range(5)]
-        await asyncio.sleep(0.05)
+
+        async def begun() -> bool:
+            found = await other.load("a")
+            return found is not None and found.version > 10
+
+        await until(begun)
         await asyncio.wait_for(increment(other, 20), 5)
         assert not any(editing.done() for editing in rest)
         for editing in rest:
@@ -71,7 +81,7 @@ async def test_a_waiting_process_is_notified(monkeypatch: pytest.MonkeyPatch) ->
     async with processes() as (one, two):
         lease = await one.lock("a")
         waiting = asyncio.ensure_future(two.lock("a"))
-        await asyncio.sleep(0.1)
+        await waits_for_lock(two)
         assert not waiting.done()
         await lease.release()
         await (await asyncio.wait_for(waiting, 5)).release()
@@ -114,7 +124,7 @@ async def test_a_sign_in_keeps_an_edit_of_another_process(monkeypatch: pytest.Mo
 
         async def stalled(record: Record) -> None:
             await save(record)
-            await asyncio.sleep(0.1)
+            await until(lambda: not is_locked(session.id))
             # as another process, which knows of no block around this
             await asyncio.create_task(edit(), context=Context())
 
@@ -130,7 +140,7 @@ async def test_a_slow_edit_without_competition_is_saved(monkeypatch: pytest.Monk
     async with processes(1) as (store,):
         await store.save(record())
         lease = await store.lock("a")
-        await asyncio.sleep(0.1)
+        await until(lambda: not is_locked("a"))
         assert (await lease.save(b"slow")).data == b"slow"
 
 

@@ -14,7 +14,7 @@ from app.stores.redis import locks as redis_locks
 from app.stores.redis.kept_leases import BusySessions
 from app.stores.redis.store import RedisStore
 from tests.support.redis_server import shared_server
-from tests.support.sites import processes
+from tests.support.sites import processes, waits_for_lock
 from tests.support.stores import record
 from tests.support.waiting import until
 
@@ -132,7 +132,7 @@ async def test_another_process_gets_the_lock_after_the_edit() -> None:
         lease = one.try_lock("a")
         assert lease is not None
         waiting = asyncio.ensure_future(two.lock("a"))
-        await asyncio.sleep(0.1)
+        await waits_for_lock(two)
         assert not waiting.done()
         await lease.save(b"5")
         other = await asyncio.wait_for(waiting, 2)
@@ -156,7 +156,7 @@ async def test_a_save_releases_the_lock_for_a_waiting_process(
             if channel.startswith(b"latchkey:wanted:"):
                 handlers[channel] = lambda message: None
         waiting = asyncio.ensure_future(two.lock("a"))
-        await asyncio.sleep(0.1)
+        await waits_for_lock(two)
         await lease.save(b"5")
         other = await asyncio.wait_for(waiting, 2)
         assert one.try_lock("a") is None

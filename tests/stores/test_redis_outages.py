@@ -309,7 +309,9 @@ async def test_calls_fail_at_once_during_an_outage(tmp_path: Path) -> None:
         await visitor.incr()
         server.send(signal.SIGSTOP)
         assert (await visitor.post("/incr"))[0] == 503
-        await asyncio.sleep(0.6)
+        assert site.app.cluster is not None
+        client: Any = site.app.cluster.client
+        await until(lambda: not client._pending._accepting)
         async with asyncio.timeout(_PROMPT):
             for _ in range(100):
                 assert (await visitor.post("/incr"))[0] == 503

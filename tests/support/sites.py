@@ -11,6 +11,7 @@ from app.stores.redis import RedisStore, open_store
 from tests.support.browsers import joined
 from tests.support.redis_server import empty_redis
 from tests.support.site import Site, serve
+from tests.support.waiting import until
 
 KEYS = ("only-for-tests-0123456789",)
 
@@ -43,6 +44,11 @@ async def tabs_at(visitor: Any, *places: Site, mode: str = "websocket") -> list[
         visitor.url = site.url
         tabs.append(await joined(visitor, mode))
     return tabs
+
+
+async def waits_for_lock(store: RedisStore) -> None:
+    """Return once this process has been refused a lock, and has reserved the next turn."""
+    await until(lambda: bool(store._locks._locks._turns))
 
 
 @contextlib.asynccontextmanager
