@@ -23,8 +23,13 @@ from bench.process import Server, StartError
 from bench.report import as_json, figure, summary, table
 from bench.rows import ROWS, Row, Target
 from bench.run import Result, rotated, run_row
+from handlers import modules
 from tests.support.requirements import skip
 
+pytestmark = [
+    pytest.mark.xdist_group("bench"),  # one process runs them all, so that servers start once
+    pytest.mark.skipif("counter" not in modules, reason="the bench measures handlers/counter.py"),
+]
 TINY = Sizes(
     seconds=0.05,
     warm=0.05,

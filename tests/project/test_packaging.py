@@ -29,6 +29,7 @@ from tests.support.files import sources
 from tests.support.paths import ROOT
 from tests.support.requirements import skip
 
+pytestmark = pytest.mark.xdist_group("packaging")  # one process, so that the wheel is built once
 FETCHED = f"static/{assets.LOCAL}"
 
 

@@ -1,4 +1,4 @@
-"""docs/security.md and docs/express-session.md have a row for everything, with its tests."""
+"""The tables of docs/security.md and docs/express-session.md are complete and up to date."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_each_requirement_has_its_level() -> None:
 
 @each_table
 def test_marks_name_rows_that_are_there(table: Table) -> None:
-    """A mark with an unknown id fails, so that no test is missing from the page by a slip."""
+    """A mark with an unknown id fails."""
     tests = marked(table.mark)
     assert len(tests) > 50
     assert not tests.keys() - table.rows().keys()
@@ -93,5 +93,6 @@ def test_marks_name_rows_that_are_there(table: Table) -> None:
 
 @each_table
 def test_the_pages_list_the_tests_that_carry_their_marks(table: Table) -> None:
-    """A page that is out of date is written by `python -m tests.project.tables --write`."""
-    assert table.written() == table.page.read_text(encoding="utf-8")
+    """The last column of each page is up to date."""
+    current = table.written() == table.page.read_text(encoding="utf-8")
+    assert current, "run python -m tests.project.tables --write"
