@@ -57,11 +57,17 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
 
 
-def main() -> int:
-    """Run the rows; return 1 if a server broke under load or a target was missed, else 0.
+def exit_status(results: Sequence[Result], *, judge_targets: bool) -> int:
+    """Return 1 if a server broke under load or a target was missed, else 0.
 
-    `--quick` judges no target: its rounds are too short for that.
+    The rounds of `--quick` are too short to judge targets by.
     """
+    missed = judge_targets and any(result.missed() for result in results)
+    return 1 if missed or any(result.failed for result in results) else 0
+
+
+def main() -> int:
+    """Run the rows, print what was found, and return the exit status."""
     options = arguments().parse_args()
     rounds = options.rounds or (2 if options.quick else 5)
     sizes = QUICK if options.quick else FULL
@@ -86,8 +92,7 @@ def main() -> int:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
     if options.plot:
         options.plot.write_text(svg(results))
-    missed = not options.quick and any(result.missed() for result in results)
-    return 1 if missed or any(result.failed for result in results) else 0
+    return exit_status(results, judge_targets=not options.quick)
 
 
 def _progress(sentence: str) -> None:

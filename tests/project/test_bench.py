@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import work
+from bench.__main__ import exit_status
 from bench.clients import HttpClient, LoadError, SocketClient, frame
 from bench.contestants import LINEUP, Servers
 from bench.load import Crowd, open_sockets, sources
@@ -103,6 +104,17 @@ def test_the_summary_says_of_each_target_whether_it_was_met() -> None:
     met, missed = summary([result]).splitlines()[2:]
     assert met == "| acknowledged `incr` | latchkey / node | 0.5 × | 0.8 × | met |"
     assert missed == "| acknowledged `incr` | latchkey / stock | 0.25 × | 0.2 × | **missed** |"
+
+
+def test_the_exit_status_tells_of_a_missed_target_and_of_a_server_that_broke() -> None:
+    met = result_of({"latchkey": [10], "node": [20]}, Target("latchkey", "node", 0.5))
+    missed = result_of({"latchkey": [11], "node": [20]}, Target("latchkey", "node", 0.5))
+    broken = result_of({"node": [20]})
+    broken.failed["latchkey"] = "a connection was closed under load"
+    assert exit_status([met], judge_targets=True) == 0
+    assert exit_status([met, missed], judge_targets=True) == 1
+    assert exit_status([met, missed], judge_targets=False) == 0
+    assert exit_status([met, broken], judge_targets=False) == 1
 
 
 def test_a_table_gives_the_median_and_the_spread_and_says_who_is_absent() -> None:
@@ -221,6 +233,8 @@ EVERYBODY = [
     "latchkey-redis",
     "node",
     "node-redis",
+    "bun",
+    "bun-redis",
     "stock",
     "uvicorn",
 ]
