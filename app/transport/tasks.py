@@ -11,8 +11,7 @@ import contextvars
 import functools
 import logging
 import sys
-import types
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from app.common.background import cancel_all
@@ -22,6 +21,18 @@ log = logging.getLogger("latchkey.tasks")
 _Loop = asyncio.AbstractEventLoop
 _Task = asyncio.Task[None]
 _Coroutine = Coroutine[Any, Any, None]
+
+
+if sys.version_info >= (3, 12):
+
+    def _begin(
+        coroutine: _Coroutine, loop: _Loop, context: contextvars.Context
+    ) -> tuple[_Task, bool]:
+        task = asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
+        return task, not task.done()
+
+else:
+    from app.transport.eager_start import begin as _begin
 
 
 class Tasks:
@@ -63,82 +74,3 @@ class Tasks:
         _, done = self._waiting.pop(task)
         if done is not None:
             done(task)
-
-
-if sys.version_info >= (3, 12):
-
-    def _begin(
-        coroutine: _Coroutine, loop: _Loop, context: contextvars.Context
-    ) -> tuple[_Task, bool]:
-        task = asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
-        return task, not task.done()
-
-else:
-    # The names with an underscore are in Python's documentation: these two in "Extending
-    # asyncio", for those who run steps of tasks, and the mark of an `await` at `asyncio.isfuture`.
-    from asyncio import _enter_task, _leave_task
-
-    def _begin(
-        coroutine: _Coroutine, loop: _Loop, context: contextvars.Context
-    ) -> tuple[_Task, bool]:
-        """Take the coroutine's first step in a new task; return that, and whether it waits."""
-        steps: Any = _steps(coroutine)
-        task = asyncio.Task(steps, loop=loop, context=context)
-        outer = asyncio.current_task(loop)
-        if outer is not None:
-            _leave_task(loop, outer)
-        _enter_task(loop, task)
-        try:
-            waits = context.run(steps.send, None)
-        finally:
-            _leave_task(loop, task)
-            if outer is not None:
-                _enter_task(loop, outer)
-        if waits:
-            steps.__qualname__ = getattr(coroutine, "__qualname__", "")  # shown with the task
-        return task, waits
-
-
-@types.coroutine
-def _steps(coroutine: _Coroutine) -> Generator[Any, None, None]:
-    """Take a coroutine's first step for `_begin`, and the others when the task asks for them."""
-    try:
-        awaited = coroutine.send(None)
-    except BaseException as end:
-        try:  # noqa: SIM105 (0.4 µs for every event)
-            yield False
-        except asyncio.CancelledError:
-            pass  # too late
-        if isinstance(end, StopIteration):
-            return
-        raise
-    error: BaseException | None = None
-    if asyncio.isfuture(awaited):
-        awaited._asyncio_future_blocking = False  # others may await it before the task does
-    try:
-        yield True
-    except asyncio.CancelledError as cancelled:
-        if not (asyncio.isfuture(awaited) and awaited.cancel(*cancelled.args)):
-            error, awaited = cancelled, None
-    if asyncio.isfuture(awaited):
-        awaited._asyncio_future_blocking = True
-    if awaited is not None:
-        error = yield from _outcome(awaited)
-    while error is not None:
-        try:
-            awaited = coroutine.throw(error)
-        except StopIteration:
-            return
-        finally:
-            error = None  # whose traceback refers to this frame
-        error = yield from _outcome(awaited)
-    yield from coroutine.__await__()
-
-
-def _outcome(awaited: Any) -> Generator[Any, None, BaseException | None]:
-    """Have the task wait for this; return what that fails with, or the task's cancellation."""
-    try:
-        yield awaited  # the task raises here if this cannot be awaited
-    except BaseException as error:
-        return error
-    return None

@@ -587,7 +587,7 @@ async def test_a_task_is_shown_with_the_name_of_its_coroutine(seen: Seen) -> Non
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio starts tasks eagerly")
 async def test_asyncio_lets_other_code_set_the_current_task() -> None:
-    """What app/transport/tasks.py uses of it before Python 3.12."""
+    """What app/transport/eager_start.py uses of it before Python 3.12."""
     loop, outer = asyncio.get_running_loop(), current()
     other: asyncio.Task[None] = asyncio.Task(turn(), loop=loop)
     with pytest.raises(RuntimeError):

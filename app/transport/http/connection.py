@@ -22,7 +22,7 @@ from app.transport.http.writer import HttpWriter
 from app.transport.http.writer import Server as WriterServer
 from app.transport.kernel import unread
 
-_CLOSING, _SERVING = ConnectionState.CLOSING, ServerState.SERVING
+_CLOSING = ConnectionState.CLOSING
 
 #: Seconds that a client may still send after its last response.
 LINGER_TIMEOUT = 2.0
@@ -42,7 +42,6 @@ class OpenConnections(Protocol):
 class Server(RequestsServer, WriterServer, Protocol):
     """What a connection asks of the HTTP server."""
 
-    state: ServerState
     protocol: str  # http or https
     body_timeout: float  # seconds
     read_buffer: memoryview
@@ -83,11 +82,6 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._paused = False  # reading
         self._drained = 0  # bytes dropped since the last response
-
-    @property
-    def draining(self) -> bool:
-        """Whether the server stops, so that this response is the last one."""
-        return self.server.state > _SERVING
 
     @property
     def has_pending(self) -> bool:

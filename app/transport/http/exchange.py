@@ -15,13 +15,18 @@ from app.transport.http.context import HttpContext
 from app.transport.http.detached import DetachedStream
 from app.transport.http.head import Head, Refused
 from app.transport.http.response import Response
-from app.transport.http.states import REQUEST, RequestState, ResponseState, follow
+from app.transport.http.states import REQUEST, RequestState, ResponseState, ServerState, follow
 from app.transport.http.writer import HttpWriter
 
 log = logging.getLogger("app.transport.http")
 
 _BODY, _COMPLETE = RequestState.BODY, RequestState.COMPLETE
-_SWITCHING, _WRITTEN = ResponseState.SWITCHING, ResponseState.COMPLETE
+_SWITCHING, _WRITTEN, _CLOSED = (
+    ResponseState.SWITCHING,
+    ResponseState.COMPLETE,
+    ResponseState.CLOSED,
+)
+_SERVING = ServerState.SERVING
 
 
 class Handover(NamedTuple):
@@ -35,6 +40,8 @@ class Handover(NamedTuple):
 class Server(Protocol):
     """What an exchange asks of the HTTP server."""
 
+    state: ServerState
+
     @property
     def date(self) -> str: ...
 
@@ -47,8 +54,6 @@ class Connection(Protocol):
 
     @property
     def server(self) -> Server: ...
-    @property
-    def draining(self) -> bool: ...
     @property
     def has_pending(self) -> bool: ...
     def work(self) -> None: ...
@@ -178,7 +183,7 @@ class Exchange(httputil.HTTPConnection):
         response, connection = self.response, self._connection
         if response.state >= _WRITTEN:
             return connection.writer.gone()
-        last = not self.body.done or connection.draining
+        last = not self.body.done or connection.server.state is not _SERVING
         try:
             data = response.begin(start_line, headers, connection.server.date, last)
             if response.state is _SWITCHING:
@@ -217,7 +222,7 @@ class Exchange(httputil.HTTPConnection):
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
         """Let `callback` be called if the client leaves before the response is finished."""
-        if not self.closed:
+        if self.response.state is not _CLOSED:
             self._on_close = callback
 
     def set_max_body_size(self, max_body_size: int) -> None:
@@ -251,7 +256,7 @@ class Exchange(httputil.HTTPConnection):
     @property
     def closed(self) -> bool:
         """Whether nobody reads the response any more."""
-        return self.response.state is ResponseState.CLOSED
+        return self.response.state is _CLOSED
 
     @property
     def followed(self) -> bool:

@@ -24,6 +24,7 @@ from app.transport.http.states import (
     ConnectionState,
     RequestState,
     ResponseState,
+    ServerState,
     follow,
 )
 from app.transport.turns import MAX_SMALL_SIZE, Turns
@@ -32,6 +33,7 @@ log = logging.getLogger("app.transport.http")
 
 _IDLE, _HEAD, _REQUEST, _CLOSING, _DETACHED, _CLOSED = ConnectionState
 _WRITTEN, _SWITCHED = ResponseState.COMPLETE, ResponseState.SWITCHED
+_SERVING = ServerState.SERVING
 _RECEIVED, _REFUSABLE = RequestState.COMPLETE, RequestState.HEAD
 
 
@@ -39,6 +41,7 @@ class Server(Protocol):
     """What requests ask of the HTTP server; sizes are in bytes, times in seconds."""
 
     app: HTTPServerConnectionDelegate
+    state: ServerState
     max_body_size: int
     max_header_size: int
     header_timeout: float
@@ -221,7 +224,7 @@ class Requests:
             exchange.release()
         else:
             exchange.abandon()
-        if not exchange.response.keep_alive or self._connection.draining:
+        if not exchange.response.keep_alive or self._server.state is not _SERVING:
             self._connection.close(unread=not exchange.body.done)
             return
         self.move(_IDLE)
