@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import socket
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from packaging.specifiers import SpecifierSet
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from app.transport import Rooms, SocketServer, tornado_private
+from app.transport.socketio import library
 from app.transport.socketio.library import EngineApi, Library, LibraryManager
 from app.web.security_headers import SecurityHeaders
 from tests.support.http_client import request
@@ -243,10 +245,12 @@ def test_a_response_begins_as_tornados_does() -> None:
 
 
 def test_setup_allows_the_releases_that_were_seen() -> None:
-    """The range of Tornado in setup.py is that of the module with its private parts."""
+    """The ranges in setup.py are those of the modules that use private parts."""
     setup = (ROOT / "setup.py").read_text(encoding="utf-8")
     assert f'"tornado{tornado_private.RANGE}"' in setup
     assert SpecifierSet(tornado_private.RANGE).contains(tornado.version)
+    assert f'"python-socketio{library.RANGE}"' in setup
+    assert SpecifierSet(library.RANGE).contains(version("python-socketio"))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import contextlib
 import gc
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from socketio.async_pubsub_manager import AsyncPubSubManager
 from app.transport import Rooms
 from app.transport.engineio.connection import MAX_EVENTS_IN_HAND, Connection
 from app.transport.socketio.peer import BYTES_IN_HAND, Peer
+from tests.support.raw import Raw
 from tests.support.raw_websocket import HANDSHAKE, Closed, frame, plain_client
+from tests.support.site import serve
 from tests.support.socket_server import Echo, Server, served
 
 
@@ -599,3 +602,22 @@ async def test_heartbeats_of_many_share_their_wakeups(server: Server) -> None:
     assert len(ours) == 1
     await until(lambda: len(server.closed) == 40)
     assert {reason for _, reason in server.closed} == {"ping timeout"}
+
+
+async def test_a_flood_of_pings_is_slowed_down(tmp_path: Path) -> None:
+    """At 10 a second and bursts of 20, 2,000 pings are not all answered at once."""
+    async with serve(tmp_path, events_per_second=10) as site, Raw(site.url) as raw:
+        assert (await raw.websocket()).status == 101
+        await raw.receive()
+        raw.send("40")
+        await raw.receive()
+        ping = b"\x89\x81\0\0\0\0p"
+        raw.writer.write(ping * 2000)
+        pongs = 0
+        try:
+            async with asyncio.timeout(1):
+                while await raw.reader.readexactly(3) == b"\x8a\x01p":
+                    pongs += 1
+        except TimeoutError:
+            pass
+        assert pongs < 100

@@ -20,6 +20,17 @@ from app.transport.engineio.connection import Connection
 from app.transport.engineio.payload import Payload
 from app.transport.engineio.polling import Polling
 from app.transport.engineio.reason import Reason
+from app.transport.engineio.request_error import (
+    BAD_METHOD,
+    BAD_REQUEST,
+    BAD_VERSION,
+    FORBIDDEN,
+    MESSAGES,
+    UNKNOWN_TRANSPORT,
+    RequestError,
+    UnknownSid,
+    old_client,
+)
 from app.transport.engineio.server import EngineServer
 from app.transport.engineio.websocket import WebSocket
 from app.transport.http.exchange import Exchange
@@ -31,48 +42,10 @@ BODY_TIMEOUT = 20.0
 DRAIN = 8_000_000
 #: What is noted, as nginx does, where the client left before its answer.
 CLIENT_LEFT = 499
-#: Engine.IO's error codes and their words, as in Node's server.
-UNKNOWN_TRANSPORT, UNKNOWN_SID, BAD_METHOD, BAD_REQUEST, FORBIDDEN, BAD_VERSION = range(6)
-_MESSAGES = (
-    "Transport unknown",
-    "Session ID unknown",
-    "Bad handshake method",
-    "Bad request",
-    "Forbidden",
-    "Unsupported protocol version",
-)
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 # Kept out of the environ: they concern only the request that carried them.
 _HOP_BY_HOP = frozenset({"Connection", "Upgrade", "Content-Length", "Content-Type", "Cookie"})
-
-
-def _old_client(revision: str | None) -> str:
-    """Say which client speaks this revision of Engine.IO, and which one is needed."""
-    if revision == "3":
-        return (
-            "client speaks Engine.IO 3 (socket.io-client 2.x); socket.io-client 3 or newer is "
-            "needed, see docs/clients.md"
-        )
-    if not revision:
-        return "client names no revision of Engine.IO, EIO=4 is needed"
-    return f"client speaks Engine.IO {revision[:20]!r}, 4 is needed"
-
-
-class RequestError(HTTPError):
-    """A request that Engine.IO does not allow: 400 and a JSON body with one of its codes."""
-
-    def __init__(self, code: int, why: str = "") -> None:
-        """`why` is for the log; the client gets the words that belong to the code."""
-        super().__init__(403 if code == FORBIDDEN else 400, why or _MESSAGES[code])
-        self.code = code
-
-
-class UnknownSid(RequestError):  # the name that applications use
-    """An Engine.IO id that is unknown, or that this client may not use: it cannot tell which."""
-
-    def __init__(self) -> None:
-        super().__init__(UNKNOWN_SID)
 
 
 @functools.lru_cache(maxsize=256)  # of a WebSocket's handshake it is always the same
@@ -192,7 +165,7 @@ class SocketHandler(RequestHandler):
         ):
             raise RequestError(BAD_REQUEST)
         if eio_sid is None and self._query("EIO") != "4":
-            raise RequestError(BAD_VERSION, _old_client(self._query("EIO")))
+            raise RequestError(BAD_VERSION, old_client(self._query("EIO")))
         if self._upgrades:
             self._check_websocket()
         return eio_sid
@@ -374,9 +347,9 @@ class SocketHandler(RequestHandler):
             self.finish()
             return
         code = error.code if isinstance(error, RequestError) else BAD_REQUEST
-        message = _MESSAGES[code]
+        message = MESSAGES[code]
         if status_code == 403:
-            code, message = FORBIDDEN, _MESSAGES[FORBIDDEN]
+            code, message = FORBIDDEN, MESSAGES[FORBIDDEN]
         elif status_code != 400:
             message = http.HTTPStatus(status_code).phrase
         self.set_header("Content-Type", "application/json")
