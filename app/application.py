@@ -43,7 +43,7 @@ from app.transport import Listener, SocketServer
 from app.web.application import WebApplication
 from app.web.parts import web_parts
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it needs the package redis, which is optional
     from app.cluster.cluster import Cluster
 
 __all__ = ["Application", "NoData", "make_app"]
@@ -208,12 +208,14 @@ def _with_session(sessions: Sessions[Any], hook: Callable[[Session[Any], EndReas
 
 
 def _register_namespaces(services: Services, extensions: Sequence[Extension]) -> None:
+    """Give the socket server the namespaces of the modules."""
     for extension in extensions:
         for path, namespace in extension.namespaces:
             services.socket_server.register_namespace(namespace(path, services))
 
 
 def _routes(server: SocketServer, extensions: Sequence[Extension]) -> list[Any]:
+    """Return the route of the Socket.IO endpoint and those of the modules."""
     hooks = [extension.before_handshake for extension in extensions if extension.before_handshake]
     handshake = {"engine": server.engine, "before_handshake": hooks}
     return [
@@ -223,6 +225,7 @@ def _routes(server: SocketServer, extensions: Sequence[Extension]) -> list[Any]:
 
 
 def _open_cluster(settings: Settings) -> Cluster:
+    """Return the client of a Redis; it connects at the start. Raises ValueError."""
     try:
         module = importlib.import_module("app.cluster.cluster")
     except ImportError as error:
@@ -234,6 +237,7 @@ def _open_cluster(settings: Settings) -> Cluster:
 
 
 def _open_store(settings: Settings) -> SessionStore:
+    """Open the store of --store; raises FileOwned or StoreUnavailable."""
     if settings.store == "memory":
         return MemoryStore()
     return SqliteStore(settings.data_dir / "sessions.sqlite3")
