@@ -58,8 +58,8 @@ class Pair:
                 if number in self.running:
                     visitor.url = self.running[number].url
                     with contextlib.suppress(OSError):  # it is being restarted
-                        status, _ = await visitor.get("/account")
-                        if status != 200:
+                        status, text = await visitor.get("/")
+                        if "Signed in as" not in text:
                             self.signed_out.append(f"process {number}: {status}")
                         self.pages += 1
             await asyncio.sleep(0.01)

@@ -10,12 +10,9 @@ from tests.support.demo.session import BaseHandler, BaseNamespace
 class CounterHandler(BaseHandler):
     """The home page, open to everyone."""
 
-    def get_template_path(self) -> str:
-        return str(Path(__file__).parent)
-
     def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
-        self.render("counter.html")
+        self.render(str(Path(__file__).with_name("counter.html")))
 
 
 class IncrementHandler(BaseHandler):
