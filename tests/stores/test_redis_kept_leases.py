@@ -102,8 +102,8 @@ async def test_an_unused_lock_is_released(fast_ticks: float) -> None:
         await until(lambda: not is_locked())
         await asyncio.sleep(fast_ticks)
         kept = store._locks
-        assert not kept._kept
-        assert not kept.busy._current
+        assert not kept.kept
+        assert not kept.busy.current
         assert not kept.busy._last
         assert kept.busy._timer is None
         await edit(store, 5)
@@ -382,7 +382,7 @@ async def test_a_lock_is_given_back_once() -> None:
             for _ in range(3):
                 lease = store.try_lock(id) or await store.lock(id)
                 await lease.save(b"1")
-        assert set(locks._kept) == {"a", "b", "c"}
+        assert set(locks.kept) == {"a", "b", "c"}
         before = scripts_run()
         locks.wanted("a")
         locks.wanted("a")

@@ -38,7 +38,7 @@ class KeptLeases:
     def __init__(self, locks: RedisLocks) -> None:
         self._locks = locks
         self.lease_timeout = locks.lease_timeout
-        self._kept: dict[str, KeptLease] = {}
+        self.kept: dict[str, KeptLease] = {}
         self.busy = BusySessions(self._release_idle)
 
     def subscribers(self) -> tuple[Subscriber, ...]:
@@ -50,7 +50,7 @@ class KeptLeases:
     def try_lock(self, session_id: str) -> KeptLease | None:
         """Return the lock that was kept from the last edit; None if `lock` has to ask Redis."""
         queue = self._locks.queue
-        if session_id not in self._kept or not queue.try_acquire(session_id):
+        if session_id not in self.kept or not queue.try_acquire(session_id):
             return None
         lease = self._take(session_id)
         if lease is None:
@@ -68,15 +68,6 @@ class KeptLeases:
         lease = await self._locks.lock_in_turn(session_id)
         return KeptLease(self, lease, lease.record)
 
-    def saved(self, kept: KeptLease, reply: Any) -> None:
-        """Keep the lock of a session for its next edit, if Redis has left it to this one."""
-        session_id = kept.lease.session_id
-        if reply == _KEPT:
-            self._kept[session_id] = kept
-            self.busy.add(session_id)  # the reply may have taken longer than an interval
-        else:
-            self.wanted(session_id)
-
     def wanted(self, session_id: str) -> None:
         """Give back a lock that another process wants, and do not keep it the next time."""
         self.busy.discard(session_id)
@@ -84,7 +75,7 @@ class KeptLeases:
 
     def release_all(self) -> None:
         """Give back all locks: the connection is lost, or is about to be closed."""
-        for session_id in list(self._kept):
+        for session_id in list(self.kept):
             self._release(session_id)
 
     def close(self) -> None:
@@ -95,7 +86,7 @@ class KeptLeases:
 
     def _take(self, session_id: str) -> KeptLease | None:
         """Return the lock that was kept, with the record of the cache; None if there is none."""
-        kept = self._kept.pop(session_id, None)
+        kept = self.kept.pop(session_id, None)
         if kept is None:
             return None
         record = self._locks.cache.get(session_id)
@@ -112,11 +103,11 @@ class KeptLeases:
         self.wanted(session_id.decode())
 
     def _release_idle(self) -> None:
-        for session_id in [id for id in self._kept if id not in self.busy]:
+        for session_id in [id for id in self.kept if id not in self.busy]:
             self._release(session_id)
 
     def _release(self, session_id: str) -> None:
-        lease = self._kept.pop(session_id, None)
+        lease = self.kept.pop(session_id, None)
         if lease is not None:
             lease.lease.give_back()
 
@@ -139,7 +130,14 @@ class KeptLease(msgspec.Struct, eq=False):  # a Struct is made twice as fast as 
         return lease.write(scripts.SAVE_AND_KEEP, data, locks.lease_timeout, then=self._saved)
 
     def _saved(self, reply: Any) -> None:
-        self._locks.saved(self, reply)
+        """Keep the lock for the next edit, if Redis has left it to this process."""
+        locks, session_id = self._locks, self.lease.session_id
+        if reply != _KEPT:
+            locks.wanted(session_id)
+            return
+        locks.kept[session_id] = self
+        if session_id not in locks.busy.current:  # the reply took longer than an interval
+            locks.busy.add(session_id)
 
     async def release(self) -> None:
         await self.lease.release()
@@ -151,25 +149,25 @@ class BusySessions:
     def __init__(self, on_interval: Callable[[], None]) -> None:
         """`on_interval` is called when an interval has passed, and sessions may be idle."""
         self._on_interval = on_interval
-        self._current: set[str] = set()
+        self.current: set[str] = set()
         self._last: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def __contains__(self, session_id: str) -> bool:
-        return session_id in self._current or session_id in self._last
+        return session_id in self.current or session_id in self._last
 
     def add(self, session_id: str) -> bool:
         """Note a save; return whether the session was busy before."""
-        if session_id in self._current:
+        if session_id in self.current:
             return True
-        self._current.add(session_id)
+        self.current.add(session_id)
         if self._timer is None:
             self._start()
         return session_id in self._last
 
     def discard(self, session_id: str) -> None:
         """Forget the saves of a session."""
-        self._current.discard(session_id)
+        self.current.discard(session_id)
         self._last.discard(session_id)
 
     def close(self) -> None:
@@ -182,7 +180,7 @@ class BusySessions:
 
     def next_interval(self) -> None:
         """Begin another interval."""
-        self._last, self._current = self._current, set()
+        self._last, self.current = self.current, set()
         self._timer = None
         if self._last:
             self._start()
