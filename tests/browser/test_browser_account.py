@@ -26,7 +26,8 @@ from tests.support.site import serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.limit(60)
+# parallel tests have two browsers open at most
+pytestmark = [pytest.mark.limit(60), pytest.mark.xdist_group("browser 1")]
 
 SCREENSHOT = ROOT / "docs" / "account.png"
 

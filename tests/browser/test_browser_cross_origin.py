@@ -11,7 +11,8 @@ from tests.support.cross_site import two_sites
 from tests.support.forms import PASSWORD
 from tests.support.watched_store import WatchedStore
 
-pytestmark = pytest.mark.limit(60)
+# parallel tests have two browsers open at most
+pytestmark = [pytest.mark.limit(60), pytest.mark.xdist_group("browser 2")]
 
 TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgraded": None}
 

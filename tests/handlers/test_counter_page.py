@@ -43,7 +43,8 @@ DESK = """
 <figure><figcaption>Tab 1 · 127.0.0.1:8888</figcaption><img src="data:image/png;base64,{}"></figure>
 <figure><figcaption>Tab 2 · 127.0.0.1:8888</figcaption><img src="data:image/png;base64,{}"></figure>
 """
-pytestmark = pytest.mark.limit(60)
+# parallel tests have two browsers open at most
+pytestmark = [pytest.mark.limit(60), pytest.mark.xdist_group("browser 2")]
 
 
 async def test_a_newcomer_counts_in_two_tabs_until_signing_out_in_one(
