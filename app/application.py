@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from app.accounts import Accounts
-from app.assets import CDN_SCRIPT, client_script
 from app.common.rate_limited_log import RateLimitedLog
 from app.common.rates import ProcessRate
 from app.devices import Devices, Watchers
@@ -27,21 +26,22 @@ from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
 from app.services import Services
 from app.sessions.clock import Clock, SteadyClock
+from app.sessions.end_reason import EndReason
 from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
-from app.sessions.reason import EndReason
 from app.sessions.session import Session
 from app.settings import Settings
+from app.socketio_client import CDN_SCRIPT, client_script
 from app.sockets.connections import Connections
 from app.sockets.handshake import HandshakeHandler
 from app.stores import Record, SessionStore
-from app.stores.check import StoreCheck
 from app.stores.counted import CountedStore, StoreCounts
 from app.stores.memory import MemoryStore
 from app.stores.sqlite.store import SqliteStore
+from app.stores.store_check import StoreCheck
 from app.transport import Listener, SocketServer
 from app.web.application import WebApplication
-from app.web.parts import web_parts
+from app.web.web_parts import web_parts
 
 if TYPE_CHECKING:  # it needs the package redis, which is optional
     from app.cluster.cluster import Cluster

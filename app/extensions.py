@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from app.sessions.reason import EndReason
+from app.sessions.end_reason import EndReason
 from app.sessions.session import Session
 from app.sockets.handshake import HandshakeHook
 from app.sockets.namespace import BaseNamespace

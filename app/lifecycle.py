@@ -19,7 +19,7 @@ from app.stores import StoreError
 from app.transport.http.server import HttpServer
 from app.transport.socketio.server import CLIENT_CLOSE_TIMEOUT
 from app.web.application import WebApplication
-from app.web.warnings import cookie_warning, hosts_warning
+from app.web.start_warnings import cookie_warning, hosts_warning
 
 log = logging.getLogger("latchkey")
 

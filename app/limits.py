@@ -8,7 +8,8 @@ from ipaddress import IPv6Address, ip_address
 from app.common.rates import MakeRate, ProcessRate
 from app.settings import Settings
 
-_ACCOUNT_PAGES = 120  # a minute of one user; a page of a hundred sessions takes ten times others
+#: Requests per minute for one user. A page that lists 100 sessions costs ten of them more.
+_ACCOUNT_PAGES = 120
 
 
 @lru_cache(4096)  # each handshake asks, and reading an address takes longer than counting it

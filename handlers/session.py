@@ -4,7 +4,7 @@ import msgspec
 
 from app.sockets import namespace as base_namespace
 from app.sockets import websocket as base_websocket
-from app.web import handler as base_handler
+from app.web import base_handler
 
 
 class SessionData(msgspec.Struct):

@@ -30,7 +30,7 @@ def mixes_scripts(name: str) -> bool:
 
 
 def lookalikes(key: str) -> set[str]:
-    """Return the other keys that look like this one, whole names in one script each.
+    """Return other keys that look like this key; each uses the letters of one script.
 
     They are its skeleton (UTS 39, 4) and the spellings of the skeleton in each script. An ASCII
     character looks only like itself: `rn` differs from `m` and `1` from `l`, because names of

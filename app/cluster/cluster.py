@@ -15,10 +15,10 @@ from app.cluster.rates import SharedRates
 from app.cluster.rooms import RedisRooms
 from app.cluster.session_ends import Expiry, SessionEnds
 from app.common.background import Background
-from app.common.guard import logged
+from app.common.log_and_continue import logged
 from app.ops.keys import description, warn_of_conflict
+from app.sessions.end_reason import EndReason
 from app.sessions.manager import Sessions
-from app.sessions.reason import EndReason
 from app.sessions.session import Session
 from app.stores import Record, StoreError
 from app.stores.redis import RedisClient, RedisStore

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from app.common.guard import logged
+from app.common.log_and_continue import logged
 from app.sessions.session import Session
 from app.stores.redis import RedisClient
 from app.stores.redis.subscriptions import Subscriber
@@ -45,7 +45,7 @@ class DeviceChanges:
         self._timer: asyncio.TimerHandle | None = None
 
     def subscriber(self) -> Subscriber:
-        """Return what the client has to pass on."""
+        """Return the Redis channels and the functions that take their messages."""
         return Subscriber(channels={_CHANNEL: self._receive})
 
     def connections_changed(self, session_id: str) -> None:

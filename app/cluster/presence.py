@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from app.common.background import Background, wait_until_set
-from app.common.guard import logged
+from app.common.log_and_continue import logged
 from app.stores import StoreError
 from app.stores.redis import RedisClient
 from app.stores.redis.connection import Word

@@ -10,7 +10,7 @@ import secrets
 import socket
 
 from app.common.background import Background
-from app.common.guard import logged
+from app.common.log_and_continue import logged
 from app.stores import StoreError
 from app.stores.redis import RedisClient
 from app.stores.redis.script import Script

@@ -78,7 +78,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         }
 
     def subscriber(self) -> Subscriber:
-        """Return what the client has to pass on."""
+        """Return the Redis channels and the functions that take their messages."""
         return Subscriber(channels={_CHANNEL: self._receive}, connected=self._join)
 
     async def count_others(self) -> None:

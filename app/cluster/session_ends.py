@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import msgspec
 
 from app.common.background import Background
+from app.sessions.end_reason import EndReason
 from app.sessions.manager import Sessions
-from app.sessions.reason import EndReason
 from app.stores import Record
 from app.stores.redis import RedisClient
 from app.stores.redis.subscriptions import Subscriber
@@ -41,7 +41,7 @@ class SessionEnds:
         self._background = Background()
 
     def subscriber(self) -> Subscriber:
-        """Return what the client has to pass on."""
+        """Return the Redis channels and the functions that take their messages."""
         return Subscriber(
             channels={_CHANNEL: self._receive},
             connected=self._connected,
@@ -49,7 +49,7 @@ class SessionEnds:
         )
 
     def publish(self, session_id: str, reason: EndReason, record: Record | None) -> None:
-        """Broadcast an end of this process: one that removed the session's record."""
+        """Tell other processes that a session ended; only the one that removed the record tells."""
         # without a record, another process has removed it, and has broadcast the end
         if record is not None:
             message = msgspec.json.encode((self._process, session_id, reason))

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from app.common.background import Background, wait_until_set
-from app.common.guard import logged
+from app.common.log_and_continue import logged
 from app.devices.device import Device, DeviceList
 from app.devices.devices import Devices
-from app.sessions.reason import EndReason
+from app.sessions.end_reason import EndReason
 from app.sessions.session import Session
 from app.stores import Record, StoreError
 

@@ -11,7 +11,7 @@ import logging
 from typing import Any
 
 from app.common.rate_limited_log import RateLimitedLog
-from app.sessions.reason import EndReason
+from app.sessions.end_reason import EndReason
 from app.sessions.session import Session
 from app.stores import Record
 

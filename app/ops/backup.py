@@ -15,7 +15,7 @@ from app.ops import data_folder
 from app.ops.copies import SESSIONS, TABLES, BackupError, copy_all
 from app.ops.keys import kept_keys
 from app.settings import Settings
-from app.stores.sqlite.file import own
+from app.stores.sqlite.database_file import own
 
 __all__ = ["BackupError", "backup", "restore"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from app.ops.backup import BackupError, backup, restore
 from app.ops.data_folder import FolderBusy
 from app.settings import Parser, Settings, SettingsError, parse_settings
-from app.stores.sqlite.file import FileOwned
+from app.stores.sqlite.database_file import FileOwned
 
 COMMANDS = ("backup", "restore")
 

@@ -6,7 +6,7 @@ from collections import Counter
 from types import MappingProxyType
 
 from app.common.histogram import Histogram
-from app.sessions.reason import EndReason
+from app.sessions.end_reason import EndReason
 from app.stores import Record
 
 _HANDSHAKE_RESULTS = MappingProxyType(

@@ -17,8 +17,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from app.common.guard import logged
 from app.common.histogram import BOUNDS, Histogram
+from app.common.log_and_continue import logged
 from app.ops.counters import Counters
 from app.ops.loop_lag import LoopLag
 from app.stores.counted import StoreCounts

@@ -5,11 +5,11 @@ Knows neither Tornado nor Socket.IO. Imports stores and common.
 
 from app.sessions.clock import Clock, SteadyClock
 from app.sessions.codec import D
+from app.sessions.end_reason import EndReason
 from app.sessions.errors import InvalidData, SessionEnded
 from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
-from app.sessions.reason import EndReason
-from app.sessions.room import session_room
+from app.sessions.room_name import session_room
 from app.sessions.session import Session, SessionFor
 
 __all__ = [

@@ -24,7 +24,7 @@ class Activity:
         self._store = store
         self._timeouts = timeouts
         self._clock = clock
-        #: seconds between two writes; short enough to come before the end that is stored
+        #: Seconds between two writes. A write has to come before the stored end of the session.
         self.flush_interval = min(_MAX_FLUSH_INTERVAL, timeouts.idle / 10, timeouts.new / 10)
         self._shared = store.shared
         # by session id: when it was seen, and its record as it was then

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from app.common.guard import logged
+from app.common.log_and_continue import logged
 
 log = logging.getLogger("latchkey.clock")
 

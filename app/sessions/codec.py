@@ -8,7 +8,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
 
-from app.common.surrogates import repair
+from app.common.lone_surrogates import repair
 from app.sessions.errors import InvalidData
 from app.sessions.unknown_fields import UnknownFields
 

@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 
-from app.common.guard import logged
 from app.common.listeners import Listeners
+from app.common.log_and_continue import logged
 from app.sessions.clock import Clock
+from app.sessions.end_reason import EndReason
 from app.sessions.errors import InvalidData
 from app.sessions.lifetimes import Lifetimes
-from app.sessions.reason import EndReason
 from app.stores import Record, SessionStore
 
 log = logging.getLogger("latchkey.sessions")

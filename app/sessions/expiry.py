@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Collection, Sequence
 from typing import Any, Protocol
 
 from app.common.background import Background, wait_until_set
-from app.common.guard import logged
+from app.common.log_and_continue import logged
 from app.sessions.deadline_queue import DeadlineQueue
 from app.sessions.manager import Sessions
 from app.sessions.sweep import Sweep

@@ -8,7 +8,7 @@ import msgspec
 
 from app.sessions.activity import Activity
 from app.sessions.clock import Clock
-from app.sessions.reason import EndReason
+from app.sessions.end_reason import EndReason
 from app.sessions.timeouts import Timeouts
 from app.stores import Record, SessionStore
 
@@ -92,8 +92,8 @@ class Lifetimes:
     async def extend(self, records: Sequence[Record]) -> list[Record]:
         """Move the end of new sessions that have a live connection; return the changed records.
 
-        A client that keeps no cookies cannot send one back. Its session lives as long as others
-        do while its connection lives, and the timeout of new sessions longer.
+        A client that keeps no cookies cannot send one back. While it is connected, its session
+        has the lifetime of others. After that it lives for the timeout of new sessions.
         """
         now, extended = self.clock(), []
         for record in records:

@@ -7,10 +7,10 @@ from typing import Generic
 
 from app.sessions.clock import Clock
 from app.sessions.codec import Codec, D
+from app.sessions.end_reason import EndReason
 from app.sessions.endings import Endings
 from app.sessions.errors import SessionEnded
 from app.sessions.lifetimes import Lifetimes
-from app.sessions.reason import EndReason
 from app.sessions.records import SessionRecords
 from app.sessions.regeneration import regenerate
 from app.sessions.session import Session, SessionFor, load

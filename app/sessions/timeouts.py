@@ -45,5 +45,5 @@ class Timeouts:
         full = self.expires(record.created, seen)
         if self.is_new(record) and not cookie_returned:
             return min(max(record.expires, seen + self.new), full)
-        # a record that was not seen since may hold an earlier end, of a shorter idle timeout
+        # the record may come from a shorter idle timeout; without activity its earlier end stays
         return full if seen > record.seen else min(record.expires, full)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from app.sessions.plain_form import add_fields, extra_fields, pairs
+from app.sessions.plain_data import add_fields, extra_fields, pairs
 
 
 class UnknownFields:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from app.sessions.room import session_room
-from app.sockets.context import SocketContext
+from app.sessions.room_name import session_room
+from app.sockets.socket_context import SocketContext
 
 
 class UnknownSocket(LookupError):

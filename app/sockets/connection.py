@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.common.guard import logged
-from app.sessions.reason import EndReason
-from app.sockets.context import SocketContext
+from app.common.log_and_continue import logged
+from app.sessions.end_reason import EndReason
+from app.sockets.socket_context import SocketContext
 from app.transport import Peer
 from app.transport import Reason as CloseReason
 from app.transport.engineio.frames import GOING_AWAY

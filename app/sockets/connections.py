@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from time import perf_counter
 
-from app.common.guard import logged
 from app.common.histogram import Histogram
-from app.sessions.reason import EndReason
+from app.common.log_and_continue import logged
+from app.sessions.end_reason import EndReason
 from app.sockets.connection import Connection, PlainWebSocket, SocketIOConnection
 from app.stores import Record
 from app.transport import Peer

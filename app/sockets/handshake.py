@@ -9,8 +9,8 @@ from typing import Any
 from tornado.web import HTTPError
 
 from app.sessions.session import Session, SessionEnded
-from app.sockets.admission import Admission, Unavailable, open_session
-from app.sockets.context import SocketContext
+from app.sockets.handshake_limits import Admission, Unavailable, open_session
+from app.sockets.socket_context import SocketContext
 from app.stores import StoreError
 from app.transport import EngineServer, SocketHandler, UnknownSid
 from app.web.errors import TooManyRequests

@@ -14,8 +14,8 @@ from app.services import Services
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded, SessionFor
 from app.sockets.clients import Clients, set_current
-from app.sockets.context import SocketContext
-from app.sockets.event_handler import EventHandler
+from app.sockets.handler_method import EventHandler
+from app.sockets.socket_context import SocketContext
 from app.stores import StoreError
 
 log = logging.getLogger("latchkey.sockets")

@@ -11,8 +11,8 @@ from tornado.websocket import WebSocketHandler
 
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded, SessionFor
-from app.sockets.admission import Admission, Unavailable, open_session
 from app.sockets.connection import SESSION_ENDED
+from app.sockets.handshake_limits import Admission, Unavailable, open_session
 from app.stores import StoreError
 from app.transport.tornado_private import reason_phrase
 from app.web.errors import TooManyRequests

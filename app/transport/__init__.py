@@ -4,8 +4,8 @@
 `engineio`; all import app.common only.
 """
 
+from app.transport.engineio.close_reason import Reason
 from app.transport.engineio.handler import SocketHandler
-from app.transport.engineio.reason import Reason
 from app.transport.engineio.request_error import UnknownSid
 from app.transport.engineio.server import EngineServer
 from app.transport.settings import TransportSettings

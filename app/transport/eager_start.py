@@ -1,8 +1,7 @@
 """Tasks that begin at once on Python 3.11, as `eager_start` has them from 3.12 on.
 
-The names with an underscore are in Python's documentation: `_enter_task` and `_leave_task` in
-"Extending asyncio", for those who run steps of tasks, and the mark of an `await` at
-`asyncio.isfuture`. The file goes when Python 3.11 does.
+Python documents the names with an underscore: `_enter_task` and `_leave_task` in "Extending
+asyncio", `_asyncio_future_blocking` at `asyncio.isfuture`. Delete this file with Python 3.11.
 """
 
 from __future__ import annotations

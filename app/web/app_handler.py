@@ -5,7 +5,7 @@ from __future__ import annotations
 from tornado.web import RequestHandler
 
 from app.services import Services
-from app.web.parts import WebParts
+from app.web.web_parts import WebParts
 
 
 class AppHandler(RequestHandler):

@@ -16,8 +16,8 @@ from app.web.early_answers import answer_early
 from app.web.forwarded import apply_forwarded
 from app.web.not_found import NotFoundHandler
 from app.web.origin import sharing
-from app.web.parts import WebParts
 from app.web.security_headers import StaticHandler
+from app.web.web_parts import WebParts
 
 log = logging.getLogger("latchkey.access")
 

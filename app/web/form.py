@@ -7,7 +7,7 @@ import json
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
 
-from app.common.surrogates import repair_text
+from app.common.lone_surrogates import repair_text
 
 
 def is_json(request: HTTPServerRequest) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from app.web.handler import BaseHandler
+from app.web.base_handler import BaseHandler
 
 
 class NotFoundHandler(BaseHandler[Any]):

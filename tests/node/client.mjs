@@ -1,4 +1,4 @@
-// Drives the official socket.io-client for tests/nodeclient.py.
+// Drives the official socket.io-client for tests/support/node_client.py.
 //
 // stdin:  one JSON command per line: {"id", "do", ...}
 // stdout: one JSON line per answer, {"id", "answer"} or {"id", "error"}, and per thing that

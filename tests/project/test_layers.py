@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # What each room of app/ may import besides itself: packages, and files beside them.
 ROOMS: dict[str, tuple[str, ...]] = {
     "app.common": (),
-    "app.assets": (),
+    "app.socketio_client": (),
     "app.settings": (),
     "app.transport": ("app.common",),
     "app.stores": ("app.common",),
@@ -27,7 +27,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.settings", "app.transport"),
     ),
     "app.web": (
-        *("app.assets", "app.common", "app.limits", "app.services", "app.sessions"),
+        *("app.socketio_client", "app.common", "app.limits", "app.services", "app.sessions"),
         *("app.settings", "app.stores", "app.transport"),
     ),
     "app.sockets": (
@@ -40,7 +40,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.transport", "app.web"),
     ),
     "app.application": (
-        *("app.accounts", "app.assets", "app.cluster", "app.common", "app.devices"),
+        *("app.accounts", "app.socketio_client", "app.cluster", "app.common", "app.devices"),
         *("app.extensions", "app.lifecycle", "app.limits", "app.ops", "app.services"),
         *("app.sessions", "app.settings", "app.sockets", "app.stores", "app.transport"),
         "app.web",

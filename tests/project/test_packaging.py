@@ -23,7 +23,8 @@ import pytest
 from packaging.version import Version
 
 import build_backend
-from app import __version__, assets
+from app import __version__
+from app import socketio_client as assets
 from app.settings import PREFIX, Settings
 from tests.support.files import sources
 from tests.support.paths import ROOT
@@ -192,7 +193,7 @@ def test_the_build_refuses_what_has_another_hash(
     build_backend.fetch_client(tmp_path / "static")
     assert not (tmp_path / "static" / assets.LOCAL).exists()
     (line,) = capsys.readouterr().err.splitlines()
-    assert "does not have the hash in app/assets.py" in line
+    assert "does not have the hash in app/socketio_client.py" in line
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.stores import Lease, Record
-from app.web.handler import BaseHandler
+from app.web.base_handler import BaseHandler
 from tests.support.fork import fork
 from tests.support.leases import LeaseOver
 from tests.support.raw import Answer, Raw

@@ -18,7 +18,7 @@ from app.sessions.clock import SteadyClock
 from app.sessions.manager import Sessions
 from app.stores import LeaseLost, Record, StoreBusy, StoreUnavailable, public_id
 from app.stores.redis import locks as redis_locks
-from app.stores.redis import scripts as redis_scripts
+from app.stores.redis import store_scripts as redis_scripts
 from app.stores.redis.address import Address, InvalidRedisUrl
 from app.stores.redis.connection import Connection, ReplyError, Word
 from app.stores.redis.script import Script

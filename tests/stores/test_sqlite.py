@@ -18,7 +18,7 @@ import pytest
 
 from app.stores import Lease, LeaseLost, RecordGone, StoreUnavailable, public_id
 from app.stores.sqlite import group_commit, rows
-from app.stores.sqlite.file import FileOwned
+from app.stores.sqlite.database_file import FileOwned
 from app.stores.sqlite.store import SqliteStore
 from app.transport.tasks import Tasks
 from tests.support.paths import ROOT

@@ -23,8 +23,8 @@ from packaging.specifiers import SpecifierSet
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from app.transport import Rooms, SocketServer, tornado_private
-from app.transport.socketio import library
-from app.transport.socketio.library import EngineApi, Library, LibraryManager
+from app.transport.socketio import python_socketio as library
+from app.transport.socketio.python_socketio import EngineApi, Library, LibraryManager
 from app.web.security_headers import SecurityHeaders
 from tests.support.http_client import request
 from tests.support.http_site import http_site

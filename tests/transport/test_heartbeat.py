@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from app.transport.engineio.close_reason import Reason
 from app.transport.engineio.heartbeat import Heartbeat
-from app.transport.engineio.reason import Reason
 from app.transport.timers import Timer
 from tests.support.raw import POLLING, Answer, Raw
 from tests.support.raw_websocket import HANDSHAKE

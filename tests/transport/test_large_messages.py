@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from app.transport.engineio import message_deadline
 from app.transport.http import writer as http_writer
+from app.transport.loop_turns import MAX_SMALL_SIZE as SMALL
+from app.transport.loop_turns import MAX_TURN_SIZE as BUDGET
+from app.transport.loop_turns import Turns
 from app.transport.socketio import packet_json, packets
 from app.transport.socketio.packets import Limits, PacketError
-from app.transport.turns import MAX_SMALL_SIZE as SMALL
-from app.transport.turns import MAX_TURN_SIZE as BUDGET
-from app.transport.turns import Turns
 from tests.support.raw import Raw
 from tests.support.raw_websocket import HANDSHAKE, Closed, frame, read_response
 from tests.support.site import serve

@@ -11,7 +11,7 @@ import socketio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.common.surrogates import repair_json, repair_text
+from app.common.lone_surrogates import repair_json, repair_text
 from app.stores.memory import MemoryStore
 from app.transport.socketio import packet_json
 from tests.support.browsers import PythonVisitor

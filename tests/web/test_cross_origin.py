@@ -13,7 +13,7 @@ from tornado.websocket import WebSocketHandler
 from app.settings import Settings
 from app.settings.addresses import frame_ancestors, hosts, origins
 from app.web.session_lookup import SessionLookup
-from app.web.warnings import cookie_warning
+from app.web.start_warnings import cookie_warning
 from tests.support.demo.session import BaseWebSocket
 from tests.support.fork import fork
 from tests.support.raw import POLLING, WEBSOCKET, Answer, Raw

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from app.web.handler import BaseHandler
+from app.web.base_handler import BaseHandler
 from tests.support.browsers import session_id
 from tests.support.clock import Clock
 from tests.support.fork import fork

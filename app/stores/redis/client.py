@@ -12,7 +12,7 @@ from app.common.background import Background
 from app.stores.errors import StoreUnavailable
 from app.stores.redis.address import Address
 from app.stores.redis.connection import Connection, ReplyError, Word, pack
-from app.stores.redis.handshake import handshake
+from app.stores.redis.login import handshake
 from app.stores.redis.pending import PendingCommands
 from app.stores.redis.reply_timeout import REPLY_TIMEOUT, ReplyTimeout
 from app.stores.redis.script import Script

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from app.stores.record import Record
-from app.stores.redis import scripts
+from app.stores.redis import store_scripts as scripts
 from app.stores.redis.keys import wanted_channel
 from app.stores.redis.locks import RedisLease, RedisLocks
-from app.stores.redis.scripts import SaveReply
+from app.stores.redis.store_scripts import SaveReply
 from app.stores.redis.subscriptions import Subscriber
 
 _KEPT = SaveReply.KEPT

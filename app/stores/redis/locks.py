@@ -15,13 +15,13 @@ import msgspec
 from app.stores.errors import LeaseLost, RecordGone, StoreBusy
 from app.stores.locks import Locks
 from app.stores.record import Record
-from app.stores.redis import scripts
+from app.stores.redis import store_scripts as scripts
 from app.stores.redis.client import RedisClient
 from app.stores.redis.connection import ReplyError, bulk
 from app.stores.redis.keys import record_key, turn_channel
 from app.stores.redis.record_cache import MAX_RECORDS, RecordCache
 from app.stores.redis.script import Script
-from app.stores.redis.scripts import LockReply, SaveReply
+from app.stores.redis.store_scripts import LockReply, SaveReply
 from app.stores.redis.subscriptions import Subscriber
 
 _LOCK_TIMEOUT = 10.0  # seconds that `lock` waits
@@ -89,7 +89,7 @@ class RedisLocks:
         return await self.lock_in_turn(session_id)
 
     async def lock_in_turn(self, session_id: str) -> RedisLease:
-        """Wait for the lock in Redis, as the edit of this process whose turn it is."""
+        """Wait for the lock in Redis; only for the first edit in this process's queue."""
         token = self._token_format % next(self._numbers)
         owner = _key(session_id) + token
         client, cache = self.client, self.cache

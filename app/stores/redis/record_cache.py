@@ -26,7 +26,7 @@ class RecordCache:
 
     A removal is published in the same step, on the connection that replies come on. A lost
     connection clears the cache. What other processes wrote to a record is not published: callers
-    that need the latest version ask the Redis, which answers briefly if the cached one is it.
+    that need the latest version ask Redis. Its reply is short if the cached version is the latest.
     """
 
     def __init__(self) -> None:

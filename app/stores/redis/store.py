@@ -18,13 +18,13 @@ from app.common.background import cancel_all
 from app.stores.errors import StoreUnavailable
 from app.stores.protocol import MAX_LISTED, Lease
 from app.stores.record import Record, public_id
-from app.stores.redis import scripts
+from app.stores.redis import store_scripts as scripts
 from app.stores.redis.client import RedisClient
 from app.stores.redis.kept_leases import KeptLeases
 from app.stores.redis.keys import PREFIX, record_key
 from app.stores.redis.locks import RedisLocks
 from app.stores.redis.record_cache import FIELDS, RecordCache
-from app.stores.redis.scripts import FindReply
+from app.stores.redis.store_scripts import FindReply
 
 # Seconds for which Redis keeps an expired record. A process removes it long before, and announces
 # its end; this only cleans up after processes that never come back. It is long, since the clock of

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.common.guard import logged
+from app.common.log_and_continue import logged
 
 log = logging.getLogger("latchkey.redis")
 

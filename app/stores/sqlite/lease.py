@@ -59,7 +59,7 @@ class SqliteLease(msgspec.Struct, eq=False):  # faster to create than other obje
         return self._saved
 
     def finish(self, result: Record | None) -> None:
-        """Update the cache and release the lock, which a cancelled caller holds until here too."""
+        """Update the cache and release the lock; a cancelled caller holds it until here too."""
         cached = self._cache.pop(self._id, None)
         # after a touch in between, the next reader gets both changes from the file
         if result is not None and cached is self.record:

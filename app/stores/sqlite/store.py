@@ -19,7 +19,7 @@ from app.stores.locks import Locks
 from app.stores.protocol import MAX_LISTED
 from app.stores.record import Record
 from app.stores.sqlite import health, rows
-from app.stores.sqlite.file import connect, own, remedy
+from app.stores.sqlite.database_file import connect, own, remedy
 from app.stores.sqlite.file_identity import FileIdentity, FileWatch
 from app.stores.sqlite.group_commit import GroupCommit
 from app.stores.sqlite.lease import SqliteLease

@@ -6,12 +6,12 @@ import asyncio
 import logging
 from typing import Any, Protocol
 
-from app.common.guard import logged
+from app.common.log_and_continue import logged
+from app.transport.engineio.close_reason import Reason
 from app.transport.engineio.heartbeat import Heartbeat
 from app.transport.engineio.message import MESSAGE, Message, decode_attachment
 from app.transport.engineio.message_deadline import MessageDeadline
 from app.transport.engineio.payload import Payload
-from app.transport.engineio.reason import Reason
 from app.transport.engineio.receiver import ProtocolError, Receiver
 from app.transport.engineio.token_bucket import Limits, TokenBucket
 from app.transport.engineio.transport import Transport

@@ -16,10 +16,10 @@ from tornado.escape import parse_qs_bytes
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
+from app.transport.engineio.close_reason import Reason
 from app.transport.engineio.connection import Connection
 from app.transport.engineio.payload import Payload
 from app.transport.engineio.polling import Polling
-from app.transport.engineio.reason import Reason
 from app.transport.engineio.request_error import (
     BAD_METHOD,
     BAD_REQUEST,

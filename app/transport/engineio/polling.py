@@ -8,11 +8,11 @@ from typing import Protocol
 
 from app.transport.clock import Clock
 from app.transport.engineio.backlog import OVERHEAD, Backlog
+from app.transport.engineio.close_reason import Reason
 from app.transport.engineio.connection import Connection
 from app.transport.engineio.last_polls import LastPolls
 from app.transport.engineio.message import Message
 from app.transport.engineio.payload import SEPARATOR
-from app.transport.engineio.reason import Reason
 
 CLOSE, NOOP = b"1", b"6"
 #: Packets of one payload: python-socketio's client refuses more (`Payload.max_decode_packets`).
@@ -54,7 +54,7 @@ class Polling:
 
     name = "polling"
     connection: Connection  # set by EngineServer.open
-    congested = False  # a POST is read though no poll comes
+    congested = False  # POSTs are read even while the client does not poll
     __slots__ = (
         "_backlog",
         "_carrier",
@@ -118,7 +118,7 @@ class Polling:
         return self._total - self._size - self._in_transit()
 
     def behind(self, mark: int) -> bool:
-        """Whether the client cannot have seen what `mark` reaches to.
+        """Return whether the data up to `mark` cannot have reached the client yet.
 
         A browser shows its client a response only once all of it is here.
         """

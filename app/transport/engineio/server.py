@@ -10,18 +10,18 @@ from typing import Any, Protocol
 
 import msgspec
 
-from app.common.guard import logged
+from app.common.log_and_continue import logged
 from app.common.rate_limited_log import RateLimitedLog
+from app.transport.engineio.close_reason import Reason
 from app.transport.engineio.connection import Connection
 from app.transport.engineio.ids import Ids
 from app.transport.engineio.last_polls import LastPolls
 from app.transport.engineio.message import Message
-from app.transport.engineio.reason import Reason
 from app.transport.engineio.receiver import Receiver
 from app.transport.engineio.transport import Transport
+from app.transport.loop_turns import Turns
 from app.transport.settings import TransportSettings
 from app.transport.timers import Wheel
-from app.transport.turns import Turns
 
 log = logging.getLogger("app.transport")
 
@@ -56,8 +56,8 @@ class EngineServer:
         self._application = application
         self.longest = settings.max_message_size  # bytes
         self.limited = settings.events_per_second > 0
-        #: seconds in which one token for an event comes back, and how far from full a bucket may
-        #: be that still has one; a full one holds the tokens of two seconds
+        #: A token for one event returns after `refill` seconds. A full bucket holds the tokens of
+        #: two seconds; one that misses more than `most_owed` seconds has no token.
         self.refill = 1 / settings.events_per_second if self.limited else 0.0
         self.most_owed = 2.0 - self.refill
         #: bytes beyond which no more may wait for one client

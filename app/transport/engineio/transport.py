@@ -37,7 +37,7 @@ class Transport(Protocol):
         ...
 
     def behind(self, mark: int) -> bool:
-        """Whether the client cannot have seen yet what `mark` reaches to."""
+        """Return whether the data up to `mark` cannot have reached the client yet."""
         ...
 
     def unread(self) -> bool:

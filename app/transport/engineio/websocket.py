@@ -7,16 +7,16 @@ import logging
 import types
 
 from app.transport.engineio import frames
+from app.transport.engineio.close_reason import Reason
 from app.transport.engineio.connection import Connection
 from app.transport.engineio.frames import FRAGMENT, Control, FrameError
 from app.transport.engineio.linger import Linger
 from app.transport.engineio.message import Message
-from app.transport.engineio.outbox import Outbox
 from app.transport.engineio.polling import Polling
 from app.transport.engineio.probe import Probe
-from app.transport.engineio.reader import Reader
-from app.transport.engineio.reason import Reason
 from app.transport.engineio.server import EngineServer
+from app.transport.engineio.websocket_outbox import Outbox
+from app.transport.engineio.websocket_reader import Reader
 from app.transport.engineio.websocket_state import State
 from app.transport.http.exchange import Handover
 

@@ -11,16 +11,16 @@ from tornado.iostream import StreamClosedError
 
 from app.common.rate_limited_log import RateLimitedLog
 from app.transport.descriptors import Descriptors
-from app.transport.http.context import HttpContext
+from app.transport.http.client_address import HttpContext
 from app.transport.http.deadline import Deadline
 from app.transport.http.detached import DetachedStream
 from app.transport.http.refusal import refusal
-from app.transport.http.requests import Requests
-from app.transport.http.requests import Server as RequestsServer
+from app.transport.http.request_sequence import Requests
+from app.transport.http.request_sequence import Server as RequestsServer
 from app.transport.http.states import ConnectionState, ServerState
 from app.transport.http.writer import HttpWriter
 from app.transport.http.writer import Server as WriterServer
-from app.transport.kernel import unread
+from app.transport.socket_buffers import unread
 
 _CLOSING = ConnectionState.CLOSING
 

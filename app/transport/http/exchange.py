@@ -11,7 +11,7 @@ from tornado import gen, httputil
 from tornado.iostream import StreamClosedError
 
 from app.transport.http.body import ChunkedBody, FixedBody
-from app.transport.http.context import HttpContext
+from app.transport.http.client_address import HttpContext
 from app.transport.http.detached import DetachedStream
 from app.transport.http.head import Head, Refused
 from app.transport.http.response import Response

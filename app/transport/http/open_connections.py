@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
-from app.common.guard import logged
+from app.common.log_and_continue import logged
 from app.transport.timers import Alarm
 
 log = logging.getLogger("app.transport.http")

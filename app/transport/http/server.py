@@ -16,10 +16,10 @@ from tornado.httputil import HTTPHeaders, HTTPServerConnectionDelegate
 from app.common.rate_limited_log import RateLimitedLog
 from app.transport.descriptors import Descriptors, failed_accept
 from app.transport.http.connection import HttpConnection
-from app.transport.http.listener import Listener
+from app.transport.http.listening import Listener
 from app.transport.http.open_connections import OpenConnections
 from app.transport.http.states import SERVER, ServerState, follow
-from app.transport.turns import Turns
+from app.transport.loop_turns import Turns
 
 log = logging.getLogger("app.transport.http")
 

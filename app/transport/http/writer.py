@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tornado.iostream import StreamClosedError
 
-from app.transport.kernel import unacknowledged
+from app.transport.socket_buffers import unacknowledged
 
 log = logging.getLogger("app.transport.http")
 
@@ -113,7 +113,7 @@ class HttpWriter:
         return self._transport.get_write_buffer_size() + unacknowledged(self._transport)
 
     def watch(self) -> None:
-        """Give the client --body-timeout to take some of what is written."""
+        """Give the client the time of a body to take some of the response."""
         untaken = self.untaken()
         self._taken = self._written - untaken
         timeout = self._server.body_timeout if untaken else math.inf

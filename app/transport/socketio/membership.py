@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from socketio.exceptions import ConnectionRefusedError as Refused
 
+from app.transport.engineio.close_reason import Reason
 from app.transport.engineio.message import Message
-from app.transport.engineio.reason import Reason
 from app.transport.socketio import packets
 from app.transport.socketio.in_order import InOrder
 from app.transport.socketio.joining import Joining

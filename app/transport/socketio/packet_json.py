@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from app.common.surrogates import repair_json, repair_text
+from app.common.lone_surrogates import repair_json, repair_text
 
 MAX_DEPTH = 128
 #: Characters of a string that is cheap to decode, whatever it holds.

@@ -6,9 +6,9 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any, Protocol
 
+from app.transport.engineio.close_reason import Reason
 from app.transport.engineio.connection import MAX_EVENTS_IN_HAND, Connection
 from app.transport.engineio.message import Message
-from app.transport.engineio.reason import Reason
 from app.transport.socketio import packets
 from app.transport.socketio.in_order import InOrder
 from app.transport.socketio.joining import Joining

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from app.transport.engineio.ids import Ids
 from app.transport.socketio import packet_json, packets
-from app.transport.socketio.library import LibraryManager
 from app.transport.socketio.peer import Peer
+from app.transport.socketio.python_socketio import LibraryManager
 from app.transport.tasks import Tasks
 
 _SID = re.compile(r"[A-Za-z0-9_-]{20}")  # what `Ids.new` makes

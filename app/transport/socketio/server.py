@@ -13,14 +13,13 @@ import logging
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from app.common.guard import logged
+from app.common.log_and_continue import logged
+from app.transport.engineio.close_reason import Reason
 from app.transport.engineio.connection import Connection
-from app.transport.engineio.reason import Reason
 from app.transport.engineio.server import EngineServer
 from app.transport.settings import TransportSettings
 from app.transport.socketio.cut_off import cut_off
 from app.transport.socketio.events import Events
-from app.transport.socketio.library import EngineApi, Library
 from app.transport.socketio.listener import Listener
 from app.transport.socketio.membership import Membership
 from app.transport.socketio.packets import (
@@ -32,6 +31,7 @@ from app.transport.socketio.packets import (
     PacketError,
 )
 from app.transport.socketio.peer import Peer
+from app.transport.socketio.python_socketio import EngineApi, Library
 from app.transport.socketio.rooms import Rooms
 from app.transport.tasks import Tasks
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from tornado.httputil import HTTPInputError, HTTPServerConnectionDelegate
 
-from app.transport.http.context import HttpContext
+from app.transport.http.client_address import HttpContext
 from app.transport.http.deadline import Deadline
 from app.transport.http.exchange import Connection as ExchangeConnection
 from app.transport.http.exchange import Exchange
@@ -27,7 +27,7 @@ from app.transport.http.states import (
     ServerState,
     follow,
 )
-from app.transport.turns import MAX_SMALL_SIZE, Turns
+from app.transport.loop_turns import MAX_SMALL_SIZE, Turns
 
 log = logging.getLogger("app.transport.http")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.assets import Script
 from app.settings import Settings
+from app.socketio_client import Script
 from app.web.device_cookie import DeviceCookie
 from app.web.hosts import Hosts
 from app.web.origin import Origins

@@ -8,7 +8,7 @@ from typing import Protocol
 from app.transport.clock import Clock
 from app.transport.engineio.backlog import Backlog
 from app.transport.engineio.frame_queue import FrameQueue
-from app.transport.kernel import unacknowledged
+from app.transport.socket_buffers import unacknowledged
 
 _FLUSH_AT = 65536  # bytes; collecting more than this would only hold memory
 

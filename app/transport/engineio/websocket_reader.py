@@ -7,11 +7,11 @@ from typing import Protocol
 
 from app.transport.engineio.connection import Connection
 from app.transport.engineio.frames import FRAGMENT, Control, FrameParser
-from app.transport.engineio.outbox import Outbox
+from app.transport.engineio.websocket_outbox import Outbox
 from app.transport.engineio.websocket_state import State
-from app.transport.kernel import unread
+from app.transport.loop_turns import MAX_SMALL_SIZE, Turns
 from app.transport.settings import TransportSettings
-from app.transport.turns import MAX_SMALL_SIZE, Turns
+from app.transport.socket_buffers import unread
 
 # Python 3.11 needs 0.1 µs to find a member in its class.
 _, _PROBING, _, _CLOSING, _ = State

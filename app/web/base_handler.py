@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from tornado.web import HTTPError
 
 from app.sessions.codec import D
-from app.sessions.room import session_room
+from app.sessions.room_name import session_room
 from app.sessions.session import SessionEnded
 from app.transport.tornado_private import reason_phrase, response_begun
 from app.web.errors import error_answer, raised_by_authenticated

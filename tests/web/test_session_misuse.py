@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.web.handler import BaseHandler
+from app.web.base_handler import BaseHandler
 from tests.support.fork import fork
 from tests.support.sessions import Data
 from tests.support.site import serve
