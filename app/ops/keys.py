@@ -111,8 +111,9 @@ def warn_of_conflict(mine: str, others: Iterable[str]) -> None:
         if other and (accepted[-1] not in theirs or theirs[-1] not in accepted):
             log.warning(
                 "this process and another running process do not accept each other's cookies, so "
-                "visitors are signed out when they change between them; first put the new key at the "
-                "front of --secret-keys in every process, then move it to the end keys=%s other=%s",
+                "visitors are signed out when they change between them; first put the new key at "
+                "the front of --secret-keys in every process, then move it to the end "
+                "keys=%s other=%s",
                 mine,
                 other,
             )
