@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, ip_address
 from app.common.rates import MakeRate, ProcessRate
 from app.settings import Settings
 
-#: Requests per minute for one user: a page that lists 100 sessions takes ten times the CPU of others.
+#: Requests per minute for one user; a page with 100 sessions takes ten times the CPU of others.
 _ACCOUNT_PAGES = 120
 
 
