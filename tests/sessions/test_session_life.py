@@ -295,6 +295,28 @@ async def test_purge_spares_what_is_touched_while_touches_are_written() -> None:
     assert await life.sessions.load(late.id) is not None
 
 
+async def test_activity_during_a_write_is_kept_for_the_next_one() -> None:
+    """The write under way does not drop what was noted after it began."""
+
+    class Slow(CountingStore):
+        async def before(self, call: str) -> None:
+            if self.calls == ["touch"]:
+                life.wait(2)
+                life.sessions.touch(session)
+
+    store = Slow(MemoryStore())
+    life = Life(store, idle_timeout=100)
+    session = await life.begin()
+    life.sessions.touch(session)
+    store.calls.clear()
+    await life.sessions.lifetimes.activity.flush(force=True)
+    await life.sessions.lifetimes.activity.flush(force=True)
+    assert store.calls == ["touch", "touch"]
+    record = await store.inner.load(session.id)
+    assert record is not None
+    assert record.seen == life.sessions.clock()
+
+
 async def test_purge_announces_the_reason_of_each() -> None:
     """The reason is idle, or expired if the maximum age was reached."""
     life = Life(idle_timeout=100, max_age=150)
