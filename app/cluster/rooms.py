@@ -96,8 +96,8 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         self._joins += 1
         self._alone = False
 
-    def nobody_else(self, namespace: str, room: str, sid: str) -> bool:
-        return self._alone and Rooms.nobody_else(self, namespace, room, sid)
+    def is_only_member(self, namespace: str, room: str, sid: str) -> bool:
+        return self._alone and Rooms.is_only_member(self, namespace, room, sid)
 
     def initialize(self) -> None:
         """Do nothing: the client listens already, and needs no task as the base class does."""

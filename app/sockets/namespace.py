@@ -66,7 +66,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
     def emit_to_session(self, sid: str, event: str, data: Any = None) -> Awaitable[None]:
         """Send an event to the other sockets of the same session in this namespace."""
         room, rooms = self._clients.get(sid).room, self.server.manager
-        if rooms.nobody_else(self.namespace, room, sid):
+        if rooms.is_only_member(self.namespace, room, sid):
             done: Awaitable[None] = self.server.done
             return done
         # past AsyncServer.emit, which logs each one

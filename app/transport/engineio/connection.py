@@ -223,7 +223,7 @@ class Connection:
         self.close(Reason.SLOW_CLIENT)
 
     async def drained(self) -> None:
-        """Wait until no more than `--send-buffer` bytes wait for the client, or it has gone."""
+        """Wait until no more than `--send-buffer` bytes wait for the client, or it has closed."""
         while not self.closed and self.transport.waiting() > self._engine.settings.send_buffer:
             if self._drained is None:
                 self._drained = asyncio.Event()

@@ -92,7 +92,7 @@ class FrameParser:
         self.ready = available if available >= self._needed else 0
 
     def clear(self) -> None:
-        """Drop what was fed."""
+        """Drop the bytes that were fed."""
         self._buffer, self._at, self.ready = b"", 0, 0
 
     def next(self) -> str | bytes | Control | None:

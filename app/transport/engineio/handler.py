@@ -1,4 +1,4 @@
-"""The Tornado handler of `/socket.io/`: decides before it accepts, then hands over."""
+"""The Tornado handler of Engine.IO requests; it checks a request before it accepts it."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class SocketHandler(RequestHandler):
             self.set_status(CLIENT_LEFT)
             self.finish()
         elif eio_sid is not None:
-            self._find(eio_sid)  # again: it may have gone meanwhile
+            self._find(eio_sid)  # again: the connection may have closed meanwhile
             if self.request.method == "POST":
                 await self._begin_post()
 

@@ -21,7 +21,7 @@ MAX_PACKETS = 16
 UPGRADE_POLL = 0.1
 #: Seconds in which a client that was between two polls can still fetch its last packets.
 LAST_POLL_TIMEOUT = 10.0
-#: The client broke Engine.IO or is gone: its next poll is answered with 400, as by Node's server.
+#: The client broke Engine.IO or disconnected: its next poll gets a 400, as from Node's server.
 ABRUPT = frozenset(
     {Reason.PARSE_ERROR, Reason.PING_TIMEOUT, Reason.TRANSPORT_CLOSE, Reason.TRANSPORT_ERROR}
 )
@@ -162,7 +162,7 @@ class Polling:
         Without `wait` it returns a NOOP if there are none.
 
         The payload is taken in the last moment, so that packets of one turn of the loop leave
-        together and none is lost with a poll that is gone.
+        together and none is lost with a poll whose client has disconnected.
         """
         if wait and not self._outbox:
             self._wake = self._engine.loop.create_future()
@@ -181,7 +181,7 @@ class Polling:
             self._wake.set_result(None)
 
     def move_to(self, websocket: Successor) -> None:
-        """Hand over to the WebSocket what no poll has fetched, after an upgrade."""
+        """Hand the packets that no poll has fetched to the WebSocket, after an upgrade."""
         for packet in self._outbox:
             websocket.send(packet)
         self._clear()

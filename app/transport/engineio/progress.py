@@ -1,4 +1,4 @@
-"""How long ago a client last took something of what it was sent."""
+"""How long ago a client last took some of its data."""
 
 from __future__ import annotations
 

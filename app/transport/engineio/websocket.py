@@ -54,7 +54,7 @@ class WebSocket(asyncio.BufferedProtocol):
     )
 
     def __init__(self, engine: EngineServer, handover: Handover) -> None:
-        """Take the place of HTTP, with what was read already and what is still to be written."""
+        """Take the place of HTTP, with the bytes it has read and those it has not written."""
         self._engine = engine
         self._transport = handover.transport
         self.state = _ACCEPTED
@@ -67,7 +67,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._transport.set_protocol(self)
 
     def start(self, state: State = _OPEN) -> None:
-        """Begin with what has arrived since the 101."""
+        """Begin with the frames that have arrived since the 101."""
         self.state = state
         self._outbox.corked = False
         self._reader.read()
@@ -85,7 +85,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self._linger.drop(nbytes)
 
     def eof_received(self) -> bool:
-        """Treat a client that has shut its side as gone; what it was sent still goes out."""
+        """Treat a client that has shut its side as disconnected; waiting data still goes out."""
         if self.state < _CLOSING:
             self._begin_closing()
             self._lost(Reason.TRANSPORT_CLOSE)
@@ -218,7 +218,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def stalled(self) -> None:
-        """Close the client, which takes too little for what it is sent."""
+        """Close the client: it reads too slowly."""
         self.connection.log_slow(self.waiting())
         self._cut(Reason.SLOW_CLIENT)
 
@@ -243,7 +243,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def _forget(self) -> None:
-        """Drop what was read and what is to be written."""
+        """Drop all bytes, read and unwritten."""
         self.state = _CLOSED
         self._outbox.clear()
         self._reader.stop()

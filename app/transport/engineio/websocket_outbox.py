@@ -1,4 +1,4 @@
-"""What goes out on a WebSocket."""
+"""The outgoing side of a WebSocket."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Outbox:
         self._sent = 0  # given to the transport
         self._backlog: Backlog | None = None  # while much waits
         self.congested = False  # the socket takes no more for now
-        self.corked = True  # the WebSocket calls `flush` itself, after what it is about
+        self.corked = True  # the caller of `write` calls `flush` itself
         if engine.settings.send_buffer < _FLUSH_AT:
             transport.set_write_buffer_limits(engine.settings.send_buffer)
 
@@ -127,7 +127,7 @@ class Outbox:
             self._backlog = None
 
     def stalled(self) -> None:
-        """Close the client, which takes too little for what it is sent."""
+        """Close the client: it reads too slowly."""
         self._socket.stalled()
 
     def pause(self) -> None:

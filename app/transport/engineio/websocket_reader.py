@@ -1,4 +1,4 @@
-"""What comes in on a WebSocket."""
+"""The incoming side of a WebSocket."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Socket(Protocol):
 class Reader:
     """Acts on the frames of the client, unless something holds it up.
 
-    These do: a connection that is busy, a client that takes too little of what it is sent, and a
-    large message that waits for its turn of the loop.
+    Three things do: a busy connection, a client that reads slowly, and a large message that
+    waits for its turn of the loop.
     """
 
     __slots__ = ("_engine", "_outbox", "_parser", "_paused", "_queued", "_socket", "_transport")
@@ -69,7 +69,7 @@ class Reader:
         self._parser.feed(data)
 
     def read(self) -> None:
-        """Act on what was fed, now or in a later turn of the loop if it is large."""
+        """Act on the frames that were fed, now or in a later turn of the loop if they are large."""
         if self._queued or self._outbox.corked:
             return
         size, unfinished = self._parser.ready, self._socket.connection.unfinished
@@ -132,6 +132,6 @@ class Reader:
         return self._queued or unread(self._transport) > 0
 
     def stop(self) -> None:
-        """Drop what was fed: the WebSocket closes. What still comes is read, and dropped too."""
+        """Drop the bytes that were fed: the WebSocket closes. It reads on, and drops all of it."""
         self._parser.clear()
         self.update()

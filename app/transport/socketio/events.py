@@ -46,14 +46,14 @@ class Events:
         peer.start(handling, queue, packet.size)
 
     def ack(self, peer: Peer, sid: str, packet: Packet) -> None:
-        """Act on an ack of a client, unless nobody asked for it."""
+        """Act on an ack of a client; ignore it if the server did not ask for one."""
         if packet.id in self._server.manager.callbacks.get(sid, ()):
             peer.start(self._acknowledged(sid, packet.id, packet.data))
 
     async def _handle(
         self, peer: Peer, namespace: str, sid: str, id: int | None, data: list[Any]
     ) -> None:
-        """Run the handler of one event, then send what it returns as the ack."""
+        """Run the handler of one event, then send its result as the ack."""
         event = data[0]
         server = self._server
         try:

@@ -7,7 +7,7 @@ from app.transport.engineio.message import Message
 
 
 class Joining:
-    """A client whose CONNECT is not answered yet; what it is sent waits for the reply."""
+    """A client whose CONNECT is not answered yet; its messages wait for the reply."""
 
     __slots__ = ("disconnected", "left", "messages", "sid", "size")
 

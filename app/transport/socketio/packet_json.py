@@ -48,7 +48,7 @@ _STEPS = bytes.maketrans(b"[]<>", bytes((1, 255, 4, 252)))  # 255 is -1, 252 is 
 
 
 def decode(text: str) -> Any:
-    """Decode a client's JSON; raise ValueError, also for what is nested too deeply.
+    """Decode a client's JSON; raise ValueError if it is invalid or exceeds a limit.
 
     A lone surrogate becomes U+FFFD. The error does not quote the client.
     """

@@ -37,7 +37,7 @@ class Server(Protocol):
 
 
 class Peer:
-    """The namespaces that a connection is in, and what it receives and is sent in them."""
+    """The namespaces that a connection is in, and its messages in them."""
 
     __slots__ = (
         "_incomplete",

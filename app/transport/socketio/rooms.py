@@ -1,4 +1,4 @@
-"""Who is in which room, indexed both ways."""
+"""The rooms of clients and the clients of rooms."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Rooms(LibraryManager):
     """python-socketio's client manager, with the rooms of a client known by its sid.
 
     The stock one asks every room when a client leaves. Here a client holds its rooms, its own
-    room is implied, and `rooms[namespace][None]` is everybody, so a join, a leave and a
+    room is implied, and `rooms[namespace][None]` has all clients, so a join, a leave and a
     disconnect cost the same however many are there. Nothing of it depends on the process being
     alone: `class RedisRooms(socketio.AsyncRedisManager, Rooms)` emits through Redis and delivers
     through this.
@@ -174,9 +174,9 @@ class Rooms(LibraryManager):
         return [] if client is None else [sid, *(client.rooms or ())]
 
     def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
-        """Yield (sid, address) of a room, or of several, each client once; None is everybody.
+        """Yield (sid, address) of a room, or of several, each client once; None means all.
 
-        None in a collection of rooms reaches nobody: it stands for a name that is missing.
+        None in a collection of rooms stands for a missing name and has no clients.
         """
         if several(room):
             members: dict[str, str] = {}
@@ -209,14 +209,14 @@ class Rooms(LibraryManager):
     ) -> None:
         """Send an event to a client, a room or all; it is encoded once and never waits.
 
-        `to` goes before `room`. None for both is everybody; an empty list is nobody, and any
+        `to` goes before `room`. None for both reaches all clients, an empty list none, and any
         other value the room of that name. A `callback` needs the sid of one client: raises
         ValueError for a room. Raises TypeError or ValueError for data that JSON cannot hold.
         """
         audience = room if to is None else to
         if callback is not None:
             self.check_callback(namespace, audience)
-        if self.nobody_here(namespace, audience, skip_sid):
+        if self.has_no_recipients(namespace, audience, skip_sid):
             return
         arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
         skipped = skip_sid if several(skip_sid) else (skip_sid,)
@@ -233,17 +233,17 @@ class Rooms(LibraryManager):
                 message = packets.assemble(packets.EVENT, namespace, id, *encoded)
             peer.send(namespace, message)
 
-    def nobody_else(self, namespace: str, room: str, sid: str) -> bool:
-        """Tell whether nobody but `sid` is in that room, wherever the others may be connected.
+    def is_only_member(self, namespace: str, room: str, sid: str) -> bool:
+        """Tell whether that room has no client but `sid`, in any process.
 
-        `room` is no client's own. Here it finds what `nobody_here` would, in less time.
+        `room` must not be a client's own. This takes less time than `has_no_recipients`.
         """
         rooms = self.rooms.get(namespace)
         members = rooms and rooms.get(room)
         return not members or (len(members) == 1 and sid in members)
 
-    def nobody_here(self, namespace: str, room: Any, sid: Any) -> bool:
-        """Tell whether nobody but `sid` is in that room in this process."""
+    def has_no_recipients(self, namespace: str, room: Any, sid: Any) -> bool:
+        """Tell whether that room has no client but `sid` in this process."""
         rooms = self.rooms.get(namespace)
         if rooms is None:
             return True
@@ -269,7 +269,7 @@ class Rooms(LibraryManager):
         return id
 
     async def trigger_callback(self, sid: str, id: int | None, data: list[Any]) -> None:
-        """Run the callback of an acknowledged emit; an ack that nobody asked for does nothing."""
+        """Run the callback of an acknowledged emit; an ack that was not asked for does nothing."""
         callback = self.callbacks.get(sid, {}).pop(id, None)
         if callback is not None:
             result = callback(*data)

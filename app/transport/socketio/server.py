@@ -138,7 +138,7 @@ class SocketServer(Library):
     # The end of the process
 
     async def finish(self, seconds: float, hurry: asyncio.Event | None = None) -> None:
-        """Wait until the handlers of closed connections have ended, and their clients are gone.
+        """Wait for the handlers of closed connections, and for their clients to disconnect.
 
         Handlers have so many seconds. Clients have CLIENT_CLOSE_TIMEOUT, and so have handlers once
         `hurry` is set.
@@ -233,10 +233,10 @@ class SocketServer(Library):
         callback: Callable[..., Any] | None = None,
         ignore_queue: bool = False,
     ) -> None:
-        """Send an event to a client, a room, several rooms, or everybody in the namespace.
+        """Send an event to a client, a room, several rooms, or all clients of the namespace.
 
-        `to` or `room` is a sid, the name of a room, or a collection of both. Everybody gets it if
-        both are None, and nobody if it is an empty collection or a room without clients. Raises
+        `to` or `room` is a sid, the name of a room, or a collection of both. All clients get it
+        if both are None, and none if it is an empty collection or a room without clients. Raises
         ValueError for a `callback` and anything but one sid.
         """
         await self.manager.emit(
