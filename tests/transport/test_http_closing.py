@@ -1,4 +1,4 @@
-"""A client that shuts its side after its request still gets the response."""
+"""The end of a connection: keep-alive, clients that leave, and clients that close one direction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import tornado.web
 from tornado.iostream import StreamClosedError
 
 from app.transport.http import writer as http_writer
-from tests.support.http_client import Client, status
+from tests.support.http_client import Client, request, status
 from tests.support.http_site import HttpSite, http_site
 from tests.support.raw import POLLING, Raw
 from tests.support.site import serve
@@ -21,10 +21,56 @@ from tests.support.socket_server import tls_contexts
 from tests.support.waiting import until
 from tests.support.watched_store import WatchedStore
 
+
+@pytest.mark.parametrize(
+    ("head", "keeps"),
+    [
+        ("GET / HTTP/1.1\r\nHost: x", True),
+        ("GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive", True),
+        ("GET / HTTP/1.1\r\nHost: x\r\nConnection: foo, CLOSE", False),
+        ("GET / HTTP/1.0", False),
+        ("GET / HTTP/1.0\r\nConnection: Keep-Alive", True),
+        ("GET / HTTP/1.0\r\nConnection: keep-alive, close", False),
+        ("GET /pieces HTTP/1.0\r\nConnection: keep-alive", False),
+    ],
+)
+async def test_the_connection_closes_when_it_has_to(head: str, keeps: bool) -> None:
+    """RFC 9112, 9.3; and the end of a body of unknown length is the end of the connection."""
+    async with http_site(keep_alive_timeout=0.4) as site:
+        began = asyncio.get_running_loop().time()
+        answer = await site.talk(head.encode() + b"\r\n\r\n")
+        assert status(answer) == 200
+        assert (asyncio.get_running_loop().time() - began > 0.3) is keeps
+
+
+async def test_a_client_that_leaves_is_noticed() -> None:
+    """The handler's on_connection_close runs, once, also while the body is on its way."""
+    async with http_site() as site:
+        client = await site.client()
+        await client.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: site.waiting)
+        await client.close()
+        await until(lambda: site.left)
+        client = await site.client()
+        await client.send(request("/stream?wait=1", "Content-Length: 3", method="POST"))
+        await until(lambda: site.waiting == 2)
+        site.go_on.set()
+        await asyncio.sleep(0.02)
+        await client.close()
+        await until(lambda: site.left == 2)
+        await asyncio.sleep(0.05)
+        assert site.left == 2
+
+
 POST = b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
+
+
 GET = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
 
+
 LOOPS: dict[str, Callable[[Coroutine[Any, Any, None]], None]] = {"asyncio": asyncio.run}
+
+
 with contextlib.suppress(ImportError):
     import uvloop
 

@@ -1,0 +1,108 @@
+"""Upgrades: the HTTP server hands its transport over to another protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from typing import Any
+
+import pytest
+
+from app.transport.http.connection import HttpConnection
+from app.transport.http.exchange import Exchange, Handover
+from tests.support.http_client import Client, status
+from tests.support.http_site import HttpSite, http_site
+from tests.support.socket_server import tls_contexts
+from tests.support.waiting import until
+
+
+class Upgraded(asyncio.BufferedProtocol):
+    """Echoes in capitals."""
+
+    def __init__(self, connection: Handover) -> None:
+        self.transport = connection.transport
+        self.buffer = memoryview(bytearray(1000))
+        self.transport.set_protocol(self)
+        self.transport.write(connection.unsent + connection.received.upper())
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.transport.write(bytes(self.buffer[:nbytes]).upper())
+
+
+async def _upgrade(site: HttpSite, client: Client) -> list[weakref.ref[Any]]:
+    """Upgrade, exchange a few bytes, and return what must not be alive any more."""
+    import tornado.web
+
+    remains: list[weakref.ref[Any]] = []
+    done: list[bool] = []
+
+    class Handler(tornado.web.RequestHandler):
+        async def get(self) -> None:
+            await asyncio.sleep(0.02)  # what the client sends too early comes meanwhile
+            exchange = self.request.connection
+            assert isinstance(exchange, Exchange)
+            self.clear_header("Content-Type")
+            self.set_status(101)
+            self.finish()
+            remains.extend([weakref.ref(self), weakref.ref(self.request), weakref.ref(exchange)])
+            Upgraded(exchange.hand_over())
+            done.append(True)
+
+    site.app.add_handlers(".*", [("/up", Handler)])
+    await client.send(b"GET /up HTTP/1.1\r\nHost: x\r\n\r\nearly")
+    assert status(await client.until(b"\r\n\r\n")) == 101
+    await until(lambda: done)
+    await client.send(b"late")
+    assert await client.until(b"LATE") == b"EARLYLATE"
+    return remains
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_transport_is_handed_over_with_what_it_has_read(loop: str, tls: bool) -> None:
+    """On both loops, plain and TLS; nothing of the request stays alive, no garbage is made."""
+    contexts = tls_contexts() if tls else (None, None)
+
+    async def hand_over() -> None:
+        async with http_site(ssl=contexts[0]) as site:
+            client = Client(*await asyncio.open_connection("127.0.0.1", site.port, ssl=contexts[1]))
+            gc.collect()
+            gc.disable()
+            try:
+                remains = await _upgrade(site, client)
+                assert not site.server.connections
+                await asyncio.sleep(0.01)
+                assert [ref() for ref in remains] == [None] * 3
+                assert not any(isinstance(o, HttpConnection) for o in gc.get_objects())
+            finally:
+                gc.enable()
+            await client.close()
+            await asyncio.sleep(0.05)
+
+    if loop == "uvloop":
+        pytest.importorskip("uvloop").run(asyncio.wait_for(hand_over(), 10))
+    else:
+        asyncio.run(asyncio.wait_for(hand_over(), 10))
+
+
+async def test_only_a_101_hands_over() -> None:
+    """Everything else goes on being HTTP."""
+    async with http_site() as site:
+        seen: list[Any] = []
+        start = site.app.start_request
+
+        def remember(server: object, exchange: Any) -> Any:
+            seen.append(exchange)
+            return start(server, exchange)
+
+        site.app.start_request = remember  # type: ignore[method-assign,assignment]
+        client = await site.client()
+        await client.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: site.waiting)
+        with pytest.raises(RuntimeError):
+            seen[0].hand_over()
+        await client.close()
