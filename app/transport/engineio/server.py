@@ -42,6 +42,12 @@ class Socket(Protocol):
     def abort(self) -> None: ...
 
 
+class Reader(Protocol):
+    """The incoming side of a WebSocket."""
+
+    def read_if_due(self) -> None: ...
+
+
 class NewTransport(Transport, Protocol):
     """A transport that gets its connection."""
 
@@ -72,6 +78,7 @@ class EngineServer:
         self.last_polls = LastPolls(self.wheel)
         #: WebSockets that have sent their close frame and wait for the client to go.
         self.ending: set[Socket] = set()
+        self._due: list[Reader] = []
         self._unflushed: list[Socket] = []
         self._ids = Ids()
         self._client_log = RateLimitedLog(log)
@@ -151,6 +158,17 @@ class EngineServer:
             connection.send(
                 data.encode() if isinstance(data, str) else Message(None, [bytes(data)])
             )
+
+    def read_soon(self, reader: Reader) -> None:
+        """Let `reader` act on what it was fed, after the reads of this turn of the loop."""
+        if not self._due:
+            self.loop.call_soon(self._read)
+        self._due.append(reader)
+
+    def _read(self) -> None:
+        due, self._due = self._due, []
+        for reader in due:
+            reader.read_if_due()
 
     def flush_soon(self, websocket: Socket) -> None:
         """Write what `websocket` collects once, at the end of this turn of the loop."""
