@@ -11,7 +11,7 @@ from app.sessions.session import SessionEnded
 from app.stores import LeaseLost, Record, SessionStore
 from app.stores.memory import MemoryLease, MemoryStore
 from tests.support.sessions import made, stored
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.stores import STORES, every_store, opened
 from tests.support.suspending_store import SuspendingStore
 from tests.support.visitor import Visitor
@@ -102,6 +102,35 @@ async def test_50_requests_and_50_events_at_once_are_100_more(
         assert await visitor.incr() == 102
         for tab in tabs:
             await tab.close()
+
+
+async def count_to_81(site: Site) -> int:
+    """Let two sockets and a page add 81 at the same time, 20, 20 and 41; return the sum."""
+    async with Visitor(site.url) as visitor:
+        await visitor.get("/")
+        polling, websocket = [await visitor.socket(way) for way in ("polling", "websocket")]
+        await asyncio.gather(
+            *(socket.call("incr") for socket in (polling, websocket) for _ in range(20)),
+            *(visitor.incr() for _ in range(41)),
+        )
+        count = int(await websocket.call("count"))
+        for socket in (polling, websocket):
+            await socket.close()
+    return count
+
+
+@pytest.mark.parametrize("kind", STORES)
+async def test_40_events_and_41_requests_at_once_end_at_81(kind: str, tmp_path: Path) -> None:
+    """The events come from two tabs of one browser, by polling and by WebSocket."""
+    async with serve(tmp_path, store=STORES[kind](tmp_path)) as site:
+        assert await count_to_81(site) == 81
+
+
+async def test_without_the_lock_40_events_and_41_requests_end_below_81(tmp_path: Path) -> None:
+    """Proves that the test above measures the lock."""
+    store = SuspendingStore(Unlocked(checks=False))
+    async with serve(tmp_path, store=store) as site:
+        assert await count_to_81(site) < 81
 
 
 async def test_without_the_lock_requests_and_events_are_lost(tmp_path: Path) -> None:
