@@ -462,7 +462,11 @@ async def test_connections_of_a_dead_process_are_forgotten(
 
 
 async def test_a_process_that_stops_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Its list is removed at once; after the last session only rates are left, for a minute."""
+    """After the last session only rates are left, and Redis removes those within a minute.
+
+    Rates outlive a process on purpose: a process that restarts must not forget the attempts that
+    were made a moment ago.
+    """
     async with sites(tmp_path) as (one, two), PythonVisitor(one.url) as visitor:
         await tabs_at(visitor, one, two)
         id = session_id(visitor.cookie)
