@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -24,6 +23,7 @@ from app.ops.keys import check_last_key, signing_keys
 from app.ops.loop_lag import LoopLag
 from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
+from app.optional_cluster import Cluster, open_cluster
 from app.services import Services
 from app.sessions.clock import Clock, SteadyClock
 from app.sessions.end_reason import EndReason
@@ -42,9 +42,6 @@ from app.stores.store_check import StoreCheck
 from app.transport import Listener, SocketServer
 from app.web.application import WebApplication
 from app.web.web_parts import web_parts
-
-if TYPE_CHECKING:  # it needs the package redis, which is optional
-    from app.cluster.cluster import Cluster
 
 __all__ = ["Application", "NoData", "make_app"]
 
@@ -76,7 +73,7 @@ def make_app(
     folder_lock = data_folder.use(settings.data_dir)
     keys = signing_keys(settings)
     check_last_key(settings, keys)
-    cluster = _open_cluster(settings) if settings.shared else None
+    cluster = open_cluster(settings) if settings.shared else None
     counters, store_counts, loop_lag = Counters(), StoreCounts(), LoopLag()
     opened = store or (cluster.store if cluster else _open_store(settings))
     connections = Connections(on_session_end=settings.on_session_end)
@@ -90,7 +87,7 @@ def make_app(
         settings=settings,
         sessions=sessions,
         accounts=accounts,
-        limits=Limits(settings, cluster.rates.make if cluster else ProcessRate),
+        limits=Limits(settings, cluster.make_rate if cluster else ProcessRate),
         socket_server=server,
         connections=connections,
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
@@ -222,18 +219,6 @@ def _routes(server: SocketServer, extensions: Sequence[Extension]) -> list[Any]:
         (r"/socket\.io/?", HandshakeHandler, handshake),
         *(route for extension in extensions for route in extension.routes),
     ]
-
-
-def _open_cluster(settings: Settings) -> Cluster:
-    """Return the client of a Redis; it connects at the start. Raises ValueError."""
-    try:
-        module = importlib.import_module("app.cluster.cluster")
-    except ImportError as error:
-        raise ValueError(
-            f"--store redis needs the package {error.name}; run pip install -e '.[redis]'"
-        ) from None
-    cluster: Cluster = module.Cluster(settings.store, settings.process_number)
-    return cluster
 
 
 def _open_store(settings: Settings) -> SessionStore:

@@ -16,6 +16,7 @@ from app.cluster.rooms import RedisRooms
 from app.cluster.session_ends import Expiry, SessionEnds
 from app.common.background import Background
 from app.common.log_and_continue import logged
+from app.common.rates import Rate
 from app.ops.keys import description, warn_of_conflict
 from app.sessions.end_reason import EndReason
 from app.sessions.manager import Sessions
@@ -40,7 +41,7 @@ class Cluster:
         self.client = RedisClient(url)
         self.store = RedisStore(self.client)
         self.rooms = RedisRooms(self.client)
-        self.rates = SharedRates(self.client)
+        self._rates = SharedRates(self.client)
         self._number = ProcessNumber(self.client, process_number)
         self._background = Background()
 
@@ -64,6 +65,10 @@ class Cluster:
             self._ends.subscriber(),
             self._device_changes.subscriber(),
         )
+
+    def make_rate(self, name: str, per_minute: int) -> Rate:
+        """Return the rate limit of this name, which the processes share."""
+        return self._rates.make(name, per_minute)
 
     # -- listeners --
 

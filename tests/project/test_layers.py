@@ -39,9 +39,13 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.common", "app.ops", "app.services", "app.settings", "app.stores"),
         *("app.transport", "app.web"),
     ),
+    "app.optional_cluster": (
+        *("app.cluster", "app.common", "app.devices", "app.lifecycle", "app.sessions"),
+        *("app.settings", "app.sockets", "app.stores", "app.transport"),
+    ),
     "app.application": (
-        *("app.accounts", "app.socketio_client", "app.cluster", "app.common", "app.devices"),
-        *("app.extensions", "app.lifecycle", "app.limits", "app.ops", "app.services"),
+        *("app.accounts", "app.socketio_client", "app.common", "app.devices", "app.extensions"),
+        *("app.lifecycle", "app.limits", "app.ops", "app.optional_cluster", "app.services"),
         *("app.sessions", "app.settings", "app.sockets", "app.stores", "app.transport"),
         "app.web",
     ),
@@ -216,6 +220,12 @@ def _assigned(node: ast.AST) -> list[str]:
             return []
         return [name for name in names if not (name.startswith("__") and name.endswith("__"))]
     return [name for child in ast.iter_child_nodes(node) for name in _assigned(child)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_import_is_for_types_only(name: str) -> None:
+    """An import under TYPE_CHECKING hides that two files need each other; a Protocol shows it."""
+    assert "TYPE_CHECKING" not in MODULES[name].read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", MODULES)
