@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from traceback import walk_tb
 from types import FunctionType
 from typing import NamedTuple, cast
 
@@ -40,16 +41,18 @@ def error_answer(error: BaseException | None, status: int, reason: str) -> Error
     return ErrorAnswer(status, reason)
 
 
-#: The code of the method that `@tornado.web.authenticated` puts around another.
-_GUARD = cast(FunctionType, authenticated(lambda handler: None)).__code__
+# `@tornado.web.authenticated` replaces a method by a wrapper; all wrappers share this code object.
+_AUTHENTICATED_CODE = cast(FunctionType, authenticated(lambda handler: None)).__code__
 
 
 def raised_by_authenticated(error: BaseException | None) -> bool:
-    """Return whether `@tornado.web.authenticated` raised this, not the method inside it.
+    """Return whether `@tornado.web.authenticated` refused the request of a visitor.
 
-    It raises a bare 403 for a POST, as the method may do for other reasons.
+    For a POST it raises HTTPError(403). A handler's method may raise the same for a user who is
+    signed in, so the error itself does not tell. The innermost frame of its traceback does: it is
+    the code that raised the error.
     """
-    traceback = error.__traceback__ if isinstance(error, HTTPError) else None
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return traceback is not None and traceback.tb_frame.f_code is _GUARD
+    if not isinstance(error, HTTPError):
+        return False
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_code is _AUTHENTICATED_CODE

@@ -137,11 +137,11 @@ class SocketServer(Library):
 
     # The end of the process
 
-    async def finish(self, seconds: float, hurry: asyncio.Event | None = None) -> None:
+    async def finish(self, seconds: float, skip: asyncio.Event | None = None) -> None:
         """Wait for the handlers of closed connections, and for their clients to disconnect.
 
         Handlers have so many seconds. Clients have CLIENT_CLOSE_TIMEOUT, and so have handlers once
-        `hurry` is set.
+        `skip` is set.
         """
         began = self.engine.loop.time()
         # an event that wakes this would have to be kept by each connection
@@ -151,7 +151,7 @@ class SocketServer(Library):
                 break
             if passed >= CLIENT_CLOSE_TIMEOUT:
                 self.engine.cut_ending()
-                if hurry is not None and hurry.is_set():
+                if skip is not None and skip.is_set():
                     break
             await asyncio.sleep(0.01)
         self.engine.cut_ending()
