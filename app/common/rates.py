@@ -70,9 +70,11 @@ class Rate(Protocol):
 
     async def take(self, *keys: str) -> int:
         """Count a hit of each key and return 0, or return how many seconds to wait."""
+        ...
 
     async def wait(self, *keys: str) -> int:
         """Return how many seconds to wait; 0 if these keys may go on now."""
+        ...
 
     async def hit(self, *keys: str) -> None:
         """Count a hit of each key, also beyond the limit."""
