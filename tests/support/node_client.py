@@ -189,12 +189,15 @@ class Driver:
                 )
                 continue
             answer = self._waiting.pop(message["id"])
+            if answer.done():  # the test gave up: it cancelled `do`, by a timeout for example
+                continue
             if "error" in message:
                 answer.set_exception(RuntimeError(message["error"]))
             else:
                 answer.set_result(message["answer"])
         for answer in self._waiting.values():
-            answer.set_exception(RuntimeError("the Node process has ended"))
+            if not answer.done():
+                answer.set_exception(RuntimeError("the Node process has ended"))
 
 
 class NodeVisitor(Visitor):
