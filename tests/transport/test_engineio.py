@@ -33,8 +33,8 @@ POLLING = HANDSHAKE + "polling"
 
 
 @served(ping_interval=0.3, ping_timeout=0.25)
-async def test_the_handshake_says_what_the_server_wants(server: Server) -> None:
-    """Times in milliseconds, and an id that begins with the process's number."""
+async def test_the_handshake_has_the_id_and_the_settings(server: Server) -> None:
+    """Times are in milliseconds; the id begins with the number of the process."""
     response = await server.request("GET", POLLING)
     assert response.status == 200
     assert response.headers["content-type"] == "text/plain; charset=UTF-8"
@@ -80,10 +80,10 @@ async def test_the_handshake_says_what_the_server_wants(server: Server) -> None:
     ],
 )
 @served()
-async def test_a_request_that_is_wrong_gets_nodes_answer(
+async def test_an_invalid_request_gets_the_error_that_node_sends(
     server: Server, method: str, query: str, body: bytes
 ) -> None:
-    """400 and a JSON body with Engine.IO's code."""
+    """Expect 400 and a JSON body with Engine.IO's code."""
     response = await server.request(method, "/socket.io/?" + query)
     assert (response.status, response.body) == (400, body)
     assert response.headers["content-type"] == "application/json"
@@ -108,10 +108,10 @@ async def test_a_request_that_is_wrong_gets_nodes_answer(
     ],
 )
 @served()
-async def test_a_wrong_websocket_is_refused_before_its_101(
+async def test_an_invalid_websocket_request_is_refused_before_the_101(
     server: Server, query: str, headers: dict[str, str], code: int
 ) -> None:
-    """And its socket is closed, so that it holds no descriptor."""
+    """The server closes the socket, which then holds no descriptor."""
     with pytest.raises(RefusedError) as caught:
         await server.websocket("/socket.io/?" + query, **headers)
     assert caught.value.response.status == 400
@@ -120,8 +120,8 @@ async def test_a_wrong_websocket_is_refused_before_its_101(
 
 
 @served()
-async def test_the_101_proves_that_the_key_was_read(server: Server) -> None:
-    """The example of RFC 6455, 1.3; extensions are not taken up."""
+async def test_the_101_has_the_accept_key_of_the_rfc(server: Server) -> None:
+    """The example of RFC 6455, 1.3; the server accepts no extensions."""
     assert KEY == "dGhlIHNhbXBsZSBub25jZQ=="
     websocket = await server.websocket(Sec_WebSocket_Extensions="permessage-deflate")
     assert websocket.response.headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -130,7 +130,7 @@ async def test_the_101_proves_that_the_key_was_read(server: Server) -> None:
 
 @served(hosted_by=tornado.web.Application)
 async def test_any_tornado_application_hosts_the_endpoint(server: Server) -> None:
-    """Both transports, a POST and a refusal, where Tornado itself calls the handler."""
+    """Tornado calls the handler for both transports, a POST and a refusal."""
     assert (await server.client()).response.status == 101
     sid = await server.handshake()
     assert (await server.post(sid, b"40")).status == 200
@@ -139,8 +139,8 @@ async def test_any_tornado_application_hosts_the_endpoint(server: Server) -> Non
 
 
 @served()
-async def test_what_comes_with_the_upgrade_request_is_not_lost(server: Server) -> None:
-    """A client may send before it has seen the 101; those bytes are in Tornado's buffer."""
+async def test_frames_sent_with_the_upgrade_request_are_read(server: Server) -> None:
+    """A client may send before the 101; Tornado's buffer has those bytes."""
     websocket = await server.websocket(early=frame(0x81, b"40") + frame(0x81, b'421["ack",'))
     await websocket.send_raw(b"")
     assert (await websocket.receive())[0] == "0"
@@ -169,7 +169,7 @@ class Hooked(SocketHandler):
 
 @served(handler=Hooked)
 async def test_the_hooks_decide_before_the_101(server: Server) -> None:
-    """403 and 429 are real answers, on both transports."""
+    """A hook's 403 or 429 is an HTTP response, on both transports."""
     cases: tuple[tuple[dict[str, Any], int, dict[str, Any]], ...] = (
         ({"Origin": "https://evil.example"}, 403, {"code": 4, "message": "Forbidden"}),
         ({"X_Limit": "1"}, 429, {"code": 3, "message": "Too Many Requests"}),
@@ -185,7 +185,7 @@ async def test_the_hooks_decide_before_the_101(server: Server) -> None:
 
 @served(handler=Hooked)
 async def test_a_cookie_of_a_hook_is_on_the_200_and_on_the_101(server: Server) -> None:
-    """Before the first flush, or never."""
+    """The hook sets it before the response is flushed."""
     response = await server.request("GET", POLLING)
     assert response.headers["set-cookie"].startswith("session=abc")
     websocket = await server.websocket()
@@ -193,8 +193,8 @@ async def test_a_cookie_of_a_hook_is_on_the_200_and_on_the_101(server: Server) -
 
 
 @served(handler=Hooked)
-async def test_a_sid_that_a_client_may_not_use_looks_unknown(server: Server) -> None:
-    """For GET, POST and upgrade alike, so that nobody learns that it exists."""
+async def test_the_sid_of_another_client_looks_unknown(server: Server) -> None:
+    """GET, POST and upgrade give the same error, so a client cannot find valid ids."""
     sid = await server.handshake()
     for method in ("GET", "POST"):
         response = await server.request(method, f"{POLLING}&sid={sid}", X_Other="1")
@@ -207,7 +207,7 @@ async def test_a_sid_that_a_client_may_not_use_looks_unknown(server: Server) -> 
 
 @served(handler=Hooked)
 async def test_environ_is_small_and_has_the_cookies_of_all_headers(server: Server) -> None:
-    """Strings only: nothing of the request stays alive with a connection."""
+    """It has strings only, so the connection keeps no part of the request alive."""
     headers = {"Cookie": "a=1\r\nCookie: b=2", "Origin": "http://x", "X-Real-Ip": "9.9.9.9"}
     await (await server.websocket(**headers)).receive()
     environ = server.sio.environ[server.opened[0]]
@@ -225,7 +225,7 @@ async def test_environ_is_small_and_has_the_cookies_of_all_headers(server: Serve
 
 @served()
 async def test_packets_travel_in_payloads_both_ways(server: Server) -> None:
-    """Record separators between them; binary as base64."""
+    """Record separators divide the packets; binary data is base64."""
     sid = await server.handshake()
     body = '40\x1e42["message","a"]\x1e451-["message",{"_placeholder":true,"num":0}]\x1ebAQID'
     response = await server.post(sid, body)
@@ -243,7 +243,7 @@ async def test_packets_travel_in_payloads_both_ways(server: Server) -> None:
 
 @served()
 async def test_more_than_sixteen_packets_in_one_post_all_arrive(server: Server) -> None:
-    """Hole 10: they were answered with 200 and lost."""
+    """python-engineio accepts them with 200 and loses them (hole 10)."""
     sid = await server.handshake()
     await server.post(sid, "40")
     await server.poll(sid)
@@ -261,7 +261,7 @@ async def payloads(server: Server, sid: str, count: int) -> list[list[bytes]]:
 
 @served()
 async def test_a_poll_brings_at_most_sixteen_packets(server: Server) -> None:
-    """Attachments count, a message may be split, the order stays, and nothing has to be awaited."""
+    """Attachments count; a message may span two polls, and the order stays."""
     sid = await server.handshake()
     await server.post(sid, "40")
     await server.poll(sid)
@@ -282,7 +282,7 @@ async def test_a_poll_brings_at_most_sixteen_packets(server: Server) -> None:
 
 @served(max_message_size=1000)
 async def test_a_poll_brings_about_as_many_bytes_as_a_message_may_have(server: Server) -> None:
-    """It goes beyond by its last message, which may be of any size."""
+    """It exceeds the limit by its last message at most."""
     sid = await server.handshake()
     await server.post(sid, "40")
     await server.poll(sid)
@@ -294,7 +294,7 @@ async def test_a_poll_brings_about_as_many_bytes_as_a_message_may_have(server: S
 
 @served()
 async def test_a_split_message_is_whole_after_an_upgrade(server: Server) -> None:
-    """Attachments that no poll has fetched arrive by the WebSocket, as binary frames."""
+    """The WebSocket sends the attachments that no poll has fetched, as binary frames."""
     sid = await server.handshake()
     await server.post(sid, "40")
     await server.poll(sid)
@@ -313,7 +313,7 @@ async def test_a_split_message_is_whole_after_an_upgrade(server: Server) -> None
 @pytest.mark.parametrize("polling", [False, True])
 @served()
 async def test_all_polls_of_a_backlog_come_before_the_close(server: Server, polling: bool) -> None:
-    """Whether or not a poll is open at that moment."""
+    """This holds with and without an open poll."""
     sid = await server.handshake()
     await server.post(sid, "40")
     await server.poll(sid)
@@ -332,7 +332,7 @@ async def test_all_polls_of_a_backlog_come_before_the_close(server: Server, poll
 
 @served()
 async def test_a_poll_waits_and_packets_of_one_moment_come_together(server: Server) -> None:
-    """The answer is collected when the poll returns, not when it is woken."""
+    """The response takes all packets that are there when the poll returns."""
     sid = await server.handshake()
     await server.post(sid, "40")
     await server.poll(sid)
@@ -350,7 +350,7 @@ async def test_a_poll_waits_and_packets_of_one_moment_come_together(server: Serv
 )
 @served()
 async def test_a_malformed_payload_gets_400_and_closes(server: Server, body: bytes) -> None:
-    """Hole 6: it got 200, or no answer at all."""
+    """python-engineio sends 200 or no response (hole 6)."""
     sid = await server.handshake()
     assert (await server.post(sid, body)).status in (200 if body[:1] == b"4" else 400, 400)
     response = await server.poll(sid)
@@ -360,8 +360,8 @@ async def test_a_malformed_payload_gets_400_and_closes(server: Server, body: byt
 
 @pytest.mark.parametrize("body", ["0", "5", "6"])
 @served()
-async def test_types_that_only_a_server_sends_are_ignored(server: Server, body: str) -> None:
-    """Hole 6: 0 and 6 hung the request for ever."""
+async def test_packet_types_of_the_server_are_ignored(server: Server, body: str) -> None:
+    """In python-engineio, 0 and 6 block the request (hole 6)."""
     sid = await server.handshake()
     assert (await server.post(sid, body)).body == b"ok"
     assert not server.closed
@@ -369,7 +369,7 @@ async def test_types_that_only_a_server_sends_are_ignored(server: Server, body: 
 
 @served()
 async def test_an_oversized_post_gets_an_empty_413(server: Server) -> None:
-    """With a length and chunked; far too much is not even read."""
+    """It may have a length or be chunked; of a far larger body nothing is read."""
     sid = await server.handshake()
     response = await server.post(sid, b"4" * 100_001)
     assert (response.status, response.body) == (413, b"")
@@ -394,8 +394,8 @@ class Measuring(SocketHandler):
 
 
 @served(handler=Measuring)
-async def test_no_more_of_an_oversized_post_is_kept_than_tells_that_it_is(server: Server) -> None:
-    """The rest is read and dropped, so that the client is there for its answer."""
+async def test_an_oversized_post_is_read_and_dropped(server: Server) -> None:
+    """The client stays connected and gets its response."""
     sid = await server.handshake()
     assert (await server.post(sid, b"4" * 5_000_000)).status == 413
     assert max(Measuring.kept) < 200_000
@@ -403,7 +403,7 @@ async def test_no_more_of_an_oversized_post_is_kept_than_tells_that_it_is(server
 
 @served()
 async def test_a_chunked_body_is_read(server: Server) -> None:
-    """Hole 19: it was ignored with a 200."""
+    """python-engineio ignores it and sends 200 (hole 19)."""
     sid = await server.handshake()
     await server.request(
         "POST", f"{POLLING}&sid={sid}", b"2\r\n40\r\n0\r\n\r\n", Transfer_Encoding="chunked"
@@ -413,7 +413,7 @@ async def test_a_chunked_body_is_read(server: Server) -> None:
 
 @served()
 async def test_octets_are_refused(server: Server) -> None:
-    """Revision 4 has text payloads only."""
+    """Revision 4 of the protocol has text payloads only."""
     sid = await server.handshake()
     response = await server.post(sid, "40", Content_Type="application/octet-stream")
     assert response.status == 400
@@ -422,7 +422,7 @@ async def test_octets_are_refused(server: Server) -> None:
 
 @served()
 async def test_two_polls_at_once_close_the_connection(server: Server) -> None:
-    """The first is told so, the second is refused: messages could go to either."""
+    """The first poll gets a CLOSE, and the second is refused."""
     sid = await server.handshake()
     first = asyncio.create_task(server.poll(sid))
     await asyncio.sleep(0.05)
@@ -434,7 +434,7 @@ async def test_two_polls_at_once_close_the_connection(server: Server) -> None:
 
 @served()
 async def test_two_posts_at_once_close_the_connection(server: Server) -> None:
-    """Their order would be anybody's guess."""
+    """The order of their packets is unknown."""
     sid = await server.handshake()
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(
@@ -447,7 +447,7 @@ async def test_two_posts_at_once_close_the_connection(server: Server) -> None:
 
 
 class LateHandler(SocketHandler):
-    """Waits before it lets a request in, as a session lookup may."""
+    """Waits in `authorize`, as for a session lookup."""
 
     async def authorize(self, eio_sid: str | None) -> None:
         await asyncio.sleep(0.01)
@@ -477,21 +477,23 @@ async def pipeline(server: Server, together: bool) -> None:
 
 @pytest.mark.parametrize("together", [True, False])
 @served()
-async def test_a_poll_makes_way_for_a_pipelined_post(server: Server, together: bool) -> None:
-    """Responses keep their order, so a poll that waits would block the POST behind it."""
+async def test_a_pipelined_post_ends_the_poll_before_it(server: Server, together: bool) -> None:
+    """Responses keep their order, so a waiting poll would block the POST."""
     await pipeline(server, together)
 
 
 @pytest.mark.parametrize("together", [True, False])
 @served(LateHandler)
-async def test_a_poll_that_is_let_in_late_makes_way_too(server: Server, together: bool) -> None:
-    """The POST may be here before the poll begins to wait."""
+async def test_a_pipelined_post_ends_a_poll_whose_authorization_was_slow(
+    server: Server, together: bool
+) -> None:
+    """The POST may arrive before the poll begins to wait."""
     await pipeline(server, together)
 
 
 @served()
-async def test_a_poll_that_hangs_up_closes_the_connection(server: Server) -> None:
-    """Hole 14: it swallowed the next message; now the client comes back and knows."""
+async def test_an_aborted_poll_closes_the_connection(server: Server) -> None:
+    """In python-engineio it loses the next message (hole 14); here the client reconnects."""
     sid = await server.handshake()
     poll = asyncio.create_task(server.poll(sid))
     await asyncio.sleep(0.05)
@@ -505,8 +507,8 @@ async def test_a_poll_that_hangs_up_closes_the_connection(server: Server) -> Non
 
 
 @served(ping_interval=0.1, ping_timeout=0.1)
-async def test_pings_come_and_pongs_keep_alive(server: Server) -> None:
-    """On both transports."""
+async def test_a_client_that_answers_pings_stays_connected(server: Server) -> None:
+    """This holds on both transports."""
     sid = await server.handshake()
     websocket = await server.websocket()
     await websocket.receive()
@@ -520,7 +522,7 @@ async def test_pings_come_and_pongs_keep_alive(server: Server) -> None:
 
 @served(ping_interval=0.2, ping_timeout=0.1)
 async def test_a_missed_pong_closes_at_interval_plus_timeout(server: Server) -> None:
-    """Not when some other task comes by."""
+    """The close does not wait for another task."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     websocket = await server.websocket()
@@ -531,15 +533,15 @@ async def test_a_missed_pong_closes_at_interval_plus_timeout(server: Server) -> 
 
 @served(ping_interval=0.2, ping_timeout=0.1)
 async def test_a_poll_after_the_deadline_is_refused(server: Server) -> None:
-    """Even if the shared timer has not come to it yet."""
+    """The shared timer may check the deadline later."""
     sid = await server.handshake()
     await asyncio.sleep(0.45)
     assert (await server.poll(sid)).body == UNKNOWN_SID
 
 
 @served(ping_interval=0.1, ping_timeout=0.1)
-async def test_a_pong_that_nobody_asked_for_counts_for_nothing(server: Server) -> None:
-    """Hole 23: it kept a client alive that never reads."""
+async def test_an_unsolicited_pong_does_not_extend_the_deadline(server: Server) -> None:
+    """In python-engineio it keeps a client alive that never reads (hole 23)."""
     sid = await server.handshake()
     for _ in range(12):
         if (await server.post(sid, "3")).status != 200:
@@ -553,7 +555,7 @@ async def test_a_pong_that_nobody_asked_for_counts_for_nothing(server: Server) -
 
 @served()
 async def test_a_client_that_closes_gets_its_poll_answered_with_a_noop(server: Server) -> None:
-    """The poll may come just after the POST that closes, on another connection."""
+    """The poll may arrive just after the POST that closes, on another connection."""
     sid = await server.handshake()
     poll = asyncio.create_task(server.poll(sid))
     await asyncio.sleep(0.05)
@@ -568,7 +570,7 @@ async def test_a_client_that_closes_gets_its_poll_answered_with_a_noop(server: S
 
 @served()
 async def test_a_client_between_two_polls_still_gets_the_close(server: Server) -> None:
-    """It may take its time until the next poll; what was sent before comes first."""
+    """The next poll may come late; it brings the earlier packets first."""
     sid = await server.handshake()
     await server.post(sid, "40")
     server.sio.peers[sid].close()
@@ -581,8 +583,8 @@ async def test_a_client_between_two_polls_still_gets_the_close(server: Server) -
 
 
 @served()
-async def test_a_post_to_a_connection_that_closed_is_unknown(server: Server) -> None:
-    """Hole 18: it was a 500."""
+async def test_a_post_to_a_closed_connection_gets_unknown_sid(server: Server) -> None:
+    """In python-engineio it is a 500 (hole 18)."""
     sid = await server.handshake()
     await server.post(sid, "1")
     assert (await server.post(sid, "40")).body == UNKNOWN_SID
@@ -590,7 +592,7 @@ async def test_a_post_to_a_connection_that_closed_is_unknown(server: Server) -> 
 
 @served(events_per_second=10)
 async def test_a_close_in_a_backlog_refuses_the_posts_and_polls_after_it(server: Server) -> None:
-    """Those that wait when the close is reached, and those that come later."""
+    """It refuses those that already wait, and later ones."""
     sid = await server.handshake()
     events = [f'42{n}["ack"]' for n in range(30)]
     assert (await server.post(sid, "\x1e".join(["40", *events, "1"]))).body == b"ok"
@@ -605,10 +607,10 @@ async def test_a_close_in_a_backlog_refuses_the_posts_and_polls_after_it(server:
 
 @pytest.mark.parametrize("packet", ["1", "abc", "", "2", "²", "7"])
 @served()
-async def test_a_websocket_closes_on_close_and_on_nonsense(
+async def test_a_close_packet_or_an_invalid_packet_closes_a_websocket(
     server: Server, packet: str, caplog: Any
 ) -> None:
-    """Hole 7: it stayed as a zombie until its ping timeout. Nonsense is worth a line."""
+    """In python-engineio the WebSocket stays until its ping timeout (hole 7)."""
     websocket = await server.websocket()
     await websocket.receive()
     await websocket.send(packet)
@@ -620,10 +622,8 @@ async def test_a_websocket_closes_on_close_and_on_nonsense(
 
 
 @served()
-async def test_a_server_that_closes_says_so_and_sends_no_more(
-    server: Server, monkeypatch: Any
-) -> None:
-    """Its FIN comes with the close frame, not only once the client has answered."""
+async def test_the_servers_close_frame_is_its_last_data(server: Server, monkeypatch: Any) -> None:
+    """It sends its FIN without waiting for the client's close frame."""
     monkeypatch.setattr("app.transport.engineio.linger.LINGER", 60.0)
     websocket = await server.client()
     server.sio.peers[websocket.sid].close()
@@ -648,7 +648,7 @@ async def test_a_server_that_closes_says_so_and_sends_no_more(
 async def test_a_frame_error_closes_with_its_code(
     server: Server, data: bytes, code: int | None
 ) -> None:
-    """Hole 24; and a client's own close frame is answered with its code."""
+    """A client's close frame is answered with its own code (hole 24)."""
     websocket = await server.websocket()
     await websocket.receive()
     await websocket.send_raw(data)
@@ -659,7 +659,7 @@ async def test_a_frame_error_closes_with_its_code(
 
 @served()
 async def test_a_websocket_ping_is_answered(server: Server) -> None:
-    """RFC 6455, 5.5.2, with the same payload."""
+    """The pong has the same payload (RFC 6455, 5.5.2)."""
     websocket = await server.websocket()
     await websocket.receive()
     await websocket.send_raw(frame(0x89, b"are you there"))
@@ -667,8 +667,8 @@ async def test_a_websocket_ping_is_answered(server: Server) -> None:
 
 
 @served()
-async def test_a_socket_that_drops_is_noticed(server: Server) -> None:
-    """Without a close frame."""
+async def test_a_websocket_that_ends_without_a_close_frame_is_noticed(server: Server) -> None:
+    """The connection closes."""
     websocket = await server.websocket()
     await websocket.receive()
     websocket.writer.transport.abort()
@@ -689,7 +689,7 @@ async def upgrade(server: Server, sid: str) -> WebSocket:
 
 @served()
 async def test_a_connection_moves_from_polling_to_websocket(server: Server) -> None:
-    """What no poll fetched goes to the WebSocket, and no NOOP does."""
+    """The WebSocket sends packets that no poll has fetched, but no NOOP."""
     sid = await server.handshake()
     await server.post(sid, "40")
     await server.poll(sid)
@@ -705,8 +705,8 @@ async def test_a_connection_moves_from_polling_to_websocket(server: Server) -> N
 
 
 @served()
-async def test_an_open_poll_is_answered_when_the_probe_comes(server: Server) -> None:
-    """At once: the client waits for it before it upgrades."""
+async def test_a_probe_ends_an_open_poll(server: Server) -> None:
+    """The client waits for the poll's response before it upgrades."""
     sid = await server.handshake()
     poll = asyncio.create_task(server.poll(sid))
     await asyncio.sleep(0.02)
@@ -716,7 +716,7 @@ async def test_an_open_poll_is_answered_when_the_probe_comes(server: Server) -> 
 
 @served()
 async def test_a_poll_during_the_upgrade_waits_for_its_outcome(server: Server) -> None:
-    """100 ms: then a NOOP; a 400 if the connection has moved."""
+    """It waits for 100 ms and gets a NOOP, or 400 if the connection has moved."""
     loop = asyncio.get_running_loop()
     sid = await server.handshake()
     websocket = await upgrade(server, sid)
@@ -732,8 +732,8 @@ async def test_a_poll_during_the_upgrade_waits_for_its_outcome(server: Server) -
 
 
 @served()
-async def test_only_one_upgrade_is_let_through(server: Server) -> None:
-    """Hole 13: a second one gets its 101 and a close frame; the first goes on."""
+async def test_a_second_upgrade_is_closed(server: Server) -> None:
+    """It gets its 101 and a close frame; the first upgrade goes on (hole 13)."""
     sid = await server.handshake()
     first = await upgrade(server, sid)
     second = await server.websocket(f"{HANDSHAKE}websocket&sid={sid}")
@@ -748,8 +748,8 @@ async def test_only_one_upgrade_is_let_through(server: Server) -> None:
 
 @pytest.mark.parametrize("packets", [["abc"], ["5"], ["2probe", "4hello"], [b"x"], ["2"]])
 @served()
-async def test_a_failed_probe_closes_only_itself(server: Server, packets: list[Any]) -> None:
-    """The connection goes on by polling."""
+async def test_a_failed_probe_closes_only_its_websocket(server: Server, packets: list[Any]) -> None:
+    """The connection stays on polling."""
     sid = await server.handshake()
     websocket = await server.websocket(f"{HANDSHAKE}websocket&sid={sid}")
     await websocket.send(*packets)
@@ -762,7 +762,7 @@ async def test_a_failed_probe_closes_only_itself(server: Server, packets: list[A
 
 @served()
 async def test_an_upgrade_has_a_time_limit(server: Server, monkeypatch: Any) -> None:
-    """Hole 13: a stalled one answered polls without end."""
+    """In python-engineio a stalled upgrade answers polls for ever (hole 13)."""
     monkeypatch.setattr("app.transport.engineio.probe.UPGRADE_TIMEOUT", 0.1)
     sid = await server.handshake()
     websocket = await upgrade(server, sid)
@@ -772,8 +772,8 @@ async def test_an_upgrade_has_a_time_limit(server: Server, monkeypatch: Any) -> 
 
 
 @served()
-async def test_a_connection_that_closes_takes_its_probe_along(server: Server) -> None:
-    """Or the probe would be a zombie."""
+async def test_closing_a_connection_closes_its_probe(server: Server) -> None:
+    """No WebSocket stays open."""
     sid = await server.handshake()
     websocket = await upgrade(server, sid)
     await server.post(sid, "1")
@@ -784,8 +784,8 @@ async def test_a_connection_that_closes_takes_its_probe_along(server: Server) ->
 
 
 @served(tls=True)
-async def test_tls_that_tornado_terminates_works_alike(server: Server) -> None:
-    """Another way to the same protocol object; both directions, big and small, and the end."""
+async def test_websockets_work_over_tornados_tls(server: Server) -> None:
+    """Send small and large messages in both directions, and close."""
     websocket = await server.client()
     await websocket.send('42["message","a"]')
     assert await websocket.receive() == '42["message-back","a"]'
@@ -803,14 +803,14 @@ async def test_tls_that_tornado_terminates_works_alike(server: Server) -> None:
     assert len(server.closed) == 2
 
 
-def test_the_kit_sends_real_keys() -> None:
-    """16 bytes, RFC 6455, 4.1."""
+def test_the_test_client_sends_valid_keys() -> None:
+    """A key has 16 bytes (RFC 6455, 4.1)."""
     assert len(base64.b64decode(KEY)) == 16
 
 
 @served()
-async def test_a_binary_message_of_engine_io_comes_alone(server: Server) -> None:
-    """What `eio.send` is given is one packet, on both transports, with nothing in front of it."""
+async def test_eio_send_sends_one_packet(server: Server) -> None:
+    """It adds no packet in front of the data, on either transport."""
     websocket = await server.client()
     await server.sio.engine.send(websocket.sid, b"\x00\xff")
     await server.sio.engine.send(websocket.sid, "text")

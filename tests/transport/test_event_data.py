@@ -31,7 +31,7 @@ _TEXTS = st.text(st.sampled_from('a\\u"\ud83d\udc00\ude00\ufffd\n'), max_size=12
 
 
 class Halves(Echo):
-    """Sends and returns halves of its own."""
+    """Emits and returns lone surrogates."""
 
     async def on_half(self, sid: str, *args: Any) -> Any:
         await self.emit("half", {HALF + "k": ["a" + HALF, HALF + b"\xff".hex()]}, to=sid)
@@ -45,7 +45,7 @@ def repaired(text: str) -> str:
 
 @given(_TEXTS)
 def test_only_lone_surrogates_are_replaced(text: str) -> None:
-    """Pairs stay, as do backslashes before them and what only looks like an escape."""
+    """Surrogate pairs, escaped backslashes and text that resembles an escape stay."""
     assert repair_text(text) == repaired(text)
     data = json.loads(repair_json(json.dumps([text, {text: 1}])))
     assert data == [repaired(text), {repaired(text): 1}]
@@ -54,14 +54,14 @@ def test_only_lone_surrogates_are_replaced(text: str) -> None:
 
 @given(_TEXTS)
 def test_outgoing_text_is_always_utf8(text: str) -> None:
-    """In plain values and in nested ones, in keys too."""
+    """This holds for plain values, nested values and keys."""
     for value in ([text], [{text: [text]}], {text: text}):
         encoded, _ = packet_json.encode(value)
         assert json.loads(encoded.decode()) == json.loads(repair_json(json.dumps(value)))
 
 
-def test_broken_json_stays_broken() -> None:
-    """A second look at the text lets nothing else pass."""
+def test_repairing_surrogates_accepts_no_invalid_json() -> None:
+    """The second attempt refuses the same invalid JSON as the first."""
     for text in (r'["\ud83d", NaN]', r'["\ud83d]', r'["\ud83"]', r'["\ud83d\x"]', r'["\\ud83d""]'):
         with pytest.raises(ValueError, match="invalid JSON"):
             packet_json.decode(text)
@@ -80,8 +80,10 @@ EVENTS = [
 
 @pytest.mark.parametrize(("sent", "answer"), EVENTS)
 @served()
-async def test_half_a_character_is_delivered(server: Server, sent: str, answer: str) -> None:
-    """In the strings and the keys of an event, by WebSocket and by polling."""
+async def test_a_lone_surrogate_in_an_event_is_delivered_as_u_fffd(
+    server: Server, sent: str, answer: str
+) -> None:
+    """It may be in a string or a key, by WebSocket or by polling."""
     websocket = await server.client()
     await websocket.send(sent)
     assert await websocket.receive() == answer
@@ -93,8 +95,8 @@ async def test_half_a_character_is_delivered(server: Server, sent: str, answer: 
 
 
 @served()
-async def test_half_a_character_in_auth_and_in_an_ack_is_delivered(server: Server) -> None:
-    """As what `on_connect` and a callback are given."""
+async def test_a_lone_surrogate_in_auth_or_an_ack_is_delivered_as_u_fffd(server: Server) -> None:
+    """`on_connect` and the callback get the replaced text."""
     websocket = await server.websocket()
     await websocket.receive()
     await websocket.send(r'40{"token":"\ud83d"}')
@@ -110,16 +112,16 @@ async def test_half_a_character_in_auth_and_in_an_ack_is_delivered(server: Serve
 
 
 @served(namespaces=(Halves,))
-async def test_half_a_character_of_a_handler_is_sent(server: Server) -> None:
-    """In what it emits and in what it returns."""
+async def test_a_lone_surrogate_of_a_handler_is_sent_as_u_fffd(server: Server) -> None:
+    """The handler emits one and returns one."""
     websocket = await server.client()
     await websocket.send('421["half"]')
     assert await websocket.receive() == '42["half",{"\ufffdk":["a\ufffd","\ufffdff"]}]'
     assert await websocket.receive() == '431["end\ufffd"]'
 
 
-async def test_session_data_keeps_half_a_character_as_a_replacement() -> None:
-    """In its strings, keys and nested records."""
+async def test_lone_surrogates_in_session_data_are_stored_as_u_fffd() -> None:
+    """They may be in strings, keys and nested records."""
     sessions, session = await made(MemoryStore())
     async with session as data:
         data.items.append({HALF: [HALF, WHOLE, b"\xff"]})
@@ -131,8 +133,8 @@ async def test_session_data_keeps_half_a_character_as_a_replacement() -> None:
 
 
 @pytest.mark.parametrize("half", [HALF, "\ufffd"])
-async def test_a_page_refuses_half_a_character_in_a_password(tmp_path: Path, half: str) -> None:
-    """A password that was repaired would fit many others; the page says that it cannot be had."""
+async def test_a_password_with_a_lone_surrogate_is_refused(tmp_path: Path, half: str) -> None:
+    """A replaced character would make different passwords equal."""
     async with serve(tmp_path) as site, Visitor(site.url) as visitor:
         new = {"username": "ann", "password": "correct horse " + half}
         status, _ = await visitor.post("/register", json=new)
@@ -141,8 +143,8 @@ async def test_a_page_refuses_half_a_character_in_a_password(tmp_path: Path, hal
         assert status == 401
 
 
-async def test_half_a_character_reaches_other_processes(tmp_path: Path) -> None:
-    """From this program, and from others that publish on the channel."""
+async def test_a_lone_surrogate_reaches_other_processes_as_u_fffd(tmp_path: Path) -> None:
+    """Both this program and other publishers on the Redis channel may emit it."""
     url = empty_redis()
     async with sites(tmp_path, url=url) as (one, two), PythonVisitor(one.url) as visitor:
         tabs = await tabs_at(visitor, one, two)
@@ -174,7 +176,7 @@ INTERNAL = '[{"error":"internal error"}]'
 
 
 class Bad(Echo):
-    """Returns and emits what cannot be sent."""
+    """Returns and emits data that cannot be sent."""
 
     async def on_return(self, sid: str, kind: str) -> Any:
         return BAD[kind]
@@ -201,10 +203,10 @@ class Refusing(Echo):
 @pytest.mark.parametrize("event", ["return", "two"])
 @pytest.mark.parametrize("namespace", ["/", "/custom"])
 @served(namespaces=(Bad, Bad))
-async def test_an_ack_that_cannot_be_sent_says_so(
+async def test_an_ack_of_unencodable_data_is_an_internal_error(
     server: Server, kind: str, event: str, namespace: str, caplog: Any
 ) -> None:
-    """One line in the log names event and reason; nothing of the data is in it."""
+    """The log has one line with the event and the reason, and without the data."""
     websocket = await server.client(namespace)
     prefix = "" if namespace == "/" else "/custom,"
     await websocket.send(f"42{prefix}1{json.dumps([event, kind])}")
@@ -219,7 +221,7 @@ async def test_an_ack_that_cannot_be_sent_says_so(
 @pytest.mark.parametrize("kind", BAD)
 @served(namespaces=(Bad,))
 async def test_an_emit_of_unencodable_data_raises(server: Server, kind: str) -> None:
-    """Where it was called; none of several receivers gets a part of it, and no callback is left."""
+    """The caller gets the error; no client receives a part, and no callback stays."""
     clients = [await server.client() for _ in range(3)]
     sid = server.sio.peers[clients[0].sid].clients["/"]
     for options in ({}, {"to": sid}, {"to": sid, "callback": print}):
@@ -237,7 +239,7 @@ async def test_an_emit_of_unencodable_data_raises(server: Server, kind: str) -> 
 
 @served(namespaces=(Bad,))
 async def test_an_emit_of_too_many_binary_values_names_the_limit(server: Server) -> None:
-    """The parser of the official client allows ten, and closes the connection for more."""
+    """The official client's parser allows ten, and closes the connection for more."""
     websocket = await server.client()
     with pytest.raises(ValueError, match="can have 10 binary values, and this one has 11"):
         await server.sio.emit("bad", [b"x"] * 11)
@@ -246,8 +248,8 @@ async def test_an_emit_of_too_many_binary_values_names_the_limit(server: Server)
 
 
 @served(namespaces=(Echo, Refusing))
-async def test_a_refusal_that_cannot_be_sent_still_refuses(server: Server, caplog: Any) -> None:
-    """The client hears that it was refused; the log hears why its data is missing."""
+async def test_a_refusal_with_unencodable_data_still_refuses(server: Server, caplog: Any) -> None:
+    """The client gets the refusal without its data; the log has the reason."""
     websocket = await server.websocket()
     await websocket.receive()
     await websocket.send("40/custom,")
@@ -257,8 +259,8 @@ async def test_a_refusal_that_cannot_be_sent_still_refuses(server: Server, caplo
 
 
 @pytest.mark.parametrize("kind", BAD)
-async def test_an_emit_over_redis_raises_too(tmp_path: Path, kind: str) -> None:
-    """To a room, to all and with a callback; it reaches no client of any process."""
+async def test_an_emit_of_unencodable_data_over_redis_raises(tmp_path: Path, kind: str) -> None:
+    """It may be to a room, to all clients or with a callback; no client receives it."""
     async with sites(tmp_path) as (one, two), PythonVisitor(one.url) as visitor:
         tabs = await tabs_at(visitor, one, two)
         sid = tabs[1].client.get_sid("/")
@@ -274,7 +276,7 @@ async def test_an_emit_over_redis_raises_too(tmp_path: Path, kind: str) -> None:
 
 @served(max_attachments=2)
 async def test_clients_may_send_as_many_binary_values_as_the_setting_says(server: Server) -> None:
-    """One more closes the connection before any of them is kept."""
+    """One more closes the connection before the server keeps any of them."""
     websocket = await server.client()
     two = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}'
     await websocket.send(f'452-1["ack",{two}]', b"a", b"b")
@@ -285,8 +287,8 @@ async def test_clients_may_send_as_many_binary_values_as_the_setting_says(server
 
 
 @served(max_attachments=0)
-async def test_no_binary_values_at_all_may_be_allowed(server: Server) -> None:
-    """With --max-attachments 0."""
+async def test_max_attachments_0_refuses_all_binary_values(server: Server) -> None:
+    """A binary event closes the connection."""
     websocket = await server.client()
     await websocket.send('421["ack",1]', '451-1["ack",{"_placeholder":true,"num":0}]')
     assert await websocket.receive() == "431[1]"

@@ -25,7 +25,7 @@ CHUNKED = "Transfer-Encoding: chunked"
         pytest.param("1\r\na\r\n02\r\nbc\r\n000\r\n\r\n", id="two chunks, leading zeros"),
     ],
 )
-async def test_a_chunked_body_is_put_together(body: str) -> None:
+async def test_the_chunks_of_a_body_are_joined(body: str) -> None:
     async with http_site() as site:
         answer = await site.talk(request("/", CHUNKED, method="POST", body=body))
         assert json.loads(answer.partition(b"\r\n\r\n")[2])[4] == "abc"
@@ -51,7 +51,7 @@ async def test_a_chunked_body_is_put_together(body: str) -> None:
     ],
 )
 async def test_a_malformed_chunk_is_refused(body: str) -> None:
-    """Extensions and trailers are, too: parsers differ over them and nobody needs them."""
+    """Extensions and trailers are refused too, because parsers read them differently."""
     async with http_site() as site:
         answer = await site.talk(request("/", CHUNKED, method="POST", body=body))
         assert status(answer) == 400
@@ -60,7 +60,7 @@ async def test_a_malformed_chunk_is_refused(body: str) -> None:
 @given(chunks=st.lists(st.binary(min_size=1, max_size=40)), cuts=st.lists(st.integers(0, 400)))
 @settings(max_examples=300, deadline=None)
 def test_chunks_in_any_split_are_the_same_body(chunks: list[bytes], cuts: list[int]) -> None:
-    """And what follows the body is left over, whole."""
+    """The bytes after the body are left over, complete."""
     data = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\nGET /"
     body, content, rest = ChunkedBody(), b"", b""
     at = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
@@ -82,7 +82,7 @@ def test_a_fixed_body_ends_where_its_length_says() -> None:
 
 
 async def test_100_continue_comes_before_the_body() -> None:
-    """And only to those who wait for it (RFC 9110, 10.1.1)."""
+    """Only clients that send `Expect: 100-continue` get it (RFC 9110, 10.1.1)."""
     async with http_site() as site:
         client = await site.client()
         head = request("/", "Expect: 100-Continue", "Content-Length: 3", method="POST")
@@ -93,8 +93,8 @@ async def test_100_continue_comes_before_the_body() -> None:
         await client.close()
 
 
-async def test_who_is_refused_is_not_asked_for_his_body() -> None:
-    """No 100 but the refusal, and the connection closes: the body may come or not."""
+async def test_a_refused_request_gets_no_100_continue() -> None:
+    """The client gets the refusal, and the connection closes."""
     async with http_site() as site:
         data = request("/stream?refuse=1", "Expect: 100-continue", "Content-Length: 3")
         answer = await site.talk(data.replace(b"Connection: close\r\n", b""))
@@ -102,8 +102,8 @@ async def test_who_is_refused_is_not_asked_for_his_body() -> None:
         assert b"Connection: close" in answer
 
 
-async def test_a_streaming_handler_gets_its_body_when_it_is_ready() -> None:
-    """Reading pauses while prepare() and data_received() are awaited; nothing is lost."""
+async def test_reading_pauses_until_a_streaming_handler_is_ready() -> None:
+    """The server awaits prepare() and data_received(), and no data is lost."""
     async with http_site(max_body_size=10**7) as site:
         client = await site.client()
         body = "0123456789" * 200_000

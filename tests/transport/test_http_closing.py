@@ -34,8 +34,10 @@ from tests.support.watched_store import WatchedStore
         ("GET /pieces HTTP/1.0\r\nConnection: keep-alive", False),
     ],
 )
-async def test_the_connection_closes_when_it_has_to(head: str, keeps: bool) -> None:
-    """RFC 9112, 9.3; and the end of a body of unknown length is the end of the connection."""
+async def test_a_connection_closes_or_stays_open_as_its_request_says(
+    head: str, keeps: bool
+) -> None:
+    """RFC 9112, 9.3. The end of the connection ends a body of unknown length."""
     async with http_site(keep_alive_timeout=0.4) as site:
         began = asyncio.get_running_loop().time()
         answer = await site.talk(head.encode() + b"\r\n\r\n")
@@ -44,7 +46,7 @@ async def test_the_connection_closes_when_it_has_to(head: str, keeps: bool) -> N
 
 
 async def test_a_client_that_leaves_is_noticed() -> None:
-    """The handler's on_connection_close runs, once, also while the body is on its way."""
+    """on_connection_close runs once, also if the client leaves during its request's body."""
     async with http_site() as site:
         client = await site.client()
         await client.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -78,7 +80,7 @@ with contextlib.suppress(ImportError):
 
 
 class Slow(tornado.web.RequestHandler):
-    """Answers when it is told to."""
+    """Answers when the test sets `go_on`."""
 
     go_on: asyncio.Event
     left: list[bool]
@@ -95,6 +97,8 @@ class Slow(tornado.web.RequestHandler):
 
 @contextlib.asynccontextmanager
 async def slow_site() -> AsyncIterator[tuple[HttpSite, type[Slow]]]:
+    """Serve a handler that waits; yield the site and the handler."""
+
     class Own(Slow):
         go_on = asyncio.Event()
         left: list[bool] = []
@@ -115,8 +119,8 @@ async def half_closed(site: HttpSite, sent: bytes) -> Client:
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("sent", [POST, GET], ids=["POST", "GET"])
-def test_a_half_closed_client_gets_its_answer(loop: str, sent: bytes) -> None:
-    """On both loops; the connection is closed behind it."""
+def test_a_half_closed_client_gets_its_response(loop: str, sent: bytes) -> None:
+    """The server then closes the connection. This holds on both loops."""
 
     async def answered() -> None:
         async with slow_site() as (site, own):
@@ -133,8 +137,8 @@ def test_a_half_closed_client_gets_its_answer(loop: str, sent: bytes) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_all_requests_that_are_complete_are_answered(loop: str) -> None:
-    """Those behind the first one too; one that is cut off in the middle is not."""
+def test_a_half_closed_client_gets_a_response_to_each_complete_request(loop: str) -> None:
+    """A pipelined request that is complete is answered, and an incomplete one is not."""
 
     async def answered() -> None:
         async with slow_site() as (site, own):
@@ -152,8 +156,8 @@ def test_all_requests_that_are_complete_are_answered(loop: str) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", POST[:-2], GET[:-4]], ids=["nothing", "body", "head"])
-async def test_an_unfinished_request_is_closed_at_once(sent: bytes) -> None:
-    """Its rest will never come."""
+async def test_a_half_closed_connection_with_an_unfinished_request_closes(sent: bytes) -> None:
+    """The rest of the request can no longer arrive."""
     async with slow_site() as (site, own):
         client = await site.client()
         client.writer.write(sent)
@@ -165,7 +169,7 @@ async def test_an_unfinished_request_is_closed_at_once(sent: bytes) -> None:
 
 
 async def test_a_half_closed_connection_is_not_handed_over() -> None:
-    """Another protocol would not hear that the client has shut its side."""
+    """The next protocol could not see that the client has closed its direction."""
     raised: list[bool] = []
 
     class Upgrade(Slow):
@@ -190,8 +194,8 @@ async def test_a_half_closed_connection_is_not_handed_over() -> None:
         await client.close()
 
 
-async def test_a_client_that_has_left_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which looks the same at first: its request ends after a while, and at a reset at once."""
+async def test_a_half_closed_client_that_left_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A half-closed request ends after HALF_CLOSED_TIMEOUT, and at once after a reset."""
     monkeypatch.setattr(http_writer, "HALF_CLOSED_TIMEOUT", 0.3)
     async with slow_site() as (site, own):
         client = await half_closed(site, POST)
@@ -202,7 +206,7 @@ async def test_a_client_that_has_left_is_noticed(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_half_closed_connection_with_tls_is_closed() -> None:
-    """TLS has no half of a connection (and asyncio warns about one)."""
+    """asyncio's TLS cannot close one direction of a connection."""
     contexts = tls_contexts()
     async with http_site(ssl=contexts[0]) as site:
         reader, writer = await asyncio.open_connection("127.0.0.1", site.port, ssl=contexts[1])
@@ -213,8 +217,8 @@ async def test_a_half_closed_connection_with_tls_is_closed() -> None:
         assert await reader.read() == b""
 
 
-async def test_a_poll_ends_when_its_client_shuts_its_side(tmp_path: Path) -> None:
-    """It may wait for half a minute, so it is taken for one that has left; a POST is answered."""
+async def test_a_half_closed_poll_ends_its_connection(tmp_path: Path) -> None:
+    """A poll may wait for 30 s, so the client counts as gone; a POST gets its response."""
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         opened = await raw.ask(POLLING)
         path = POLLING + "&sid=" + opened.body.split('"sid":"')[1].split('"')[0]
@@ -236,8 +240,8 @@ def _connections(site: Any) -> list[Any]:
     return list(site.services.socket_server.engine.connections.values())
 
 
-async def test_a_page_is_answered_after_a_wait_for_the_store(tmp_path: Path) -> None:
-    """As a script does it: everything sent, its side shut, then it reads."""
+async def test_a_half_closed_client_gets_its_page_after_the_store_has_saved(tmp_path: Path) -> None:
+    """A script may send its request, close its direction, and then read."""
     async with serve(tmp_path, store=WatchedStore(save_takes=0.1)) as site, Raw(site.url) as raw:
         raw.write("/incr", method="POST", body=b"")
         raw.writer.write_eof()

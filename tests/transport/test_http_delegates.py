@@ -16,7 +16,7 @@ from tests.support.waiting import until
 
 
 class Recorder(httputil.HTTPServerConnectionDelegate, httputil.HTTPMessageDelegate):
-    """Notes what a delegate is told; answers nothing."""
+    """Records the calls of a delegate; sends no response."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -48,10 +48,10 @@ class Recorder(httputil.HTTPServerConnectionDelegate, httputil.HTTPMessageDelega
         ("abc", ["headers", "abc", "finish", "close callback", "closed"]),
     ],
 )
-async def test_a_delegate_is_told_of_its_end_once(
+async def test_a_delegate_hears_once_that_its_connection_closed(
     body: str, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By on_connection_close() during the request, by its callback after it, as in Tornado."""
+    """on_connection_close() runs during the request, the close callback after it, as in Tornado."""
     monkeypatch.setattr(
         http_writer, "HALF_CLOSED_TIMEOUT", 0.1
     )  # a client that has left is not told apart
@@ -65,8 +65,8 @@ async def test_a_delegate_is_told_of_its_end_once(
         assert recorder.told == told
 
 
-async def test_a_delegate_that_fails_is_answered_500(caplog: pytest.LogCaptureFixture) -> None:
-    """With its traceback in the log, for the fault is ours."""
+async def test_an_exception_in_a_delegate_gets_500(caplog: pytest.LogCaptureFixture) -> None:
+    """The log has its traceback."""
 
     class Failing(Recorder):
         def headers_received(self, start_line: Any, headers: httputil.HTTPHeaders) -> None:
@@ -78,8 +78,8 @@ async def test_a_delegate_that_fails_is_answered_500(caplog: pytest.LogCaptureFi
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_a_peer_is_known_by_address_family_and_scheme() -> None:
-    """By the names of Tornado's context; a Unix socket has no address."""
+async def test_the_context_has_the_address_and_scheme_of_the_peer() -> None:
+    """The attributes are those of Tornado's context."""
     async with http_site() as site:
         client = await site.client()
         await until(lambda: site.server.connections)
@@ -91,7 +91,7 @@ async def test_a_peer_is_known_by_address_family_and_scheme() -> None:
 
 
 async def test_unix_sockets_are_served(tmp_path: Path) -> None:
-    """As Tornado does, with 0.0.0.0 as the client's address."""
+    """The client's address is 0.0.0.0, as with Tornado."""
     import socket
 
     async with http_site() as site:

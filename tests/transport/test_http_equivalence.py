@@ -77,13 +77,14 @@ _SAME = [
 
 
 def _without_date(answer: bytes) -> bytes:
+    """Return the response without its Date header."""
     return re.sub(rb"Date: [^\r]*\r\n", b"", answer)
 
 
 @given(stream=_STREAMS, cuts=st.lists(st.integers(1, 700), max_size=8))
 @settings(max_examples=120, deadline=None, suppress_health_check=ALL_CHECKS)
 def test_any_split_of_a_stream_gets_the_same_answers(stream: bytes, cuts: list[int]) -> None:
-    """What a client sends means the same however the network cuts it."""
+    """The responses do not depend on the segments in which a request arrives."""
 
     async def compare() -> None:
         at = [0, *sorted({cut for cut in cuts if cut < len(stream)}), len(stream)]
@@ -108,7 +109,7 @@ def test_any_split_of_a_stream_gets_the_same_answers(stream: bytes, cuts: list[i
 @example([b"GET / HTTP/1.1\r\nHost: x\r\n", b"\r\n", b"\xff"])
 @settings(max_examples=150, deadline=None, suppress_health_check=ALL_CHECKS)
 def test_any_bytes_get_answers_or_a_close(data: list[bytes]) -> None:
-    """Never a traceback, never a connection that hangs beyond its time."""
+    """The server logs no traceback, and each connection ends in time."""
     records: list[logging.LogRecord] = []
     watch = logging.Handler(logging.ERROR)
     watch.emit = records.append  # type: ignore[method-assign,assignment]
@@ -131,10 +132,10 @@ def test_any_bytes_get_answers_or_a_close(data: list[bytes]) -> None:
 
 @pytest.mark.parametrize("application", [Dispatcher, Application])
 @pytest.mark.parametrize("data", _SAME, ids=lambda data: data.partition(b"\r")[0].decode())
-async def test_the_answers_are_those_of_tornados_server(
+async def test_responses_equal_those_of_tornados_server(
     data: bytes, application: type[Application]
 ) -> None:
-    """Status, headers but Date, and body: handlers see no difference, however they are reached."""
+    """Compare the status, the body and all headers but Date, for both kinds of application."""
     theirs = HttpSite(Application)
     server = HTTPServer(theirs.app, max_body_size=1000)
     server.listen(0, "127.0.0.1")

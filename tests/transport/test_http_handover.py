@@ -18,7 +18,7 @@ from tests.support.waiting import until
 
 
 class Upgraded(asyncio.BufferedProtocol):
-    """Echoes in capitals."""
+    """Echoes in upper case."""
 
     def __init__(self, connection: Handover) -> None:
         self.transport = connection.transport
@@ -34,7 +34,7 @@ class Upgraded(asyncio.BufferedProtocol):
 
 
 async def _upgrade(site: HttpSite, client: Client) -> list[weakref.ref[Any]]:
-    """Upgrade, exchange a few bytes, and return what must not be alive any more."""
+    """Upgrade, exchange a few bytes, and return references to the objects of the request."""
     import tornado.web
 
     remains: list[weakref.ref[Any]] = []
@@ -63,8 +63,8 @@ async def _upgrade(site: HttpSite, client: Client) -> list[weakref.ref[Any]]:
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_a_transport_is_handed_over_with_what_it_has_read(loop: str, tls: bool) -> None:
-    """On both loops, plain and TLS; nothing of the request stays alive, no garbage is made."""
+def test_a_transport_is_handed_over_with_the_bytes_already_read(loop: str, tls: bool) -> None:
+    """No object of the request stays alive, and no reference cycle is left."""
     contexts = tls_contexts() if tls else (None, None)
 
     async def hand_over() -> None:
@@ -89,8 +89,8 @@ def test_a_transport_is_handed_over_with_what_it_has_read(loop: str, tls: bool) 
         asyncio.run(asyncio.wait_for(hand_over(), 10))
 
 
-async def test_only_a_101_hands_over() -> None:
-    """Everything else goes on being HTTP."""
+async def test_hand_over_raises_before_a_101() -> None:
+    """The connection stays an HTTP connection."""
     async with http_site() as site:
         seen: list[Any] = []
         start = site.app.start_request

@@ -64,7 +64,7 @@ CHUNKED = "Transfer-Encoding: chunked"
     ],
 )
 async def test_a_malformed_head_is_refused(head: bytes) -> None:
-    """With 400 and the end of the connection, and without waiting for more."""
+    """Expect 400 and the end of the connection, without waiting for more data."""
     async with http_site() as site:
         answer = await site.talk(head + request("/second"))
         assert status(answer) == 400
@@ -99,8 +99,8 @@ async def test_a_malformed_head_is_refused(head: bytes) -> None:
         pytest.param(("Transfer-Encoding: \xa0chunked",), id="no-break space"),
     ],
 )
-async def test_a_doubtful_length_is_refused(fields: tuple[str, ...]) -> None:
-    """Whatever two servers might frame in two ways smuggles requests (RFC 9112, 6.3 and 11.2)."""
+async def test_an_ambiguous_body_length_is_refused(fields: tuple[str, ...]) -> None:
+    """Two servers could frame such a body differently (RFC 9112, 6.3 and 11.2)."""
     async with http_site() as site:
         answer = await site.talk(request("/", *fields, method="POST", body="3\r\nabc\r\n0\r\n\r\n"))
         assert status(answer) == 400
@@ -108,7 +108,7 @@ async def test_a_doubtful_length_is_refused(fields: tuple[str, ...]) -> None:
 
 
 async def test_a_chunked_body_of_http_10_is_refused() -> None:
-    """HTTP/1.0 has none, so a proxy may have framed it otherwise (RFC 9112, 6.1)."""
+    """HTTP/1.0 has no chunked bodies; a proxy may frame one differently (RFC 9112, 6.1)."""
     async with http_site() as site:
         answer = await site.talk(f"POST / HTTP/1.0\r\n{CHUNKED}\r\n\r\n0\r\n\r\n".encode())
         assert status(answer) == 400
@@ -126,7 +126,7 @@ async def test_a_chunked_body_of_http_10_is_refused() -> None:
     ],
 )
 async def test_other_refusals_have_their_own_status(data: bytes, wanted: int) -> None:
-    """A version, an expectation, too many fields, too large ones, too long a target."""
+    """The version, expectation, number of fields, size of fields and length of the target."""
     async with http_site() as site:
         assert status(await site.talk(data)) == wanted
 
@@ -136,20 +136,20 @@ async def test_other_refusals_have_their_own_status(data: bytes, wanted: int) ->
     [("http://x/a?b", "/a?b"), ("HTTP://X", "/"), ("https://x/", "/"), ("//y/a", "//y/a")],
 )
 async def test_an_absolute_target_is_read_as_its_path(target: str, seen: str) -> None:
-    """If its host is the request's own (RFC 9112, 3.2.2)."""
+    """The host of the target must equal the Host header (RFC 9112, 3.2.2)."""
     async with http_site() as site:
         answer = await site.talk(request(target))
         assert json.loads(answer.partition(b"\r\n\r\n")[2])[1] == seen
 
 
-async def test_one_empty_line_before_a_request_is_nothing() -> None:
+async def test_one_empty_line_before_a_request_is_ignored() -> None:
     """Old browsers send one after the body of a POST (RFC 9112, 2.2)."""
     async with http_site() as site:
         assert status(await site.talk(b"\r\n" + request())) == 200
 
 
-async def test_fields_of_one_name_are_all_there() -> None:
-    """In their order, and without the spaces around their values."""
+async def test_repeated_fields_are_kept_in_order() -> None:
+    """The spaces around each value are removed."""
     async with http_site() as site:
         answer = await site.talk(request("/", "A: 1 ", "a:\t2", "A:3"))
         headers = json.loads(answer.partition(b"\r\n\r\n")[2])[3]
@@ -157,7 +157,7 @@ async def test_fields_of_one_name_are_all_there() -> None:
 
 
 class _Llhttp:
-    """Collects what Node's parser reads."""
+    """The request that Node's parser reads."""
 
     def __init__(self, data: bytes) -> None:
         self.url = b""
@@ -194,8 +194,8 @@ _LINES = st.lists(st.lists(_WORDS, min_size=1, max_size=3).map("".join), max_siz
     lines=_LINES,
 )
 @settings(max_examples=1500, deadline=None)
-def test_llhttp_reads_what_is_accepted_in_the_same_way(start: str, lines: list[str]) -> None:
-    """Node's parser is no laxer and no stricter in any head that this one takes."""
+def test_llhttp_reads_accepted_heads_in_the_same_way(start: str, lines: list[str]) -> None:
+    """Node's parser accepts each head that this server accepts, and reads the same fields."""
     data = "\r\n".join([start, *lines, "", ""]).encode("latin-1")
     try:
         end = find_head(data, 16_384)

@@ -62,15 +62,15 @@ async def on_tornado(site: Site) -> AsyncIterator[str]:
         assert await server.close(5.0)
 
 
-def test_our_server_and_its_exchanges_have_the_interface() -> None:
-    """mypy and pyright compare the parts."""
+def test_the_http_server_implements_the_interface() -> None:
+    """mypy and pyright compare the members."""
     server: type[WebServer] = HttpServer
     exchange: type[SocketConnection] = Exchange
     assert (server, exchange) == (HttpServer, Exchange)
 
 
 async def test_pages_work_on_tornados_server(tmp_path: Path) -> None:
-    """An account is made, signs in and counts; its session is that of our server's pages."""
+    """A user registers, signs in and counts; both servers share the session."""
     async with (
         serve(tmp_path) as site,
         on_tornado(site) as url,
@@ -108,7 +108,7 @@ async def test_static_files_work_on_tornados_server(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/a?b=1", "/pieces", "/stream", "/status/204"])
 async def test_tornados_handlers_work_on_tornados_server(path: str) -> None:
-    """Behind the same dispatcher, a streamed body included."""
+    """The same dispatcher serves them, including a streamed body."""
     site = HttpSite(Dispatcher)
     server: WebServer = TornadoServer(site.app)
     sockets = bind_sockets(0, "127.0.0.1", family=socket.AF_INET)

@@ -29,7 +29,7 @@ async def seconds_until_closed(client: object) -> float:
 
 
 async def test_a_head_may_be_as_large_as_the_limit_and_no_larger() -> None:
-    """Counted with the request line and the empty line at its end."""
+    """The size includes the request line and the last empty line."""
     async with http_site(max_header_size=300) as site:
         room = 300 - len(request("/", "A: "))
         assert status(await site.talk(request("/", "A: " + "b" * room))) == 200
@@ -37,7 +37,7 @@ async def test_a_head_may_be_as_large_as_the_limit_and_no_larger() -> None:
 
 
 async def test_a_body_may_be_as_large_as_the_limit_and_no_larger() -> None:
-    """By its Content-Length, before any of it came; or chunked, as soon as it is too large."""
+    """A Content-Length is refused at once, a chunked body once it is too large."""
     async with http_site(max_body_size=1000) as site:
         for size, wanted in ((1000, 200), (1001, 413)):
             length, body = f"Content-Length: {size}", "a" * size
@@ -54,8 +54,10 @@ async def test_a_body_may_be_as_large_as_the_limit_and_no_larger() -> None:
 
 @pytest.mark.parametrize(("limit", "wanted"), [(2000, 200), (500, 413)])
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_handler_may_change_the_limit(limit: int, wanted: int, chunked: bool) -> None:
-    """In its prepare(), for its request only."""
+async def test_a_handler_may_change_the_body_limit_of_its_request(
+    limit: int, wanted: int, chunked: bool
+) -> None:
+    """It does so in prepare(), and the next request has the default again."""
     async with http_site(max_body_size=1000) as site:
         body = "a" * 800
         if chunked:
@@ -68,7 +70,7 @@ async def test_a_handler_may_change_the_limit(limit: int, wanted: int, chunked: 
 
 
 async def test_a_client_that_goes_on_sending_still_gets_its_413() -> None:
-    """What it sends is dropped for a while: a reset could take the answer away."""
+    """The server drops the body for a while, because a reset could discard the response."""
     async with http_site() as site:
         client = await site.client()
         await client.send(request("/", "Content-Length: 3000000", method="POST"))
@@ -81,7 +83,7 @@ async def test_a_client_that_goes_on_sending_still_gets_its_413() -> None:
 
 
 async def test_a_client_that_never_stops_sending_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After its answer it has two seconds, and so many bytes."""
+    """After the response the server reads for two seconds, and up to a number of bytes."""
     monkeypatch.setattr("app.transport.http.connection.LINGER_TIMEOUT", 60.0)
     async with http_site() as site:
         client = await site.client()
@@ -94,8 +96,8 @@ async def test_a_client_that_never_stops_sending_is_cut(monkeypatch: pytest.Monk
 # Times
 
 
-async def test_a_head_that_trickles_in_is_timed_out() -> None:
-    """With 408, counted from its first byte however often another one comes."""
+async def test_a_slow_head_gets_408() -> None:
+    """The deadline begins with the first byte; later bytes do not extend it."""
     async with http_site(header_timeout=0.3) as site:
         client = await site.client()
         began = asyncio.get_running_loop().time()
@@ -112,8 +114,8 @@ async def test_a_head_that_trickles_in_is_timed_out() -> None:
         await client.close()
 
 
-async def test_a_body_that_trickles_in_is_timed_out() -> None:
-    """With 408 and the end of the connection; the handler hears that its client is gone."""
+async def test_a_slow_body_gets_408() -> None:
+    """The connection closes, and the handler's on_connection_close runs."""
     async with http_site(body_timeout=0.3) as site:
         client = await site.client()
         await client.send(request("/stream", "Content-Length: 100", method="POST"))
@@ -123,8 +125,8 @@ async def test_a_body_that_trickles_in_is_timed_out() -> None:
         await client.close()
 
 
-async def test_a_handler_may_change_the_time() -> None:
-    """In its prepare(), for its request only."""
+async def test_a_handler_may_change_the_body_timeout_of_its_request() -> None:
+    """It does so in prepare(), and the next request has the default again."""
     async with http_site(body_timeout=0.4) as site:
         target = "/stream?timeout=0.1"
         client = await site.client()
@@ -140,8 +142,8 @@ async def test_a_handler_may_change_the_time() -> None:
         await client.close()
 
 
-async def test_a_connection_that_says_nothing_is_closed() -> None:
-    """Without a word, in the time for a head; between requests in that for keep-alive."""
+async def test_an_idle_connection_is_closed_without_a_response() -> None:
+    """The first request must begin in the time for a head, the next in that for keep-alive."""
     async with http_site(header_timeout=0.2, keep_alive_timeout=0.6) as site:
         client = await site.client()
         assert await client.rest() == b""
@@ -153,8 +155,8 @@ async def test_a_connection_that_says_nothing_is_closed() -> None:
         await client.close()
 
 
-async def test_a_request_that_takes_long_is_not_timed_out() -> None:
-    """A poll waits for its packets longer than any of these times."""
+async def test_a_handler_may_take_longer_than_all_timeouts() -> None:
+    """A poll waits longer for its packets than any of these timeouts."""
     async with http_site(header_timeout=0.1, body_timeout=0.1, keep_alive_timeout=0.1) as site:
         client = await site.client()
         await client.send(request("/wait"))
@@ -165,7 +167,7 @@ async def test_a_request_that_takes_long_is_not_timed_out() -> None:
 
 
 async def test_a_client_that_does_not_read_is_cut() -> None:
-    """Nothing of a response was read for the time of a body: it is not kept for ever."""
+    """The client read nothing of the response within the body timeout."""
     async with http_site(body_timeout=0.3) as site:
         client = await site.client()
         client.reader._transport.pause_reading()  # type: ignore[attr-defined]
@@ -175,8 +177,8 @@ async def test_a_client_that_does_not_read_is_cut() -> None:
         await client.close()
 
 
-async def test_a_client_that_reads_slowly_gets_all() -> None:
-    """As long as it reads something."""
+async def test_a_client_that_reads_slowly_gets_the_whole_response() -> None:
+    """It reads something within each timeout."""
     async with http_site(body_timeout=0.3) as site:
         client = await site.client()
         await client.send(request("/pieces?n=4000000"))
@@ -190,7 +192,7 @@ async def test_a_client_that_reads_slowly_gets_all() -> None:
 
 
 async def test_a_client_that_reads_very_slowly_is_not_cut() -> None:
-    """The kernel holds megabytes, so that the server's own buffer does not move for a while."""
+    """The kernel holds megabytes, so the server's own buffer stays the same for a while."""
     async with http_site(body_timeout=0.3) as site:
         plain = socket.socket()
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
@@ -207,8 +209,8 @@ async def test_a_client_that_reads_very_slowly_is_not_cut() -> None:
         plain.close()
 
 
-async def test_a_body_has_time_while_its_handler_keeps_the_server_from_reading() -> None:
-    """The deadline is the client's, and the client has sent everything."""
+async def test_the_body_deadline_waits_while_the_handler_pauses_reading() -> None:
+    """The client has already sent the whole body."""
     async with http_site(body_timeout=0.3) as site:
         original = Stream.data_received
 
@@ -228,8 +230,8 @@ async def test_a_body_has_time_while_its_handler_keeps_the_server_from_reading()
             Stream.data_received = original  # type: ignore[method-assign]
 
 
-async def test_a_body_that_takes_long_to_read_is_not_late() -> None:
-    """All of it has arrived; the handler needs longer for it than the client's deadline."""
+async def test_a_body_that_has_arrived_is_not_late() -> None:
+    """The handler needs longer for the body than the client's deadline."""
     async with http_site(body_timeout=0.2) as site:
         original = Stream.data_received
 
@@ -249,8 +251,8 @@ async def test_a_body_that_takes_long_to_read_is_not_late() -> None:
             Stream.data_received = original  # type: ignore[method-assign]
 
 
-async def test_a_response_that_cannot_be_written_cuts_its_connection_only() -> None:
-    """As uvloop's transport refuses a write when the client has just gone."""
+async def test_a_failed_write_cuts_only_its_own_connection() -> None:
+    """uvloop's transport refuses a write just after the client has left."""
 
     class Broken:
         def __init__(self, transport: Any) -> None:
@@ -272,8 +274,8 @@ async def test_a_response_that_cannot_be_written_cuts_its_connection_only() -> N
         await broken.close()
 
 
-async def test_a_client_that_read_slowly_once_may_stay() -> None:
-    """What was late has come; the connection is as good as any."""
+async def test_a_client_that_catches_up_may_stay() -> None:
+    """Once the response has been read, the connection serves the next request."""
     async with http_site(body_timeout=0.2) as site:
         client = await site.client()
         client.reader._transport.pause_reading()  # type: ignore[attr-defined]
@@ -287,8 +289,8 @@ async def test_a_client_that_read_slowly_once_may_stay() -> None:
         await client.close()
 
 
-async def test_a_client_that_does_not_read_gets_no_more_answers() -> None:
-    """Its next requests are not begun before it has read what is written."""
+async def test_the_next_request_waits_until_the_client_reads() -> None:
+    """The server begins the next requests after the client has read the response."""
     async with http_site() as site:
         client = await site.client()
         client.reader._transport.pause_reading()  # type: ignore[attr-defined]
@@ -302,7 +304,7 @@ async def test_a_client_that_does_not_read_gets_no_more_answers() -> None:
 
 
 async def test_there_is_no_timer_per_request() -> None:
-    """One sweep looks at the deadlines of all connections."""
+    """One sweep checks the deadlines of all connections."""
     async with http_site() as site:
         loop: Any = asyncio.get_running_loop()
         if not hasattr(loop, "_scheduled"):
@@ -320,10 +322,10 @@ async def test_there_is_no_timer_per_request() -> None:
 # The log
 
 
-async def test_what_clients_do_wrong_is_a_few_lines_without_their_words(
+async def test_invalid_requests_are_logged_briefly_without_their_content(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """No traceback, no newline of theirs, and only so many a second."""
+    """The log has no traceback, no line break of a client, and few lines a second."""
     caplog.set_level(logging.INFO)
     async with http_site() as site:
         for _ in range(30):
@@ -337,8 +339,8 @@ async def test_what_clients_do_wrong_is_a_few_lines_without_their_words(
 # The end
 
 
-async def test_closing_lets_requests_in_hand_finish() -> None:
-    """Idle connections close at once; the last response says Connection: close."""
+async def test_closing_lets_active_requests_finish() -> None:
+    """Idle connections close at once; the last response has `Connection: close`."""
     async with http_site() as site:
         idle, busy = await site.client(), await site.client()
         await idle.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -359,8 +361,8 @@ async def test_closing_lets_requests_in_hand_finish() -> None:
         await busy.close()
 
 
-async def test_closing_closes_after_a_response_that_had_begun() -> None:
-    """Even if its head did not say so."""
+async def test_closing_waits_for_a_response_that_has_begun() -> None:
+    """The connection then closes, even if the head did not announce it."""
     async with http_site() as site:
         client = await site.client()
         await client.send(b"GET /wait?early=1 HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -374,7 +376,7 @@ async def test_closing_closes_after_a_response_that_had_begun() -> None:
 
 
 async def test_closing_cuts_requests_that_take_too_long() -> None:
-    """After the seconds that it was given."""
+    """The server waits as many seconds as its argument says."""
     async with http_site() as site:
         client = await site.client()
         await client.send(request("/wait"))
@@ -385,8 +387,8 @@ async def test_closing_cuts_requests_that_take_too_long() -> None:
         await client.close()
 
 
-async def test_a_connection_that_was_just_accepted_does_not_outlive_the_server() -> None:
-    """Whatever the moment at which the server stops."""
+async def test_closing_closes_connections_that_were_just_accepted() -> None:
+    """This holds at any moment of the stop."""
     errors: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
     for turns in range(6):

@@ -16,7 +16,7 @@ from tests.support.waiting import until
 
 
 async def test_a_connection_serves_one_request_after_the_other() -> None:
-    """HTTP/1.1 keeps it open unless somebody says close."""
+    """An HTTP/1.1 connection stays open unless one side sends `Connection: close`."""
     async with http_site() as site:
         client = await site.client()
         for path in ("/a", "/b", "/c"):
@@ -28,7 +28,7 @@ async def test_a_connection_serves_one_request_after_the_other() -> None:
 
 
 async def test_pipelined_requests_are_answered_in_order_and_one_at_a_time() -> None:
-    """The second is not begun before the first is answered."""
+    """The second request begins after the response to the first."""
     async with http_site() as site:
         client = await site.client()
         await client.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + request("/last"))
@@ -43,8 +43,8 @@ async def test_pipelined_requests_are_answered_in_order_and_one_at_a_time() -> N
         await client.close()
 
 
-async def test_a_pipelined_request_does_not_run_in_the_context_of_the_one_before() -> None:
-    """A context variable that one handler sets is nothing to the next."""
+async def test_each_pipelined_request_has_its_own_context() -> None:
+    """A handler does not see a context variable that an earlier handler set."""
     import tornado.web
 
     user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
@@ -63,7 +63,7 @@ async def test_a_pipelined_request_does_not_run_in_the_context_of_the_one_before
 
 @pytest.mark.parametrize("waits", [False, True])
 async def test_two_requests_never_share_a_task(waits: bool) -> None:
-    """What is kept per task of one is not there in another, and is released with it."""
+    """Data kept for the task of one request is absent in the next, and is released."""
     import tornado.web
 
     kept: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
@@ -86,8 +86,8 @@ async def test_two_requests_never_share_a_task(waits: bool) -> None:
         assert released == ["ann", "bob", "ann"]
 
 
-async def test_pipelined_requests_take_turns_with_everybody_else() -> None:
-    """Each in a turn of the loop of its own, also where none of them waits for anything."""
+async def test_each_pipelined_request_has_its_own_turn_of_the_loop() -> None:
+    """This holds for handlers that never wait, too."""
     import tornado.web
 
     loop, turns = asyncio.get_running_loop(), 0
@@ -110,8 +110,8 @@ async def test_pipelined_requests_take_turns_with_everybody_else() -> None:
         assert len(set(begun)) == 50
 
 
-async def test_a_flood_of_pipelined_requests_waits_outside() -> None:
-    """Nobody reads on while one of them waits for its turn."""
+async def test_reading_pauses_while_pipelined_requests_take_turns() -> None:
+    """The server keeps at most 64 kB of requests that have not begun."""
     longest = 0
     async with http_site() as site:
         client = await site.client()
@@ -128,8 +128,8 @@ async def test_a_flood_of_pipelined_requests_waits_outside() -> None:
         assert 0 < longest <= 65_536
 
 
-async def test_what_is_pipelined_waits_outside() -> None:
-    """While a request is in hand, one read of the next ones is kept and no more."""
+async def test_reading_pauses_while_a_handler_runs() -> None:
+    """While a handler runs, the server keeps at most one read of the next requests."""
     async with http_site() as site:
         client = await site.client()
         await client.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -17,7 +17,7 @@ from tests.support.waiting import until
 
 
 async def test_every_response_has_one_date() -> None:
-    """RFC 9110, 6.6.1: the time of now, also where the request was refused."""
+    """A refusal has the current date too (RFC 9110, 6.6.1)."""
     async with http_site(Application) as theirs, http_site() as ours:
         for site, data in ((theirs, request()), (ours, request()), (ours, b"no HTTP\r\n\r\n")):
             began = int(time.time())
@@ -27,7 +27,7 @@ async def test_every_response_has_one_date() -> None:
 
 
 async def test_a_response_without_length_is_chunked() -> None:
-    """For HTTP/1.1 only, and never for HEAD."""
+    """This holds for HTTP/1.1 only, and never for HEAD."""
     async with http_site() as site:
         assert (await site.talk(request("/pieces"))).endswith(
             b"Transfer-Encoding: chunked\r\n\r\n3\r\naaa\r\n3\r\nbbb\r\n0\r\n\r\n"
@@ -53,7 +53,7 @@ async def test_204_and_304_have_neither_body_nor_length(code: int, method: str) 
 async def test_a_response_that_would_break_the_framing_is_cut(
     case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """More or less than its Content-Length, or a line break in a header."""
+    """The body differs from its Content-Length, or a header contains a line break."""
     async with http_site() as site:
         data = f"GET /raw?case={case} HTTP/1.1\r\nHost: x\r\n\r\n".encode() + request("/second")
         answer = await site.talk(data)
@@ -63,7 +63,7 @@ async def test_a_response_that_would_break_the_framing_is_cut(
 
 
 async def test_a_handler_cannot_write_into_the_next_response() -> None:
-    """What it writes after its end goes nowhere: behind a proxy the next may be someone else."""
+    """A late write is dropped: behind a proxy, the next response may be another user's."""
     async with http_site() as site:
         stale: list[Any] = []
         start = site.app.start_request
@@ -87,8 +87,8 @@ async def test_a_handler_cannot_write_into_the_next_response() -> None:
         await client.close()
 
 
-async def test_a_handler_that_waits_for_its_client_is_slowed_down() -> None:
-    """flush() is done once the client has read enough; if it leaves, StreamClosedError."""
+async def test_flush_waits_until_the_client_has_read() -> None:
+    """If the client leaves, flush() raises StreamClosedError."""
     async with http_site() as site:
         client = await site.client()
         await client.send(b"GET /pieces?n=30000000 HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -1,4 +1,4 @@
-"""States of connections, requests and responses: what may follow what, without a socket."""
+"""The states of connections, requests and responses, and their transitions, without a socket."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_response_without_a_length_is_chunked() -> None:
     assert it.end() == b"0\r\n\r\n"
 
 
-def test_a_response_of_http_1_0_without_a_length_ends_with_its_connection() -> None:
+def test_an_http_1_0_response_without_a_length_ends_with_its_connection() -> None:
     it = response(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
     begin(it)
     assert it.piece(b"abc") + it.end() == b"abc"
@@ -120,8 +120,8 @@ def test_a_response_out_of_order_raises() -> None:
         it.piece(b"four")
 
 
-def test_a_refused_head_leaves_the_response_as_it_was() -> None:
-    """So that an error page can begin anew, chunked or not."""
+def test_a_refused_head_does_not_begin_the_response() -> None:
+    """An error page can still begin, with or without a length."""
     it = response()
     with pytest.raises(ValueError):
         begin(it, X="a\r\nSet-Cookie: b")
@@ -133,7 +133,7 @@ def test_a_refused_head_leaves_the_response_as_it_was() -> None:
 
 
 def test_a_closed_response_cannot_end() -> None:
-    """An internal error: whoever closed it must not let the handler go on."""
+    """Ending it is an internal error: the handler must have been stopped before."""
     it = response()
     begin(it)
     it.close()
