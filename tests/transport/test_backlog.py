@@ -1,4 +1,4 @@
-"""Data that waits for a client: one that reads gets all of it, others are closed."""
+"""Data that waits for a client: a client that reads gets all of it, and others are closed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SLOW = "client reads too slowly"
 
 
 class Library(Echo):
-    """Sends as much as it is asked for, and notes how much of it waited."""
+    """Emits as many books as it is asked for, and records how much data waited."""
 
     drained = BaseNamespace.drained
     most = 0
@@ -65,7 +65,7 @@ def number(packet: str) -> int | None:
 
 
 async def read_polls(server: Server, sid: str) -> AsyncIterator[str]:
-    """Poll on and on; answer pings."""
+    """Poll repeatedly; answer pings."""
     while True:
         for packet in (await server.poll(sid)).body.decode().split("\x1e"):
             if packet == "2":
@@ -91,7 +91,7 @@ async def books(server: Server, transport: str, join: str, *events: str) -> Asyn
 
 
 async def expect_books(packets: AsyncIterator[str], count: int) -> None:
-    """Read until all books have come, each once and in order."""
+    """Read until all books have arrived, each once and in order."""
     expected = 0
     async for packet in packets:
         found = number(packet)
@@ -109,7 +109,7 @@ async def expect_books(packets: AsyncIterator[str], count: int) -> None:
 async def test_a_client_that_reads_gets_all_that_one_event_emits(
     server: Server, transport: str, count: int, size: int
 ) -> None:
-    """However much more than --send-buffer that is."""
+    """It may be much more than --send-buffer."""
     lend = json.dumps(["lend", count, size])
     await expect_books(books(server, transport, "40", f"42{lend}"), count)
     assert not server.closed
@@ -148,10 +148,10 @@ async def read_slowly(plain: socket.socket, size: int, step: int, pause: float) 
     ping_timeout=0.2,
     events_per_second=0,
 )
-async def test_a_client_that_reads_slowly_is_neither_slow_nor_silent(server: Server) -> None:
-    """It takes something within each --send-timeout, and its ping waits behind megabytes.
+async def test_a_client_that_reads_a_little_in_time_stays(server: Server) -> None:
+    """It reads something within each --send-timeout, and its ping waits behind megabytes.
 
-    The kernel holds so many that the write buffer does not move for a second.
+    The kernel buffers megabytes, so the server's own buffer may not change for a second.
     """
     plain = plain_client(server.port, receive_buffer=32_768)
     await until(lambda: server.sio.manager.clients)
@@ -165,7 +165,7 @@ async def test_a_client_that_reads_slowly_is_neither_slow_nor_silent(server: Ser
 
 
 @served(namespaces=(Library,), both_loops=True, send_timeout=0.3)
-async def test_a_client_that_takes_nothing_is_closed_with_one_line_and_its_reason(
+async def test_a_client_that_reads_nothing_is_closed_with_one_log_line(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     plain = plain_client(server.port, receive_buffer=4096)
@@ -183,7 +183,7 @@ async def test_a_client_that_takes_nothing_is_closed_with_one_line_and_its_reaso
 
 
 @served(namespaces=(Library,), send_timeout=0.3, send_buffer=100_000)
-async def test_a_client_that_reads_one_poll_slowly_is_not_slow(server: Server) -> None:
+async def test_a_client_that_reads_one_poll_slowly_stays(server: Server) -> None:
     """A response that is still being sent counts as progress."""
     sid = await server.handshake()
     await server.post(sid, "40")
@@ -208,7 +208,7 @@ async def test_a_client_that_reads_one_poll_slowly_is_not_slow(server: Server) -
 async def test_a_handler_that_awaits_drained_keeps_the_backlog_small(
     server: Server, transport: str
 ) -> None:
-    """No more than --send-buffer and one message wait, and all of it arrives."""
+    """At most --send-buffer and one message wait, and all messages arrive."""
     lend = json.dumps(["lend_slowly", 200, 50_000])
     await expect_books(books(server, transport, "40", f"42{lend}"), 200)
     assert Library.most < 300_000
@@ -218,7 +218,7 @@ async def test_a_handler_that_awaits_drained_keeps_the_backlog_small(
 
 @served(namespaces=(Library,), both_loops=True, send_timeout=0.3)
 async def test_drained_is_false_once_the_client_is_closed_as_slow(server: Server) -> None:
-    """It ends by --send-timeout, and the handler sees why."""
+    """It returns within --send-timeout."""
     plain = plain_client(server.port, receive_buffer=4096)
     await until(lambda: server.sio.manager.clients)
     plain.sendall(frame(0x81, b'42["lend_slowly",500,100000]'))
@@ -229,7 +229,7 @@ async def test_drained_is_false_once_the_client_is_closed_as_slow(server: Server
 
 
 @served(namespaces=(Library,))
-async def test_drained_is_false_when_the_client_leaves_or_was_never_here(server: Server) -> None:
+async def test_drained_is_false_for_an_absent_client(server: Server) -> None:
     namespace = server.sio.namespace_handlers["/"]
     assert not await namespace.drained("nobody")
     plain = plain_client(server.port, receive_buffer=4096)
@@ -242,7 +242,7 @@ async def test_drained_is_false_when_the_client_leaves_or_was_never_here(server:
 
 @served(namespaces=(Library,))
 async def test_drained_does_not_wait_for_a_client_that_reads(server: Server) -> None:
-    """It goes on at once, without a turn of the loop."""
+    """It returns without a turn of the loop."""
     plain = plain_client(server.port)
     await until(lambda: server.sio.manager.clients)
     namespace = server.sio.namespace_handlers["/"]
@@ -257,8 +257,8 @@ async def test_drained_does_not_wait_for_a_client_that_reads(server: Server) -> 
 
 
 @served(namespaces=(Library,), send_buffer=100_000)
-async def test_drained_goes_on_after_an_upgrade(server: Server) -> None:
-    """The WebSocket sends the packets that no poll has fetched, and the handler waits for that."""
+async def test_drained_waits_for_the_websocket_after_an_upgrade(server: Server) -> None:
+    """The WebSocket sends the packets that no poll has fetched."""
     sid = await server.handshake()
     await server.post(sid, "40")
     await server.poll(sid)
@@ -281,7 +281,7 @@ async def test_drained_goes_on_after_an_upgrade(server: Server) -> None:
 async def test_a_closed_client_that_reads_slowly_gets_all_earlier_packets(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the close frame behind it, though it needs much longer than LINGER."""
+    """The close frame follows them, even after much longer than LINGER."""
     monkeypatch.setattr("app.transport.engineio.linger.LINGER", 0.1)
     plain = plain_client(server.port, receive_buffer=65_536)
     await until(lambda: server.sio.manager.clients)
@@ -301,7 +301,7 @@ async def test_a_closed_client_that_reads_slowly_gets_all_earlier_packets(
 
 
 @served(namespaces=(Library,), both_loops=True, send_timeout=0.2)
-async def test_a_closed_client_that_takes_nothing_is_cut(
+async def test_a_closed_client_that_reads_nothing_is_cut(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.transport.engineio.linger.LINGER", 0.05)
@@ -342,7 +342,7 @@ async def test_a_closed_client_that_reads_too_slowly_is_cut(
 async def test_pings_of_a_client_that_never_reads_end_in_one_close(
     server: Server, rate: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """20,000 of them; the answers stay few, and the socket is gone in the end."""
+    """Few of the 20,000 pings are answered, and the server closes the socket."""
     monkeypatch.setattr("app.transport.engineio.linger.LINGER", 0.1)
     engine = server.sio.engine
     engine.limited, engine.refill = rate > 0, 1 / rate if rate else 0.0
@@ -368,7 +368,7 @@ async def test_pings_of_a_client_that_never_reads_end_in_one_close(
 
 @served()
 async def test_other_requests_are_answered_while_a_client_is_slow(server: Server) -> None:
-    """A backlog of one is nothing to the others."""
+    """The backlog of one client does not delay the others."""
     plain = plain_client(server.port, receive_buffer=4096)
     await until(lambda: server.sio.manager.clients)
     for _ in range(100):

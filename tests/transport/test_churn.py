@@ -1,4 +1,4 @@
-"""While clients come and leave abruptly, the others miss no event, under both loops."""
+"""Clients that stay connected miss no event while others crash, under both loops."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BUSY_EVERY = 25  # events
 
 @contextlib.asynccontextmanager
 async def server(loop: str, folder: Path) -> AsyncIterator[int]:
-    """Run a server on one of the loops; yield its port, and look into its log in the end."""
+    """Run a server on one of the loops; yield its port, and check its log at the end."""
     log = folder / f"{loop}.log"
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
@@ -65,7 +65,7 @@ async def join(port: int) -> WebSocket:
 
 
 async def leave(websocket: WebSocket, *, reset: bool) -> None:
-    """Leave as a program that crashes: with a RST, or with a FIN and no close frame."""
+    """Leave as a crashed program: with a RST, or with a FIN and no close frame."""
     if reset:
         plain: socket.socket = websocket.writer.get_extra_info("socket")
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -78,7 +78,7 @@ async def leave(websocket: WebSocket, *, reset: bool) -> None:
 
 
 class Stayer:
-    """A client that notes the numbers of what it is told, and answers pings."""
+    """A client that records the numbers that it receives, and answers pings."""
 
     def __init__(self, websocket: WebSocket) -> None:
         self.first = self.last = 0
@@ -102,7 +102,7 @@ class Stayer:
                 self.moved.set()
 
     async def until(self, number: int) -> None:
-        """Wait until it has been told this number."""
+        """Wait until the client has received this number."""
         while self.last < number:
             self.moved.clear()
             moved = asyncio.ensure_future(self.moved.wait())
@@ -113,7 +113,7 @@ class Stayer:
 
 
 async def churn(port: int, end: float) -> None:
-    """Let clients come and leave abruptly until the end."""
+    """Let clients connect and leave abruptly until the end."""
     leaving: set[asyncio.Task[None]] = set()
 
     async def visit(reset: bool) -> None:
@@ -162,5 +162,5 @@ async def one_loop(loop: str, folder: Path) -> None:
 async def test_connected_clients_get_every_event_while_others_crash(
     tmp_path: Path,
 ) -> None:
-    """Both loops at the same time, each in a process of its own."""
+    """Both loops run at the same time, each in its own process."""
     await asyncio.gather(*(one_loop(loop, tmp_path) for loop in LOOPS))

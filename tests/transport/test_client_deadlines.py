@@ -1,4 +1,4 @@
-"""No deadline judges a client while the server has not read what the client sent."""
+"""A deadline does not expire while the server has not read the data that the client sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BLOCKED = 0.6  # seconds
 
 
 class Slow(Echo):
-    """Has a handler that blocks the loop, as a bad one does, and one that waits."""
+    """Has a handler that blocks the loop, and one that waits."""
 
     gate: asyncio.Event
 
@@ -36,7 +36,7 @@ class Slow(Echo):
 
 
 def block() -> None:
-    """Keep the loop from everything for longer than the deadlines in these tests."""
+    """Block the loop for longer than the deadlines in these tests."""
     time.sleep(BLOCKED)
 
 
@@ -53,7 +53,7 @@ def websocket_frames(data: bytes) -> int:
 async def test_a_throttled_client_that_answers_its_pings_stays(
     server: Server, transport: str
 ) -> None:
-    """Its pong waits behind its own events; all are acked, and it is pinged on."""
+    """Its pong waits behind its own events; it gets all acks and more pings."""
     events = [f'42{n}["ack"]' for n in range(350)]
     acked = pings = 0
     if transport == "websocket":
@@ -86,8 +86,8 @@ async def test_a_throttled_client_that_answers_its_pings_stays(
 
 
 @served(namespaces=(Slow,), both_loops=True, ping_interval=0.1, ping_timeout=0.1)
-async def test_a_client_whose_events_are_all_in_hand_stays(server: Server) -> None:
-    """The server reads on when they end, and finds the pong behind them."""
+async def test_a_client_stays_while_its_events_pause_reading(server: Server) -> None:
+    """Reading resumes when the events end, and the pong comes next."""
     Slow.gate = asyncio.Event()
     websocket = await server.client()
     await websocket.send(*['42["wait"]'] * 64, *[f'42{n}["ack"]' for n in range(20)])
@@ -107,8 +107,8 @@ async def test_a_client_whose_events_are_all_in_hand_stays(server: Server) -> No
 
 
 @served(namespaces=(Slow,), ping_interval=0.1, ping_timeout=0.3)
-async def test_a_client_that_is_gone_is_noticed_once_the_server_reads_on(server: Server) -> None:
-    """It has what was left of the ping timeout, and no more."""
+async def test_a_client_that_left_is_noticed_once_reading_resumes(server: Server) -> None:
+    """It has the rest of its ping timeout."""
     Slow.gate = asyncio.Event()
     websocket = await server.client()
     await websocket.send(*['42["wait"]'] * 64)
@@ -124,10 +124,10 @@ async def test_a_client_that_is_gone_is_noticed_once_the_server_reads_on(server:
 
 
 @served(both_loops=True, events_per_second=100, ping_interval=0.2, ping_timeout=0.2)
-async def test_a_flood_of_pings_does_not_put_off_the_ping_deadline(
+async def test_a_flood_of_pings_does_not_extend_the_ping_deadline(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client's machine takes the answers, and the client reads none of them."""
+    """The client's kernel accepts the pongs, and the client reads none of them."""
     plain = plain_client(server.port)
     await until(lambda: server.sio.manager.clients)
     plain.sendall(frame(0x89, b"ping") * 5_000)
@@ -171,8 +171,8 @@ async def test_a_pong_that_came_while_the_loop_was_blocked_counts(
 
 
 @served(namespaces=(Slow,), both_loops=True, ping_interval=0.2, ping_timeout=0.2)
-async def test_a_pong_behind_events_that_take_long_to_read_counts(server: Server) -> None:
-    """The loop is never blocked for long, and all the same comes to the pong too late."""
+async def test_a_pong_behind_events_that_are_slow_to_read_counts(server: Server) -> None:
+    """Each block of the loop is short, but together they delay the pong past its deadline."""
     websocket = await server.client()
     while await websocket.receive() != "2":
         pass
@@ -186,7 +186,7 @@ async def test_a_pong_behind_events_that_take_long_to_read_counts(server: Server
 
 @served(both_loops=True, ping_interval=0.2, ping_timeout=0.3)
 async def test_a_pong_by_post_that_came_while_the_loop_was_blocked_counts(server: Server) -> None:
-    """Also on a connection that is not even accepted yet."""
+    """Its TCP connection may not be accepted yet."""
     sid = await server.handshake()
     await server.post(sid, "40")
     await server.poll(sid)
@@ -216,13 +216,15 @@ async def test_a_connect_that_came_while_the_loop_was_blocked_counts(server: Ser
 
 
 class Thoughtful(Echo):
+    """Its connect handler waits."""
+
     async def on_connect(self, sid: str, environ: Any, auth: Any = None) -> None:
         await asyncio.sleep(0.4)
 
 
 @served(namespaces=(Thoughtful,), both_loops=True, join_timeout=0.2)
 async def test_a_connect_handler_may_take_longer_than_the_join_timeout(server: Server) -> None:
-    """The client has done its part."""
+    """The client has sent its CONNECT in time."""
     websocket = await server.websocket()
     await websocket.receive()
     await websocket.send("40")
@@ -248,7 +250,7 @@ async def test_an_upgrade_that_came_while_the_loop_was_blocked_counts(
 def test_a_request_that_came_while_the_loop_was_blocked_is_answered(
     loop: str, part: str, tmp_path: Path
 ) -> None:
-    """Its header or body deadline passed meanwhile; a megabyte takes many reads."""
+    """Its deadline passed meanwhile; a megabyte takes many reads."""
 
     async def body() -> None:
         async with serve_site(tmp_path) as site:
@@ -283,10 +285,10 @@ def test_a_request_that_came_while_the_loop_was_blocked_is_answered(
 
 
 @served(both_loops=True, join_timeout=0.2)
-async def test_a_silent_client_is_judged_though_the_loop_is_blocked_again_and_again(
+async def test_a_silent_client_is_closed_although_the_loop_is_blocked_repeatedly(
     server: Server,
 ) -> None:
-    """The grace after a blocked loop is given once."""
+    """The server extends the deadline after a blocked loop only once."""
     await (await server.websocket()).receive()
     for _ in range(8):
         time.sleep(0.15)

@@ -1,4 +1,4 @@
-"""What the transport leans on in python-engineio, python-socketio and Tornado is still there.
+"""The parts of python-engineio, python-socketio and Tornado that the transport uses exist.
 
 When one of these fails after a new release, read its changes first: a method that moved means
 that something of theirs runs again that `app/transport/socketio` replaces.
@@ -152,8 +152,8 @@ def methods(table: dict[type, dict[str, list[str]]]) -> list[Any]:
 
 
 @pytest.mark.parametrize(("owner", "name", "parameters"), methods(REPLACED) + methods(USED))
-def test_a_method_is_where_it_was(owner: type, name: str, parameters: list[str]) -> None:
-    """Same name, same parameters."""
+def test_each_used_method_exists(owner: type, name: str, parameters: list[str]) -> None:
+    """It has the same name and parameters."""
     method = getattr(owner, name, None)
     where = f"{owner.__module__}.{owner.__name__}.{name}"
     assert method is not None, f"{where} is gone; app/transport builds on it"
@@ -162,15 +162,15 @@ def test_a_method_is_where_it_was(owner: type, name: str, parameters: list[str])
 
 
 @pytest.mark.parametrize(("owner", "name", "parameters"), methods(REPLACED))
-def test_what_is_said_to_be_replaced_is(owner: type, name: str, parameters: list[str]) -> None:
-    """By a method that takes at least the same calls."""
+def test_each_listed_method_is_replaced(owner: type, name: str, parameters: list[str]) -> None:
+    """The replacement accepts at least the same calls."""
     ours = getattr(OURS[owner], name)
     assert ours is not getattr(owner, name), f"{OURS[owner].__name__} does not override {name}"
     assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(getattr(owner, name))
 
 
-def test_nothing_else_is_replaced_by_accident() -> None:
-    """A new method of theirs that has the name of one of ours would be hidden."""
+def test_no_other_method_is_replaced() -> None:
+    """A new method of theirs with the name of one of ours would be hidden."""
     allowed = {"__init__", "__module__", "__doc__", "__annotations__", "__dict__", "__weakref__"}
     allowed |= {"__static_attributes__", "__firstlineno__", "__annotate_func__"}
     allowed |= {"__annotations_cache__", "__slotnames__", "__parameters__"}
@@ -182,7 +182,7 @@ def test_nothing_else_is_replaced_by_accident() -> None:
 
 
 def test_the_server_has_the_attributes_that_are_read() -> None:
-    """Those that `app/transport/socketio` uses."""
+    """`app/transport/socketio` reads them."""
     sio = SocketServer(Settings())
     for name in (
         *("environ", "handlers", "namespace_handlers", "namespaces", "not_handled"),
@@ -195,8 +195,8 @@ def test_the_server_has_the_attributes_that_are_read() -> None:
     assert hasattr(sio.manager, "callbacks")
 
 
-def test_the_engine_api_has_all_that_is_called() -> None:
-    """python-socketio calls these on `eio`; what it calls elsewhere is replaced.
+def test_the_engine_has_all_methods_that_python_socketio_calls() -> None:
+    """python-socketio calls these on `eio`; other callers are replaced.
 
     `attach` is for servers other than Tornado.
     """
@@ -211,8 +211,8 @@ def test_the_engine_api_has_all_that_is_called() -> None:
     assert called - replaced - {"attach"} == offered
 
 
-async def test_a_request_has_all_that_tornados_has() -> None:
-    """`Request` makes its attributes by itself, and those that few ask for when they are asked."""
+async def test_a_request_has_all_attributes_of_tornados() -> None:
+    """`Request` sets its attributes itself, and computes rare ones on demand."""
     async with http_site() as site:
         made: list[tornado.httputil.HTTPServerRequest] = []
         find = site.app.find_handler
@@ -235,8 +235,8 @@ async def test_a_request_has_all_that_tornados_has() -> None:
             assert getattr(ours, name) == value, name
 
 
-def test_a_response_begins_as_tornados_does() -> None:
-    """`SecurityHeaders.clear` sets what `RequestHandler.clear` sets."""
+def test_a_response_has_the_initial_state_of_tornados() -> None:
+    """`SecurityHeaders.clear` sets the attributes that `RequestHandler.clear` sets."""
     source = inspect.getsource(tornado.web.RequestHandler.clear)
     ours = inspect.getsource(SecurityHeaders.clear)
     ours += inspect.getsource(tornado_private.begin_response)
@@ -244,8 +244,8 @@ def test_a_response_begins_as_tornados_does() -> None:
         assert name in ours or name in ("_status_code", "_reason"), name  # those by set_status
 
 
-def test_setup_allows_the_releases_that_were_seen() -> None:
-    """The ranges in setup.py are those of the modules that use private parts."""
+def test_setup_has_the_ranges_of_the_private_modules() -> None:
+    """setup.py and the modules that use private parts name the same ranges."""
     setup = (ROOT / "setup.py").read_text(encoding="utf-8")
     assert f'"tornado{tornado_private.RANGE}"' in setup
     assert SpecifierSet(tornado_private.RANGE).contains(tornado.version)
@@ -257,13 +257,13 @@ def test_setup_allows_the_releases_that_were_seen() -> None:
     "name", ["_headers_written", "_finished", "_reason", "_headers", "_write_buffer"]
 )
 def test_a_handler_has_the_attributes_that_are_used(name: str) -> None:
-    """Those that `app/transport/tornado_private.py` reads or sets."""
+    """`app/transport/tornado_private.py` reads or sets them."""
     source = inspect.getsource(tornado.web.RequestHandler)
     assert re.search(rf"\bself\.{name}(: .*)? = ", source)
 
 
 def test_only_one_module_uses_private_parts_of_tornado() -> None:
-    """All others ask `app/transport/tornado_private.py`."""
+    """All others call `app/transport/tornado_private.py`."""
     here = inspect.getsource(tornado_private)
     parts = set(re.findall(r"\b(?:handler|handler_class|request|stream|self)\.(_[a-z]\w+)", here))
     assert len(parts) >= 14
@@ -275,7 +275,7 @@ def test_only_one_module_uses_private_parts_of_tornado() -> None:
 
 
 def test_no_logging_handler_is_installed() -> None:
-    """python-engineio and python-socketio do so unless they are given a logger."""
+    """python-engineio and python-socketio install one unless they are given a logger."""
     import logging
 
     before = [*logging.getLogger("engineio.server").handlers]
@@ -286,7 +286,7 @@ def test_no_logging_handler_is_installed() -> None:
 
 
 async def test_tornado_still_reads_the_buffers_of_a_detached_stream() -> None:
-    """`fill_read_buffer` puts what the server had read into these two."""
+    """`fill_read_buffer` puts the data that the server has read into these two."""
     left, right = socket.socketpair()
     stream = tornado.iostream.IOStream(left)
     tornado_private.fill_read_buffer(stream, b"early")
@@ -297,7 +297,7 @@ async def test_tornado_still_reads_the_buffers_of_a_detached_stream() -> None:
 
 
 def test_tornados_websocket_asks_its_handler_for_the_stream() -> None:
-    """By the public `detach`, which `BaseWebSocket` overrides and `Exchange` answers."""
+    """It calls the public `detach`, which `BaseWebSocket` overrides."""
     source = inspect.getsource(tornado.websocket)
     assert "return self.detach()" in inspect.getsource(
         tornado.websocket.WebSocketHandler._detach_stream

@@ -1,4 +1,4 @@
-"""A process that has run out of descriptors waits for one; it does not spin."""
+"""A process without free descriptors waits for one and does not spin."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.support.site import serve
 from tests.support.waiting import until
 
 
-async def test_no_descriptor_left_is_neither_a_busy_loop_nor_a_full_log(tmp_path: Path) -> None:
-    """Idle connections take all descriptors: little CPU, a few log lines, and then it goes on."""
+async def test_a_process_without_descriptors_idles_and_recovers(tmp_path: Path) -> None:
+    """Idle connections take all descriptors; the process uses little CPU and logs few lines."""
 
     def few() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
@@ -72,7 +72,7 @@ async def test_no_descriptor_left_is_neither_a_busy_loop_nor_a_full_log(tmp_path
 
 @contextlib.asynccontextmanager
 async def few_descriptors(tmp_path: Path, limit: int, loop: str) -> AsyncIterator[Process]:
-    """Run the program with so few descriptors; its log is in the file `log`."""
+    """Run the program with few descriptors; its log is in the file `log`."""
     program = (
         "import resource, sys\n"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
@@ -98,8 +98,8 @@ async def few_descriptors(tmp_path: Path, limit: int, loop: str) -> AsyncIterato
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-async def test_with_all_descriptors_taken_a_page_says_503(tmp_path: Path, loop: str) -> None:
-    """The log says why in a few lines; pages on open connections are served from the reserve."""
+async def test_a_page_gets_503_without_descriptors(tmp_path: Path, loop: str) -> None:
+    """The log has the reason; open connections get pages from the reserve."""
     async with few_descriptors(tmp_path, 100, loop) as server, Raw(server.url) as early:
         assert (await early.ask("/")).status == 200
         port = int(server.url.rpartition(":")[2])
@@ -128,7 +128,7 @@ async def _served(url: str) -> bool:
 
 
 async def test_a_failed_accept_is_logged_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """As asyncio reports it, with all descriptors gone at once; other failures are as always."""
+    """All descriptors are used up at once. asyncio logs other failures as usual."""
     async with http_site() as site:
         loop = asyncio.get_running_loop()
         error = OSError(errno.EMFILE, "Too many open files")
@@ -144,10 +144,10 @@ async def test_a_failed_accept_is_logged_in_one_line(caplog: pytest.LogCaptureFi
         assert site.server.descriptors.limit > 0
 
 
-async def test_a_file_that_cannot_be_opened_for_want_of_descriptors_is_503(
+async def test_a_file_gets_503_without_descriptors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not 500, and no traceback; any other failure to open a file stays 500."""
+    """The log has no traceback. Any other failure to open a file is still a 500."""
 
     class Opens(BaseHandler):
         def get(self) -> None:

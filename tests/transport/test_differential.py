@@ -1,4 +1,4 @@
-"""The same bytes to Node's Socket.IO and to this server: the same status, packets and close.
+"""Send the same bytes to Node's Socket.IO and to this server, and compare the answers.
 
 Without node or npm the tests are skipped; with CI=true they fail.
 """
@@ -86,7 +86,7 @@ def http(*requests: tuple[str, str, bytes], **headers: Any) -> Talk:
 
 
 def websocket(*packets: str | bytes, query: str = "EIO=4&transport=websocket") -> Talk:
-    """Send packets, each after the answers to the one before; note all that comes back."""
+    """Send packets, each after the answers to the one before; record all answers."""
 
     async def talk(port: int) -> list[Any]:
         try:
@@ -126,7 +126,7 @@ async def handshake(port: int) -> str:
 
 
 def plain(text: str) -> str:
-    """Take out what differs from run to run."""
+    """Remove values that differ between runs."""
     return re.sub(r'"sid":"[^"]+"', '"sid":"…"', text)
 
 
@@ -167,7 +167,7 @@ async def dropped_poll(port: int) -> list[Any]:
 
 
 def upgrade(*packets: str | bytes, twice: bool = False) -> Talk:
-    """Upgrade a polling connection; then see what polling and the WebSocket say."""
+    """Upgrade a polling connection; then send on polling and on the WebSocket."""
 
     async def talk(port: int) -> list[Any]:
         sid = await handshake(port)
@@ -189,7 +189,7 @@ def upgrade(*packets: str | bytes, twice: bool = False) -> Talk:
 
 
 async def silent(port: int) -> list[Any]:
-    """Join nothing and wait for the join deadline."""
+    """Join no namespace and wait for the join deadline."""
     client = await WebSocket.connect(port)
     heard = await listen(client)
     await asyncio.sleep(0.4)
@@ -329,7 +329,7 @@ def both(talk: Talk, node: int) -> tuple[list[Any], list[Any]]:
 
 
 def same(theirs: Any, ours: Any) -> bool:
-    """Compare answers; where the words differ, they say the same.
+    """Compare answers, and allow two differences.
 
     A malformed payload closes the connection in both, but Node's POST may say 200 or nothing at
     all where this one says 400; and a last poll may bring a NOOP before the CLOSE.
@@ -342,8 +342,8 @@ def same(theirs: Any, ours: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_this_server_answers_as_nodes_does(name: str, node: int) -> None:
-    """Status, body, packets in order, and whether the connection closes.
+def test_this_server_answers_as_node_does(name: str, node: int) -> None:
+    """Compare status, body, packets in order, and whether the connection closes.
 
     On a busy machine a late packet looks like silence, so a difference has to show three times.
     """
@@ -357,8 +357,8 @@ def test_this_server_answers_as_nodes_does(name: str, node: int) -> None:
 
 
 @pytest.mark.parametrize("name", STRICTER)
-def test_this_server_is_stricter_where_it_says_so(name: str, node: int) -> None:
-    """If Node's server ever follows, the case belongs to the others."""
+def test_this_server_is_stricter_in_the_listed_cases(name: str, node: int) -> None:
+    """If Node's server gives the same answers, move the case to the others."""
     talk, answer = STRICTER[name]
     difference = ""
     for _ in range(3):
@@ -369,6 +369,6 @@ def test_this_server_is_stricter_where_it_says_so(name: str, node: int) -> None:
     pytest.fail(difference)
 
 
-def test_the_kit_and_this_module_agree_on_a_server() -> None:
-    """`Server` is what `serve` yields."""
+def test_the_test_server_has_the_type_that_this_module_uses() -> None:
+    """`serve` yields a `Server`."""
     assert Server.__dataclass_fields__.keys() >= {"sio", "port"}

@@ -1,4 +1,4 @@
-"""RFC 6455 as the parser and the encoder keep it."""
+"""WebSocket frames: the parser and the encoder follow RFC 6455."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def parse(data: bytes, limit: int = LIMIT, step: int = 0) -> list[Any]:
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 125, 126, 127, 65535, 65536, LIMIT])
-def test_a_message_of_any_length_comes_through_whole(size: int) -> None:
-    """Each of the three forms of length, at its edges."""
+def test_a_message_of_any_length_is_parsed(size: int) -> None:
+    """Each of the three forms of length, at its limits."""
     text = "x" * size
     assert parse(frame(0x81, text.encode(), b"abcd")) == [text]
     assert parse(frame(0x82, text.encode(), b"\xff\0\x01\x7f")) == [text.encode()]
@@ -62,7 +62,7 @@ def test_a_message_of_any_length_comes_through_whole(size: int) -> None:
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 100])
 def test_frames_may_be_cut_anywhere_or_come_several_in_one_read(step: int) -> None:
-    """Where TCP cuts does not matter."""
+    """The result does not depend on TCP segments."""
     data = (
         frame(0x81, b"one", b"abcd")
         + frame(0x82, b"2" * 300, b"efgh")
@@ -74,7 +74,7 @@ def test_frames_may_be_cut_anywhere_or_come_several_in_one_read(step: int) -> No
 
 
 def test_fragments_are_joined_and_a_ping_may_come_between() -> None:
-    """RFC 6455, 5.4: control frames may be injected into a fragmented message."""
+    """A fragmented message may contain control frames (RFC 6455, 5.4)."""
     data = (
         frame(0x01, "ü".encode()[:1])
         + frame(0x89, b"!")
@@ -104,21 +104,21 @@ def test_fragments_are_joined_and_a_ping_may_come_between() -> None:
         ("a length with its highest bit set", b"\x81\xff\xff" + b"\0" * 11),
     ],
 )
-def test_what_the_rfc_forbids_is_a_protocol_error(why: str, data: bytes) -> None:
-    """Close code 1002, however the bytes arrive."""
+def test_a_frame_that_the_rfc_forbids_is_a_protocol_error(why: str, data: bytes) -> None:
+    """The close code is 1002 for any segments."""
     assert parse(data)[-1] == 1002, why
     assert parse(data, step=1)[-1] == 1002, why
 
 
 @pytest.mark.parametrize("data", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"ok\xf4\x90\x80\x80"])
 def test_text_that_is_not_utf8_is_refused(data: bytes) -> None:
-    """Close code 1007, in one frame and in fragments."""
+    """The close code is 1007, in one frame and in fragments."""
     assert parse(frame(0x81, data)) == [1007]
     assert parse(frame(0x01, data) + frame(0x80, b"")) == [1007]
 
 
-def test_a_message_over_the_limit_is_refused_before_it_is_here() -> None:
-    """Close code 1009 from the header alone, so that nobody can fill the memory first."""
+def test_a_message_over_the_limit_is_refused_from_its_header() -> None:
+    """The close code is 1009; the parser does not keep the message."""
     assert parse(b"\x81\xfe" + (150).to_bytes(2, "big"), limit=100) == [1009]
     assert parse(b"\x82\xff" + (1 << 40).to_bytes(8, "big"), limit=100) == [1009]
     assert parse(frame(0x01, b"x" * 60) + frame(0x80, b"x" * 41)[:8], limit=100) == [1009]
@@ -126,14 +126,14 @@ def test_a_message_over_the_limit_is_refused_before_it_is_here() -> None:
     assert parse(frame(0x81, b"x" * 101), limit=100) == [1009]
 
 
-def test_a_long_message_byte_by_byte_costs_no_more_than_its_length() -> None:
-    """Work that grew with the square of the length would take minutes here."""
+def test_the_cost_of_a_message_byte_by_byte_is_linear() -> None:
+    """A quadratic cost would take minutes here."""
     text = "x" * 60_000
     assert parse(frame(0x81, text.encode()), step=1) == [text]
 
 
-def test_what_was_parsed_is_let_go_of() -> None:
-    """Even where every read ends in the middle of a frame."""
+def test_parsed_data_is_released() -> None:
+    """This holds even if each read ends in the middle of a frame."""
     parser = FrameParser(LIMIT)
     whole = frame(0x82, b"x" * 1000)
     parser.feed(whole[:500])
@@ -154,7 +154,7 @@ def test_a_close_frame_may_carry_these_codes(code: int) -> None:
 
 @pytest.mark.parametrize("payload", [b"\x03", b"\0\0", b"\x03\xe7", b"\x03\xec", b"\x03\xed"])
 def test_other_close_codes_are_a_protocol_error(payload: bytes) -> None:
-    """1004 to 1006 and what nobody has defined are never sent."""
+    """A peer never sends 1004 to 1006, nor an undefined code."""
     with pytest.raises(FrameError) as caught:
         close_code(payload)
     assert caught.value.code == 1002
@@ -175,8 +175,8 @@ def test_a_close_reason_must_be_utf8() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
-def test_what_the_encoder_writes_the_parser_reads(size: int) -> None:
-    """The server's frames, masked as a client's would be."""
+def test_the_parser_reads_the_frames_of_the_encoder(size: int) -> None:
+    """The test masks the server's frames as a client does."""
     encoded = encode(2, b"x" * size)
     start = 2 if size < 126 else 4 if size < 65536 else 10
     masked = bytes((encoded[0], encoded[1] | 0x80)) + encoded[2:start] + bytes(4) + encoded[start:]
@@ -185,7 +185,7 @@ def test_what_the_encoder_writes_the_parser_reads(size: int) -> None:
 
 @given(st.binary(max_size=400), st.integers(1, 50))
 def test_any_bytes_give_messages_or_a_close_code(data: bytes, step: int) -> None:
-    """Nothing but FrameError comes out, and the cut does not change what is understood."""
+    """The parser raises FrameError only, and the result does not depend on segments."""
     assert parse(data, limit=200) == parse(data, limit=200, step=step)
 
 
@@ -201,19 +201,19 @@ def test_any_bytes_give_messages_or_a_close_code(data: bytes, step: int) -> None
     st.integers(1, 40),
 )
 def test_any_frames_give_messages_or_a_close_code(frames: Any, step: int) -> None:
-    """Like the test before it, but past the header more often."""
+    """As in the test before, with valid headers more often."""
     data = b"".join(frame(*one) for one in frames)
     assert parse(data, limit=200) == parse(data, limit=200, step=step)
 
 
 @pytest.mark.parametrize("data", CORPUS)
 def test_the_corpus_gives_messages_or_a_close_code(data: bytes) -> None:
-    """Known trouble."""
+    """The corpus has inputs that once caused faults."""
     assert parse(data) == parse(data, step=1)
 
 
 def test_a_control_frame_does_not_count_as_part_of_a_message() -> None:
-    """Neither in length nor in kind; and one message's fragments are not the next one's."""
+    """It changes neither length nor type, and the next message has its own fragments."""
     ping = Control(9, b"p" * 60)
     fragmented = frame(0x02, b"\xff" * 60) + frame(0x89, b"p" * 60) + frame(0x80, b"\xfe" * 40)
     messages = [ping, b"\xff" * 60 + b"\xfe" * 40]
@@ -222,25 +222,25 @@ def test_a_control_frame_does_not_count_as_part_of_a_message() -> None:
 
 @pytest.mark.parametrize("first", [0xC2, 0x83, 0x80])
 def test_a_long_frame_is_refused_from_its_header(first: int) -> None:
-    """Nobody has to send the rest of what is wrong already."""
+    """The parser does not wait for the rest of an invalid frame."""
     assert parse(frame(first, b"x" * 60_000)[:100]) == [1002]
 
 
 def test_a_close_frame_without_a_code_is_empty() -> None:
-    """RFC 6455, 7.1.5: 1005 is what that means, and is never sent."""
+    """Its code is 1005, which is never sent (RFC 6455, 7.1.5)."""
     assert encode_close(0) == b"\x88\0"
     assert encode_close(1001) == b"\x88\2\3\xe9"
 
 
 @pytest.mark.parametrize("size", [0, 1, 123, 124, 125, 126, 65534, 65535, 65536])
-def test_a_frame_of_text_may_be_put_together_of_its_first_byte_and_the_rest(size: int) -> None:
-    """So that the text of a message is copied once."""
+def test_a_text_frame_can_be_made_of_two_parts(size: int) -> None:
+    """The text of a message is copied only once."""
     assert encode_text(b"4", b"x" * size) == encode(1, b"4" + b"x" * size)
 
 
 @served()
-async def test_events_come_through_however_they_are_cut(server: Server) -> None:
-    """Alone in a read, two in one, one in two, after a fragment, behind a long one."""
+async def test_events_are_parsed_from_any_segments(server: Server) -> None:
+    """One or two in a read, one in two reads, after a fragment, behind a long message."""
     websocket = await server.client()
     first, second = frame(0x81, b'421["ack",1]'), frame(0x81, b'422["ack",2]')
     long = frame(0x81, b'423["ack","' + b"x" * 200 + b'"]')

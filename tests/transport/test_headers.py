@@ -1,4 +1,4 @@
-"""The header fields: Tornado's interface, kept by a class of our own."""
+"""The header fields: our class has Tornado's interface."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def changed(headers: HTTPHeaders, steps: list[tuple[str, str, str]]) -> HTTPHead
 
 
 @given(STEPS)
-def test_headers_say_what_tornados_would(steps: list[tuple[str, str, str]]) -> None:
-    """After any changes, by every method that asks."""
+def test_headers_equal_tornados(steps: list[tuple[str, str, str]]) -> None:
+    """Compare all reading methods after any changes."""
     ours, theirs = changed(Headers(), steps), changed(HTTPHeaders(), steps)
     assert isinstance(ours, HTTPHeaders)
     assert ours == theirs
@@ -44,8 +44,8 @@ def test_headers_say_what_tornados_would(steps: list[tuple[str, str, str]]) -> N
 
 
 @given(STEPS)
-def test_a_copy_goes_its_own_way(steps: list[tuple[str, str, str]]) -> None:
-    """What every response begins with is copied, and no response may change the next one's."""
+def test_a_copy_is_independent(steps: list[tuple[str, str, str]]) -> None:
+    """Each response begins with a copy, and must not change the next one's."""
     original = Headers([("Host", "a"), ("X-A", "b"), ("X-A", "c")])
     before = list(original.get_all())
     for twin in (original.copy(), copy.copy(original)):
@@ -55,8 +55,8 @@ def test_a_copy_goes_its_own_way(steps: list[tuple[str, str, str]]) -> None:
     assert list(original.get_all()) == before
 
 
-def test_no_method_is_left_that_looks_into_tornados_own_fields() -> None:
-    """Those that a release adds must be looked at before they are used."""
+def test_no_inherited_method_reads_tornados_own_fields() -> None:
+    """Review methods that a new release adds before they are used."""
     inherited = {
         name
         for name, method in vars(HTTPHeaders).items()

@@ -1,4 +1,4 @@
-"""A client that answers its heartbeat lives, however much it is being sent meanwhile."""
+"""A client that answers its heartbeat stays connected while the server sends much data."""
 
 from __future__ import annotations
 
@@ -22,10 +22,8 @@ from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("busy", [False, True])
-async def test_a_pong_counts_though_another_message_waits_for_the_next_poll(
-    tmp_path: Path, busy: bool
-) -> None:
-    """The pong answers a ping that was fetched; a message that came after it changes nothing."""
+async def test_a_pong_counts_while_a_later_message_waits(tmp_path: Path, busy: bool) -> None:
+    """The pong answers a ping that a poll has fetched; the message came after it."""
     async with serve(tmp_path, ping_interval=0.3, ping_timeout=0.6) as site:
 
         async def ask(path: str, method: str = "GET", body: bytes | None = None) -> Answer:
@@ -52,10 +50,8 @@ async def test_a_pong_counts_though_another_message_waits_for_the_next_poll(
 
 
 @pytest.mark.parametrize("event", ['421["incr"]', '421["whoami"]', '421["nope"]'])
-async def test_a_pong_counts_though_it_comes_right_behind_an_event(
-    tmp_path: Path, event: str
-) -> None:
-    """Of an event and a pong that are read at once, the ack still waits when the pong is seen."""
+async def test_a_pong_counts_directly_after_an_event(tmp_path: Path, event: str) -> None:
+    """The server reads both at once, so the ack still waits when it sees the pong."""
     async with serve(tmp_path, ping_interval=0.3, ping_timeout=0.3) as site, Raw(site.url) as raw:
         assert (await raw.websocket()).status == 101
         raw.send("40")
@@ -70,7 +66,7 @@ async def test_a_pong_counts_though_it_comes_right_behind_an_event(
 
 
 def fetch_slowly(port: int, sid: str) -> bytes:
-    """Poll on a slow connection, and return the body once all of it is here."""
+    """Poll on a slow connection, and return the complete body."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         client.connect(("127.0.0.1", port))
@@ -84,8 +80,8 @@ def fetch_slowly(port: int, sid: str) -> bytes:
 
 
 @served(ping_interval=0.2, ping_timeout=0.5)
-async def test_a_slow_poll_is_read_to_its_end_before_its_ping_is_answered(server: Server) -> None:
-    """The ping is the first packet of a response that takes longer than the ping timeout."""
+async def test_a_slow_poll_may_take_longer_than_the_ping_timeout(server: Server) -> None:
+    """The ping is the first packet of its response."""
     sid = await server.handshake()
     await server.post(sid, "40")
     assert (await server.poll(sid)).status == 200
@@ -100,7 +96,7 @@ async def test_a_slow_poll_is_read_to_its_end_before_its_ping_is_answered(server
 
 
 class Slow:
-    """A transport whose client takes what it is told to, and the clock of its heartbeat."""
+    """A transport whose test decides how much the client reads, with a clock for its heartbeat."""
 
     name, congested, busy, closed = "slow", False, False, ""
     ping_interval, ping_timeout = 25.0, 20.0
@@ -142,8 +138,8 @@ class Slow:
 
 
 @pytest.mark.parametrize("looks", [0, 1, 5])
-def test_a_client_has_the_whole_ping_timeout_once_it_has_come_to_the_ping(looks: int) -> None:
-    """It may come to the ping just before the server looks, and answers a moment later."""
+def test_the_ping_timeout_begins_when_the_client_reads_the_ping(looks: int) -> None:
+    """The client reads the ping just before the server checks, and answers a moment later."""
     slow: Any = Slow()
     Heartbeat(slow, slow)
     slow.pass_time()

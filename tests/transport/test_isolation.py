@@ -24,7 +24,7 @@ from tests.support.waiting import until
 
 
 class Told(Echo):
-    """Tells everybody of each event and of each client that leaves."""
+    """Broadcasts each event and each client that leaves."""
 
     async def on_say(self, sid: str, text: str) -> None:
         await self.emit("said", text)
@@ -34,12 +34,12 @@ class Told(Echo):
 
 
 def failing(*arguments: Any, **options: Any) -> Any:
-    """Take the place of a function that has to be survived."""
+    """Replace a function by one that raises."""
     raise RuntimeError("made to fail")
 
 
 class Broken:
-    """Something of which one method fails, and the rest works."""
+    """An object of which one method raises, and the others work."""
 
     def __init__(self, inner: Any, method: str) -> None:
         self._inner, self._method = inner, method
@@ -49,7 +49,7 @@ class Broken:
 
 
 def reset(plain: socket.socket) -> None:
-    """Leave as a program that crashes: the server gets a RST."""
+    """Leave as a crashed program: the server gets a RST."""
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     plain.close()
 
@@ -59,7 +59,7 @@ def reset(plain: socket.socket) -> None:
 async def test_clients_that_leave_during_an_emit_delay_no_other(
     server: Server, leave: Callable[[socket.socket], None]
 ) -> None:
-    """uvloop's write() raises for them, and the clients behind them are still written to."""
+    """uvloop's write() raises for them, and the server still writes to the clients after them."""
     leavers = [plain_client(server.port) for _ in range(5)]
     await until(lambda: len(server.sio.manager.clients) == 5)
     stayers = [await server.client() for _ in range(5)]
@@ -80,7 +80,7 @@ async def test_clients_that_leave_during_an_emit_delay_no_other(
 async def test_a_failed_write_closes_its_connection_only(
     server: Server, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The emit goes on, and the reason is a transport error."""
+    """The emit continues, and the close reason is a transport error."""
     clients = [await server.client() for _ in range(3)]
     broken: Any = server.sio.engine.connections[clients[0].sid].transport
     broken._outbox._transport = Broken(broken._outbox._transport, method)
@@ -150,7 +150,7 @@ async def test_a_packet_that_fails_closes_its_connection_only(
 async def test_a_connection_ends_though_its_transport_cannot_be_closed(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its disconnect handlers run, and the other connections are closed as well."""
+    """Its disconnect handlers run, and the other connections close too."""
     clients = [await server.client() for _ in range(3)]
     broken: Any = server.sio.engine.connections[clients[0].sid].transport
     close = type(broken).close
@@ -206,10 +206,8 @@ async def test_a_client_leaves_all_its_namespaces_though_one_fails(
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_connection_that_cannot_be_checked_is_cut_and_the_others_are_judged(
-    loop: str, tmp_path: Path
-) -> None:
-    """The sweep of HTTP connections goes on, and comes again."""
+def test_a_failed_check_of_deadlines_cuts_only_its_connection(loop: str, tmp_path: Path) -> None:
+    """The sweep of HTTP connections continues, and runs again."""
 
     async def body() -> None:
         async with serve(tmp_path) as site:
@@ -238,7 +236,7 @@ def test_a_connection_that_cannot_be_checked_is_cut_and_the_others_are_judged(
 
 
 async def tabs(site: Site, visitor: Visitor, count: int) -> list[Any]:
-    """Open so many sockets of one session."""
+    """Open this many sockets of one session."""
     await visitor.incr()
     return [await visitor.socket("websocket") for _ in range(count)]
 
@@ -247,7 +245,7 @@ async def tabs(site: Site, visitor: Visitor, count: int) -> list[Any]:
 async def test_all_sockets_of_an_ended_session_are_closed_though_one_fails(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that cannot be told why is closed nevertheless."""
+    """A socket closes even if sending it the reason fails."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await tabs(site, ann, 3)
         original, calls = getattr(Peer, part), []
@@ -286,8 +284,8 @@ async def test_all_connections_are_drained_though_one_fails(
         monkeypatch.undo()
 
 
-async def test_a_listener_that_fails_keeps_no_other_from_hearing(tmp_path: Path) -> None:
-    """Of connections that come and go, of sign-ins, of ended sessions."""
+async def test_an_exception_in_a_listener_does_not_stop_the_others(tmp_path: Path) -> None:
+    """They hear of connections, disconnections, sign-ins and ended sessions."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         services, heard = site.services, []
         services.connections.on_change[:0] = [failing]
@@ -304,10 +302,10 @@ async def test_a_listener_that_fails_keeps_no_other_from_hearing(tmp_path: Path)
 
 
 @pytest.mark.parametrize("part", ["end", "limit_reached"])
-async def test_all_sessions_that_are_due_end_though_one_fails(
+async def test_all_expired_sessions_end_though_one_fails(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also those of the next batch, and the callback goes on."""
+    """The next batch ends too, and the callback keeps running."""
     store = MemoryStore()
     monkeypatch.setattr("app.sessions.expiry._BATCH_SIZE", 2)
     async with serve(tmp_path, store=store, expiry_interval=3600.0) as site:
@@ -337,7 +335,7 @@ async def test_all_sessions_that_are_due_end_though_one_fails(
             await visitor.__aexit__()
 
 
-async def test_metrics_that_fail_leave_the_others_readable(
+async def test_a_failed_metric_leaves_the_others_readable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
@@ -351,10 +349,10 @@ async def test_metrics_that_fail_leave_the_others_readable(
 # Redis
 
 
-async def test_listeners_to_the_redis_link_fail_alone(
+async def test_an_exception_in_a_redis_listener_does_not_stop_the_link(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The connection is made again, and what is published is heard."""
+    """The process reconnects, and receives later messages."""
     empty_redis()
     async with sites(tmp_path) as (one, two):
         assert one.app.cluster is not None
@@ -382,10 +380,10 @@ async def test_listeners_to_the_redis_link_fail_alone(
     assert "a listener to a lost connection failed" in caplog.text
 
 
-async def test_news_of_other_processes_fails_item_by_item(
+async def test_a_failed_item_of_a_cluster_message_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One session or user of a message that fails leaves the others heard."""
+    """The message has several sessions and users; one of them fails."""
     async with sites(tmp_path) as (one, two):
         heard: list[str] = []
 
@@ -405,7 +403,7 @@ async def test_news_of_other_processes_fails_item_by_item(
 async def test_the_loops_of_the_redis_parts_survive_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The presence of this process is written, and the other processes are counted."""
+    """The process still writes its presence and counts the other processes."""
     monkeypatch.setattr("app.cluster.cluster._COUNT_INTERVAL", 0.05)
     async with sites(tmp_path) as (one, two), Visitor(one.url) as ann:
         shared = one.app.cluster

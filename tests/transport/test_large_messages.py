@@ -1,4 +1,4 @@
-"""Large messages delay only their sender, and take no more memory than the settings allow."""
+"""Large messages delay only their sender, and their memory is limited by the settings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PLACEHOLDER = '{"_placeholder":true,"num":0}'
 
 
 class Noting(Echo):
-    """Notes in which order events come."""
+    """Records the order of its events."""
 
     async def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         self.server.noted = []
@@ -45,7 +45,7 @@ class Noting(Echo):
 
 
 def large(size: int) -> bytes:
-    """Return a frame with an event that is noted."""
+    """Return a frame with an event that is recorded."""
     return frame(0x81, f'42["note",{size},"{"x" * size}"]'.encode())
 
 
@@ -67,10 +67,10 @@ def many(item: str, count: int, *rest: str) -> str:
         ("51-", packet_json.MAX_CONTAINERS_TO_FILL, (PLACEHOLDER,)),
     ],
 )
-def test_a_message_may_have_so_many_containers(
+def test_the_containers_of_a_message_are_limited(
     head: str, most: int, container: str, rest: tuple[str, ...]
 ) -> None:
-    """More are refused before they are decoded, or wait for attachments."""
+    """Too many are refused before decoding, and before the message waits for attachments."""
     count = most - 1 - len(rest)
     packet = decode(head + many(container, count, *rest), Limits(5_000_000))
     assert not rest or packet.add(b"x")
@@ -84,7 +84,7 @@ def test_a_message_may_have_so_many_containers(
 def test_many_large_exponents_are_read_by_python(
     number: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """msgspec needs 10 µs for some of these numbers, which is 1.6 s for a megabyte of them."""
+    """msgspec takes 10 µs for some of these numbers, which is 1.6 s for a megabyte."""
     monkeypatch.setattr(packet_json, "loads", pytest.fail)
     assert (
         packet_json.decode(many(number, size, '"' + "a" * 300 + '"'))[1:-1]
@@ -94,13 +94,13 @@ def test_many_large_exponents_are_read_by_python(
 
 @pytest.mark.parametrize("size", [0, 20, 5000])
 def test_infinity_is_refused_among_large_exponents(size: int) -> None:
-    """As it is elsewhere."""
+    """Infinity is refused in any message."""
     with pytest.raises(ValueError, match="invalid JSON"):
         packet_json.decode(many("1e308", size, "1e309", '"' + "a" * 300 + '"'))
 
 
-def test_a_message_may_have_so_many_large_exponents() -> None:
-    """Those that Python reads slowly are refused by number."""
+def test_the_large_exponents_of_a_message_are_limited() -> None:
+    """Their number is limited, because Python reads them slowly."""
     most = packet_json.MAX_LARGE_EXPONENTS
     assert len(decode("2" + many("5e-324", most)).data) == most + 1
     with pytest.raises(PacketError, match="too many large exponents"):
@@ -109,7 +109,7 @@ def test_a_message_may_have_so_many_large_exponents() -> None:
 
 @pytest.mark.parametrize("half", ["", r"\ud83d"])
 def test_large_invalid_json_is_decoded_once(half: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With and without a lone surrogate."""
+    """This holds with and without a lone surrogate."""
     loads, calls = packet_json.loads, []
 
     def count(text: str) -> Any:
@@ -137,7 +137,7 @@ def test_large_invalid_json_is_decoded_once(half: str, monkeypatch: pytest.Monke
     ],
 )
 def test_escaped_backslashes_are_kept_in_large_messages(text: str) -> None:
-    """A backslash that is escaped begins no lone surrogate."""
+    """An escaped backslash does not begin a lone surrogate."""
     wanted = (
         json.loads(f'["{text}"]')[0].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     )
@@ -148,7 +148,7 @@ def test_escaped_backslashes_are_kept_in_large_messages(text: str) -> None:
 
 
 def nested(value: Any) -> int:
-    """Measure depth in the simple way."""
+    """Compute the depth by recursion."""
     if isinstance(value, dict):
         value = list(value.values())
     return 1 + max(map(nested, value), default=0) if isinstance(value, list) else 0
@@ -165,7 +165,7 @@ _values = st.recursive(
 
 @given(_values, st.integers(0, 9))
 def test_depth_is_that_of_the_decoded_value(value: Any, more: int) -> None:
-    """Brackets in strings do not count, whatever is escaped there."""
+    """Brackets in strings do not count, escaped quotes included."""
     for _ in range(more):
         value = [value, []]
     assert packet_json._depth(json.dumps([value])) == 1 + nested(value)
@@ -177,7 +177,7 @@ def test_depth_is_that_of_the_decoded_value(value: Any, more: int) -> None:
 
 @served(events_per_second=10)
 async def test_a_large_message_costs_more_than_one_event(server: Server) -> None:
-    """One more for each 10 kB: two of 90 kB empty a bucket of 20, and are both answered at once."""
+    """It costs one event more per 10 kB: a bucket of 20 admits two of 90 kB at once."""
     websocket = await server.client()
     for number in range(2):
         assert not server.sio.engine.throttled
@@ -187,8 +187,8 @@ async def test_a_large_message_costs_more_than_one_event(server: Server) -> None
 
 
 @served(events_per_second=4)
-async def test_a_large_message_in_a_post_costs_more_too(server: Server) -> None:
-    """As by WebSocket."""
+async def test_a_large_message_in_a_post_costs_more_than_one_event(server: Server) -> None:
+    """The cost is that of a WebSocket message."""
     sid = await server.handshake()
     await server.post(sid, "40")
     assert not server.sio.engine.throttled
@@ -200,7 +200,7 @@ async def test_a_large_message_in_a_post_costs_more_too(server: Server) -> None:
 @pytest.mark.parametrize("piece", [frame(0x00, b""), frame(0x00, b"x")])
 @served(events_per_second=10)
 async def test_frames_of_a_fragmented_message_are_charged(server: Server, piece: bytes) -> None:
-    """Empty ones too, though none of them is a message."""
+    """Empty fragments cost as much, before the message is complete."""
     websocket = await server.client()
     await websocket.send_raw(frame(0x01, b"42") + piece * 1000)
     await until(lambda: server.sio.engine.throttled)
@@ -212,7 +212,7 @@ async def test_frames_of_a_fragmented_message_are_charged(server: Server, piece:
 
 @served(events_per_second=200)
 async def test_a_message_in_a_few_fragments_is_not_delayed(server: Server) -> None:
-    """As browsers and proxies send it."""
+    """Browsers and proxies send such messages."""
     websocket = await server.client()
     text = '421["ack","' + "x" * 80_000 + '"]'
     pieces = [text[at : at + 10_000].encode() for at in range(0, len(text), 10_000)]
@@ -227,7 +227,7 @@ async def test_a_message_in_a_few_fragments_is_not_delayed(server: Server) -> No
 
 
 async def test_turns_are_bounded_and_the_smallest_goes_first() -> None:
-    """In one turn of the loop begins what fits into its budget, and nothing small waits."""
+    """One turn of the loop admits work up to its budget, and small work never waits."""
     turns = Turns(asyncio.get_running_loop())
     begun: list[tuple[int, float]] = []
 
@@ -258,7 +258,7 @@ async def test_turns_are_bounded_and_the_smallest_goes_first() -> None:
 
 
 class Clock:
-    """The part of a loop that turns use, with a time that the test sets."""
+    """The methods of a loop that turns use, with a time that the test sets."""
 
     def __init__(self) -> None:
         self.now = 10.0
@@ -275,8 +275,8 @@ class Clock:
         self.at.append((when, call))
 
 
-def test_others_have_the_loop_half_of_the_time() -> None:
-    """After a turn that took long, the next one begins as much later."""
+def test_other_tasks_get_half_of_the_time_of_the_loop() -> None:
+    """The next turn begins as much later as the last one took."""
     clock = Clock()
     turns = Turns(clock)  # type: ignore[arg-type]
     begun: list[int] = []
@@ -291,8 +291,8 @@ def test_others_have_the_loop_half_of_the_time() -> None:
     assert begun == [1]
 
 
-async def test_one_that_fails_does_not_stop_those_behind_it() -> None:
-    """The loop hears of it, and the others have their turn."""
+async def test_an_exception_in_a_turn_does_not_stop_the_next() -> None:
+    """The loop's exception handler gets the error."""
     loop = asyncio.get_running_loop()
     errors: list[Any] = []
     loop.set_exception_handler(lambda _, context: errors.append(context["exception"]))
@@ -311,7 +311,7 @@ async def test_one_that_fails_does_not_stop_those_behind_it() -> None:
 
 @served(namespaces=(Noting,), max_message_size=1_000_000)
 async def test_large_messages_of_many_clients_let_a_small_one_pass(server: Server) -> None:
-    """Twenty messages are complete in one moment, and an event behind them is handled first."""
+    """Twenty messages are complete at once, and a later small event is handled first."""
     crowd = [await server.client() for _ in range(20)]
     other = await server.client()
     message = large(BUDGET)
@@ -328,7 +328,7 @@ async def test_large_messages_of_many_clients_let_a_small_one_pass(server: Serve
 
 @served(namespaces=(Noting,), max_message_size=1_000_000)
 async def test_large_posts_of_many_clients_let_a_small_one_pass(server: Server) -> None:
-    """As by WebSocket."""
+    """The same holds by polling."""
     sids = [await server.handshake() for _ in range(20)]
     for sid in sids:
         await server.post(sid, "40")
@@ -355,7 +355,7 @@ async def test_large_posts_of_many_clients_let_a_small_one_pass(server: Server) 
 
 @served(namespaces=(Noting,), max_message_size=1_000_000)
 async def test_large_messages_with_small_last_attachments_wait_too(server: Server) -> None:
-    """The size that counts is that of the message, not of its last attachment."""
+    """The size of the whole message counts, and not that of its last attachment."""
     crowd = [await server.client() for _ in range(20)]
     other = await server.client()
     sids = [client.sid for client in crowd]
@@ -371,10 +371,10 @@ async def test_large_messages_with_small_last_attachments_wait_too(server: Serve
 
 
 @served(namespaces=(Noting,))
-async def test_a_client_that_waits_for_its_turn_is_not_read_from(
+async def test_reading_pauses_while_a_client_waits_for_its_turn(
     server: Server, monkeypatch: Any
 ) -> None:
-    """The server reads later packets of the client afterwards, in order."""
+    """The server reads the client's later packets afterwards, in order."""
     waiting: list[Any] = []
 
     def enter(turns: Turns, size: int, begin: Any) -> bool:
@@ -399,7 +399,7 @@ async def test_a_client_that_waits_for_its_turn_is_not_read_from(
 
 
 async def test_large_forms_wait_for_their_turn(tmp_path: Path, monkeypatch: Any) -> None:
-    """A page's body is no different, and a client that leaves meanwhile is forgotten."""
+    """A page's body waits like a message; a client that leaves meanwhile is removed."""
     waiting: list[Any] = []
     monkeypatch.setattr(
         http_writer, "HALF_CLOSED_TIMEOUT", 0.1
@@ -423,7 +423,7 @@ async def test_large_forms_wait_for_their_turn(tmp_path: Path, monkeypatch: Any)
 
 @served()
 async def test_a_body_of_tiny_chunks_takes_turns(server: Server, monkeypatch: Any) -> None:
-    """64 kB of them are much work, and are read on when their turn comes."""
+    """64 kB of tiny chunks are much work, which continues in later turns."""
     waiting: list[Any] = []
 
     def enter(turns: Turns, size: int, begin: Any) -> bool:
@@ -457,7 +457,7 @@ async def test_a_body_of_tiny_chunks_takes_turns(server: Server, monkeypatch: An
 
 @served()
 async def test_attachments_count_as_part_of_their_message(server: Server) -> None:
-    """Together they may not be larger than --max-message-size, which is 100 kB here."""
+    """Together they are limited by --max-message-size, which is 100 kB here."""
     for sizes, fits in (((49_000, 50_000), True), ((50_000, 50_000), False)):
         websocket = await server.client()
         await websocket.send(f'452-1["ack",{PLACEHOLDER},{PLACEHOLDER}]')
@@ -469,7 +469,7 @@ async def test_attachments_count_as_part_of_their_message(server: Server) -> Non
 
 @served()
 async def test_attachments_must_arrive_in_time(server: Server, monkeypatch: Any) -> None:
-    """Pongs do not help; a message that is complete leaves nothing running."""
+    """Pongs do not extend the deadline; a complete message leaves no timer."""
     monkeypatch.setattr(message_deadline, "MESSAGE_TIMEOUT", 0.2)
     patient, late = await server.client(), await server.client()
     await patient.send(f'451-1["ack",{PLACEHOLDER}]', b"x")
@@ -484,7 +484,7 @@ async def test_attachments_must_arrive_in_time(server: Server, monkeypatch: Any)
 
 @served()
 async def test_fragments_must_arrive_in_time(server: Server, monkeypatch: Any) -> None:
-    """Those of an attachment too; a message whose last one came leaves nothing running."""
+    """The same holds for fragments of an attachment; a complete message leaves no timer."""
     monkeypatch.setattr(message_deadline, "MESSAGE_TIMEOUT", 0.2)
     patient, first, second = [await server.client() for _ in range(3)]
     await patient.send_raw(frame(0x01, b"421") + frame(0x80, b'["ack"]'))
@@ -504,7 +504,7 @@ async def test_fragments_must_arrive_in_time(server: Server, monkeypatch: Any) -
 async def test_the_deadline_of_attachments_waits_while_the_server_does_not_read(
     server: Server, monkeypatch: Any
 ) -> None:
-    """A client that is throttled cannot be late."""
+    """A throttled client cannot be late."""
     monkeypatch.setattr(message_deadline, "MESSAGE_TIMEOUT", 0.2)
     websocket = await server.client()
     await websocket.send(f'451-1["ack",{PLACEHOLDER}]', b"x")
@@ -514,7 +514,7 @@ async def test_the_deadline_of_attachments_waits_while_the_server_does_not_read(
 
 
 def test_a_large_text_is_decoded_with_its_last_attachment() -> None:
-    """Until then it takes its own size, not twenty times as much."""
+    """Before that it takes its own size in memory, and not twenty times as much."""
     many = "{}," * 10_000
     packet = decode(f'52-["a",{many}{PLACEHOLDER}]')
     undecoded = packet.data
@@ -528,8 +528,8 @@ def test_a_large_text_is_decoded_with_its_last_attachment() -> None:
             decode(wrong).add(b"x")
 
 
-def test_placeholders_are_found_wherever_they_are() -> None:
-    """In lists and objects of any depth, the same one twice too."""
+def test_placeholders_are_found_at_any_depth() -> None:
+    """They may be in lists and objects, and may occur twice."""
     shapes = itertools.product(("[%s]", '{"a":%s}', '{"a":[],"b":{"c":[1,%s]}}'), repeat=3)
     for outer, middle, inner in shapes:
         text = outer % (middle % (inner % PLACEHOLDER))

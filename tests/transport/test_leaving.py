@@ -29,7 +29,7 @@ LATE: list[str | bytes] = [
 
 
 class Club(Echo):
-    """Refuses those who say so, lets others wait for `gate`, and writes down what happens."""
+    """Refuses some clients, lets others wait for `gate`, and records its events."""
 
     gate = asyncio.Event()
     seen: list[tuple[str, str]] = []
@@ -56,7 +56,7 @@ class Club(Echo):
 
 
 def club(server: Server) -> Club:
-    """Return the namespace, which remembers nothing of another test."""
+    """Return the namespace with an empty record."""
     found: Club = server.sio.namespace_handlers[CUSTOM]
     found.seen, found.gate = [], asyncio.Event()
     return found
@@ -72,7 +72,7 @@ async def joined(server: Server, *namespaces: str) -> WebSocket:
 
 
 async def still_there(websocket: WebSocket) -> bool:
-    """Tell whether the namespace "/" answers, and nothing else came."""
+    """Return whether the namespace "/" answers and no other packet came."""
     await websocket.send('4299["ack"]')
     answer = await asyncio.wait_for(websocket.receive(), 2)
     return bool(answer == "4399[]")
@@ -87,7 +87,7 @@ def client_of(server: Server, websocket: WebSocket) -> str:
 async def test_packets_for_a_namespace_that_was_just_left_are_ignored(
     server: Server, how: str
 ) -> None:
-    """The client sent them before it knew; its other namespaces go on."""
+    """The client sent them before it heard; its other namespaces stay."""
     members = club(server)
     websocket = await joined(server)
     late = list(LATE)
@@ -125,7 +125,7 @@ async def test_packets_for_a_namespace_that_was_just_left_are_ignored(
 async def test_a_client_that_goes_on_sending_to_a_namespace_it_left_is_closed(
     server: Server,
 ) -> None:
-    """The number of packets that are ignored is bounded."""
+    """The number of ignored packets is limited."""
     websocket = await joined(server, CUSTOM)
     await websocket.send("41/custom,", *['42/custom,["message"]'] * MAX_LATE_PACKETS)
     assert await still_there(websocket)
@@ -136,7 +136,7 @@ async def test_a_client_that_goes_on_sending_to_a_namespace_it_left_is_closed(
 
 @served(namespaces=(Echo, Club))
 async def test_a_packet_for_a_namespace_that_was_never_joined_closes(server: Server) -> None:
-    """Also if the client has left another one."""
+    """This holds even if the client has left another namespace."""
     websocket = await joined(server, CUSTOM)
     await websocket.send("41/custom,", '42/other,["message"]')
     assert await websocket.receive() == Closed(1008)
@@ -144,7 +144,7 @@ async def test_a_packet_for_a_namespace_that_was_never_joined_closes(server: Ser
 
 @served()
 async def test_few_namespaces_are_remembered_as_left(server: Server) -> None:
-    """A client may ask for any number of names."""
+    """A client may ask for any number of names, so their number is limited."""
     websocket = await joined(server)
     for number in range(MAX_LEFT_NAMESPACES + 1):
         await websocket.send(f"40/nowhere{number},")
@@ -162,7 +162,7 @@ async def test_few_namespaces_are_remembered_as_left(server: Server) -> None:
 async def test_a_client_may_join_leave_and_join_again_in_one_flush(
     server: Server, transport: str, slow: bool, said: bool
 ) -> None:
-    """React's StrictMode does; the client that left gets nothing, not even its CONNECT reply.
+    """React's StrictMode does so. The client that left gets no emits and no late reply.
 
     The official client sends no DISCONNECT in between if it has no reply yet.
     """
@@ -198,7 +198,7 @@ async def test_a_client_may_join_leave_and_join_again_in_one_flush(
 
 
 class Dawdler(Echo):
-    """Takes its time to leave."""
+    """Has a slow disconnect handler."""
 
     gate = asyncio.Event()
 
@@ -212,7 +212,7 @@ class Dawdler(Echo):
 
 @served(namespaces=(Echo, Dawdler))
 async def test_a_client_whose_disconnect_handler_runs_gets_no_emits(server: Server) -> None:
-    """Its connection may have joined again, and would get each of them twice."""
+    """If its connection has joined again, it would get each emit twice."""
     Dawdler.gate = asyncio.Event()
     websocket = await joined(server, CUSTOM)
     gone = client_of(server, websocket)
@@ -233,7 +233,7 @@ async def test_a_client_whose_disconnect_handler_runs_gets_no_emits(server: Serv
 async def test_a_client_disconnected_in_its_connect_handler_joins_and_leaves(
     server: Server,
 ) -> None:
-    """It hears what the handler emitted; its other namespaces stay."""
+    """It receives the handler's emits; its other namespaces stay."""
     members = club(server)
     websocket = await joined(server)
     await websocket.send('40/custom,{"as":"banned"}')
@@ -247,7 +247,7 @@ async def test_a_client_disconnected_in_its_connect_handler_joins_and_leaves(
 
 @served(namespaces=(Club,))
 async def test_a_client_disconnected_in_its_only_connect_handler_is_closed(server: Server) -> None:
-    """As by a `disconnect` later on."""
+    """A later `disconnect` does the same."""
     websocket = await server.websocket()
     await websocket.receive()
     await websocket.send('40{"as":"banned"}')
@@ -259,7 +259,7 @@ async def test_a_client_disconnected_in_its_only_connect_handler_is_closed(serve
 
 @served(namespaces=(Echo, Club))
 async def test_a_client_that_is_disconnected_and_refused_is_refused(server: Server) -> None:
-    """It never joined, so nothing but the refusal is sent."""
+    """It never joined, so it gets only the refusal."""
     members = club(server)
     websocket = await joined(server)
     await websocket.send('40/custom,{"as":"banned and refused"}')
@@ -272,7 +272,7 @@ async def test_a_client_that_is_disconnected_and_refused_is_refused(server: Serv
 async def test_a_client_can_be_disconnected_while_its_connect_handler_waits(
     server: Server,
 ) -> None:
-    """By anyone who knows its sid."""
+    """Any code that knows its sid can do so."""
     members = club(server)
     websocket = await joined(server)
     await websocket.send('40/custom,{"as":"slow"}')
@@ -285,7 +285,7 @@ async def test_a_client_can_be_disconnected_while_its_connect_handler_waits(
 
 
 @served(namespaces=(Echo, Club))
-async def test_a_client_that_is_joining_is_told_to_stay_away_too(server: Server) -> None:
+async def test_a_joining_client_gets_a_disconnect(server: Server) -> None:
     """`Peer.close(disconnect=True)` sends a DISCONNECT before the reply to its CONNECT."""
     members = club(server)
     websocket = await joined(server)
@@ -298,7 +298,7 @@ async def test_a_client_that_is_joining_is_told_to_stay_away_too(server: Server)
 
 
 class Recorder(Echo):
-    """Uses what python-socketio keeps for a client, to the end of its disconnect handler."""
+    """Uses the data that python-socketio keeps for a client until its disconnect handler ends."""
 
     found: list[Any] = []
 
@@ -330,7 +330,7 @@ class Recorder(Echo):
 async def test_a_disconnect_handler_has_its_clients_data_until_it_returns(
     server: Server, end: str
 ) -> None:
-    """Of each namespace, however the connection ended; nothing of it is kept after that."""
+    """This holds in each namespace and for each close reason; no data stays afterwards."""
     Recorder.found = []
     transport = "websocket"
     if end == "poll":

@@ -1,4 +1,4 @@
-"""Old clients, old emitters and the Admin UI get an error that says what is wrong."""
+"""Errors for old clients, old emitters and the Admin UI say what is wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REASON = "client speaks Engine.IO 3 (socket.io-client 2.x); socket.io-client 3 o
 async def test_the_log_names_the_release_of_an_old_client(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, transport: str
 ) -> None:
-    """In one line each, five of a second at most; the client gets Engine.IO's own words."""
+    """It has one line each, at most five a second; the client gets Engine.IO's own error."""
     headers = UPGRADE.items() if transport == "websocket" else ()
     async with serve(tmp_path) as site:
         for _ in range(20):
@@ -40,7 +40,7 @@ async def test_the_log_names_the_release_of_an_old_client(
 async def test_the_log_quotes_an_unknown_revision(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is a client's own word."""
+    """The revision is text of the client."""
     async with serve(tmp_path) as site:
         for query in ("EIO=5%0Aforged&transport=polling", "transport=polling"):
             async with Raw(site.url) as raw:
@@ -60,7 +60,7 @@ class Burglar:
 async def test_the_log_says_that_an_emitter_is_too_old(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It publishes pickled data, which is not looked into; what comes next is heard."""
+    """It publishes pickled data, which is not unpickled; later messages are delivered."""
     monkeypatch.chdir(tmp_path)
     url = empty_redis()
     async with sites(tmp_path, url=url) as (one, two), PythonVisitor(one.url) as visitor:
@@ -79,8 +79,8 @@ async def test_the_log_says_that_an_emitter_is_too_old(
         assert 0 < len(lines) <= 2 * 2 * 5  # two processes, perhaps in two seconds
 
 
-async def test_the_admin_ui_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    """And nothing of python-engineio has been replaced by then."""
+async def test_the_admin_ui_is_refused_with_an_error(tmp_path: Path) -> None:
+    """The Admin UI has not replaced any method of python-engineio at that time."""
     from engineio.async_socket import AsyncSocket
 
     before = dict(vars(AsyncSocket))

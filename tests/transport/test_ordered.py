@@ -1,4 +1,4 @@
-"""Namespaces whose events run in order, and what that means for others."""
+"""Namespaces that run their events in order, and their effect on others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ mark: contextvars.ContextVar[int] = contextvars.ContextVar("mark", default=0)
 
 
 class Steps(Echo):
-    """Writes down when its handlers begin and end; `gate` lets them end."""
+    """Records when its handlers begin and end; `gate` lets them end."""
 
     ordered = True
     gate = asyncio.Event()
@@ -73,7 +73,7 @@ async def joined(server: Server) -> WebSocket:
 
 @served(namespaces=(Steps,))
 async def test_events_of_an_ordered_namespace_run_one_after_the_other(server: Server) -> None:
-    """Each in a task and a context of its own; their acks leave in the same order."""
+    """Each event has its own task and context; the acks leave in the same order."""
     websocket = await joined(server)
     events = [f'42{n}["{"fast" if n % 3 == 0 else "slow"}",{n}]' for n in range(9)]
     await websocket.send(*events)
@@ -91,7 +91,7 @@ async def test_events_of_an_ordered_namespace_run_one_after_the_other(server: Se
 
 @served(namespaces=(Steps,))
 async def test_an_ordered_namespace_delays_no_other_client_or_namespace(server: Server) -> None:
-    """Its queue is one client's in this namespace."""
+    """Each client has its own queue in this namespace."""
     websocket = await joined(server)
     await websocket.send('421["slow",1]', '422["fast",2]', '42/other,3["ack"]')
     assert await websocket.receive() == "43/other,3[]"
@@ -108,7 +108,7 @@ async def test_an_ordered_namespace_delays_no_other_client_or_namespace(server: 
 async def test_the_disconnect_handler_runs_after_the_events_before_it(
     server: Server, end: str
 ) -> None:
-    """However the client left."""
+    """This holds for each way of leaving."""
     websocket = await joined(server)
     sid = server.sio.peers[websocket.sid].clients["/"]
     await websocket.send('42["slow",1]', '42["fast",2]')
@@ -131,7 +131,7 @@ async def test_the_disconnect_handler_runs_after_the_events_before_it(
 
 @served(namespaces=(Steps,))
 async def test_an_event_may_disconnect_its_own_client(server: Server) -> None:
-    """`disconnect` waits for no handler, so it cannot wait for itself."""
+    """`disconnect` waits for no handler, so it does not wait for its caller."""
     websocket = await joined(server)
     await websocket.send('42["leave"]')
     assert await websocket.receive() == "41"
@@ -142,7 +142,7 @@ async def test_an_event_may_disconnect_its_own_client(server: Server) -> None:
 
 @served(namespaces=(Steps,))
 async def test_an_event_may_ask_its_own_client(server: Server) -> None:
-    """Acks do not wait behind the event that waits for them."""
+    """The ack does not wait behind the event that awaits it."""
     websocket = await joined(server)
     await websocket.send('421["ask"]')
     question = await websocket.receive()
@@ -153,7 +153,7 @@ async def test_an_event_may_ask_its_own_client(server: Server) -> None:
 
 @served(namespaces=(Steps,))
 async def test_the_queue_of_an_ordered_namespace_is_bounded(server: Server) -> None:
-    """By the events of a connection that may be under way; then reading pauses."""
+    """Reading pauses at the limit of running events per connection."""
     websocket = await joined(server)
     connection = server.sio.engine.connections[websocket.sid]
     await websocket.send(*[f'42{n}["slow",{n}]' for n in range(2 * MAX_EVENTS_IN_HAND)])
@@ -168,7 +168,7 @@ async def test_the_queue_of_an_ordered_namespace_is_bounded(server: Server) -> N
 async def test_a_fork_makes_a_namespace_ordered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By one attribute; events that wait for the session stay in order too."""
+    """It sets one attribute; events that wait for the session stay in order too."""
     order: list[int] = []
 
     class Bank(BaseNamespace):

@@ -1,4 +1,4 @@
-"""Socket.IO packets: strict in, exact out."""
+"""Socket.IO packets: strict decoding, exact encoding."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ CORPUS = [
         ('50-["a"]', EVENT, "/", None, ["a"]),
     ],
 )
-def test_the_packets_of_the_protocol_are_understood(
+def test_the_packets_of_the_protocol_are_decoded(
     text: str, kind: int, namespace: str, id: int | None, data: Any
 ) -> None:
-    """The examples of the protocol's document and their relatives."""
+    """The examples of the protocol's document, and similar packets."""
     packet = decode(text)
     assert (packet.type, packet.namespace, packet.id, packet.data) == (kind, namespace, id, data)
 
@@ -112,8 +112,8 @@ def test_the_packets_of_the_protocol_are_understood(
         '2["a\\\\",' + "[" * 200 + "]" * 200 + "]",
     ],
 )
-def test_what_the_protocol_forbids_is_refused(text: str) -> None:
-    """One kind of error, whose words never repeat the client's."""
+def test_invalid_packets_are_refused(text: str) -> None:
+    """The decoder raises one kind of error, whose message contains no part of the packet."""
     with pytest.raises(PacketError) as caught:
         decode(text)
     assert text[1:] not in str(caught.value) or len(text) < 3
@@ -127,14 +127,14 @@ def test_what_the_protocol_forbids_is_refused(text: str) -> None:
     ],
 )
 @pytest.mark.parametrize("head", ["2", "217", "2/custom,", "50-", "51-"])
-def test_reserved_names_cannot_be_forged(head: str, name: str) -> None:
-    """Hole 1: they would run the application's own connect and disconnect handlers."""
+def test_reserved_event_names_are_refused(head: str, name: str) -> None:
+    """They would call the application's connect and disconnect handlers (hole 1)."""
     with pytest.raises(PacketError):
         decode(head + json.dumps([name, "x"]))
 
 
 def test_attachments_take_the_place_of_their_placeholders() -> None:
-    """In the order of their numbers, not of their appearance."""
+    """Their numbers set the order, and not the positions of the placeholders."""
     placeholder = '{"_placeholder":true,"num":%d}'
     packet = decode(f'52-["a",{{"x":[{placeholder % 1},{placeholder % 0}]}}]')
     assert packet.announced == 2
@@ -144,8 +144,8 @@ def test_attachments_take_the_place_of_their_placeholders() -> None:
 
 
 @pytest.mark.parametrize("mark", ["1", '"true"', "false", "null", "[0]"])
-def test_what_only_looks_like_a_placeholder_is_data(mark: str) -> None:
-    """Its mark is `true` and nothing else."""
+def test_an_object_without_a_true_placeholder_mark_is_data(mark: str) -> None:
+    """The mark is exactly `true`."""
     data = ["a", {"_placeholder": json.loads(mark), "num": 0}]
     packet = decode("51-" + json.dumps(data))
     assert packet.add(b"zero")
@@ -154,20 +154,20 @@ def test_what_only_looks_like_a_placeholder_is_data(mark: str) -> None:
 
 @pytest.mark.parametrize("number", ["1", "-1", "true", "0.0", '"0"', "null"])
 def test_a_placeholder_must_point_at_an_attachment(number: str) -> None:
-    """Hole 11: a wrong one wedged the connection."""
+    """In python-socketio a wrong number blocks the connection (hole 11)."""
     packet = decode('51-["a",{"_placeholder":true,"num":' + number + "}]")
     with pytest.raises(PacketError):
         packet.add(b"zero")
 
 
-def test_deep_but_lawful_json_with_brackets_in_strings_passes() -> None:
-    """The bound is on depth, not on the number of brackets."""
+def test_brackets_in_strings_do_not_count_as_depth() -> None:
+    """The limit is on depth, and not on the number of brackets."""
     flat = ["a", [[1]] * 500, '"' + "[" * 500, "[" * 500, '"[{\\']
     assert decode("2" + json.dumps(flat)).data == flat
 
 
-def test_encoding_is_what_node_would_send() -> None:
-    """Compact, UTF-8 as it is, attachments counted."""
+def test_packets_are_encoded_as_node_does() -> None:
+    """JSON is compact and in UTF-8, and attachments are counted."""
     assert encode(EVENT, "/", None, ["a", "ü", 1]).text == '2["a","ü",1]'.encode()
     assert encode(EVENT, "/n", 3, ["a"]).text == b'2/n,3["a"]'
     assert encode(ACK, "/", 0, []).text == b"30[]"
@@ -186,7 +186,7 @@ def test_encoding_is_what_node_would_send() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [math.nan], {"a": [math.inf]}])
 def test_nan_and_infinity_are_not_sent(value: Any) -> None:
-    """Hole 12: every browser that received them dropped the connection."""
+    """Every browser that receives one drops the connection (hole 12)."""
     with pytest.raises(ValueError, match="Out of range"):
         encode(EVENT, "/", None, ["a", value])
 
@@ -203,15 +203,15 @@ _json = st.recursive(
 
 
 @given(st.lists(_json, max_size=5), st.none() | st.integers(0, 10**15 - 1))
-def test_what_is_encoded_decodes_to_the_same(arguments: list[Any], id: int | None) -> None:
-    """Both directions agree on JSON."""
+def test_encoded_data_decodes_to_the_same(arguments: list[Any], id: int | None) -> None:
+    """Encoder and decoder agree on JSON."""
     packet = decode(encode(EVENT, "/n", id, ["name", *arguments]).text.decode())
     assert (packet.namespace, packet.id, packet.data) == ("/n", id, ["name", *arguments])
 
 
 @given(st.text(max_size=60))
 def test_any_text_gives_a_packet_or_a_packet_error(text: str) -> None:
-    """Nothing else comes out of the decoder."""
+    """The decoder raises no other error."""
     check(text)
 
 
@@ -220,14 +220,16 @@ def test_any_text_gives_a_packet_or_a_packet_error(text: str) -> None:
     st.sampled_from(["", "1-", "2-", "/", "/n", "/n,", "/n,7", "12"]),
     st.text('[]{}",:0123456789ab\\ntrue-_placeholder', max_size=60),
 )
-def test_texts_that_look_like_packets_do_too(kind: str, head: str, tail: str) -> None:
-    """Like the test before it, but past the head more often."""
+def test_any_text_with_a_packet_head_gives_a_packet_or_a_packet_error(
+    kind: str, head: str, tail: str
+) -> None:
+    """As in the test before, with valid heads more often."""
     check(kind + head + tail)
 
 
 @pytest.mark.parametrize("text", CORPUS)
-def test_the_corpus_does_too(text: str) -> None:
-    """Known trouble."""
+def test_the_corpus_gives_packets_or_packet_errors(text: str) -> None:
+    """The corpus has inputs that once caused faults."""
     check(text)
 
 
@@ -243,8 +245,8 @@ def check(text: str) -> None:
         assert packet.data[0] not in packets.RESERVED_EVENTS
 
 
-def test_the_limits_are_where_they_are_said_to_be() -> None:
-    """10 attachments, 128 levels, 256 characters of a namespace: so many and not one more."""
+def test_the_limits_of_a_packet_are_exact() -> None:
+    """10 attachments, 128 levels and 256 characters of a namespace pass; one more is refused."""
     assert decode('510-["a"]').announced == 10
     for opened, closed in ("[]", ('{"a":', "}")):
         deepest = '2["a",' + opened * 127 + "1" + closed * 127 + "]"
@@ -258,14 +260,14 @@ def test_the_limits_are_where_they_are_said_to_be() -> None:
 
 
 @pytest.mark.parametrize("packet", ["b!!!!", "bAQI", "bA QI=", "4AQI=", "b\xe9\xe9\xe9\xe9"])
-def test_what_is_no_base64_is_no_attachment(packet: str) -> None:
-    """Clients without binary send it as `b` and base64, whole and clean."""
+def test_an_attachment_must_be_valid_base64(packet: str) -> None:
+    """Clients without binary frames send `b` and base64."""
     assert decode_attachment(packet) is None
     assert decode_attachment("bAQI=") == b"\1\2"
 
 
-def test_a_message_weighs_what_it_holds() -> None:
-    """With its attachments, also those within an object."""
+def test_the_size_of_a_message_includes_its_attachments() -> None:
+    """Attachments within an object count too."""
     message = encode(CONNECT, "/", None, {"a": b"x" * 1000})
     assert message.attachments == [b"x" * 1000]
     assert len(message) == 1 + len(message.text) + 1000
@@ -273,8 +275,8 @@ def test_a_message_weighs_what_it_holds() -> None:
 
 @pytest.mark.parametrize("id", [0, 7, 10, 999_999_999_999_999])
 @pytest.mark.parametrize("answer", [[1], ["ü"], [None], [True], [[]], []])
-def test_an_ack_is_its_id_and_the_answer(id: int, answer: list[Any]) -> None:
-    """The short way to encode nearly every ack gives what `encode` gives."""
+def test_simple_acks_are_encoded_alike(id: int, answer: list[Any]) -> None:
+    """The fast encoder of acks gives the result of `encode`."""
     ack = encode_ack("/", id, answer)
     text = ack if isinstance(ack, bytes) else ack.text
     assert text == encode(ACK, "/", id, answer).text

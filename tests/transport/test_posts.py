@@ -1,4 +1,4 @@
-"""POSTs and polls: memory while packets wait, and bodies that come late."""
+"""POSTs and polls: memory while packets wait, and late bodies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.waiting import until
 
 
 async def test_a_post_of_many_packets_is_not_held_as_many_objects(tmp_path: Path) -> None:
-    """It is answered at once, and its packets are acted upon at --events-per-second."""
+    """It is answered at once, and its packets are handled at --events-per-second."""
     body = (b"40\x1e" + b"6a\x1e" * 333_000)[:999_998]
     async with process(tmp_path, "--store=memory") as running:
         status = Path(f"/proc/{running.process.pid}/status")
@@ -39,10 +39,10 @@ async def test_a_post_of_many_packets_is_not_held_as_many_objects(tmp_path: Path
         assert grown < 6, f"{grown:.0f} MB for a body of 1 MB"
 
 
-async def test_a_body_that_comes_after_the_end_joins_nothing(
+async def test_a_body_after_the_close_joins_no_namespace(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A CONNECT in it would leave a ghost in the rooms for ever, and a traceback in the log."""
+    """A CONNECT in it would leave a client in the rooms for ever, and a traceback in the log."""
     async with serve(tmp_path, join_timeout=0.2) as site:
         async with Raw(site.url) as raw:
             shaken = await raw.ask(POLLING)
@@ -64,8 +64,8 @@ async def test_a_body_that_comes_after_the_end_joins_nothing(
         assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_a_poll_whose_body_comes_after_the_end_is_answered(tmp_path: Path) -> None:
-    """It would wait for ever: nobody wakes the poll of a connection that is gone."""
+async def test_a_poll_whose_body_comes_after_the_close_is_answered(tmp_path: Path) -> None:
+    """It would wait for ever, because a closed connection wakes no poll."""
     async with serve(tmp_path, join_timeout=0.2) as site, Raw(site.url) as raw:
         shaken = await raw.ask(POLLING)
         path = f"{POLLING}&sid={json.loads(shaken.body[1:])['sid']}"

@@ -1,4 +1,4 @@
-"""Recipients of emits and their acks, in one process and in several over one Redis."""
+"""Recipients of emits and acks, in one process and in several over one Redis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EMPTY: list[Any] = ["", [], (), set(), frozenset(), [None], ["nobody"], 7]
 
 
 class Hall(BaseNamespace):
-    """Everybody is in the room of their number, and the first one also in the room 0."""
+    """Each client is in the room of its number, and the first one also in the room 0."""
 
     members: list[str] = []
 
@@ -70,7 +70,7 @@ each_kind = pytest.mark.parametrize("kind", ["memory", "redis"])
 async def test_an_empty_list_of_recipients_reaches_nobody(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For `emit` and `send`, of the server and of a namespace, as `to` and as `room`."""
+    """Use `emit` and `send`, of the server and of a namespace, with `to` and with `room`."""
     async with hall(kind, tmp_path, monkeypatch) as (places, sockets, _):
         server = places[0].services.socket_server
         namespace = server.namespace_handlers["/hall"]
@@ -92,7 +92,7 @@ async def test_an_empty_list_of_recipients_reaches_nobody(
 async def test_zero_is_the_name_of_a_room(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its members get what is sent there, by either name of the argument."""
+    """Its members receive the emit, by either name of the argument."""
     async with hall(kind, tmp_path, monkeypatch) as (places, sockets, _):
         server = places[0].services.socket_server
         await server.emit("a", to=0, namespace="/hall")
@@ -112,7 +112,7 @@ async def test_zero_is_the_name_of_a_room(
 async def test_an_emit_skips_any_collection_of_clients(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An empty one skips nobody."""
+    """An empty collection skips no client."""
     async with hall(kind, tmp_path, monkeypatch) as (places, sockets, (first, second)):
         server = places[0].services.socket_server
         for number, skipped in enumerate(([first], (first,), {first}, first)):
@@ -133,7 +133,7 @@ async def test_an_emit_skips_any_collection_of_clients(
 async def test_closing_a_room_closes_no_other(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is closed by an empty name or list; several rooms are closed by a list."""
+    """An empty name or list closes no room; a list closes several."""
     async with hall(kind, tmp_path, monkeypatch) as (places, _, (first, second)):
         server, there = places[0].services.socket_server, places[-1].services.socket_server
         nothings: tuple[Any, ...] = ("", [], None, "nobody")
@@ -149,10 +149,10 @@ async def test_closing_a_room_closes_no_other(
 
 
 @each_kind
-async def test_one_client_calls_back(
+async def test_the_named_client_calls_back(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one whose sid is given."""
+    """It is the client of the given sid."""
     async with hall(kind, tmp_path, monkeypatch) as (places, _, (first, _second)):
         server = places[0].services.socket_server
         answers: list[Any] = []
@@ -166,7 +166,7 @@ async def test_one_client_calls_back(
 async def test_a_callback_needs_one_client(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each client of a room would call back by itself, so it is refused and nothing is sent."""
+    """Each client of a room would call back, so the emit is refused and not sent."""
     async with hall(kind, tmp_path, monkeypatch) as (places, sockets, sids):
         server = places[0].services.socket_server
         await places[-1].services.socket_server.enter_room(sids[0], "room", namespace="/hall")
@@ -185,7 +185,7 @@ async def test_a_callback_needs_one_client(
 async def test_a_callback_to_a_room_that_looks_like_a_client_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it is known that it is a room; a client that has left is nobody."""
+    """The process must know that it is a room; a client that has left is no recipient."""
     async with hall("memory", tmp_path, monkeypatch) as (places, _, (first, _second)):
         server = places[0].services.socket_server
         await server.enter_room(first, "x" * 20, namespace="/hall")
@@ -198,7 +198,7 @@ async def test_a_callback_to_a_room_that_looks_like_a_client_is_refused(
 async def test_emit_to_session_reaches_that_session_alone(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page's visitor without a session has no sockets; an empty sid is an error."""
+    """A visitor without a session has no sockets; an empty sid is an error."""
     async with hall(kind, tmp_path, monkeypatch) as (places, sockets, (first, _second)):
         namespace = places[-1].services.socket_server.namespace_handlers["/hall"]
         async with PythonVisitor(places[0].url) as stranger:

@@ -21,7 +21,7 @@ seen: contextvars.ContextVar[str] = contextvars.ContextVar("seen", default="noth
 
 
 async def opened(server: Server) -> WebSocket:
-    """A WebSocket that has joined nothing yet."""
+    """A WebSocket that has joined no namespace yet."""
     websocket = await server.websocket()
     websocket.sid = json.loads((await websocket.receive())[1:])["sid"]
     return websocket
@@ -38,8 +38,8 @@ class Lingering(Echo):
 
 
 @served()
-async def test_connect_is_answered_before_what_its_handler_emits(server: Server) -> None:
-    """With exactly the sid, and with the auth payload handed on."""
+async def test_the_connect_reply_comes_before_the_emits_of_its_handler(server: Server) -> None:
+    """The reply has the sid only, and the handler gets the auth payload."""
     for namespace in ("", "/other,"):
         websocket = await opened(server)
         await websocket.send(f"40{namespace}" + '{"token":"abc"}')
@@ -49,8 +49,8 @@ async def test_connect_is_answered_before_what_its_handler_emits(server: Server)
 
 
 @served()
-async def test_a_namespace_that_does_not_exist_is_refused_by_name(server: Server) -> None:
-    """And costs the client nothing else."""
+async def test_an_unknown_namespace_is_refused(server: Server) -> None:
+    """The client stays in its other namespaces."""
     websocket = await server.client()
     await websocket.send("40/random", '421["ack",1]')
     assert await websocket.receive() == '44/random,{"message":"Invalid namespace"}'
@@ -59,8 +59,8 @@ async def test_a_namespace_that_does_not_exist_is_refused_by_name(server: Server
 
 
 @served(namespaces=())
-async def test_the_main_namespace_is_there_without_a_handler(server: Server) -> None:
-    """As in python-socketio and in Node's server; what is sent to it goes nowhere."""
+async def test_the_main_namespace_needs_no_handler(server: Server) -> None:
+    """As in python-socketio and in Node's server. Its events are ignored."""
     websocket = await opened(server)
     await websocket.send("40", '421["news"]')
     assert (await websocket.receive()).startswith('40{"sid":')
@@ -98,7 +98,7 @@ class Refuser(socketio.AsyncNamespace):
 async def test_a_refused_connect_gets_its_reason_and_nothing_else(
     server: Server, auth: str, answer: str
 ) -> None:
-    """What the handler emitted before it refused is dropped, and its rooms are left."""
+    """The emits before the refusal are dropped, and the client leaves its rooms."""
     websocket = await opened(server)
     await websocket.send('40{"as":"' + auth + '"}')
     assert await websocket.receive() == answer
@@ -109,7 +109,7 @@ async def test_a_refused_connect_gets_its_reason_and_nothing_else(
 
 @served(namespaces=(Echo, Refuser))
 async def test_a_handler_that_returns_false_refuses(server: Server) -> None:
-    """A plain function that takes no auth is python-socketio's oldest form."""
+    """The handler is a function without the `auth` argument, python-socketio's oldest form."""
     websocket = await opened(server)
     await websocket.send("40/custom,")
     assert (await websocket.receive()).startswith("44/custom,{")
@@ -141,7 +141,7 @@ async def test_a_handler_that_returns_false_refuses(server: Server) -> None:
 async def test_a_packet_out_of_place_closes_the_connection(
     server: Server, packets: list[Any], caplog: Any
 ) -> None:
-    """Holes 1, 5, 7, 8, 11: one line in the log, without a traceback and without its words."""
+    """The log has one line without a traceback and without the packet (holes 1, 5, 7, 8, 11)."""
     websocket = await opened(server)
     await websocket.send(*packets)
     assert isinstance(await asyncio.wait_for(websocket.closed(), 1), Closed)
@@ -157,8 +157,8 @@ async def test_a_packet_out_of_place_closes_the_connection(
 
 
 @served(join_timeout=0.1)
-async def test_a_client_that_joins_nothing_is_closed(server: Server) -> None:
-    """Hole 23; leaving the last namespace starts the deadline anew."""
+async def test_a_client_that_joins_no_namespace_is_closed(server: Server) -> None:
+    """Leaving the last namespace starts the deadline again (hole 23)."""
     never = await opened(server)
     leaver = await server.client()
     stayer = await server.client()
@@ -171,8 +171,8 @@ async def test_a_client_that_joins_nothing_is_closed(server: Server) -> None:
 
 
 @served(join_timeout=0.2)
-async def test_a_client_that_comes_back_in_time_may_stay(server: Server) -> None:
-    """However many namespaces it left in between, and whatever was the last of them."""
+async def test_a_client_that_rejoins_in_time_stays(server: Server) -> None:
+    """It may leave several namespaces before that, in any order."""
     websocket = await server.client()
     await websocket.send("40/other")
     await websocket.receive()
@@ -205,7 +205,7 @@ async def test_leaving_two_namespaces_starts_one_deadline(server: Server) -> Non
 
 @served()
 async def test_events_and_acks_travel_both_ways(server: Server) -> None:
-    """Text and binary, in both namespaces."""
+    """They have text and binary data, in both namespaces."""
     websocket = await server.client()
     await websocket.send('42["message",1,"2",{"3":[true]}]')
     assert await websocket.receive() == '42["message-back",1,"2",{"3":[true]}]'
@@ -227,7 +227,7 @@ async def test_events_and_acks_travel_both_ways(server: Server) -> None:
 
 @served()
 async def test_the_server_can_ask_a_client(server: Server) -> None:
-    """`call` waits for the ack; one that nobody asked for does nothing (hole 17)."""
+    """`call` waits for the ack; an ack that was not requested is ignored (hole 17)."""
     websocket = await server.client()
     sid = server.sio.peers[websocket.sid].clients["/"]
     await websocket.send("430[]", "43999999[]", "43[]")
@@ -243,7 +243,7 @@ async def test_the_server_can_ask_a_client(server: Server) -> None:
 
 @served()
 async def test_an_emit_reaches_everyone_once_in_order(server: Server) -> None:
-    """Rooms, several rooms at once, a sid, everybody, all but one."""
+    """Emit to a room, several rooms, a sid, all clients, and all but one."""
     one, two = await server.client(), await server.client()
     sids = [server.sio.peers[client.sid].clients["/"] for client in (one, two)]
     for room in ("a", "b"):
@@ -273,9 +273,7 @@ async def test_an_emit_reaches_everyone_once_in_order(server: Server) -> None:
 
 
 @served()
-async def test_an_emit_is_encoded_once_however_many_get_it(
-    server: Server, monkeypatch: Any
-) -> None:
+async def test_an_emit_is_encoded_once_for_all_receivers(server: Server, monkeypatch: Any) -> None:
     clients = [await server.client() for _ in range(3)]
     encoded: list[Any] = []
     encode = packet_json.encode
@@ -292,8 +290,8 @@ async def test_an_emit_is_encoded_once_however_many_get_it(
 
 
 @served()
-async def test_everybody_is_no_room_to_enter_or_leave(server: Server) -> None:
-    """Nor is a client's own sid; both are as they were afterwards."""
+async def test_the_room_of_all_clients_cannot_be_entered_or_left(server: Server) -> None:
+    """A client's own sid is such a room too; both stay as they were."""
     websocket = await server.client()
     sid = server.sio.peers[websocket.sid].clients["/"]
     for room in (None, sid):
@@ -307,8 +305,8 @@ async def test_everybody_is_no_room_to_enter_or_leave(server: Server) -> None:
 
 
 @served()
-async def test_functions_can_handle_events_too(server: Server) -> None:
-    """python-socketio's other way; its catch-all gets no reserved names."""
+async def test_functions_can_handle_events(server: Server) -> None:
+    """A catch-all handler gets no reserved event names."""
     caught: list[Any] = []
     server.sio.on("sum", lambda sid, a, b: a + b, namespace="/functions")
     server.sio.on("*", lambda event, sid, *args: caught.append((event, args)), "/functions")
@@ -324,8 +322,10 @@ async def test_functions_can_handle_events_too(server: Server) -> None:
 
 
 @served()
-async def test_a_handler_that_raises_disturbs_nobody(server: Server, caplog: Any) -> None:
-    """The log has one line with its traceback, the client an ack; the connection lives."""
+async def test_an_exception_in_a_handler_keeps_the_connection_open(
+    server: Server, caplog: Any
+) -> None:
+    """The log has its traceback, and the client gets an ack."""
     websocket = await server.client()
     await websocket.send('421["fail"]', '422["ack"]')
     assert await websocket.receive() == '431[{"error":"internal error"}]'
@@ -344,7 +344,7 @@ released: list[str] = []
 
 
 def look(name: str) -> list[Any]:
-    """Return what is found on the current task, then leave a name there in every way."""
+    """Return the traces found on the current task, then leave a name there in every way."""
     task: Any = asyncio.current_task()
     found = [left_by.get(task), getattr(task, "user", None), task.get_name().startswith("user")]
     left_by[task] = task.user = name
@@ -354,7 +354,7 @@ def look(name: str) -> list[Any]:
 
 
 class Curious(Echo):
-    """Looks around in the part that runs at once, and in the part after a wait."""
+    """Looks for traces on its task before the first wait, and after it."""
 
     async def on_task(self, sid: str) -> Any:
         before = asyncio.current_task()
@@ -413,7 +413,7 @@ class Curious(Echo):
 
 @served(namespaces=(Curious,))
 async def test_a_handler_is_an_ordinary_task_from_its_first_line(server: Server) -> None:
-    """Although it runs at once: the same task before and after a wait, its own context."""
+    """It begins at once, and has one task and one context before and after a wait."""
     websocket = await server.client()
     for event, answer in (
         ('["task"]', "[[true,true,true]]"),
@@ -429,8 +429,8 @@ async def test_a_handler_is_an_ordinary_task_from_its_first_line(server: Server)
 
 
 @served(namespaces=(Curious,))
-async def test_the_same_holds_within_tornados_own_task(server: Server) -> None:
-    """A POST is handled in a task already, which must be current again afterwards."""
+async def test_a_handler_of_a_post_has_its_own_task(server: Server) -> None:
+    """The task that handles the POST is current again afterwards."""
     sid = await server.handshake()
     await server.post(sid, '40\x1e421["task"]\x1e422["timeout"]\x1e423["cancel"]')
     acks: set[bytes] = set()
@@ -441,8 +441,8 @@ async def test_the_same_holds_within_tornados_own_task(server: Server) -> None:
 
 
 @served(namespaces=(Curious,))
-async def test_events_of_one_turn_of_the_loop_leave_each_other_no_trace(server: Server) -> None:
-    """Neither what one put into its context nor a cancellation of itself reaches the next."""
+async def test_events_of_one_turn_of_the_loop_are_isolated(server: Server) -> None:
+    """The next event sees neither context variables nor a cancellation of an earlier one."""
     websocket = await server.client()
     events = ['"cancelled_itself"', '"gather"', '"context",false', '"context",false', '"task"']
     await websocket.send(*[f"42{n}[{event}]" for n, event in enumerate(events)])
@@ -459,7 +459,7 @@ async def test_events_of_one_turn_of_the_loop_leave_each_other_no_trace(server: 
 
 @served(namespaces=(Curious,))
 async def test_two_users_never_share_a_task(server: Server) -> None:
-    """What is kept per task of one event is not there in another's, and is released with it."""
+    """Data kept for the task of one event is absent in the next, and is released."""
     released.clear()
     ann, bob = await server.client(), await server.client()
     for client, name in ((ann, "ann"), (bob, "bob"), (ann, "ann")):
@@ -472,7 +472,7 @@ async def test_two_users_never_share_a_task(server: Server) -> None:
 
 @served(namespaces=(Curious,))
 async def test_a_cancelled_handler_closes_no_connection(server: Server) -> None:
-    """Neither an event nor the callback of an ack, before their first wait."""
+    """An event or the callback of an ack is cancelled before its first wait."""
     websocket = await server.client()
     await websocket.send('421["give_up"]')
     assert await websocket.receive() == '421["question"]'
@@ -497,7 +497,7 @@ class Slow(Echo):
 
 @served(namespaces=(Slow,))
 async def test_events_of_one_client_start_in_order_and_may_overtake(server: Server) -> None:
-    """As with python-socketio's async_handlers."""
+    """As with python-socketio's `async_handlers`."""
     Slow.order.clear()
     websocket = await server.client()
     await websocket.send(*[f'42{n}["slow",{n}]' for n in range(4)])
@@ -509,8 +509,8 @@ async def test_events_of_one_client_start_in_order_and_may_overtake(server: Serv
 
 
 @served(namespaces=(Slow,))
-async def test_leaving_one_namespace_leaves_the_others(server: Server) -> None:
-    """And a client may come back to it."""
+async def test_leaving_one_namespace_keeps_the_others(server: Server) -> None:
+    """The client may join the namespace again."""
     Slow.left.clear()
     websocket = await server.client()
     await websocket.send("40/other", "41", '42/other,1["ack"]', "40")
@@ -530,7 +530,7 @@ async def test_leaving_one_namespace_leaves_the_others(server: Server) -> None:
 async def test_a_client_may_come_back_while_its_disconnect_handler_runs(
     server: Server, caplog: Any
 ) -> None:
-    """As somebody new; the old one leaves without taking the new one along."""
+    """It gets a new sid, which stays when the old one has left."""
     caplog.set_level(logging.ERROR, "app.transport")
     websocket = await server.client()
     await websocket.send("41", "40")
@@ -550,7 +550,7 @@ async def test_a_client_may_come_back_while_its_disconnect_handler_runs(
 async def test_closing_a_peer_flushes_and_then_closes_the_transport(
     server: Server, disconnect: bool, transport: str
 ) -> None:
-    """Hole 5: after it the same transport gets a client nowhere."""
+    """The transport accepts no more clients after that (hole 5)."""
     Slow.left.clear()
     websocket: Any = None
     if transport == "websocket":
@@ -585,9 +585,9 @@ async def test_closing_a_peer_flushes_and_then_closes_the_transport(
 
 @served()
 async def test_closing_a_peer_answers_an_open_poll(server: Server) -> None:
-    """With everything that was emitted and the DISCONNECT; the end comes with the next poll.
+    """The response has all emits and the DISCONNECT; the close comes with the next poll.
 
-    In one payload with the end the official client would drop what was emitted.
+    The official client drops emits that come in one payload with the close.
     """
     sid = await server.handshake()
     await server.post(sid, "40")
@@ -603,7 +603,7 @@ async def test_closing_a_peer_answers_an_open_poll(server: Server) -> None:
 
 @served()
 async def test_disconnect_closes_a_transport_that_nothing_else_needs(server: Server) -> None:
-    """Hole 5; with another namespace joined it stays."""
+    """The transport stays open while another namespace is joined (hole 5)."""
     websocket = await server.client()
     peer = server.sio.peers[websocket.sid]
     await websocket.send("40/other")
@@ -623,8 +623,8 @@ class Doomed(Slow):
 
 
 @served(namespaces=(Doomed,))
-async def test_a_client_that_goes_while_it_joins_leaves_no_ghost(server: Server) -> None:
-    """Hole 8; its connect handler is followed by its disconnect handler all the same."""
+async def test_a_client_that_leaves_while_it_joins_is_removed(server: Server) -> None:
+    """Its disconnect handler runs after its connect handler (hole 8)."""
     Slow.left.clear()
     websocket = await opened(server)
     await websocket.send("40", "1")
@@ -637,7 +637,7 @@ async def test_a_client_that_goes_while_it_joins_leaves_no_ghost(server: Server)
 
 
 def test_shutdown_closes_everyone_with_going_away() -> None:
-    """Code 1001 tells the official client to come back."""
+    """Code 1001 makes the official client reconnect."""
 
     async def body() -> None:
         async with serve() as server:
@@ -654,8 +654,8 @@ def test_shutdown_closes_everyone_with_going_away() -> None:
 
 
 @served()
-async def test_python_socketios_own_session_stays(server: Server) -> None:
-    """`get_session`, `save_session` and `session` of its API, per connection and namespace."""
+async def test_the_session_api_of_python_socketio_works(server: Server) -> None:
+    """`get_session`, `save_session` and `session` hold data per connection and namespace."""
     websocket = await server.client()
     sid = server.sio.peers[websocket.sid].clients["/"]
     async with server.sio.session(sid) as data:

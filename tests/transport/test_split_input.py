@@ -66,7 +66,7 @@ REPLIES = {
 
 
 def frames_of(pieces: Iterable[bytes]) -> list[Any]:
-    """Return the messages in these pieces; an error is the last one, as its close code."""
+    """Return the messages in these pieces; the last item may be an error's close code."""
     parser = FrameParser(LIMIT)
     messages: list[Any] = []
     try:
@@ -114,7 +114,7 @@ def requests_of(pieces: Iterable[bytes]) -> list[Any]:
 
 
 def replies_of(pieces: Iterable[bytes]) -> list[Any]:
-    """Return the replies in these pieces as those who asked get them."""
+    """Return the replies in these pieces as their requesters get them."""
 
     async def told() -> list[Any]:
         wire = Connection(on_push=lambda push: None, on_lost=lambda connection: None)
@@ -148,8 +148,8 @@ def cuts(first: bytes, second: bytes) -> Iterator[int]:
 @pytest.mark.parametrize(
     ("kind", "first"), [(kind, name) for kind, (_, all) in STREAMS.items() for name in all]
 )
-def test_every_cut_of_every_pair_is_understood_alike(kind: str, first: str) -> None:
-    """Each kind of message before each other, cut once, at every byte."""
+def test_every_cut_of_every_pair_of_messages_is_read_alike(kind: str, first: str) -> None:
+    """Combine each kind of message with each other, and cut once at every byte."""
     read, messages = STREAMS[kind]
     for second in messages:
         data = messages[first] + messages[second]
@@ -161,8 +161,8 @@ def test_every_cut_of_every_pair_is_understood_alike(kind: str, first: str) -> N
 @pytest.mark.parametrize("kind", STREAMS)
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_any_mixture_cut_anywhere_is_understood_alike(kind: str, data: st.DataObject) -> None:
-    """Several messages in several pieces."""
+def test_any_messages_cut_anywhere_are_read_alike(kind: str, data: st.DataObject) -> None:
+    """Send several messages in several pieces."""
     read, messages = STREAMS[kind]
     short = sorted(name for name, message in messages.items() if len(message) < 1000)
     names = data.draw(st.lists(st.sampled_from(short), min_size=1, max_size=5))
@@ -189,7 +189,9 @@ ACK = '431["' + "x" * 50 + '"]'
 
 @pytest.mark.parametrize("at", [*range(1, 12), len(EVENT) - 1])
 @served()
-async def test_a_text_in_two_segments_does_not_stall_what_follows(server: Server, at: int) -> None:
+async def test_a_text_in_two_segments_does_not_delay_the_next_frames(
+    server: Server, at: int
+) -> None:
     """A ping, a binary event and a close after it are answered at once."""
     websocket = await server.client()
     await cut(server, websocket.writer, EVENT, at)
@@ -207,8 +209,8 @@ async def test_a_text_in_two_segments_does_not_stall_what_follows(server: Server
 
 
 @served()
-async def test_a_payload_in_two_segments_is_whole(server: Server) -> None:
-    """Engine.IO packets in a POST, of known length and chunked."""
+async def test_a_payload_in_two_segments_is_complete(server: Server) -> None:
+    """Send Engine.IO packets in a POST, of known length and chunked."""
     sid = await server.handshake()
     await server.post(sid, "40")
     await server.poll(sid)
@@ -227,8 +229,8 @@ async def test_a_payload_in_two_segments_is_whole(server: Server) -> None:
 
 
 @served()
-async def test_a_head_in_two_segments_leaves_nothing_behind(server: Server) -> None:
-    """The next request on the connection may be shorter than what was searched of this one."""
+async def test_a_head_in_two_segments_does_not_affect_the_next_request(server: Server) -> None:
+    """The next request may be shorter than the part of this one that was searched."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     long = b"GET /none HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 300 + b"\r\n\r\n"
     for at in range(len(long) - 5, len(long)):
@@ -243,7 +245,7 @@ async def test_a_head_in_two_segments_leaves_nothing_behind(server: Server) -> N
 async def test_a_head_that_comes_byte_by_byte_is_searched_once(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not anew with every byte, which for a head of 64 kB would be 2 GB."""
+    """Searching again with each byte would read 2 GB for a head of 64 kB."""
     searched: list[int] = []
 
     def noting(data: bytes | bytearray, limit: int, start: int = 0) -> int:

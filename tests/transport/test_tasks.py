@@ -1,4 +1,4 @@
-"""Tasks that begin at once: one for each coroutine, with a context of its own."""
+"""Tasks that begin at once: each coroutine has its own task and its own context."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ async def test_the_outer_task_is_current_again(seen: Seen) -> None:
 
 
 @on_both_loops
-async def test_outside_of_a_task_there_is_none_afterwards(seen: Seen) -> None:
-    """A callback of the loop starts them, as a protocol does."""
+async def test_a_callback_of_the_loop_has_no_current_task_afterwards(seen: Seen) -> None:
+    """A protocol starts coroutines from such a callback."""
     after: list[Any] = []
 
     def callback() -> None:
@@ -144,7 +144,7 @@ async def test_outside_of_a_task_there_is_none_afterwards(seen: Seen) -> None:
 @pauses
 @on_both_loops
 async def test_each_coroutine_has_one_task_of_its_own(seen: Seen, pause: Any) -> None:
-    """Names that one coroutine sets on its task are not there for the next."""
+    """The next coroutine does not see names set on the task."""
     kept: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
     released: list[str] = []
     tasks = []
@@ -194,7 +194,7 @@ async def test_each_coroutine_has_one_context_of_its_own(seen: Seen, pause: Any)
 
 @pauses
 @on_both_loops
-async def test_tasks_end_in_any_order_and_report_to_done_once(seen: Seen, pause: Any) -> None:
+async def test_tasks_end_in_any_order_and_call_done_once(seen: Seen, pause: Any) -> None:
     order: list[int] = []
 
     async def work(number: int) -> None:
@@ -212,7 +212,7 @@ async def test_tasks_end_in_any_order_and_report_to_done_once(seen: Seen, pause:
 @pytest.mark.parametrize("turns", [0, 1, 2])
 @on_both_loops
 async def test_a_cancelled_wait_ends(seen: Seen, turns: int) -> None:
-    """Also before the loop's next turn, in which the task begins to wait itself."""
+    """The cancellation may come before the task itself begins to wait."""
     tasks = []
 
     async def work() -> None:
@@ -255,7 +255,7 @@ async def test_a_coroutine_may_refuse_a_cancellation(seen: Seen, pause: Any, tur
 @pytest.mark.parametrize("turns", [0, 2])
 @on_both_loops
 async def test_a_cancellation_reaches_the_awaited_task_first(seen: Seen, turns: int) -> None:
-    """The coroutine goes on when that has cleaned up."""
+    """The coroutine continues when the awaited task has cleaned up."""
     order: list[Any] = []
 
     async def inner() -> None:
@@ -290,10 +290,10 @@ async def test_a_cancellation_reaches_the_awaited_task_first(seen: Seen, turns: 
 
 
 @on_both_loops
-async def test_a_cancellation_that_comes_with_the_result_is_the_one_that_counts(
+async def test_a_cancellation_wins_over_a_result_that_was_not_received(
     seen: Seen,
 ) -> None:
-    """As in any task: the future is done, and the coroutine has not gone on yet."""
+    """As in any task: the future is done, and the coroutine has not continued yet."""
     loop = asyncio.get_running_loop()
     for turns in range(3):
         future = loop.create_future()
@@ -332,7 +332,7 @@ async def test_a_result_right_after_a_cancellation_is_too_late(seen: Seen) -> No
 
 @on_both_loops
 async def test_a_cancellation_after_the_end_changes_nothing(seen: Seen) -> None:
-    """The latest search of a client cancels the one before, say, which may have ended."""
+    """A caller may cancel a task that has ended, such as an earlier search."""
     tasks: list[Any] = []
     went_on: list[int] = []
 
@@ -416,7 +416,9 @@ async def test_a_task_group_belongs_to_its_task(seen: Seen) -> None:
 
 @pytest.mark.parametrize("turns", [0, 2])
 @on_both_loops
-async def test_futures_tell_how_they_ended_where_they_are_awaited(seen: Seen, turns: int) -> None:
+async def test_the_result_of_a_future_reaches_its_awaiting_coroutine(
+    seen: Seen, turns: int
+) -> None:
     loop = asyncio.get_running_loop()
     futures = [loop.create_future() for _ in range(3)]
     heard: list[Any] = []
@@ -458,7 +460,7 @@ async def test_several_may_begin_to_wait_for_one_future_together(seen: Seen) -> 
 
 @on_both_loops
 async def test_awaiting_a_wrong_object_fails_in_the_coroutine(seen: Seen) -> None:
-    """As in any task, which raises RuntimeError there."""
+    """It raises RuntimeError there, as in any task."""
     heard: list[str] = []
 
     @types.coroutine
@@ -481,7 +483,7 @@ async def test_awaiting_a_wrong_object_fails_in_the_coroutine(seen: Seen) -> Non
 @pytest.mark.parametrize("waits", [False, True])
 @on_both_loops
 async def test_an_error_reaches_the_exception_handler_of_the_loop(seen: Seen, waits: bool) -> None:
-    """Errors of the first step and of later ones; the caller that started it gets none of them."""
+    """Errors of all steps do so, and the caller of `start` gets none."""
 
     async def work() -> None:
         if waits:
@@ -500,7 +502,7 @@ async def test_an_error_reaches_the_exception_handler_of_the_loop(seen: Seen, wa
 @pytest.mark.parametrize("waits", [False, True])
 @on_both_loops
 async def test_a_coroutine_may_end_as_cancelled(seen: Seen, waits: bool) -> None:
-    """Nobody else is told; the task is cancelled."""
+    """The task is cancelled, and the exception handler is not called."""
     tasks = []
 
     async def work() -> None:
@@ -529,7 +531,7 @@ async def test_an_error_of_done_reaches_the_exception_handler_of_the_loop(seen: 
 
 @on_both_loops
 async def test_a_waiting_task_is_not_collected(seen: Seen) -> None:
-    """Though nobody else refers to what it waits for, and the loop refers to no task."""
+    """The loop holds no reference to it, and nothing else refers to its future."""
     futures: list[int] = []
 
     async def work() -> None:
@@ -550,7 +552,7 @@ async def test_a_waiting_task_is_not_collected(seen: Seen) -> None:
 @pauses
 @on_both_loops
 async def test_an_ended_task_is_gone_without_the_garbage_collector(seen: Seen, pause: Any) -> None:
-    """Neither its own parts nor anything here refer to it in a circle."""
+    """No reference cycle keeps it alive."""
     kept: list[weakref.ref[Any]] = []
 
     async def work(waits: bool) -> None:
@@ -573,7 +575,7 @@ async def test_an_ended_task_is_gone_without_the_garbage_collector(seen: Seen, p
 
 @on_both_loops
 async def test_a_task_is_shown_with_the_name_of_its_coroutine(seen: Seen) -> None:
-    """In what asyncio logs."""
+    """asyncio logs this name."""
     shown = []
 
     async def look_around() -> None:
@@ -587,7 +589,7 @@ async def test_a_task_is_shown_with_the_name_of_its_coroutine(seen: Seen) -> Non
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio starts tasks eagerly")
 async def test_asyncio_lets_other_code_set_the_current_task() -> None:
-    """What app/transport/eager_start.py uses of it before Python 3.12."""
+    """app/transport/eager_start.py uses these functions before Python 3.12."""
     loop, outer = asyncio.get_running_loop(), current()
     other: asyncio.Task[None] = asyncio.Task(turn(), loop=loop)
     with pytest.raises(RuntimeError):

@@ -1,4 +1,4 @@
-"""The one timer behind all deadlines, with a clock of its own."""
+"""The timer wheel behind all deadlines, with a clock that the tests set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.transport.timers import Timer, Wheel
 
 
 class Ticking(asyncio.SelectorEventLoop):
-    """A loop whose clock jumps to whatever is due next, so that nobody waits."""
+    """A loop whose clock jumps to the next timer, so that tests do not wait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,13 +42,13 @@ def now() -> float:
 
 
 def noted(ran: list[float]) -> Timer:
-    """A timer that notes when it ran, in seconds since the loop began."""
+    """A timer that records its times, in seconds since the loop began."""
     return Timer(lambda: ran.append(now() - 1000))
 
 
 @ticking
 async def test_a_timer_runs_once_within_one_resolution_after_it_is_due() -> None:
-    """Never before."""
+    """It never runs early."""
     wheel = Wheel(0.5)
     ran: list[list[float]] = [[] for _ in range(40)]
     for n, times in enumerate(ran):
@@ -60,8 +60,8 @@ async def test_a_timer_runs_once_within_one_resolution_after_it_is_due() -> None
 
 
 @ticking
-async def test_a_timer_may_be_put_off_again_and_again() -> None:
-    """It runs when it was last told to; being put off takes no slot of its own."""
+async def test_a_timer_may_be_postponed_repeatedly() -> None:
+    """It runs at its last time, and a postponement takes no slot."""
     wheel = Wheel(0.5)
     ran: list[float] = []
     timer = noted(ran)
@@ -77,7 +77,7 @@ async def test_a_timer_may_be_put_off_again_and_again() -> None:
 
 @ticking
 async def test_a_timer_may_be_brought_forward() -> None:
-    """The wheel wakes up for it, and not again when it would have been due."""
+    """The wheel wakes up for it, and not again at the earlier time."""
     wheel = Wheel(0.5)
     ran: list[float] = []
     timer = noted(ran)
@@ -89,8 +89,8 @@ async def test_a_timer_may_be_brought_forward() -> None:
 
 
 @ticking
-async def test_one_that_is_due_earlier_does_not_wait_for_the_others() -> None:
-    """Nor do the others get lost behind it."""
+async def test_an_earlier_timer_does_not_wait_for_later_ones() -> None:
+    """The later timers still run."""
     wheel = Wheel(0.5)
     late: list[float] = []
     early: list[float] = []
@@ -105,7 +105,7 @@ async def test_one_that_is_due_earlier_does_not_wait_for_the_others() -> None:
 
 @ticking
 async def test_a_stopped_timer_does_not_run() -> None:
-    """Until it is started again; to stop it twice does no harm."""
+    """It can be started again; stopping it twice is allowed."""
     wheel = Wheel(0.5)
     ran: list[float] = []
     timer = noted(ran)
@@ -121,7 +121,7 @@ async def test_a_stopped_timer_does_not_run() -> None:
 
 @ticking
 async def test_a_timer_may_stop_the_others_of_its_slot() -> None:
-    """As a connection does that closes others with it."""
+    """A connection does so when it closes others."""
     wheel = Wheel(0.5)
     ran: list[float] = []
     timers: list[Timer] = []
@@ -139,8 +139,8 @@ async def test_a_timer_may_stop_the_others_of_its_slot() -> None:
 
 
 @ticking
-async def test_a_timer_may_start_itself_anew() -> None:
-    """Even for at once: that is the next slot, not this one for ever."""
+async def test_a_timer_may_restart_itself() -> None:
+    """With a delay of 0 it runs in the next slot."""
     wheel = Wheel(0.5)
     ran: list[float] = []
 
@@ -157,8 +157,8 @@ async def test_a_timer_may_start_itself_anew() -> None:
 
 
 @ticking
-async def test_extending_does_not_add_up_the_wheels_delay() -> None:
-    """Interval and timeout together are late by one resolution, not by two."""
+async def test_extensions_do_not_add_up_the_delay_of_the_wheel() -> None:
+    """Interval and timeout together are late by one resolution, and not by two."""
     wheel = Wheel(0.5)
     ran: list[float] = []
 
@@ -176,8 +176,8 @@ async def test_extending_does_not_add_up_the_wheels_delay() -> None:
 
 
 @ticking
-async def test_a_loop_that_was_held_up_costs_a_timer_no_time_of_its_own() -> None:
-    """A client has its whole time to answer, however late it was asked."""
+async def test_a_blocked_loop_does_not_shorten_the_next_delay() -> None:
+    """A client has its whole time to answer, even if it was asked late."""
     loop: Any = asyncio.get_running_loop()
     wheel = Wheel(0.5)
     ran: list[float] = []
@@ -193,8 +193,8 @@ async def test_a_loop_that_was_held_up_costs_a_timer_no_time_of_its_own() -> Non
 
 
 @ticking
-async def test_a_timer_that_fails_is_told_of_and_stops_no_other() -> None:
-    """One connection's trouble is not the others'."""
+async def test_an_exception_in_a_timer_is_reported_and_stops_no_other() -> None:
+    """The timers of other connections run."""
     wheel = Wheel(0.5)
     ran: list[float] = []
     complaints: list[dict[str, Any]] = []
@@ -211,8 +211,8 @@ async def test_a_timer_that_fails_is_told_of_and_stops_no_other() -> None:
 
 
 @ticking
-async def test_a_wheel_that_was_closed_runs_nothing() -> None:
-    """And leaves nothing scheduled; it can be used again."""
+async def test_a_closed_wheel_runs_no_timer() -> None:
+    """It schedules nothing, and can be used again."""
     loop: Any = asyncio.get_running_loop()
     wheel = Wheel(0.5)
     ran: list[float] = []

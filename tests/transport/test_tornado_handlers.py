@@ -1,4 +1,4 @@
-"""Handlers of Tornado that a fork may use work on this server as on Tornado's own."""
+"""Tornado's kinds of handlers work on this server as on Tornado's own."""
 
 from __future__ import annotations
 

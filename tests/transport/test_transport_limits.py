@@ -1,4 +1,4 @@
-"""What a client cannot make the server do: hold, wait, spend or log without end."""
+"""The limits on what a client can make the server keep, wait for, compute and log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.socket_server import Echo, Server, served
 
 
 async def until(condition: Any, seconds: float = 3) -> None:
-    """Wait for a condition, failing when it does not come."""
+    """Wait for a condition; fail if it stays false."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -40,7 +40,7 @@ def small_receive_buffer(port: int) -> socket.socket:
 
 
 def is_cut_off(plain: socket.socket) -> bool:
-    """Read what is there; True once the server has let go of the connection."""
+    """Read the data that has arrived; return True once the server has closed the connection."""
     try:
         while plain.recv(1_000_000):
             pass
@@ -57,7 +57,7 @@ def is_cut_off(plain: socket.socket) -> bool:
 
 @served(send_timeout=0.2)
 async def test_a_client_that_does_not_read_is_closed_and_counted(server: Server) -> None:
-    """Hole 9: it cost 300 MB; others notice nothing."""
+    """Other clients notice nothing. In python-engineio it takes 300 MB (hole 9)."""
     healthy = await server.client()
     slow = small_receive_buffer(server.port)
     await until(lambda: len(server.sio.manager.clients) == 2)
@@ -76,8 +76,8 @@ async def test_a_client_that_does_not_read_is_closed_and_counted(server: Server)
 
 
 @served(send_buffer=10**8)
-async def test_what_is_still_here_does_not_count_as_delivered(server: Server) -> None:
-    """However often something was added since; a pong to it would prove nothing."""
+async def test_data_in_the_write_buffer_does_not_count_as_delivered(server: Server) -> None:
+    """Later additions change nothing, so a pong cannot count for a ping in the buffer."""
     slow = small_receive_buffer(server.port)
     await until(lambda: server.sio.manager.clients)
     (connection,) = server.sio.engine.connections.values()
@@ -100,7 +100,7 @@ async def test_what_is_still_here_does_not_count_as_delivered(server: Server) ->
 
 @served(send_timeout=0.2)
 async def test_a_poller_that_does_not_poll_is_closed_too(server: Server) -> None:
-    """The same rule for what waits for its next poll."""
+    """The same limit holds for packets that wait for the next poll."""
     sid = await server.handshake()
     await server.post(sid, "40")
     for _ in range(5):
@@ -112,7 +112,7 @@ async def test_a_poller_that_does_not_poll_is_closed_too(server: Server) -> None
 
 @served()
 async def test_one_message_may_be_bigger_than_the_send_buffer(server: Server) -> None:
-    """The bound is on what piles up, not on what is sent."""
+    """The limit is on the backlog, and one message is not limited."""
     websocket = await server.client()
     sid = await server.handshake()
     await server.post(sid, "40")
@@ -125,8 +125,8 @@ async def test_one_message_may_be_bigger_than_the_send_buffer(server: Server) ->
 
 
 @served(send_timeout=0.2)
-async def test_small_messages_that_pile_up_count_alike(server: Server) -> None:
-    """Each comes in a turn of the loop of its own, and none of them is much."""
+async def test_many_small_messages_count_as_a_backlog(server: Server) -> None:
+    """Each is small, and is sent in its own turn of the loop."""
     slow = small_receive_buffer(server.port)
     await until(lambda: server.sio.manager.clients)
     for _ in range(4000):
@@ -141,8 +141,10 @@ async def test_small_messages_that_pile_up_count_alike(server: Server) -> None:
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 @served(max_send_backlog=5_000_000)
-async def test_the_bound_holds_within_one_turn_of_the_loop(server: Server, transport: str) -> None:
-    """An emit never waits, so a loop of them leaves nobody the time to read."""
+async def test_the_backlog_is_bounded_within_one_turn_of_the_loop(
+    server: Server, transport: str
+) -> None:
+    """An emit never waits, so clients cannot read during a loop of emits."""
     if transport == "websocket":
         sid = (await server.client()).sid
     else:
@@ -157,10 +159,10 @@ async def test_the_bound_holds_within_one_turn_of_the_loop(server: Server, trans
 
 @pytest.mark.parametrize("news", ["x" * 50_000, b"x" * 50_000])
 @served(namespaces=(Echo,), max_send_backlog=300_000)
-async def test_what_a_connect_handler_emits_is_bounded_too(
+async def test_the_emits_of_a_connect_handler_are_bounded(
     server: Server, news: str | bytes
 ) -> None:
-    """It waits for the CONNECT reply."""
+    """They wait for the CONNECT reply."""
 
     class Talker(Echo):
         async def on_connect(self, sid: str, environ: Any, auth: Any = None) -> None:
@@ -196,10 +198,8 @@ class Sleeper(Echo):
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 @served(namespaces=(Sleeper,))
-async def test_reading_pauses_while_too_many_events_are_in_hand(
-    server: Server, transport: str
-) -> None:
-    """Hole 15: 50,000 slow events were 50,000 tasks. None is lost when it goes on."""
+async def test_reading_pauses_while_too_many_events_run(server: Server, transport: str) -> None:
+    """No event is lost. In python-socketio 50,000 slow events are 50,000 tasks (hole 15)."""
     Sleeper.running = Sleeper.most = Sleeper.done = 0
     Sleeper.gate = asyncio.Event()
     events = ['42["sleep"]'] * 1000
@@ -232,10 +232,10 @@ PLACEHOLDER = '{"_placeholder":true,"num":0}'
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 @pytest.mark.parametrize("kind", ["text", "binary"])
 @served(namespaces=(Sleeper,), max_message_size=1_000_000, events_per_second=0)
-async def test_large_messages_count_as_several_events_in_hand(
+async def test_a_large_message_counts_as_several_running_events(
     server: Server, transport: str, kind: str
 ) -> None:
-    """Each is kept, decoded, for as long as its handler waits."""
+    """The server keeps its decoded data as long as its handler waits."""
     Sleeper.running = Sleeper.most = Sleeper.done = 0
     Sleeper.gate = asyncio.Event()
     size = MAX_EVENTS_IN_HAND // 4 * BYTES_IN_HAND
@@ -269,10 +269,10 @@ async def test_large_messages_count_as_several_events_in_hand(
 
 
 @served(namespaces=(OrderedSleeper,), max_message_size=1_000_000, events_per_second=0)
-async def test_large_messages_in_the_queue_of_an_ordered_namespace_count_too(
+async def test_the_queue_of_an_ordered_namespace_is_bounded_in_bytes(
     server: Server,
 ) -> None:
-    """The queue is bounded in bytes as well."""
+    """Large messages count as several events there, too."""
     Sleeper.running = Sleeper.most = Sleeper.done = 0
     Sleeper.gate = asyncio.Event()
     websocket = await server.client()
@@ -289,7 +289,7 @@ async def test_large_messages_in_the_queue_of_an_ordered_namespace_count_too(
 
 @served(namespaces=(Sleeper,))
 async def test_a_busy_connection_can_be_upgraded(server: Server) -> None:
-    """Its probe is read even while its events wait; then the WebSocket waits with them."""
+    """The server reads the probe while events run; then reading the WebSocket pauses."""
     Sleeper.running = Sleeper.most = Sleeper.done = 0
     Sleeper.gate = asyncio.Event()
     sid = await server.handshake()
@@ -309,7 +309,7 @@ async def test_a_busy_connection_can_be_upgraded(server: Server) -> None:
 
 @served(namespaces=(Sleeper,))
 async def test_a_stop_waits_for_handlers_of_closed_connections(server: Server) -> None:
-    """So that a store is not closed under them; one that goes on for too long is left behind."""
+    """They may still use the store. A handler that runs for too long is left behind."""
     Sleeper.running = Sleeper.most = Sleeper.done = 0
     Sleeper.gate = asyncio.Event()
     engine = server.sio.engine
@@ -331,7 +331,7 @@ async def test_a_stop_waits_for_handlers_of_closed_connections(server: Server) -
 
 @served(namespaces=(Sleeper,))
 async def test_a_stop_waits_for_disconnect_handlers(server: Server) -> None:
-    """They begin when the connection is closed already."""
+    """They begin after their connection has closed."""
 
     class Lingerer(Sleeper):
         async def on_disconnect(self, sid: str, reason: str) -> None:
@@ -354,8 +354,8 @@ async def test_a_stop_waits_for_disconnect_handlers(server: Server) -> None:
 
 
 @served(namespaces=(Sleeper,))
-async def test_a_client_that_goes_leaves_no_queue_behind(server: Server) -> None:
-    """What was not begun is dropped; a POST that waits for room returns."""
+async def test_closing_a_connection_drops_its_queue(server: Server) -> None:
+    """Events that have not begun are dropped; a POST that waits for room returns."""
     Sleeper.running = Sleeper.most = Sleeper.done = 0
     Sleeper.gate = asyncio.Event()
     websocket = await server.client()
@@ -376,7 +376,7 @@ async def test_a_client_that_goes_leaves_no_queue_behind(server: Server) -> None
 async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
     server: Server, transport: str
 ) -> None:
-    """A token bucket of twice the rate; nothing is lost, and others do not wait."""
+    """The bucket holds twice the rate; no event is lost, and other clients do not wait."""
     other = await server.client()
     began = time.monotonic()
     events = [f'42{n}["ack"]' for n in range(150)]
@@ -414,7 +414,7 @@ async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
 
 @served(events_per_second=50)
 async def test_a_bucket_holds_the_events_of_two_seconds(server: Server) -> None:
-    """And no more, however long nothing came; one that is half empty fills at the rate."""
+    """A pause adds no more than that; a half-empty bucket fills at the rate."""
     connection = server.sio.engine.connections[(await server.client()).sid]
     await asyncio.sleep(0.3)
     began = time.monotonic()
@@ -431,8 +431,8 @@ async def test_a_bucket_holds_the_events_of_two_seconds(server: Server) -> None:
 
 
 @served(namespaces=(Sleeper,), events_per_second=50)
-async def test_a_flood_of_events_that_wait_is_slowed_too(server: Server) -> None:
-    """That one of them is done is no reason to read on."""
+async def test_a_flood_of_slow_events_is_slowed_to_the_rate(server: Server) -> None:
+    """The end of one event does not resume reading."""
     websocket = await server.client()
     began = time.monotonic()
     await websocket.send(*[f'42{n}["nap"]' for n in range(150)])
@@ -443,7 +443,7 @@ async def test_a_flood_of_events_that_wait_is_slowed_too(server: Server) -> None
 
 @served(ping_interval=0.2, ping_timeout=0.2)
 async def test_a_big_message_in_tiny_pieces_is_cheap(server: Server) -> None:
-    """And a ping within it is answered."""
+    """A ping between the pieces is answered."""
     websocket = await server.client()
     data = frame(0x01, b'421["ack","') + frame(0x89, b"!")
     data += frame(0x00, b"x" * 50_000) + frame(0x80, b'"]')
@@ -455,8 +455,8 @@ async def test_a_big_message_in_tiny_pieces_is_cheap(server: Server) -> None:
 
 
 @served()
-async def test_a_body_that_does_not_come_times_out(server: Server, monkeypatch: Any) -> None:
-    """Hole 19; the connection closes with it, as when a POST is broken off."""
+async def test_a_missing_post_body_closes_the_connection(server: Server, monkeypatch: Any) -> None:
+    """An aborted POST does the same (hole 19)."""
     monkeypatch.setattr("app.transport.engineio.handler.BODY_TIMEOUT", 0.1)
     sid = await server.handshake()
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -469,7 +469,7 @@ async def test_a_body_that_does_not_come_times_out(server: Server, monkeypatch: 
 
 @served()
 async def test_a_flood_after_the_close_is_cut_off(server: Server, monkeypatch: Any) -> None:
-    """What was on its way is dropped, so that the close code arrives; then no more is read."""
+    """The server first drops input, so that the close code arrives, and then stops reading."""
     monkeypatch.setattr("app.transport.engineio.linger.DRAIN", 100_000)
     monkeypatch.setattr("app.transport.engineio.linger.LINGER", 60.0)
     websocket = await server.websocket()
@@ -489,8 +489,10 @@ async def test_a_flood_after_the_close_is_cut_off(server: Server, monkeypatch: A
 
 
 @served()
-async def test_many_bad_clients_write_few_lines(server: Server, caplog: Any) -> None:
-    """Hole 22: one line each, a few each second, then only their number."""
+async def test_invalid_packets_of_many_clients_are_logged_in_few_lines(
+    server: Server, caplog: Any
+) -> None:
+    """The log has a few lines a second, and then only their number (hole 22)."""
     for _ in range(50):
         websocket = await server.websocket()
         await websocket.send("4x")
@@ -504,8 +506,8 @@ async def test_many_bad_clients_write_few_lines(server: Server, caplog: Any) -> 
 
 
 @served()
-async def test_nothing_is_left_of_clients_that_are_gone(server: Server) -> None:
-    """Neither in the indexes nor in the timers nor anywhere else."""
+async def test_no_object_of_a_closed_connection_remains(server: Server) -> None:
+    """Look in the indexes and in all objects of the garbage collector."""
     peer: Any = None
     for _ in range(30):
         websocket = await server.client()
@@ -530,8 +532,8 @@ async def test_nothing_is_left_of_clients_that_are_gone(server: Server) -> None:
     assert not [thing for thing in things if isinstance(thing, Peer) and thing._server is sio]
 
 
-def test_leaving_costs_the_same_however_many_are_there() -> None:
-    """A client's own rooms are all that is looked at; no index is walked."""
+def test_the_cost_of_leaving_is_independent_of_the_number_of_clients() -> None:
+    """The manager looks only at the client's own rooms, and iterates over no index."""
 
     class Watched(dict):  # type: ignore[type-arg]
         touched = 0
@@ -566,8 +568,8 @@ def test_leaving_costs_the_same_however_many_are_there() -> None:
     asyncio.run(body())
 
 
-def test_a_redis_manager_can_stand_on_the_same_rooms() -> None:
-    """The index sits below python-socketio's publishing managers, not beside them."""
+def test_a_redis_manager_can_use_the_same_rooms() -> None:
+    """The index is a base class of python-socketio's publishing managers."""
 
     class PublishedRooms(AsyncPubSubManager, Rooms):
         async def _publish(self, data: Any) -> None:
@@ -591,8 +593,8 @@ def test_a_redis_manager_can_stand_on_the_same_rooms() -> None:
 
 
 @served(ping_interval=0.1, ping_timeout=0.1)
-async def test_heartbeats_of_many_share_their_wakeups(server: Server) -> None:
-    """One timer of the loop, however many connections."""
+async def test_many_heartbeats_share_one_timer(server: Server) -> None:
+    """The loop has one timer for any number of connections."""
     loop = asyncio.get_running_loop()
     for _ in range(40):
         await server.handshake()
@@ -605,7 +607,7 @@ async def test_heartbeats_of_many_share_their_wakeups(server: Server) -> None:
 
 
 async def test_a_flood_of_pings_is_slowed_down(tmp_path: Path) -> None:
-    """At 10 a second and bursts of 20, 2,000 pings are not all answered at once."""
+    """At 10 events a second and bursts of 20, the server answers few of 2,000 pings."""
     async with serve(tmp_path, events_per_second=10) as site, Raw(site.url) as raw:
         assert (await raw.websocket()).status == 101
         await raw.receive()

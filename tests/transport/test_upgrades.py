@@ -12,7 +12,7 @@ from tests.support.socket_server import Server, served
 
 
 async def probing(server: Server) -> tuple[str, WebSocket]:
-    """Return a polling client's id and its WebSocket, on which a probe was answered."""
+    """Return a polling client's id and its WebSocket after the reply to its probe."""
     sid = await server.handshake()
     websocket = await server.websocket(f"{HANDSHAKE}websocket&sid={sid}")
     await websocket.send("2probe")
@@ -23,7 +23,7 @@ async def probing(server: Server) -> tuple[str, WebSocket]:
 @pytest.mark.parametrize("upgraded", [False, True])
 @served()
 async def test_a_second_upgrade_holds_no_socket(server: Server, upgraded: bool) -> None:
-    """It gets its 101 and a close frame, and the server does not wait for the client's."""
+    """It gets its 101 and a close frame; the server does not wait for the client's."""
     sid, first = await probing(server)
     if upgraded:
         await first.send("5", "40")
@@ -50,7 +50,7 @@ async def test_a_second_upgrade_holds_no_socket(server: Server, upgraded: bool) 
 )
 @served()
 async def test_a_probe_that_floods_fails(server: Server, flood: bytes) -> None:
-    """The rate of events does not slow it down, so its frames are counted; polling goes on."""
+    """The event rate does not apply to a probe, so its frames are counted; polling continues."""
     sid, websocket = await probing(server)
     await websocket.send_raw((frame(0x01, b"5") if flood[0] == 0 else b"") + flood)
     assert isinstance(await websocket.closed(), Closed)
@@ -60,7 +60,7 @@ async def test_a_probe_that_floods_fails(server: Server, flood: bytes) -> None:
 
 @served()
 async def test_a_ping_does_not_fail_a_probe(server: Server) -> None:
-    """A few control frames are lawful."""
+    """A few control frames are allowed."""
     _, websocket = await probing(server)
     messages: list[Any] = []
     await websocket.send_raw(frame(0x89, b"hi") * 3)
