@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -86,7 +87,16 @@ LINEUP = {
 
 
 def install_recipe() -> None:
-    """Fetch the recipe's npm packages into `node_modules`, once, as the lock file pins them."""
+    """Fetch the recipe's npm packages into `node_modules`, once, as the lock file pins them.
+
+    Processes that need them at the same time wait for the first one.
+    """
+    with (HERE / "package.json").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        _install_recipe()
+
+
+def _install_recipe() -> None:
     lock, installed = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
     if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
         return

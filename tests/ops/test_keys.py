@@ -131,7 +131,7 @@ async def test_a_key_that_signs_before_all_processes_accept_it_is_logged(tmp_pat
         await two.begin(1, OLD, NEW)
         said = two.log(1).read_text()
         assert "do not accept each other's cookies" in said
-        assert "front of --secret-keys in every process first" in said
+        assert "first put the new key at" in said
         assert NEW not in said
         assert OLD not in said
 
