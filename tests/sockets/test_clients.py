@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,17 @@ async def test_a_cookie_given_as_extra_header_counts(tmp_path: Path, mode: str) 
         socket = await driver.connect(site.url, *transports, extraHeaders={"cookie": page.cookie})
         assert await socket.call("count") == 1
         await driver.stop()
+
+
+async def test_the_driver_goes_on_after_a_command_that_was_cancelled() -> None:
+    """It drops the answer that nobody waits for, and passes the next one on."""
+    driver = await Driver.start()
+    cancelled = asyncio.ensure_future(driver.do("cookie"))
+    await until(lambda: driver._waiting)
+    cancelled.cancel()
+    async with asyncio.timeout(10):
+        assert await driver.do("cookie") == ""
+    await driver.stop()
 
 
 @each_client
