@@ -1,1 +1,1 @@
-"""Latchkey beside other ways to share a session, measured: `python -m bench`."""
+"""A benchmark of Latchkey and of other ways to share a session; run `python -m bench`."""

@@ -67,7 +67,7 @@ def exit_status(results: Sequence[Result], *, judge_targets: bool) -> int:
 
 
 def main() -> int:
-    """Run the rows, print what was found, and return the exit status."""
+    """Run the rows, print the results, and return the exit status."""
     options = arguments().parse_args()
     rounds = options.rounds or (2 if options.quick else 5)
     sizes = QUICK if options.quick else FULL

@@ -12,7 +12,7 @@ MASK = b"\x5a\xa5\x3c\xc3"
 
 
 class LoadError(Exception):
-    """A server gave a wrong answer or closed a connection, so that figures would mean nothing."""
+    """A server gave a wrong answer or closed a connection, so the figures are not valid."""
 
 
 def frame(payload: bytes, first: int = 0x81) -> bytes:

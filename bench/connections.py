@@ -15,7 +15,7 @@ from bench.process import Server
 
 @contextmanager
 def memory(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
-    """Measure a new server each time: free memory of a used one would hide what is needed."""
+    """Measure a new server each time: free memory of a used server would hide new allocations."""
 
     def measure() -> Figures:
         with servers.fresh(name) as server, Crowd[SocketClient]() as crowd:
@@ -32,7 +32,7 @@ def memory(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
 
 @contextmanager
 def disconnects(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
-    """Disconnect as many clients among few others as among many, without heartbeats."""
+    """Disconnect the same number of clients among few others and among many, without heartbeats."""
     with ExitStack() as stack:
         fields = []
         for staying in (sizes.few, sizes.many):
@@ -79,7 +79,7 @@ def idle(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
 
 @contextmanager
 def hold(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
-    """Hold them for a heartbeat each, then end every session by its own `POST /logout`."""
+    """Keep the connections for one heartbeat, then end every session by its own `POST /logout`."""
 
     def measure() -> Figures:
         beat = f"--ping-interval={sizes.idle_seconds}"

@@ -1,4 +1,4 @@
-"""The contestants: how each server is started, and what it needs."""
+"""The contestants: the command of each server, and the programs that it requires."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NO_LIMITS = tuple(f"--{limit}=0" for limit in LIMITS)
 PYTHON = sys.executable
 RECIPE = ("--expose-gc", str(HERE / "servers" / "recipe.js"))
 NODE = ("node", *RECIPE)
-BUN = ("{bun}", *RECIPE)  # the same file: Bun runs what was written for Node
+BUN = ("{bun}", *RECIPE)  # Bun runs Node's file
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The load generator: many clients, one epoll, one request in hand each."""
+"""The load generator: many clients on one epoll, each with one active request."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Crowd(Generic[C]):
                 )
 
     def rest(self, seconds: float) -> None:
-        """Do nothing but answer heartbeats."""
+        """Answer heartbeats and send nothing else."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self.ready(left)
@@ -140,7 +140,7 @@ def open_sockets(
     cookies: Sequence[bytes] = (),
     addresses: Sequence[str] = (),
 ) -> list[SocketClient]:
-    """Open and join that many, `AT_ONCE` in hand; without cookies each has its own session."""
+    """Open and join that many, `AT_ONCE` at a time; without cookies each has its own session."""
     addresses = addresses or sources(how_many)
     opened: list[SocketClient] = []
     waiting: set[SocketClient] = set()

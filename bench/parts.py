@@ -1,8 +1,8 @@
-"""What our own parts of the transport save beside the library that each replaces.
+"""The CPU time that our own parts of the transport save, against the libraries they replace.
 
 `python -m bench.parts` measures the server's CPU per operation on uvloop, medians of five
-interleaved rounds. `docs/architecture.md` has the figures. What WebSocket, Engine.IO, Socket.IO
-and Redis save is in the rows of `python -m bench`, beside the stock servers.
+interleaved rounds. `docs/architecture.md` has the figures. The rows of `python -m bench` compare
+WebSocket, Engine.IO, Socket.IO and Redis with the stock servers.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Asking(asyncio.Protocol):
 
 
 async def ask(port: int) -> None:
-    """Send all requests; this is the other process."""
+    """Send all requests; runs in the other process."""
     loop = asyncio.get_running_loop()
     ends = [loop.create_future() for _ in range(CLIENTS)]
     for end in ends:

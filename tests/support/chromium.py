@@ -66,7 +66,7 @@ class Person:
 async def person(
     chromium: str, site: Site, *, expected: Iterable[str] = (), **options: Any
 ) -> AsyncIterator[Person]:
-    """Open a browser on this site; console errors fail, but those with an `expected` part."""
+    """Open a browser on this site; console errors without an `expected` part fail the test."""
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:

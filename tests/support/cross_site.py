@@ -94,7 +94,7 @@ async def over_tls(site: Site) -> AsyncIterator[str]:
 async def two_sites(
     tmp_path: Path, chromium: str, *, expected: tuple[str, ...] = (), **settings: Any
 ) -> AsyncIterator[tuple[Elsewhere, Any]]:
-    """Serve Latchkey and a page of another site; yield that one and a person's browser."""
+    """Serve Latchkey and a page of another site; yield the other site and a person's browser."""
     async with elsewhere() as place:
         # a private window, which Playwright opens, keeps cookies of other sites only if Partitioned
         cookie = {"cookie_samesite": "none", "cookie_partitioned": True}

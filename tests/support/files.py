@@ -15,7 +15,7 @@ def sources() -> Iterator[Path]:
 
 
 def _ignored(path: Path) -> bool:
-    """Whether .gitignore names this file, or a folder that it is in."""
+    """Return whether .gitignore names this file, or a folder that it is in."""
     relative = path.relative_to(ROOT)
     for line in (ROOT / ".gitignore").read_text().splitlines():
         pattern = line.strip("/")

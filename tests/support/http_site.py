@@ -183,7 +183,7 @@ class HttpSite:
 async def http_site(
     application: type[tornado.web.Application] = Dispatcher, **options: Any
 ) -> AsyncIterator[HttpSite]:
-    """Serve the small application by HttpServer; bodies of at most 1000 bytes unless said."""
+    """Serve the small application by HttpServer; by default a body has at most 1000 bytes."""
     site = HttpSite(application)
     site.server = HttpServer(site.app, **{"max_body_size": 1000, **options})
     sockets = bind_sockets(0, "127.0.0.1", family=socket.AF_INET)

@@ -1,4 +1,4 @@
-"""A lease over another one, for stores of tests that stand before another store."""
+"""A lease that wraps another one, for test stores that wrap a store."""
 
 from __future__ import annotations
 

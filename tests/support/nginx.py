@@ -18,7 +18,7 @@ CONFIGURATION = ROOT / "deploy" / "nginx.conf"
 
 
 class Nginx:
-    """nginx in front of these ports, as https://localhost:PORT; its certificate is its own."""
+    """nginx in front of these ports, as https://localhost:PORT, with a self-signed certificate."""
 
     def __init__(self, ports: Sequence[int]) -> None:
         self._program = find_program("nginx")
@@ -88,7 +88,7 @@ class Nginx:
         wait_until_open(self.port, self._process, self.folder / "error.log")
 
     def stop(self) -> None:
-        """Stop it and leave nothing behind."""
+        """Stop it and remove its files."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(10)

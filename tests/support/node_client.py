@@ -112,7 +112,7 @@ class NodeSocket:
         await self._do("packet", text=text)
 
     async def join(self, namespace: str) -> None:
-        """Join a namespace that this connection was not made with, or was thrown out of."""
+        """Join a namespace that this connection has not joined, or was disconnected from."""
         await self._do("join", namespace=namespace)
 
     async def close(self) -> None:
@@ -219,7 +219,7 @@ class NodeVisitor(Visitor):
         return self._cookie
 
     async def refresh(self) -> str:
-        """Ask the jar for its Cookie header, which `cookie` then tells."""
+        """Read the Cookie header of the jar; `cookie` returns it from then on."""
         self._cookie = await self.driver.do("cookie")
         return self._cookie
 

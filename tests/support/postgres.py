@@ -105,7 +105,7 @@ class Postgres:
                 os.kill(pid, number)
 
     def remove(self) -> None:
-        """Stop it and leave nothing behind."""
+        """Stop it and remove its files."""
         self.stop()
         shutil.rmtree(self._folder)
 
@@ -128,7 +128,7 @@ class Postgres:
 
 
 class Place:
-    """Where the accounts of one test live: the settings that lead there, and a way behind them."""
+    """The database of one test's accounts: its settings, and direct access to its rows."""
 
     def __init__(self, data_dir: Path, postgres: Postgres | None) -> None:
         self._postgres = postgres
@@ -144,7 +144,7 @@ class Place:
         return self
 
     def run(self, statement: str) -> list[Any]:
-        """Run one statement past the program; return its rows."""
+        """Run one statement directly on the database; return its rows."""
         if self._postgres is not None:
             return self._postgres.run(statement, self._name)
         file = self.data_dir / "accounts.sqlite3"

@@ -1,4 +1,4 @@
-"""A client that sends any bytes, also those that no real client sends."""
+"""A client that sends any bytes, including those that no real client sends."""
 
 from __future__ import annotations
 

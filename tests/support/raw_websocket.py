@@ -70,7 +70,7 @@ class Closed:
 
 
 class RefusedError(Exception):
-    """No 101."""
+    """The server refused the upgrade: it sent no 101."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response)
@@ -159,7 +159,7 @@ class WebSocket:
                 return message
 
     async def quiet(self, seconds: float = 0.05) -> bool:
-        """Tell whether nothing comes for a while."""
+        """Return whether no data arrives for a while."""
         try:
             await asyncio.wait_for(self.reader.readexactly(1), seconds)
         except TimeoutError:

@@ -57,7 +57,7 @@ class RedisServer:
             self.process = None
 
     def client(self, **options: Any) -> redis.Redis:
-        """Return a blocking client, for tests to look and to change with."""
+        """Return a blocking client, with which tests read and change data."""
         return redis.Redis(port=self.port, socket_timeout=5, **options)
 
 

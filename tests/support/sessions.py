@@ -1,4 +1,4 @@
-"""Sessions that tests make: their data, their clock, and a look into the store."""
+"""Sessions that tests make: their data, their clock, and access to the store."""
 
 from __future__ import annotations
 

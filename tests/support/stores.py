@@ -38,6 +38,6 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[SessionStore]:
 
 
 def record(id: str = "a", *, seen: float = 1000.0, **values: object) -> Record:
-    """Return a record that is complete."""
+    """Return a complete record."""
     fields = {"data": b"\x80", "created": 1000.0, "seen": seen, "expires": seen + 100, **values}
     return Record(id=id, **fields)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """A store that lets every other task run before and after each of its calls.
 
-What is safe only because a store in memory happens never to suspend breaks on this one.
+Code that is safe only because the memory store never suspends fails with this one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class SuspendingStore:
         try:
             await asyncio.sleep(0)
         except BaseException:
-            # cancelled with the lock in hand, which nobody else can give back
+            # cancelled while it holds the lock, and the caller has no lease to release
             await lease.release()
             raise
         return SuspendingLease(lease)
@@ -87,7 +87,7 @@ class SuspendingStore:
 
 
 class SuspendingLease(LeaseOver):
-    """The lock is given back also where it is cancelled."""
+    """A lease that suspends before and after each call; a cancelled call releases the lock."""
 
     async def save(self, data: bytes) -> Record:
         try:

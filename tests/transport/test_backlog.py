@@ -274,7 +274,7 @@ async def test_drained_waits_for_the_websocket_after_an_upgrade(server: Server) 
     assert set(Library.results) == {True}
 
 
-# The end
+# Closing
 
 
 @served(namespaces=(Library,), both_loops=True)

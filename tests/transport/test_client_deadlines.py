@@ -45,7 +45,7 @@ def websocket_frames(data: bytes) -> int:
     return data.count(b"\x81\x012")
 
 
-# The server does not read
+# Reading is paused
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
@@ -271,7 +271,7 @@ def test_a_request_that_came_while_the_loop_was_blocked_is_answered(
             await until(lambda: any(one.requests.state in begun for one in http.connections))
             plain.settimeout(0)
             rest = later + content
-            while rest:  # the kernel takes it all
+            while rest:  # the kernel's buffers are large enough
                 try:
                     rest = rest[plain.send(rest) :]
                 except BlockingIOError:

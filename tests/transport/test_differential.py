@@ -34,7 +34,7 @@ io.attach(http);
 http.listen(0, "127.0.0.1", () => console.log(http.address().port));
 """
 
-# one process runs them all, so that Node's server starts once
+# one xdist worker runs them all, so that Node's server starts once
 pytestmark = pytest.mark.xdist_group("node's server")
 
 Talk = Callable[[int], Coroutine[Any, Any, list[Any]]]
@@ -59,7 +59,7 @@ async def ours() -> AsyncIterator[int]:
         yield server.port
 
 
-# What is said, and how the answers are written down
+# Conversations, and records of the answers
 
 
 def http(*requests: tuple[str, str, bytes], **headers: Any) -> Talk:
@@ -77,7 +77,7 @@ def http(*requests: tuple[str, str, bytes], **headers: Any) -> Talk:
             except TimeoutError:
                 answers.append("waits")
             except (asyncio.IncompleteReadError, ConnectionError):
-                answers.append("refused")  # Node destroys the socket where 400 says the same
+                answers.append("refused")  # Node closes the socket instead of sending a 400
             else:
                 answers.append((response.status, plain(response.body.decode())))
         return answers

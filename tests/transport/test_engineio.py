@@ -600,7 +600,7 @@ async def test_a_close_in_a_backlog_refuses_the_posts_and_polls_after_it(server:
     assert (waiting.status, waiting.body) == (400, UNKNOWN_SID)
     assert server.closed == [(sid, "client disconnect")]
     assert (await server.post(sid, '42["ack"]')).body == UNKNOWN_SID
-    # its last packets can be fetched for a moment
+    # a poll can fetch the last packets for a moment
     await until(lambda: sid not in server.sio.engine.last_polls)
     assert (await server.poll(sid)).body == UNKNOWN_SID
 

@@ -24,7 +24,7 @@ from tests.support.socket_server import Server, served
 
 LIMIT = 70_000
 
-# What a fuzzer or an attacker once found, here or in other servers.
+# Inputs that once caused faults, here or in other servers
 CORPUS = [
     b"\x81\x84\0\0\0\0abc",
     b"\x00\x80\0\0\0\0",
@@ -254,7 +254,7 @@ async def test_events_are_parsed_from_any_segments(server: Server) -> None:
     ):
         for piece in pieces:
             websocket.writer.write(piece)
-            await asyncio.sleep(0.02)  # so that each is a read of its own
+            await asyncio.sleep(0.02)  # so that each is read separately
         if len(pieces) > 3 or len(pieces[0]) > 200:
             assert (await websocket.receive()).startswith("433[")
         assert await websocket.receive() == "431[1]"

@@ -62,5 +62,5 @@ def test_no_inherited_method_reads_tornados_own_fields() -> None:
         for name, method in vars(HTTPHeaders).items()
         if callable(method) or isinstance(method, classmethod)
     } - vars(Headers).keys()
-    # these two end in add(), and the other writes what get_all() says
+    # parse_line and parse call add(); __str__ formats the result of get_all()
     assert inherited <= {"parse_line", "parse", "__str__", "__unicode__"}

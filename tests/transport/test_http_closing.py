@@ -142,7 +142,7 @@ def test_a_half_closed_client_gets_a_response_to_each_complete_request(loop: str
 
     async def answered() -> None:
         async with slow_site() as (site, own):
-            client = await site.client()  # the server reads no further while one is in hand
+            client = await site.client()  # the server pauses reading while a handler runs
             client.writer.write(POST + GET + POST[:-2])
             client.writer.write_eof()
             own.go_on.set()

@@ -52,9 +52,8 @@ async def test_a_delegate_hears_once_that_its_connection_closed(
     body: str, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """on_connection_close() runs during the request, the close callback after it, as in Tornado."""
-    monkeypatch.setattr(
-        http_writer, "HALF_CLOSED_TIMEOUT", 0.1
-    )  # a client that has left is not told apart
+    # a client that has left looks half-closed at first
+    monkeypatch.setattr(http_writer, "HALF_CLOSED_TIMEOUT", 0.1)
     async with http_site() as site:
         site.server.app = recorder = Recorder()
         client = await site.client()

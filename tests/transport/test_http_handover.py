@@ -42,7 +42,7 @@ async def _upgrade(site: HttpSite, client: Client) -> list[weakref.ref[Any]]:
 
     class Handler(tornado.web.RequestHandler):
         async def get(self) -> None:
-            await asyncio.sleep(0.02)  # what the client sends too early comes meanwhile
+            await asyncio.sleep(0.02)  # the early bytes of the client arrive meanwhile
             exchange = self.request.connection
             assert isinstance(exchange, Exchange)
             self.clear_header("Content-Type")

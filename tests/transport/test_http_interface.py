@@ -88,7 +88,7 @@ async def test_pages_work_on_tornados_server(tmp_path: Path) -> None:
             assert page.status == 200
             assert page.headers["Content-Security-Policy"]
             assert "Signed in as ann" in await page.text()
-        async with http.post(site.url + "/incr") as answer:  # cookies know no port
+        async with http.post(site.url + "/incr") as answer:  # cookies are not bound to a port
             assert await answer.text() == "3"
 
 

@@ -76,7 +76,9 @@ async def test_a_client_that_goes_on_sending_still_gets_its_413() -> None:
         await client.send(request("/", "Content-Length: 3000000", method="POST"))
         for _ in range(30):
             client.writer.write(b"a" * 100_000)
-            await client.writer.drain()  # raises ConnectionResetError if we do not wait
+            await (
+                client.writer.drain()
+            )  # raises ConnectionResetError if the server resets the connection
             await asyncio.sleep(0.005)
         assert status(await client.rest()) == 413
         await client.close()
@@ -93,7 +95,7 @@ async def test_a_client_that_never_stops_sending_is_cut(monkeypatch: pytest.Monk
         await client.close()
 
 
-# Times
+# Timeouts
 
 
 async def test_a_slow_head_gets_408() -> None:
@@ -336,7 +338,7 @@ async def test_invalid_requests_are_logged_briefly_without_their_content(
     assert not any(record.exc_info or "evil" in record.getMessage() for record in records)
 
 
-# The end
+# Closing
 
 
 async def test_closing_lets_active_requests_finish() -> None:
@@ -393,7 +395,7 @@ async def test_closing_closes_connections_that_were_just_accepted() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
     for turns in range(6):
         async with http_site() as site:
-            # at once, so that the loop comes to accept it while the server stops
+            # no await before this, so that the loop accepts it while the server stops
             with socket.create_connection(("127.0.0.1", site.port)) as sock:
                 for _ in range(turns):
                     await asyncio.sleep(0)

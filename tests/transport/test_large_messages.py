@@ -172,7 +172,7 @@ def test_depth_is_that_of_the_decoded_value(value: Any, more: int) -> None:
     assert packet_json._depth(json.dumps([value], ensure_ascii=False)) == 1 + nested(value)
 
 
-# Rates charge bytes
+# Cost in events
 
 
 @served(events_per_second=10)
@@ -401,9 +401,8 @@ async def test_reading_pauses_while_a_client_waits_for_its_turn(
 async def test_large_forms_wait_for_their_turn(tmp_path: Path, monkeypatch: Any) -> None:
     """A page's body waits like a message; a client that leaves meanwhile is removed."""
     waiting: list[Any] = []
-    monkeypatch.setattr(
-        http_writer, "HALF_CLOSED_TIMEOUT", 0.1
-    )  # a client that has left is not told apart
+    # a client that has left looks half-closed at first
+    monkeypatch.setattr(http_writer, "HALF_CLOSED_TIMEOUT", 0.1)
     monkeypatch.setattr(Turns, "enter", lambda turns, size, begin: waiting.append(begin))
     async with serve(tmp_path) as site, Raw(site.url) as raw, Raw(site.url) as leaver:
         body = b'{"username":"' + b"x" * 100_000 + b'"}'

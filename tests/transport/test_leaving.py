@@ -182,7 +182,7 @@ async def test_a_client_may_join_leave_and_join_again_in_one_flush(
     await until(lambda: len(members.seen) == (2 if slow else 3))
     members.gate.set()
     await until(lambda: len(members.seen) == 3)
-    if not slow:  # the first had joined before it left
+    if not slow:  # the first client joined before it left
         assert (await websocket.receive()).startswith("40/custom,")
         assert (await websocket.receive()).startswith("42/custom,")
     (reason, gone), (_, first), (_, second) = sorted(

@@ -1,4 +1,4 @@
-"""Errors for old clients, old emitters and the Admin UI say what is wrong."""
+"""Old clients, old emitters and the Admin UI get an error that names the reason."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from app.transport.socketio.packets import (
 decode: Any = packets.decode
 encode: Any = packets.encode
 
-# What a fuzzer or an attacker once found, here or in other servers.
+# Inputs that once caused faults, here or in other servers
 CORPUS = [
     "",
     "²",

@@ -52,7 +52,7 @@ def is_cut_off(plain: socket.socket) -> bool:
     return True
 
 
-# Outwards
+# Data to clients
 
 
 @served(send_timeout=0.2)
@@ -178,7 +178,7 @@ async def test_the_emits_of_a_connect_handler_are_bounded(
     assert server.closed[0][1] == "client reads too slowly"
 
 
-# Inwards
+# Data of clients
 
 
 class Sleeper(Echo):
@@ -388,7 +388,7 @@ async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
             while (packet := await websocket.receive()) == "2":
                 pass
             assert packet == f"43{n}[]"
-        assert time.monotonic() - began < 1.2  # at 50 events per second it were 1.9 s
+        assert time.monotonic() - began < 1.2  # at 50 events per second it would be 1.9 s
         await other.send('421["ack"]')
         assert await asyncio.wait_for(other.receive(), 0.6) == "431[]"
         for n in range(95, 150):
@@ -398,7 +398,7 @@ async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
     else:
         sid = await server.handshake()
         assert (await server.post(sid, "\x1e".join(["40", *events]))).body == b"ok"
-        assert time.monotonic() - began < 1.2  # at 50 events per second it were 1.9 s
+        assert time.monotonic() - began < 1.2  # at 50 events per second it would be 1.9 s
         acks: list[bytes] = []
         pong: asyncio.Task[Any] | None = None
         while len(acks) < 150:
@@ -409,7 +409,7 @@ async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
         assert acks == [b"43%d[]" % n for n in range(150)]
         assert pong is not None
         assert (await pong).body == b"ok"
-    assert 0.8 < time.monotonic() - began < 2.8  # at 50 events per second it were 3 s
+    assert 0.8 < time.monotonic() - began < 2.8  # at 50 events per second it would be 3 s
 
 
 @served(events_per_second=50)
@@ -425,7 +425,7 @@ async def test_a_bucket_holds_the_events_of_two_seconds(server: Server) -> None:
     while not connection.bucket.empty:
         connection.bucket.spend()
         spent += 1
-    assert 59 <= spent <= 51 + 50 * (time.monotonic() - began)  # fifty were left
+    assert 59 <= spent <= 51 + 50 * (time.monotonic() - began)  # the bucket was half full
     assert connection.busy
     await until(lambda: not connection.busy)
 
