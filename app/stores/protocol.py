@@ -26,7 +26,7 @@ class RecordStore(Protocol):
         """
         ...
 
-    async def load(self, session_id: str) -> Record | None:
+    def load(self, session_id: str) -> Coroutine[Any, Any, Record | None]:
         """Read one record without a lock; None if there is none."""
         ...
 
