@@ -1,7 +1,7 @@
 """The parts of python-engineio, python-socketio and Tornado that the transport uses exist.
 
-When one of these fails after a new release, read its changes first: a method that moved means
-that something of theirs runs again that `app/transport/socketio` replaces.
+If one of these tests fails after a new release, read its changes first. If a method has moved,
+the dependency may run code again that `app/transport/socketio` replaces.
 """
 
 from __future__ import annotations

@@ -243,7 +243,7 @@ async def test_packets_travel_in_payloads_both_ways(server: Server) -> None:
 
 @served()
 async def test_more_than_sixteen_packets_in_one_post_all_arrive(server: Server) -> None:
-    """python-engineio accepts them with 200 and loses them (hole 10)."""
+    """python-engineio accepts them with 200 and loses them."""
     sid = await server.handshake()
     await server.post(sid, "40")
     await server.poll(sid)
@@ -350,7 +350,7 @@ async def test_a_poll_waits_and_packets_of_one_moment_come_together(server: Serv
 )
 @served()
 async def test_a_malformed_payload_gets_400_and_closes(server: Server, body: bytes) -> None:
-    """python-engineio sends 200 or no response (hole 6)."""
+    """python-engineio sends 200 or no response."""
     sid = await server.handshake()
     assert (await server.post(sid, body)).status in (200 if body[:1] == b"4" else 400, 400)
     response = await server.poll(sid)
@@ -361,7 +361,7 @@ async def test_a_malformed_payload_gets_400_and_closes(server: Server, body: byt
 @pytest.mark.parametrize("body", ["0", "5", "6"])
 @served()
 async def test_packet_types_of_the_server_are_ignored(server: Server, body: str) -> None:
-    """In python-engineio, 0 and 6 block the request (hole 6)."""
+    """In python-engineio, 0 and 6 block the request."""
     sid = await server.handshake()
     assert (await server.post(sid, body)).body == b"ok"
     assert not server.closed
@@ -403,7 +403,7 @@ async def test_an_oversized_post_is_read_and_dropped(server: Server) -> None:
 
 @served()
 async def test_a_chunked_body_is_read(server: Server) -> None:
-    """python-engineio ignores it and sends 200 (hole 19)."""
+    """python-engineio ignores it and sends 200."""
     sid = await server.handshake()
     await server.request(
         "POST", f"{POLLING}&sid={sid}", b"2\r\n40\r\n0\r\n\r\n", Transfer_Encoding="chunked"
@@ -493,7 +493,7 @@ async def test_a_pipelined_post_ends_a_poll_whose_authorization_was_slow(
 
 @served()
 async def test_an_aborted_poll_closes_the_connection(server: Server) -> None:
-    """In python-engineio it loses the next message (hole 14); here the client reconnects."""
+    """python-engineio loses the next message; here the client reconnects."""
     sid = await server.handshake()
     poll = asyncio.create_task(server.poll(sid))
     await asyncio.sleep(0.05)
@@ -541,7 +541,7 @@ async def test_a_poll_after_the_deadline_is_refused(server: Server) -> None:
 
 @served(ping_interval=0.1, ping_timeout=0.1)
 async def test_an_unsolicited_pong_does_not_extend_the_deadline(server: Server) -> None:
-    """In python-engineio it keeps a client alive that never reads (hole 23)."""
+    """In python-engineio such a pong keeps a client alive that never reads."""
     sid = await server.handshake()
     for _ in range(12):
         if (await server.post(sid, "3")).status != 200:
@@ -584,7 +584,7 @@ async def test_a_client_between_two_polls_still_gets_the_close(server: Server) -
 
 @served()
 async def test_a_post_to_a_closed_connection_gets_unknown_sid(server: Server) -> None:
-    """In python-engineio it is a 500 (hole 18)."""
+    """python-engineio sends 500."""
     sid = await server.handshake()
     await server.post(sid, "1")
     assert (await server.post(sid, "40")).body == UNKNOWN_SID
@@ -610,7 +610,7 @@ async def test_a_close_in_a_backlog_refuses_the_posts_and_polls_after_it(server:
 async def test_a_close_packet_or_an_invalid_packet_closes_a_websocket(
     server: Server, packet: str, caplog: Any
 ) -> None:
-    """In python-engineio the WebSocket stays until its ping timeout (hole 7)."""
+    """In python-engineio the WebSocket stays until its ping timeout."""
     websocket = await server.websocket()
     await websocket.receive()
     await websocket.send(packet)
@@ -648,7 +648,7 @@ async def test_the_servers_close_frame_is_its_last_data(server: Server, monkeypa
 async def test_a_frame_error_closes_with_its_code(
     server: Server, data: bytes, code: int | None
 ) -> None:
-    """A client's close frame is answered with its own code (hole 24)."""
+    """A client's close frame is answered with its own code."""
     websocket = await server.websocket()
     await websocket.receive()
     await websocket.send_raw(data)
@@ -733,7 +733,7 @@ async def test_a_poll_during_the_upgrade_waits_for_its_outcome(server: Server) -
 
 @served()
 async def test_a_second_upgrade_is_closed(server: Server) -> None:
-    """It gets its 101 and a close frame; the first upgrade goes on (hole 13)."""
+    """It gets its 101 and a close frame; the first upgrade goes on."""
     sid = await server.handshake()
     first = await upgrade(server, sid)
     second = await server.websocket(f"{HANDSHAKE}websocket&sid={sid}")
@@ -762,7 +762,7 @@ async def test_a_failed_probe_closes_only_its_websocket(server: Server, packets:
 
 @served()
 async def test_an_upgrade_has_a_time_limit(server: Server, monkeypatch: Any) -> None:
-    """In python-engineio a stalled upgrade answers polls for ever (hole 13)."""
+    """In python-engineio a stalled upgrade answers polls for ever."""
     monkeypatch.setattr("app.transport.engineio.probe.UPGRADE_TIMEOUT", 0.1)
     sid = await server.handshake()
     websocket = await upgrade(server, sid)

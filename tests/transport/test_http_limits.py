@@ -1,4 +1,4 @@
-"""The HTTP server's limits: what a client may send, how slowly, and how a server stops."""
+"""The HTTP server's limits: sizes, timeouts, log lines, and the time to stop."""
 
 from __future__ import annotations
 

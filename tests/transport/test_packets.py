@@ -128,7 +128,7 @@ def test_invalid_packets_are_refused(text: str) -> None:
 )
 @pytest.mark.parametrize("head", ["2", "217", "2/custom,", "50-", "51-"])
 def test_reserved_event_names_are_refused(head: str, name: str) -> None:
-    """They would call the application's connect and disconnect handlers (hole 1)."""
+    """They would call the application's connect and disconnect handlers."""
     with pytest.raises(PacketError):
         decode(head + json.dumps([name, "x"]))
 
@@ -154,7 +154,7 @@ def test_an_object_without_a_true_placeholder_mark_is_data(mark: str) -> None:
 
 @pytest.mark.parametrize("number", ["1", "-1", "true", "0.0", '"0"', "null"])
 def test_a_placeholder_must_point_at_an_attachment(number: str) -> None:
-    """In python-socketio a wrong number blocks the connection (hole 11)."""
+    """In python-socketio a wrong number blocks the connection."""
     packet = decode('51-["a",{"_placeholder":true,"num":' + number + "}]")
     with pytest.raises(PacketError):
         packet.add(b"zero")
@@ -186,7 +186,7 @@ def test_packets_are_encoded_as_node_does() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [math.nan], {"a": [math.inf]}])
 def test_nan_and_infinity_are_not_sent(value: Any) -> None:
-    """Every browser that receives one drops the connection (hole 12)."""
+    """Every browser that receives one drops the connection."""
     with pytest.raises(ValueError, match="Out of range"):
         encode(EVENT, "/", None, ["a", value])
 

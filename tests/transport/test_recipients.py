@@ -67,7 +67,7 @@ each_kind = pytest.mark.parametrize("kind", ["memory", "redis"])
 
 
 @each_kind
-async def test_an_empty_list_of_recipients_reaches_nobody(
+async def test_an_empty_list_of_recipients_reaches_no_client(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Use `emit` and `send`, of the server and of a namespace, with `to` and with `room`."""

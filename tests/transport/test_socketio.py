@@ -141,7 +141,7 @@ async def test_a_handler_that_returns_false_refuses(server: Server) -> None:
 async def test_a_packet_out_of_place_closes_the_connection(
     server: Server, packets: list[Any], caplog: Any
 ) -> None:
-    """The log has one line without a traceback and without the packet (holes 1, 5, 7, 8, 11)."""
+    """The log has one line without a traceback and without the packet."""
     websocket = await opened(server)
     await websocket.send(*packets)
     assert isinstance(await asyncio.wait_for(websocket.closed(), 1), Closed)
@@ -158,7 +158,7 @@ async def test_a_packet_out_of_place_closes_the_connection(
 
 @served(join_timeout=0.1)
 async def test_a_client_that_joins_no_namespace_is_closed(server: Server) -> None:
-    """Leaving the last namespace starts the deadline again (hole 23)."""
+    """Leaving the last namespace starts the deadline again."""
     never = await opened(server)
     leaver = await server.client()
     stayer = await server.client()
@@ -227,7 +227,7 @@ async def test_events_and_acks_travel_both_ways(server: Server) -> None:
 
 @served()
 async def test_the_server_can_ask_a_client(server: Server) -> None:
-    """`call` waits for the ack; an ack that was not requested is ignored (hole 17)."""
+    """`call` waits for the ack; an ack that was not requested is ignored."""
     websocket = await server.client()
     sid = server.sio.peers[websocket.sid].clients["/"]
     await websocket.send("430[]", "43999999[]", "43[]")
@@ -242,7 +242,7 @@ async def test_the_server_can_ask_a_client(server: Server) -> None:
 
 
 @served()
-async def test_an_emit_reaches_everyone_once_in_order(server: Server) -> None:
+async def test_an_emit_reaches_each_receiver_once_in_order(server: Server) -> None:
     """Emit to a room, several rooms, a sid, all clients, and all but one."""
     one, two = await server.client(), await server.client()
     sids = [server.sio.peers[client.sid].clients["/"] for client in (one, two)]
@@ -550,7 +550,7 @@ async def test_a_client_may_come_back_while_its_disconnect_handler_runs(
 async def test_closing_a_peer_flushes_and_then_closes_the_transport(
     server: Server, disconnect: bool, transport: str
 ) -> None:
-    """The transport accepts no more clients after that (hole 5)."""
+    """The transport accepts no more clients after that."""
     Slow.left.clear()
     websocket: Any = None
     if transport == "websocket":
@@ -603,7 +603,7 @@ async def test_closing_a_peer_answers_an_open_poll(server: Server) -> None:
 
 @served()
 async def test_disconnect_closes_a_transport_that_nothing_else_needs(server: Server) -> None:
-    """The transport stays open while another namespace is joined (hole 5)."""
+    """The transport stays open while another namespace is joined."""
     websocket = await server.client()
     peer = server.sio.peers[websocket.sid]
     await websocket.send("40/other")
@@ -624,7 +624,7 @@ class Doomed(Slow):
 
 @served(namespaces=(Doomed,))
 async def test_a_client_that_leaves_while_it_joins_is_removed(server: Server) -> None:
-    """Its disconnect handler runs after its connect handler (hole 8)."""
+    """Its disconnect handler runs after its connect handler."""
     Slow.left.clear()
     websocket = await opened(server)
     await websocket.send("40", "1")
@@ -636,7 +636,7 @@ async def test_a_client_that_leaves_while_it_joins_is_removed(server: Server) ->
     assert not server.sio.environ
 
 
-def test_shutdown_closes_everyone_with_going_away() -> None:
+def test_shutdown_closes_all_clients_with_going_away() -> None:
     """Code 1001 makes the official client reconnect."""
 
     async def body() -> None:

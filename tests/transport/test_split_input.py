@@ -137,7 +137,7 @@ STREAMS: dict[str, tuple[Read, dict[str, bytes]]] = {
 
 
 def cuts(first: bytes, second: bytes) -> Iterator[int]:
-    """Yield where to cut two messages once: everywhere, but for the middle of a long one."""
+    """Yield the positions of single cuts in two messages, without the middle of a long one."""
     for at in range(1, len(first) + len(second)):
         within = at if at < len(first) else at - len(first)
         size = len(first) if at < len(first) else len(second)

@@ -26,7 +26,7 @@ mark: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="")
 
 
 class Seen:
-    """Starts coroutines; keeps what the loop's exception handler and `done` were told."""
+    """Starts coroutines; records the calls of the loop's exception handler and of `done`."""
 
     def __init__(self) -> None:
         self.tasks = Tasks()

@@ -57,7 +57,7 @@ def is_cut_off(plain: socket.socket) -> bool:
 
 @served(send_timeout=0.2)
 async def test_a_client_that_does_not_read_is_closed_and_counted(server: Server) -> None:
-    """Other clients notice nothing. In python-engineio it takes 300 MB (hole 9)."""
+    """Other clients notice nothing. In python-engineio such a client takes 300 MB."""
     healthy = await server.client()
     slow = small_receive_buffer(server.port)
     await until(lambda: len(server.sio.manager.clients) == 2)
@@ -199,7 +199,7 @@ class Sleeper(Echo):
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 @served(namespaces=(Sleeper,))
 async def test_reading_pauses_while_too_many_events_run(server: Server, transport: str) -> None:
-    """No event is lost. In python-socketio 50,000 slow events are 50,000 tasks (hole 15)."""
+    """No event is lost. In python-socketio 50,000 slow events are 50,000 tasks."""
     Sleeper.running = Sleeper.most = Sleeper.done = 0
     Sleeper.gate = asyncio.Event()
     events = ['42["sleep"]'] * 1000
@@ -456,7 +456,7 @@ async def test_a_big_message_in_tiny_pieces_is_cheap(server: Server) -> None:
 
 @served()
 async def test_a_missing_post_body_closes_the_connection(server: Server, monkeypatch: Any) -> None:
-    """An aborted POST does the same (hole 19)."""
+    """An aborted POST does the same."""
     monkeypatch.setattr("app.transport.engineio.handler.BODY_TIMEOUT", 0.1)
     sid = await server.handshake()
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -492,7 +492,7 @@ async def test_a_flood_after_the_close_is_cut_off(server: Server, monkeypatch: A
 async def test_invalid_packets_of_many_clients_are_logged_in_few_lines(
     server: Server, caplog: Any
 ) -> None:
-    """The log has a few lines a second, and then only their number (hole 22)."""
+    """The log has a few lines a second, and then only their number."""
     for _ in range(50):
         websocket = await server.websocket()
         await websocket.send("4x")
