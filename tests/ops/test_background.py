@@ -220,11 +220,11 @@ async def test_a_stopped_application_leaves_no_task_timer_or_thread(
 async def test_a_drain_that_is_cut_short_leaves_no_task(tmp_path: Path) -> None:
     async with serve(tmp_path, drain_time=30.0) as site, Visitor(site.url) as ann:
         sockets = [await ann.socket("websocket") for _ in range(25)]
-        hurry = asyncio.Event()
+        skip = asyncio.Event()
         before = len(tasks())
-        draining = asyncio.create_task(site.app.drain(hurry))
+        draining = asyncio.create_task(site.app.drain(skip))
         await asyncio.sleep(0.05)
-        hurry.set()
+        skip.set()
         await draining
         assert len(tasks()) <= before
         for socket in sockets:

@@ -105,10 +105,10 @@ async def test_a_second_stop_ends_the_wait_for_handlers(
 ) -> None:
     """Those that still run are cut off at once."""
     async with running(tmp_path, monkeypatch, drain_time=3600) as (app, _):
-        hurry = asyncio.Event()
-        stop = asyncio.create_task(app.stop(hurry))
+        skip = asyncio.Event()
+        stop = asyncio.create_task(app.stop(skip))
         await until(lambda: Slow.told == ["server shutdown"])
-        hurry.set()
+        skip.set()
         await asyncio.wait_for(stop, 5)
         assert "handler=on_disconnect namespace=/slow" in caplog.text
 
@@ -157,7 +157,7 @@ async def test_a_signal_lets_handlers_end_and_a_second_one_cuts_them_off(
             assert told.read_text() == "begins"
             assert "cut off by the stop handler=on_disconnect namespace=/slow" in log.read_text()
         else:
-            await asyncio.sleep(0.8)  # longer than a stop in a hurry waits
+            await asyncio.sleep(0.8)  # longer than a stop waits once skip is set
             (data / "gate").touch()
             assert await asyncio.wait_for(site.process.wait(), 10) == 0
             assert told.read_text() == "stored"
