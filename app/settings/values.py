@@ -18,9 +18,16 @@ class SettingsError(ValueError):
 
 def host(value: str) -> str:
     """Return an address to listen on."""
-    if not value.strip():
-        raise SettingsError("must be an address such as 127.0.0.1; every one is 0.0.0.0 or ::")
-    return value.strip()
+    address = value.strip()
+    try:
+        address.encode("idna")
+    except UnicodeError:
+        address = ""
+    if not address:
+        raise SettingsError(
+            "must be an address such as 127.0.0.1; 0.0.0.0 is every IPv4 address, :: every IPv6 one"
+        )
+    return address
 
 
 def folder(value: str) -> Path:

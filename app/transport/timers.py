@@ -32,9 +32,8 @@ class Alarm:
 
     @property
     def late(self) -> bool:
-        """Whether bytes that have arrived in time may still be unread."""
-        blocked = self._handle is not None and self._loop.time() > self._when + _BLOCKED
-        return self._rung or blocked
+        """Whether the loop was blocked, so that bytes which came in time may still be unread."""
+        return self._handle is not None and self._loop.time() > self._when + _BLOCKED
 
     def set(self, when: float) -> None:
         """Call the function at this loop time, which replaces the time of an earlier call."""

@@ -19,7 +19,7 @@ CENTURY = 3153600000
 
 # name: (default, what a flag says, what it means, what the environment says, what is refused)
 CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
-    "host": ("127.0.0.1", "::", "::", "0.0.0.0", ("", " ")),
+    "host": ("127.0.0.1", "::", "::", "0.0.0.0", ("", " ", "./x.sock")),
     "port": (8888, "0", 0, "65535", ("-1", "65536", "", "http", "80.5", "8_0", "８０", "0x50")),
     "data_dir": (Path("data"), "/srv/x", Path("/srv/x"), "y", ("",)),
     "process_number": (0, "9999", 9999, "7", ("-1", "10000", "one")),

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from app.transport.timers import Timer, Wheel
+from app.transport.timers import Alarm, Timer, Wheel
 
 
 class Ticking(asyncio.SelectorEventLoop):
@@ -190,6 +190,17 @@ async def test_a_blocked_loop_does_not_shorten_the_next_delay() -> None:
     await asyncio.sleep(20)
     assert len(ran) == 1
     assert ran[0] >= 64.5
+
+
+@ticking
+async def test_an_alarm_on_time_is_not_late() -> None:
+    """Requests that the loop reads before the alarm's function runs are judged by the deadline."""
+    late: list[bool] = []
+    alarm = Alarm(lambda: None)
+    alarm.set(now() + 1)
+    asyncio.get_running_loop().call_at(now() + 1, lambda: late.append(alarm.late))
+    await asyncio.sleep(2)
+    assert late == [False]
 
 
 @ticking
