@@ -37,8 +37,8 @@ from app.sockets.handshake import HandshakeHandler
 from app.stores import Record, SessionStore
 from app.stores.counted import CountedStore, StoreCounts
 from app.stores.memory import MemoryStore
+from app.stores.readiness_check import StoreCheck
 from app.stores.sqlite.store import SqliteStore
-from app.stores.store_check import StoreCheck
 from app.transport import Listener, SocketServer
 from app.web.application import WebApplication
 from app.web.web_parts import web_parts

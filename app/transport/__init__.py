@@ -9,7 +9,7 @@ from app.transport.engineio.handler import SocketHandler
 from app.transport.engineio.request_error import UnknownSid
 from app.transport.engineio.server import EngineServer
 from app.transport.settings import TransportSettings
-from app.transport.socketio.listener import Listener
+from app.transport.socketio.connection_callbacks import Listener
 from app.transport.socketio.peer import Peer
 from app.transport.socketio.rooms import Rooms
 from app.transport.socketio.server import SocketServer

@@ -12,7 +12,7 @@ from app.transport.engineio.heartbeat import Heartbeat
 from app.transport.engineio.message import MESSAGE, Message, decode_attachment
 from app.transport.engineio.message_deadline import MessageDeadline
 from app.transport.engineio.payload import Payload
-from app.transport.engineio.receiver import ProtocolError, Receiver
+from app.transport.engineio.receiver_protocol import ProtocolError, Receiver
 from app.transport.engineio.token_bucket import Limits, TokenBucket
 from app.transport.engineio.transport import Transport
 

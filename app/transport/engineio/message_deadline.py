@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from app.transport.clock import Clock
-from app.transport.engineio.receiver import ProtocolError
+from app.transport.engineio.receiver_protocol import ProtocolError
 from app.transport.engineio.transport import Transport
 from app.transport.timers import Timer
 

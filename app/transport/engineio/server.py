@@ -17,7 +17,7 @@ from app.transport.engineio.connection import Connection
 from app.transport.engineio.ids import Ids
 from app.transport.engineio.last_polls import LastPolls
 from app.transport.engineio.message import Message
-from app.transport.engineio.receiver import Receiver
+from app.transport.engineio.receiver_protocol import Receiver
 from app.transport.engineio.transport import Transport
 from app.transport.loop_turns import Turns
 from app.transport.settings import TransportSettings

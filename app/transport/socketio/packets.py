@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 
 from app.transport.engineio.message import Message
-from app.transport.engineio.receiver import ProtocolError
+from app.transport.engineio.receiver_protocol import ProtocolError
 from app.transport.socketio import packet_json
 
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range(7)

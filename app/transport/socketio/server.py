@@ -18,9 +18,9 @@ from app.transport.engineio.close_reason import Reason
 from app.transport.engineio.connection import Connection
 from app.transport.engineio.server import EngineServer
 from app.transport.settings import TransportSettings
+from app.transport.socketio.connection_callbacks import Listener
 from app.transport.socketio.cut_off import cut_off
 from app.transport.socketio.events import Events
-from app.transport.socketio.listener import Listener
 from app.transport.socketio.membership import Membership
 from app.transport.socketio.packets import (
     CONNECT,
