@@ -40,12 +40,7 @@ def _address(hop: str) -> str | None:
     meaning on the proxy's machine only.
     """
     match = _HOP.fullmatch(hop.strip(" \t"))
-    try:
-        parsed = ip_address(match[match.lastindex or 0]) if match else None
-    except ValueError:
-        return None
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
+    parsed = _parsed(match[match.lastindex or 0]) if match else None
     return None if parsed is None else str(parsed)
 
 

@@ -47,7 +47,6 @@ class Hosts:
         return _is(IPv4Address, name)
 
 
-@functools.lru_cache(256)  # parsing took 3 % of a page's CPU
 def _is(kind: type[IPv4Address] | type[IPv6Address], text: str) -> bool:
     try:
         kind(text)
