@@ -8,20 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.raw import POLLING, WEBSOCKET, Answer, Raw
+from tests.support.cors import CROSS, TRUSTED, ask, sharing
+from tests.support.raw import POLLING, WEBSOCKET, Raw
 from tests.support.site import serve
 from tests.support.watched_store import WatchedStore
-
-TRUSTED = "https://app.example.org"
-
 
 JSON = ("Accept", "application/json")
 
 
 PAGE = ("Accept", "text/html")
-
-
-CROSS = ("Sec-Fetch-Site", "cross-site")
 
 
 ANSWERS: dict[str, tuple[str, str, int, list[tuple[str, str]]]] = {
@@ -45,25 +40,6 @@ ANSWERS: dict[str, tuple[str, str, int, list[tuple[str, str]]]] = {
     "no protocol": ("GET", "/socket.io/?EIO=4", 400, []),
     "no such method of the protocol": ("PUT", POLLING, 400, []),
 }
-
-
-def sharing(answer: Answer) -> dict[str, str]:
-    """Return the Access-Control headers of a response, without their common beginning."""
-    beginning = "access-control-"
-    return {
-        name.removeprefix(beginning): value
-        for name, value in answer.headers
-        if name.startswith(beginning)
-    }
-
-
-async def ask(raw: Raw, method: str, path: str, *headers: tuple[str, str]) -> Answer:
-    raw.write(path, *headers, method=method, body=b"" if method in ("POST", "PUT") else None)
-    if method != "HEAD":
-        return await raw.answer()
-    head = (await raw.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    fields = [line.split(": ", 1) for line in head[1:] if line]
-    return Answer(int(head[0].split()[1]), [(name.lower(), value) for name, value in fields], "")
 
 
 @pytest.mark.asvs("3.4.2")

@@ -14,34 +14,11 @@ from app.settings import Settings
 from app.settings.addresses import frame_ancestors, hosts, origins
 from app.web.session_lookup import SessionLookup
 from app.web.start_warnings import cookie_warning
+from tests.support.cors import CROSS, TRUSTED, ask, sharing
 from tests.support.demo.session import BaseWebSocket
 from tests.support.fork import fork
 from tests.support.raw import POLLING, WEBSOCKET, Answer, Raw
 from tests.support.site import serve
-
-TRUSTED = "https://app.example.org"
-
-
-CROSS = ("Sec-Fetch-Site", "cross-site")
-
-
-def sharing(answer: Answer) -> dict[str, str]:
-    """Return the Access-Control headers of a response, without their common beginning."""
-    beginning = "access-control-"
-    return {
-        name.removeprefix(beginning): value
-        for name, value in answer.headers
-        if name.startswith(beginning)
-    }
-
-
-async def ask(raw: Raw, method: str, path: str, *headers: tuple[str, str]) -> Answer:
-    raw.write(path, *headers, method=method, body=b"" if method in ("POST", "PUT") else None)
-    if method != "HEAD":
-        return await raw.answer()
-    head = (await raw.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    fields = [line.split(": ", 1) for line in head[1:] if line]
-    return Answer(int(head[0].split()[1]), [(name.lower(), value) for name, value in fields], "")
 
 
 @pytest.mark.parametrize(
