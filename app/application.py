@@ -105,7 +105,7 @@ def make_app(
     )
     _register_listeners(services, connections, clock, cluster, extensions)
     _register_namespaces(services, extensions)
-    script = CDN_SCRIPT if static_path is None else client_script(static_path)
+    script = CDN_SCRIPT if static_path is None else client_script(static_path, settings.base_path)
     web = WebApplication(
         services,
         web_parts(settings, keys, script),

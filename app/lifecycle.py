@@ -58,7 +58,7 @@ class Application:
         self._folder_lock = folder_lock
 
     async def start(self) -> str:
-        """Listen, start the periodic callbacks and return the URL.
+        """Listen, start the periodic callbacks and return the URL, with --base-path.
 
         Raises OSError, StoreUnavailable if a store on a network cannot be used, and ValueError
         if another process has the same number.
@@ -82,7 +82,7 @@ class Application:
         self.services.expiry.start()
         self.services.loop_lag.start()
         host, port = sockets[0].getsockname()[:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.base_path}"
 
     async def drain(self, skip: asyncio.Event) -> None:
         """Refuse handshakes and close the open sockets in batches, while pages are served.

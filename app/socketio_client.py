@@ -43,8 +43,11 @@ def is_client(content: bytes) -> bool:
     return f"sha384-{digest}" == INTEGRITY
 
 
-def client_script(static: Path) -> Script:
-    """Return the client in the static folder if the build put it there, else that of the CDN."""
+def client_script(static: Path, base_path: str = "") -> Script:
+    """Return the client in the static folder if the build put it there, else that of the CDN.
+
+    `base_path` is the path below which the application serves /static/.
+    """
     try:
         content = (static / LOCAL).read_bytes()
     except OSError:
@@ -65,4 +68,4 @@ def client_script(static: Path) -> Script:
             CDN,
         )
         return CDN_SCRIPT
-    return Script(f"/static/{LOCAL}?v={VERSION}", None)
+    return Script(f"{base_path}/static/{LOCAL}?v={VERSION}", None)

@@ -38,7 +38,7 @@ class RevokeHandler(AccountPage):
     async def post(self, id: str) -> None:
         if id == public_id(self.session.id):
             await self.sign_out()
-            self.answer_done("/login?next=/account")
+            self.answer_done(self.url("/login", next=self.url("/account")))
         elif await self.services.devices.revoke(self.user, id):
             self.done("device")
         else:
@@ -173,7 +173,7 @@ class DeleteHandler(PasswordFormHandler):
             raise HTTPError(409, "Your password was changed just now; the account is still there.")
         # again, for sign-ins meanwhile
         await self.services.devices.revoke_others(user)
-        self.answer_done("/")
+        self.answer_done(self.url("/"))
 
 
 class AccountNamespace(BaseNamespace):

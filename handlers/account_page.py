@@ -70,4 +70,4 @@ class AccountPage(BaseHandler):
 
     def done(self, what: str) -> None:
         """Answer that a change was made: a form with the page, a script with 204."""
-        self.answer_done(f"{self.page}?done={what}")
+        self.answer_done(self.url(self.page, done=what))

@@ -19,7 +19,7 @@ class IncrementHandler(BaseHandler):
             data.count += 1
         await self.emit_to_session("current count", data.count)
         if "text/html" in self.request.headers.get("Accept", ""):
-            self.redirect("/", status=303)
+            self.redirect(self.url("/"), status=303)
         else:
             self.set_header("Content-Type", "text/plain; charset=UTF-8")
             self.write(str(data.count))

@@ -1,5 +1,6 @@
 """Register, sign in and sign out."""
 
+import re
 import string
 from typing import ClassVar
 from urllib.parse import quote
@@ -12,16 +13,25 @@ from app.web.errors import TooManyRequests
 from handlers.session import BaseHandler
 
 
-def safe_target(target: str) -> str:
-    """Return the path and query to redirect to, or "/" if it could lead to another site.
+def safe_target(target: str, home: str = "/") -> str:
+    """Return the path and query to redirect to, or `home` if they could lead to another site.
 
-    Browsers read "//host" and "/\\host" as another site, and drop tabs and line ends first.
+    `home` is the path of the start page; below a base path, other paths are other sites. Browsers
+    read "//host" and "/\\host" as another site, and drop tabs and line ends first.
     """
-    if not target.startswith("/") or target[1:2] in ("/", "\\"):
-        return "/"
+    if not target.startswith(home) or target[1:2] in ("/", "\\"):
+        return home
     if any(ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 for letter in target):
-        return "/"
+        return home
+    if home != "/" and _leaves(target):
+        return home
     return quote(target, safe=string.punctuation)
+
+
+def _leaves(target: str) -> bool:
+    """Whether a path has a segment "..", which browsers resolve; they read "%2e" as "."."""
+    path = re.split(r"[?#]", target)[0].lower().replace("%2e", ".").replace("\\", "/")
+    return ".." in path.split("/")
 
 
 class CredentialsHandler(BaseHandler):
@@ -106,7 +116,8 @@ class CredentialsHandler(BaseHandler):
         self.render(self.template, sentence=sentence, username=username, next=self._target())
 
     def _target(self) -> str:
-        return safe_target(self.get_argument("next", "/", strip=False))
+        home = self.url("/")
+        return safe_target(self.get_argument("next", home, strip=False), home)
 
 
 class LoginHandler(CredentialsHandler):
@@ -173,7 +184,7 @@ class LogoutHandler(BaseHandler):
 
     async def post(self) -> None:
         await self.sign_out()
-        self.answer_done("/")
+        self.answer_done(self.url("/"))
 
 
 routes = [(r"/login", LoginHandler), (r"/register", RegisterHandler), (r"/logout", LogoutHandler)]

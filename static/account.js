@@ -70,7 +70,8 @@
     write(row.querySelector("[data-address]"), device.address);
     setTime(row.querySelector("[data-signed-in]"), device.signed_in);
     setTime(row.querySelector("[data-seen]"), device.seen);
-    row.querySelector("form").action = `/account/sessions/${encodeURIComponent(device.id)}/revoke`;
+    const path = `/account/sessions/${encodeURIComponent(device.id)}/revoke`;
+    row.querySelector("form").action = page.base + path;
     writeTimes(row);
   };
 
@@ -143,7 +144,7 @@
 
   const connect = () => {
     let renewed = false; // whether the session got a new id, perhaps of another user
-    socket = window.io("/account");
+    socket = window.io("/account", { path: `${page.base}/socket.io/` });
     socket.on("connect", () => {
       if (renewed && !page.leaving) location.reload();
       else show("on", "Live: changes show at once");

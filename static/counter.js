@@ -65,7 +65,7 @@
     // the first handshake sets the cookie; a request at the same time would create another session
     await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, HANDSHAKE_TIMEOUT))]);
     const headers = { Accept: "application/json, text/plain" };
-    const answer = await fetch("/incr", { method: "POST", headers });
+    const answer = await fetch(`${page.base}/incr`, { method: "POST", headers });
     if (answer.status === 401) return reload("401");
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const stored = Number(await answer.text());
@@ -108,7 +108,7 @@
 
   const connect = () => {
     let away = false; // whether the server said not to reconnect
-    socket = window.io();
+    socket = window.io({ path: `${page.base}/socket.io/` });
     socket.on("connect", connected);
     socket.on("current count", showCount);
     socket.on("session ended", ({ reason, reconnect }) => {

@@ -1,7 +1,10 @@
-// Whether the browser leaves this page; the page then ignores the end of its socket.
+// What the scripts of a page share: its base path, and whether the browser leaves it.
 "use strict";
 
-const page = { leaving: false };
+const page = {
+  base: document.documentElement.dataset.basePath ?? "", // such as "/app"; "" at the root
+  leaving: false, // whether the page ignores the end of its socket
+};
 
 document.addEventListener("submit", (event) => {
   if (!event.defaultPrevented) page.leaving = true;

@@ -37,6 +37,11 @@ class Settings:
 
     host: str = _option(values.host, "127.0.0.1", "address to listen on")
     port: int = _option(values.integer(0, 65535), "8888", "TCP port to listen on; 0: any free one")
+    base_path: str = _option(
+        values.base_path,
+        "",
+        "path below which everything is served, such as /app; empty: the root of the host",
+    )
     data_dir: Path = _option(
         values.folder, "data", "folder for databases and keys, made with mode 0700"
     )

@@ -37,6 +37,16 @@ def folder(value: str) -> Path:
     return Path(value)
 
 
+def base_path(value: str) -> str:
+    """Return a path without the slash at its end, such as /app; "" for the root."""
+    path = value.removesuffix("/")
+    if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path):
+        raise SettingsError(
+            "must be a path such as /app or /tools/app, of letters, digits, '.', '_', '~' and '-'"
+        )
+    return path
+
+
 def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], Any]:
     def parse(value: str) -> int | float:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from tornado.web import RequestHandler
 
 from app.services import Services
@@ -22,6 +24,14 @@ class AppHandler(RequestHandler):
         """The parts that only pages and handshakes use."""
         web: WebParts = self.application.settings["web"]
         return web
+
+    def url(self, path: str, **query: str) -> str:
+        """Return the address of a path of this application, with --base-path and this query.
+
+        `self.url("/login", next="/app/chat")` is `/app/login?next=%2Fapp%2Fchat` below /app.
+        """
+        base: str = self.application.settings["base_path"]
+        return base + path + (f"?{urlencode(query)}" if query else "")
 
     @property
     def secure(self) -> bool:

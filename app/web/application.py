@@ -12,6 +12,7 @@ from tornado.web import RequestHandler
 
 from app.services import Services
 from app.transport.http.dispatcher import Dispatcher
+from app.web.base_path import AddSlashHandler, path_below
 from app.web.early_answers import answer_early
 from app.web.forwarded import apply_forwarded
 from app.web.not_found import NotFoundHandler
@@ -43,7 +44,8 @@ class WebApplication(Dispatcher):
             web=web,
             default_handler_class=NotFoundHandler,
             static_handler_class=StaticHandler,
-            login_url="/login",
+            base_path=settings.base_path,
+            login_url=settings.base_path + "/login",
             cross_origin_protection=True,
             trusted_origins=web.trusted_origins,
             log_function=_log_request,
@@ -55,14 +57,35 @@ class WebApplication(Dispatcher):
         )
         self._web = web
         self._trusted_proxies = settings.trusted_proxies
+        self._base_path = settings.base_path
 
     def find_handler(self, request: HTTPServerRequest, **options: Any) -> Any:
         """Find the handler of a request whose address and scheme are those of the client."""
-        apply_forwarded(request, self._trusted_proxies)
+        from_proxy = apply_forwarded(request, self._trusted_proxies)
         early = answer_early(request, self._web.hosts, self._web.trusted_origins)
         if early is not None:
             return self.get_handler_delegate(request, early)
+        if self._base_path:
+            return self._find_below(request, from_proxy)
         return super().find_handler(request, **options)
+
+    def _find_below(self, request: HTTPServerRequest, from_proxy: bool) -> Any:
+        """Find the handler of a request by its path below the base path."""
+        path = path_below(self._base_path, request, from_proxy=from_proxy)
+        if path is None:
+            itself = request.path == self._base_path
+            return self.get_handler_delegate(
+                request, AddSlashHandler if itself else NotFoundHandler
+            )
+        whole, request.path = request.path, path
+        try:
+            return super().find_handler(request)
+        finally:
+            request.path = whole  # handlers see the path of the browser
+
+    def reverse_url(self, name: str, *args: Any) -> str:
+        """Return the address of a named route, with the base path."""
+        return self._base_path + super().reverse_url(name, *args)
 
     def refusal_headers(self, headers: HTTPHeaders) -> dict[str, str]:
         """Return headers for an answer that comes before a handler, such as 413."""

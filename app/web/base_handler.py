@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar, Generic
-from urllib.parse import urlencode
 
 from tornado.web import HTTPError
 
@@ -23,7 +22,8 @@ class BaseHandler(SessionHandler[D], Generic[D]):
     A visitor without a session gets one, and its cookie, with the first edit.
     """
 
-    page: ClassVar[str] = "/"  # path to go to after a sign-in that a form of this handler required
+    #: Path to go to after a sign-in that a form of this handler required, without the base path.
+    page: ClassVar[str] = "/"
 
     async def emit_to_session(self, event: str, data: Any = None, *, namespace: str = "/") -> None:
         """Send an event to all sockets of this session."""
@@ -99,8 +99,9 @@ class BaseHandler(SessionHandler[D], Generic[D]):
             self.set_status(401)
             self.finish({"error": sentence})
         else:
-            back = self.request.uri if self.request.method in ("GET", "HEAD") else self.page
-            self.redirect("/login?" + urlencode({"next": back}), status=303)
+            getting = self.request.method in ("GET", "HEAD")
+            back = str(self.request.uri) if getting else self.url(self.page)
+            self.redirect(self.url("/login", next=back), status=303)
 
     def get_template_namespace(self) -> dict[str, Any]:
         """Return the names that every template may use."""
@@ -109,4 +110,6 @@ class BaseHandler(SessionHandler[D], Generic[D]):
             "session": self._loaded_session,
             "settings": self.services.settings,
             "socket_io_script": self.web.socket_io_script,
+            "base_path": self.services.settings.base_path,
+            "url": self.url,
         }

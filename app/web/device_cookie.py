@@ -17,7 +17,7 @@ from itsdangerous import BadSignature, Signer
 
 from app.web.session_cookie import SessionCookie, make_signer, values_of
 
-_PATH = "/login"  # browsers send the cookie to this path only
+_PATH = "/login"  # below the base path; browsers send the cookie to this path only
 _MAX_AGE = 365 * 86_400  # seconds
 _MAX_LENGTH = 128  # characters of a value; a signed one has 66
 _MAX_CANDIDATES = 4  # cookies of our name in one request that are verified
@@ -60,7 +60,7 @@ class DeviceCookie:
     def issue(self, account: str, password_hash: str, *, secure: bool) -> str:
         """Return the Set-Cookie value for a browser that has just signed in to this account."""
         value = self._signer(account, password_hash).sign(secrets.token_urlsafe(16)).decode()
-        flags = self._cookie.attributes(secure=secure, path=_PATH)
+        flags = self._cookie.attributes(secure=secure, below=_PATH)
         return "; ".join([f"{self.name(secure=secure)}={value}", f"Max-Age={_MAX_AGE}", *flags])
 
     def _signer(self, account: str, password_hash: str) -> Signer:

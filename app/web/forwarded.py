@@ -1,7 +1,7 @@
 """X-Forwarded-* headers: address, scheme and host of a client behind a trusted proxy.
 
-They count only if the connection comes from --trusted-proxies. Any other client could forge them,
-so they are ignored.
+They count only if the connection comes from --trusted-proxies or over a Unix socket. Any other
+client could forge them, so they are ignored.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from tornado.httputil import HTTPServerRequest
 
 from app.settings import Network
+from app.transport.http.client_address import LOCAL, UNIX_PEER
 
 # An address as proxies write it: bare, or with a port, as Azure and IIS do; IPv6 may have a zone.
 _IPV6 = r"([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)(?:%[0-9A-Za-z._~-]+)?"
@@ -44,24 +45,30 @@ def _address(hop: str) -> str | None:
     return None if parsed is None else str(parsed)
 
 
-def _client(peer: str, forwarded_for: str, proxies: tuple[Network, ...]) -> str:
-    """Return the first address that is no trusted proxy, beginning at the nearest proxy."""
-    client = peer
+def _client(proxy: str, forwarded_for: str, proxies: tuple[Network, ...]) -> str:
+    """Return the first address that is no trusted proxy; `proxy` is the nearest, a trusted one."""
+    client = proxy
     for hop in reversed(forwarded_for.split(",")):
-        if not _trusted(client, proxies):
-            break
         address = _address(hop)
         if address is None:
             break
         client = address
+        if not _trusted(client, proxies):
+            break
     return client
 
 
-def apply_forwarded(request: HTTPServerRequest, proxies: tuple[Network, ...]) -> None:
-    """Set remote_ip, protocol and host of this request as the outermost trusted proxy saw them."""
+def apply_forwarded(request: HTTPServerRequest, proxies: tuple[Network, ...]) -> bool:
+    """Set remote_ip, protocol and host of this request as the outermost trusted proxy saw them.
+
+    Return whether the request comes from a trusted proxy. Whoever may connect to a Unix socket is
+    one: only its permissions let clients in.
+    """
     peer = request.remote_ip or ""
-    if not proxies or not _trusted(peer, proxies):
-        return
+    if peer == UNIX_PEER:
+        peer = LOCAL
+    elif not proxies or not _trusted(peer, proxies):
+        return False
     headers = request.headers
     request.remote_ip = _client(peer, ",".join(headers.get_list("X-Forwarded-For")), proxies)
     # the last element is from the nearest proxy, which is a trusted one
@@ -73,3 +80,4 @@ def apply_forwarded(request: HTTPServerRequest, proxies: tuple[Network, ...]) ->
     host = headers.get("X-Forwarded-Host", "").rpartition(",")[2].strip(" \t")
     if host:
         request.host = headers["Host"] = host
+    return True

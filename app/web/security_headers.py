@@ -109,6 +109,14 @@ class StaticHandler(SecurityHeaders, StaticFileHandler):
         super().set_default_headers()
         self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
 
+    @classmethod
+    def make_static_url(
+        cls, settings: dict[str, Any], path: str, include_version: bool = True
+    ) -> str:
+        """Return the address of a static file, with the base path; `static_url` calls this."""
+        base: str = settings.get("base_path", "")
+        return base + super().make_static_url(settings, path, include_version)
+
     def parse_url_path(self, url_path: str) -> str:
         """Refuse a NUL, which no file name has."""
         if "\0" in url_path:

@@ -65,12 +65,18 @@ class SessionCookie:
         self._verified = functools.lru_cache(_MAX_CACHED)(self._verify)
 
     def name(self, *, secure: bool) -> str:
-        """Return the cookie's name; `__Host-` keeps other hosts from setting it (RFC 6265bis)."""
+        """Return the cookie's name; `__Host-` keeps other hosts from setting it (RFC 6265bis).
+
+        Below a base path the prefix is `__Secure-`.
+        """
         return self._names[secure]
 
     def _make_name(self, secure: bool) -> str:
-        host_only = self._secure(secure) and not self._settings.cookie_domain
-        return ("__Host-" if host_only else "") + self._settings.cookie_name
+        if not self._secure(secure) or self._settings.cookie_domain:
+            return self._settings.cookie_name
+        # browsers accept __Host- with Path=/ only; __Secure- keeps plain http from setting it
+        prefix = "__Secure-" if self._settings.base_path else "__Host-"
+        return prefix + self._settings.cookie_name
 
     def read(self, headers: Sequence[str], *, secure: bool) -> list[CookieId]:
         """Return the valid ids in these Cookie headers, in the order of the browser.
@@ -115,13 +121,20 @@ class SessionCookie:
         wanted = self._settings.cookie_secure
         return secure if wanted == "auto" else wanted == "yes"
 
-    def attributes(self, *, secure: bool, path: str = "/") -> list[str]:
-        """Return the attributes for a Set-Cookie value, as the settings ask for them."""
+    def attributes(self, *, secure: bool, below: str = "") -> list[str]:
+        """Return the attributes for a Set-Cookie value, as the settings ask for them.
+
+        `below` is a path of this application, without the base path; empty: all of them.
+        """
         settings, secure = self._settings, self._secure(secure)
         samesite = settings.cookie_samesite
         if samesite == "none" and not secure:
             samesite = "lax"  # browsers drop SameSite=None without Secure
-        flags = [f"Path={path}", "HttpOnly", f"SameSite={samesite.capitalize()}"]
+        flags = [
+            f"Path={settings.base_path + below or '/'}",
+            "HttpOnly",
+            f"SameSite={samesite.capitalize()}",
+        ]
         if settings.cookie_domain:
             flags.append(f"Domain={settings.cookie_domain}")
         if secure:

@@ -21,6 +21,13 @@ CENTURY = 3153600000
 CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
     "host": ("127.0.0.1", "::", "::", "0.0.0.0", ("", " ", "./x.sock")),
     "port": (8888, "0", 0, "65535", ("-1", "65536", "", "http", "80.5", "8_0", "８０", "0x50")),
+    "base_path": (
+        "",
+        "/app/",
+        "/app",
+        "/a/b-c.d",
+        ("app", "//evil.example", "/a//b", "/a/../b", "/.", "/a b", "/a?b", "/é", "/a\n"),
+    ),
     "data_dir": (Path("data"), "/srv/x", Path("/srv/x"), "y", ("",)),
     "process_number": (0, "9999", 9999, "7", ("-1", "10000", "one")),
     "store": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import socketio
@@ -61,6 +62,7 @@ class Visitor:
         socket = Socket(self.http, **options)
         await socket.client.connect(
             self.url,
+            socketio_path=urlsplit(self.url).path.lstrip("/") + "/socket.io",
             transports=list(transports) or None,
             namespaces=list(namespaces),
             wait_timeout=15,
