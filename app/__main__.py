@@ -1,165 +1,28 @@
-"""The command `python -m app`: serve, or run `--version`, `backup FOLDER` or `restore FOLDER`."""
+"""The command `python -m app`; `app/program.py` is the program."""
 
-from __future__ import annotations
-
-import asyncio
-import contextlib
-import gc
-import importlib
-import importlib.metadata
-import logging
 import os
-import platform
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
-from typing import Any
-
-import msgspec
-
-import handlers
-from app import __version__
-from app.application import Application, make_app
-from app.common.background import cancel_all
-from app.common.urls import without_credentials
-from app.ops.backup_command import COMMANDS
-from app.ops.backup_command import main as run_command
-from app.ops.data_folder import FolderBusy
-from app.ops.systemd import notify
-from app.settings import Settings, SettingsError, parse_settings
-from app.stores import StoreError
-from app.stores.sqlite.database_file import FileOwned
-from handlers.session import SessionData
-
-ROOT = Path(__file__).resolve().parent.parent
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from types import FrameType
 
 
-async def serve(
-    settings: Settings, modules: Sequence[str], data_type: type[msgspec.Struct]
-) -> None:
-    """Serve until SIGTERM, which drains first, or SIGINT; a second signal skips the waiting."""
-    app = make_app(
-        settings,
-        modules=[name if "." in name else f"handlers.{name}" for name in modules],
-        data_type=data_type,
-        template_path=ROOT / "handlers" / "templates",
-        static_path=ROOT / "static",
-    )
-    stop, skip = asyncio.Event(), asyncio.Event()
-    signals = _listen_to_signals(stop, skip)
-    try:
-        url = await _start(app, stop)
-        if url is None:
-            return
-        _tune_garbage_collector()
-        notify("READY=1")
-        print(
-            f"Latchkey serves {url} (sessions: {without_credentials(settings.store)}, "
-            f"data: {settings.data_dir.resolve()}); Ctrl-C stops it",
-            flush=True,
-        )
-        await stop.wait()
-        notify("STOPPING=1")
-        if signals[0] == signal.SIGTERM:
-            await app.drain(skip)
-    finally:
-        await app.stop(skip)
-        _ignore_signals()
+def _exit(number: int, frame: FrameType | None) -> None:
+    """End at once, without a traceback: nothing is open yet."""
+    serves = not sys.argv[1:] or sys.argv[1].startswith("-")
+    os._exit(0 if serves else 128 + number)
 
 
-def _listen_to_signals(stop: asyncio.Event, skip: asyncio.Event) -> list[signal.Signals]:
-    """Set `stop` at the first signal and `skip` at the second; return the list of signals."""
-    signals: list[signal.Signals] = []
+def main() -> int:
+    """Run the program with the modules and the session data of handlers/."""
+    import handlers
+    from app.program import run
+    from handlers.session import SessionData
 
-    def received(number: signal.Signals) -> None:
-        signals.append(number)
-        stop.set()
-        if len(signals) > 1:
-            skip.set()
-
-    for number in STOP_SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, received, number)
-    return signals
-
-
-def _ignore_signals() -> None:
-    """Ignore further signals, which would change the exit code of a completed stop."""
-    for number in STOP_SIGNALS:
-        asyncio.get_running_loop().remove_signal_handler(number)
-        signal.signal(number, signal.SIG_IGN)
-
-
-async def _start(app: Application, stop: asyncio.Event) -> str | None:
-    """Start the application; return its URL, or None if `stop` was set before it serves.
-
-    A start may wait for a Redis, or for the process number of a process that has died.
-    """
-    starting = asyncio.create_task(app.start())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    await cancel_all({starting, stopping})
-    return None if starting.cancelled() else starting.result()
-
-
-def _tune_garbage_collector() -> None:
-    """Exclude the objects of the start from garbage collection, and collect less often.
-
-    Hundreds of events that wait for the disk have thousands of objects, which live for
-    milliseconds. To scan them after each 700 allocations took a tenth of the CPU of an event.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-
-
-def main(
-    modules: Sequence[str] = handlers.modules, data_type: type[msgspec.Struct] = SessionData
-) -> int:
-    """Run the program with these handler modules and this session data.
-
-    Return its exit code: 0, 1 if it fails, 2 if a setting is wrong.
-    """
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    if "--version" in sys.argv[1:]:
-        print(_versions())
-        return 0
-    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
-        os.umask(0o077)
-        return run_command(sys.argv[1:], os.environ)
-    try:
-        settings = parse_settings(sys.argv[1:], os.environ)
-    except SettingsError as error:
-        print(f"latchkey: {error}", file=sys.stderr)
-        return 2
-    os.umask(0o077)  # SQLite makes files that only their owner can read
-    try:
-        _run(serve(settings, modules, data_type))
-    except (FileOwned, FolderBusy, StoreError, ValueError, OSError) as error:
-        print(f"latchkey: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _versions() -> str:
-    """Return the versions of this program, of Python and of packages, one a line."""
-    lines = [f"latchkey {__version__}", f"Python {platform.python_version()}"]
-    for package in ("tornado", "python-socketio", "python-engineio", "uvloop", "redis"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            lines.append(f"{package} {importlib.metadata.version(package)}")
-    return "\n".join(lines)
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop if it is installed, as it is by default, else on the loop of asyncio."""
-    run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
-    with contextlib.suppress(ImportError):
-        run = importlib.import_module("uvloop").run
-    run(work)
+    return run(handlers.modules, SessionData)
 
 
 if __name__ == "__main__":
+    # the imports of the program take half a second, and it handles these signals after them
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _exit)
     sys.exit(main())

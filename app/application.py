@@ -13,7 +13,8 @@ from app.accounts import Accounts
 from app.common.rate_limited_log import RateLimitedLog
 from app.common.rates import ProcessRate
 from app.devices import Devices, Watchers
-from app.extensions import Extension, load_extensions
+from app.extensions import Extension, load_extensions, own_records
+from app.jobs import Jobs
 from app.lifecycle import Application
 from app.limits import Limits
 from app.ops import data_folder
@@ -30,10 +31,11 @@ from app.sessions.end_reason import EndReason
 from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
 from app.sessions.session import Session
-from app.settings import Settings
+from app.settings import Settings, complete
 from app.socketio_client import CDN_SCRIPT, client_script
 from app.sockets.connections import Connections
 from app.sockets.handshake import HandshakeHandler
+from app.start_and_stop import StartAndStop
 from app.stores import Record, SessionStore
 from app.stores.counted import CountedStore, StoreCounts
 from app.stores.memory import MemoryStore
@@ -68,6 +70,7 @@ def make_app(
     FolderBusy, StoreUnavailable, ValueError or OSError with a sentence that says what to do.
     """
     extensions = load_extensions(modules)
+    settings = complete(settings, own_records(extensions))
     clock = clock or SteadyClock()
     settings.make_data_dir()
     folder_lock = data_folder.use(settings.data_dir)
@@ -100,6 +103,7 @@ def make_app(
             {"store": StoreCheck(sessions.store).works, "database": accounts.answers}
         ),
         audit=Audit(),
+        jobs=Jobs(cluster.repeat if cluster else None),
         client_log=RateLimitedLog(logging.getLogger("latchkey.clients")),
         outage_log=RateLimitedLog(logging.getLogger("latchkey.outages")),
     )
@@ -113,7 +117,13 @@ def make_app(
         template_path=template_path,
         static_path=static_path,
     )
-    return Application(services, web, folder_lock=folder_lock, cluster=cluster)
+    return Application(
+        services,
+        web,
+        folder_lock=folder_lock,
+        modules=StartAndStop(extensions),
+        cluster=cluster,
+    )
 
 
 def _build_sessions(

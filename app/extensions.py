@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
+from app.ops.metrics import OwnMetrics
+from app.services import Services
 from app.sessions.end_reason import EndReason
 from app.sessions.session import Session
+from app.settings import OwnRecords, check_records, declared
 from app.sockets.handshake import HandshakeHook
 from app.sockets.namespace import BaseNamespace
 
 Result = Awaitable[None] | None
 
 
+class InvalidModule(ValueError):
+    """A module of handlers/ cannot be used; the message says what to do."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Extension:
     """What one module offers: its attributes of these names."""
 
-    #: The module's name.
+    #: The module's dotted name.
     name: str
+    #: Folder of templates of a module that is a package.
+    template_path: Path | None = None
     #: Routes, as Tornado takes them.
     routes: Sequence[Any] = ()
     #: Names of Socket.IO namespaces and their classes.
     namespaces: Sequence[tuple[str, type[BaseNamespace[Any]]]] = ()
+    #: A dataclass of settings, each made by `app.settings.setting`.
+    settings: type[Any] | None = None
+    #: What the module registers with prometheus_client, or a function that returns it.
+    metrics: OwnMetrics | Callable[[Services], OwnMetrics] = ()
+    #: Runs before the first request, when the stores are open.
+    on_start: Callable[[Services], Result] | None = None
+    #: Runs after the last request, before the stores close.
+    on_stop: Callable[[Services], Result] | None = None
     #: Refuses a Socket.IO handshake by raising `tornado.web.HTTPError`.
     before_handshake: HandshakeHook | None = None
     #: Runs when a user has signed in.
@@ -32,29 +51,95 @@ class Extension:
     #: Runs when a session has ended, in the process that ended it.
     on_session_end: Callable[[Session[Any], EndReason], Result] | None = None
 
+    @property
+    def group(self) -> str:
+        """Return the name of its settings: `chat` for handlers.chat."""
+        return self.name.rpartition(".")[2].lower()
+
 
 def load_extensions(names: Sequence[str]) -> list[Extension]:
     """Import the modules with these dotted names and collect what they offer.
 
-    Raises ValueError if two of them have the same namespace.
+    Raises InvalidModule if one does not exist, or if two have the same namespace or setting. An
+    error inside of a module is raised as it is.
     """
+    twice = {name for name in names if list(names).count(name) > 1}
+    if twice:
+        raise InvalidModule(f"{min(twice)} is listed twice; remove one of the two")
     extensions = [_load(name) for name in names]
     taken: set[str] = set()
     for extension in extensions:
         for path, _ in extension.namespaces:
             if path in taken:
-                raise ValueError(
+                raise InvalidModule(
                     f"{extension.name}: another module has namespace {path}; choose another name"
                 )
             taken.add(path)
+    try:
+        check_records(own_records(extensions))
+    except ValueError as error:
+        raise InvalidModule(str(error)) from None
     return extensions
 
 
+def own_records(extensions: Sequence[Extension]) -> OwnRecords:
+    """Return the dataclasses of the modules that have settings, by the name of the settings."""
+    records: dict[str, type[Any]] = {}
+    for extension in extensions:
+        if extension.settings is not None:
+            if extension.group in records:
+                raise InvalidModule(
+                    f"{extension.name}: another module has settings of the name "
+                    f"{extension.group}; give the module another name"
+                )
+            records[extension.group] = extension.settings
+    return records
+
+
+def own_variables(names: Sequence[str]) -> list[str]:
+    """Return the environment variables of the settings of modules; raises InvalidModule."""
+    records = own_records(load_extensions(names))
+    return [each.variable for group, record in records.items() for each in declared(record, group)]
+
+
 def _load(name: str) -> Extension:
-    module = importlib.import_module(name)
+    module = _import(name)
     offered = {
         field.name: getattr(module, field.name)
         for field in fields(Extension)
-        if field.name != "name" and hasattr(module, field.name)
+        if field.name not in ("name", "template_path") and hasattr(module, field.name)
     }
-    return Extension(name=name, **offered)
+    folders = [Path(path) / "templates" for path in getattr(module, "__path__", ())]
+    template_path = next((folder for folder in folders if folder.is_dir()), None)
+    return Extension(name=name, template_path=template_path, **offered)
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # an import inside of the module may fail too: that error is for its author
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise InvalidModule(f"there is no module {name}{_did_you_mean(name)}") from None
+
+
+def _did_you_mean(name: str) -> str:
+    """Return the rest of a sentence about a module that is missing."""
+    package, _, word = name.rpartition(".")
+    try:
+        folders = importlib.import_module(package).__path__
+    except (ImportError, AttributeError, ValueError):
+        return "; correct the list of modules"
+    there = [
+        path.stem
+        for folder in folders
+        for path in sorted(Path(folder).iterdir())
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    ]
+    near = difflib.get_close_matches(word, there, n=1)
+    return (
+        f"; did you mean {near[0]}?"
+        if near
+        else f"; make {package.replace('.', '/')}/{word}.py, or correct the list of modules"
+    )

@@ -15,6 +15,7 @@ from app.common.background import cancel_all
 from app.ops.data_folder import FolderLock
 from app.services import Services
 from app.settings import Settings
+from app.start_and_stop import StartAndStop
 from app.stores import StoreError
 from app.transport.http.server import HttpServer
 from app.transport.socketio.server import CLIENT_CLOSE_TIMEOUT
@@ -26,6 +27,7 @@ log = logging.getLogger("latchkey")
 _CLIENT_TIMEOUT = 30.0  # seconds that a client has for a request's headers, and for its body
 _MAX_HEADER_SIZE = 16_384  # bytes
 _REQUESTS_TIMEOUT = 2.5  # seconds that requests in progress have when the process stops
+_BACKGROUND_TIMEOUT = 0.5  # seconds that coroutines of `services.background` have to end
 _CLOSE_TIMEOUT = 1.0  # seconds in which expiry and the stores have to close
 
 
@@ -48,20 +50,23 @@ class Application:
         web: WebApplication,
         *,
         folder_lock: FolderLock,
+        modules: StartAndStop,
         cluster: Cluster | None = None,
     ) -> None:
-        """`cluster` is None for a process that serves alone."""
+        """`modules` starts and stops the modules; `cluster` is None for a process alone."""
         self.services = services
         self.web = web
         self.cluster = cluster
         self.http_server: HttpServer | None = None
         self._folder_lock = folder_lock
+        self._modules = modules
 
     async def start(self) -> str:
         """Listen, start the periodic callbacks and return the URL, with --base-path.
 
-        Raises OSError, StoreUnavailable if a store on a network cannot be used, and ValueError
-        if another process has the same number.
+        Call `stop` afterwards, even if it fails. Raises OSError, StoreUnavailable if a store on a
+        network cannot be used, ValueError if another process has the same number, and StartFailed
+        if a module cannot start.
         """
         settings = self.services.settings
         for warning in (hosts_warning(settings), cookie_warning(settings)):
@@ -69,6 +74,7 @@ class Application:
                 log.warning("%s", warning)
         if self.cluster is not None:
             await self.cluster.start()
+        await self._modules.start(self.services)
         sockets = _bind(settings)
         self.http_server = HttpServer(
             self.web,
@@ -102,12 +108,14 @@ class Application:
     async def stop(self, skip: asyncio.Event | None = None) -> None:
         """Accept no more connections, close the open ones, commit, and close the stores.
 
-        Handlers of sockets may run for --drain-time; they are cut off soon after `skip` is set.
+        Handlers of sockets may run for --drain-time, and `on_stop` of each module for
+        --stop-timeout; they are cut off soon after `skip` is set.
         """
         services = self.services
         services.stopping = True
         if self.http_server is not None:
             await self.http_server.stop_listening()
+        await services.jobs.stop()
         services.expiry.stop()
         await services.expiry.finish(_CLOSE_TIMEOUT)
         services.loop_lag.stop()
@@ -120,6 +128,9 @@ class Application:
         await services.socket_server.shutdown()
         await self.web.tasks.stop()
         await services.socket_server.tasks.stop()
+        await services.stop(seconds=_BACKGROUND_TIMEOUT)
+        await self._modules.stop(services, seconds=services.settings.stop_timeout, skip=skip)
+        await services.jobs.stop()
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._close_stores()
@@ -138,7 +149,7 @@ class Application:
         """Write what is still to be written, and close the databases."""
         services = self.services
         try:
-            await services.stop(seconds=_CLOSE_TIMEOUT / 2)
+            await services.stop(seconds=0.0)
             await services.sessions.lifetimes.activity.close()
         finally:
             await services.readiness.stop()

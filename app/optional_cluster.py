@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from app import lifecycle
@@ -32,6 +32,11 @@ class Cluster(lifecycle.Cluster, Protocol):
     def make_rate(self, name: str, per_minute: int) -> Rate:
         """Return the rate limit of this name, which the processes share."""
         ...
+
+    async def repeat(
+        self, name: str, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Run a work every `seconds` in one of the processes, until cancelled."""
 
     def presence(self, connections: Connections, keys: Sequence[str]) -> Presence:
         """Return the presence of all processes; `connections` are those of this one."""

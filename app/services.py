@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from asyncio import Task
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from app.accounts import Accounts
 from app.common.background import Background
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.devices import Devices, Watchers
+from app.jobs import Job, Jobs, Work
 from app.limits import Limits
 from app.ops.audit import Audit
 from app.ops.counters import Counters
@@ -22,6 +24,8 @@ from app.sessions.manager import Sessions
 from app.sessions.session import Session
 from app.settings import Settings
 from app.transport import SocketServer
+
+T = TypeVar("T")
 
 
 class Connections(Protocol):
@@ -72,15 +76,37 @@ class Services:
     loop_lag: LoopLag
     readiness: Readiness
     audit: Audit
+    jobs: Jobs
     client_log: RateLimitedLog  # errors of clients
     outage_log: RateLimitedLog  # requests and events that failed because a store was down
     on_login: Listeners[[Session[Any]]] = field(default_factory=lambda: Listeners("a login"))
     stopping: bool = False  # whether the process drains or stops
     _background: Background = field(default_factory=Background)
 
-    def background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine beside the request that started it."""
-        self._background.start(work)
+    def background(self, work: Coroutine[Any, Any, T]) -> Task[T]:
+        """Run a coroutine beside the request that started it; return its task.
+
+        The task is kept until it ends, and an exception is logged. When the process stops, it has
+        half a second to end. Then it is cancelled and awaited.
+        """
+        return self._background.start(work)
+
+    def every(
+        self, seconds: float, work: Work, once_per_site: bool = False, *, name: str = ""
+    ) -> Job:
+        """Run a function, `async` or not, every `seconds`; the first time after as many.
+
+        A run that takes longer than `seconds` delays the next one, so that a job never runs twice
+        at the same time. An exception is logged, and the job goes on. It ends with the process, or
+        with `cancel()` of the returned job.
+
+        With `once_per_site`, one of the processes over one Redis runs the job at a time. Another
+        one takes over within about two intervals if that process dies. The processes know the job
+        by its `name`, which is by default that of the module and the function.
+
+        Raises ValueError for an interval of 0 or less, and for two jobs of one name in the site.
+        """
+        return self.jobs.every(seconds, work, once_per_site=once_per_site, name=name)
 
     async def stop(self, *, seconds: float) -> None:
         """Let the coroutines of `background` run for `seconds`, then cancel them."""

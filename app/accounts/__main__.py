@@ -56,13 +56,23 @@ def _read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     return given
 
 
+def _variables_of_the_server() -> list[str]:
+    """Return the variables that modules of handlers/ read; this takes half a second."""
+    import handlers
+    from app.extensions import own_variables
+
+    return own_variables([f"handlers.{name}" for name in handlers.modules])
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return 0, 1 where the account cannot be made, 2 for a wrong call."""
     try:
         given = _read_arguments(arguments)
         flags = {"--data-dir": given.data_dir, "--database": given.database}
         settings = parse_settings(
-            [f"{flag}={value}" for flag, value in flags.items() if value is not None], os.environ
+            [f"{flag}={value}" for flag, value in flags.items() if value is not None],
+            os.environ,
+            others=_variables_of_the_server,
         )
         name = asyncio.run(_add(settings, given.name, _read_password(given.password_stdin)))
     except SettingsError as error:

@@ -14,6 +14,7 @@ from app.cluster.process_number import ProcessNumber
 from app.cluster.rates import SharedRates
 from app.cluster.rooms import RedisRooms
 from app.cluster.session_ends import Expiry, SessionEnds
+from app.cluster.site_job import SiteJob, Work
 from app.common.background import Background
 from app.common.log_and_continue import logged
 from app.common.rates import Rate
@@ -69,6 +70,10 @@ class Cluster:
     def make_rate(self, name: str, per_minute: int) -> Rate:
         """Return the rate limit of this name, which the processes share."""
         return self._rates.make(name, per_minute)
+
+    async def repeat(self, name: str, seconds: float, work: Work) -> None:
+        """Run a work every `seconds` in one of the processes, until cancelled."""
+        await SiteJob(self.client, name, seconds).run(work)
 
     # -- listeners --
 

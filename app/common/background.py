@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 log = logging.getLogger("latchkey.background")
 
+T = TypeVar("T")
 _CANCEL_AGAIN = 0.1  # seconds
 
 
@@ -16,25 +17,31 @@ class Background:
     """The tasks of one owner: kept until they end, cancelled and awaited when it stops."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run this in a task of its own; an exception that it raises is logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a background task failed", exc_info=error)
+            log.error("a background task failed task=%s", _name(task), exc_info=error)
 
     async def stop(self, *, seconds: float = 0.0) -> None:
         """Let tasks end by themselves for some `seconds`, then cancel and await the others."""
         if seconds and self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
-        await cancel_all(self._tasks)
+        for task in await cancel_all(self._tasks):
+            log.error("a background task ignores its cancellation task=%s", _name(task))
+
+
+def _name(task: asyncio.Task[Any]) -> str:
+    """Return the name of the coroutine that a task runs."""
+    return getattr(task.get_coro(), "__qualname__", task.get_name())
 
 
 async def cancel_all(

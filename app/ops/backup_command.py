@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from app.ops.backup import BackupError, backup, restore
@@ -17,13 +17,22 @@ COMMANDS = ("backup", "restore")
 _FLAGS = ("--data-dir", "--store", "--database")
 
 
-def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run `backup` or `restore`; return 0, 1 if it fails, 2 if an argument is wrong."""
+def main(
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    others: Callable[[], Collection[str]] = tuple,
+) -> int:
+    """Run `backup` or `restore`; return 0, 1 if it fails, 2 if an argument is wrong.
+
+    `others` returns the names of variables that only the server reads.
+    """
     try:
         given = _read_arguments(arguments)
         values = {flag: vars(given)[flag[2:].replace("-", "_")] for flag in _FLAGS}
         settings = parse_settings(
-            [f"{flag}={value}" for flag, value in values.items() if value is not None], environ
+            [f"{flag}={value}" for flag, value in values.items() if value is not None],
+            environ,
+            others=others,
         )
     except SettingsError as error:
         print(f"latchkey: {error}", file=sys.stderr)

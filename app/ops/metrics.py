@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Protocol
 
@@ -25,6 +25,8 @@ from app.stores.counted import StoreCounts
 
 log = logging.getLogger("latchkey.metrics")
 
+#: Metrics of a module: a registry, or counters, gauges and other collectors.
+OwnMetrics = CollectorRegistry | Collector | Iterable[Collector]
 _Labels = tuple[str, ...]
 
 

@@ -3,9 +3,25 @@
 Imports nothing else of app.
 """
 
+from app.settings import values
 from app.settings.addresses import Network
-from app.settings.command_line import PREFIX, Parser, parse_settings
+from app.settings.command_line import Parser, parse_settings
+from app.settings.declaration import PREFIX, declared, setting
+from app.settings.own import OwnRecords, check_records, complete
 from app.settings.settings import Settings
 from app.settings.values import SettingsError
 
-__all__ = ["PREFIX", "Network", "Parser", "Settings", "SettingsError", "parse_settings"]
+__all__ = [
+    "PREFIX",
+    "Network",
+    "OwnRecords",
+    "Parser",
+    "Settings",
+    "SettingsError",
+    "check_records",
+    "complete",
+    "declared",
+    "parse_settings",
+    "setting",
+    "values",
+]

@@ -9,14 +9,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
-from app.settings import values as read
+from app.settings.declaration import PREFIX, Declared, declared
+from app.settings.own import OwnRecords, build
 from app.settings.settings import Settings
 from app.settings.values import SettingsError
 
-PREFIX = "LATCHKEY_"
+_COMMANDS = ("backup FOLDER", "restore FOLDER")
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,76 +28,94 @@ class Parser(argparse.ArgumentParser):
         raise SettingsError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
 
 
-def parse_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
+def parse_settings(
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    own: OwnRecords | None = None,
+    *,
+    others: Callable[[], Collection[str]] = tuple,
+) -> Settings:
     """Build the settings from flags and environment.
 
-    Raises SettingsError with a sentence that names the setting; `--help` raises SystemExit.
+    `own` are the dataclasses of modules that have settings, by the module's name, and `others`
+    returns names of variables that mean something to another command; it is called if there are
+    unknown ones. Raises SettingsError with a sentence that names the setting; `--help` raises
+    SystemExit.
     """
-    fields = dataclasses.fields(Settings)
-    parsed, rest = _parser(fields).parse_known_args(arguments)
-    given = vars(parsed)
-    _refuse_unknown_flags(rest, [_flag(field.name) for field in fields])
-    _refuse_unknown_variables(environ, [PREFIX + field.name.upper() for field in fields])
-    values: dict[str, Any] = {}
-    for field in fields:
-        source, value = _flag(field.name), given[field.name]
+    groups: dict[str, type[Any]] = {"": Settings, **(own or {})}
+    options = [each for group, record in groups.items() for each in declared(record, group)]
+    parsed, rest = _parser(options).parse_known_args(arguments)
+    _refuse_unknown_flags(arguments, rest, options)
+    _refuse_unknown_variables(environ, [each.variable for each in options], others)
+    values: dict[str, dict[str, Any]] = {group: {} for group in groups}
+    for option in options:
+        source, value = option.flag, vars(parsed)[option.name]
         if value is None:
-            source = PREFIX + field.name.upper()
-            value = environ.get(source)
-        if value is None:
-            continue
-        try:
-            values[field.name] = field.metadata["parse"](value)
-        except SettingsError as error:
-            quoted = "" if field.metadata["secret"] else f" {value!r}"
-            raise SettingsError(f"{source}{quoted}: it {error}") from None
-    return Settings(**values)
+            source, value = option.variable, environ.get(option.variable)
+        if value is not None:
+            values[option.group][option.field.name] = option.read(source, value)
+    settings = Settings(**values.pop(""))
+    records = {group: build(groups[group], group, given) for group, given in values.items()}
+    return dataclasses.replace(settings, own=records) if records else settings
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _parser(fields: Sequence[dataclasses.Field[Any]]) -> Parser:
+def _parser(options: Sequence[Declared]) -> Parser:
     parser = Parser(
         prog="python -m app",
         description="Serve Latchkey: one login session for web pages and sockets.",
         epilog=f"Each setting is also an environment variable, such as {PREFIX}PORT; flags win. "
-        "Other commands: python -m app --version, python -m app backup FOLDER, "
-        "python -m app restore FOLDER.",
+        "Other commands: python -m app --version, "
+        f"{', '.join(f'python -m app {command}' for command in _COMMANDS)}.",
         allow_abbrev=False,
     )
-    for field in fields:
-        default = field.metadata["default"] or "none"
+    groups: dict[str, Any] = {"": parser}
+    for option in options:
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(f"settings of {option.group}")
+        meaning, default = option.field.metadata["meaning"], option.field.metadata["default"]
+        note = "required" if option.required else f"default: {default or 'none'}"
         # a bare --cookie-partitioned reads as yes
-        bare: dict[str, Any] = (
-            {"nargs": "?", "const": "yes"} if field.metadata["parse"] is read.yes_no else {}
-        )
-        parser.add_argument(
-            _flag(field.name),
+        bare: dict[str, Any] = {"nargs": "?", "const": "yes"} if option.is_switch else {}
+        groups[option.group].add_argument(
+            option.flag,
+            dest=option.name,
             metavar="VALUE",
             **bare,
-            help=f"{field.metadata['meaning']} (default: {default})".replace("%", "%%"),
+            help=f"{meaning} ({note})".replace("%", "%%"),
         )
     return parser
 
 
-def _refuse_unknown_variables(environ: Mapping[str, str], known: Sequence[str]) -> None:
+def _refuse_unknown_variables(
+    environ: Mapping[str, str], known: Sequence[str], others: Callable[[], Collection[str]]
+) -> None:
     """Raise SettingsError for a variable with our prefix that no setting has."""
-    for name in environ:
-        if name.startswith(PREFIX) and name not in known:
+    unknown = [name for name in environ if name.startswith(PREFIX) and name not in known]
+    if not unknown:
+        return
+    allowed = others()
+    for name in unknown:
+        if name not in allowed:
             remedy = _did_you_mean(name, PREFIX, known)
             raise SettingsError(f"environment variable {name} is no setting; {remedy}")
 
 
-def _refuse_unknown_flags(rest: Sequence[str], known: Sequence[str]) -> None:
-    """Raise SettingsError for a flag that no setting has, without its value, a possible secret."""
+def _refuse_unknown_flags(
+    arguments: Sequence[str], rest: Sequence[str], options: Sequence[Declared]
+) -> None:
+    """Raise SettingsError for an argument that is no setting, without a possible secret."""
     if not rest:
         return
     flag = rest[0].partition("=")[0]
-    if not flag.startswith("--"):
-        raise SettingsError("an argument belongs to no flag; write --flag=value")
-    raise SettingsError(f"{flag} is no setting; {_did_you_mean(flag, '--', known)}")
+    if flag.startswith("--"):
+        known = [option.flag for option in options]
+        raise SettingsError(f"{flag} is no setting; {_did_you_mean(flag, '--', known)}")
+    if rest[0] == arguments[0]:  # no flag comes before it, so it is no part of a flag's value
+        raise SettingsError(
+            f"{rest[0]!r} is no command and no setting; the commands are "
+            f"{' and '.join(_COMMANDS)}, and a setting is written --flag=value"
+        )
+    raise SettingsError("an argument belongs to no flag; write --flag=value")
 
 
 def _did_you_mean(name: str, prefix: str, known: Sequence[str]) -> str:

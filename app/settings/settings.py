@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar, overload
 
 from app.settings import addresses, store_urls, values
 from app.settings.addresses import Network
+from app.settings.declaration import setting as _option
 from app.settings.values import SettingsError
 
-
-def _option(
-    parse: Callable[[str], Any], default: str, meaning: str, *, secret: bool = False
-) -> Any:
-    """Declare one setting; write the default as on the command line.
-
-    Mark a setting as `secret` if its value must stay out of messages and logs.
-    """
-    return dataclasses.field(
-        default_factory=lambda: parse(default),
-        repr=not secret,
-        metadata={"parse": parse, "default": default, "meaning": meaning, "secret": secret},
-    )
-
-
+R = TypeVar("R")
 _DAY = 86_400
 _CENTURY = 100 * 365 * _DAY
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All settings of one process, already checked. Times are seconds, sizes bytes."""
+    """All settings of one process, already checked. Times are seconds, sizes bytes.
 
+    `own` are the settings of modules of handlers/, by the module's name: {"chat": ChatSettings()}.
+    Handlers reach them with `of`.
+    """
+
+    own: dataclasses.InitVar[Mapping[str, Any] | None] = None
     host: str = _option(values.host, "127.0.0.1", "address to listen on")
     port: int = _option(values.integer(0, 65535), "8888", "TCP port to listen on; 0: any free one")
     base_path: str = _option(
@@ -149,6 +142,11 @@ class Settings:
         "seconds over which SIGTERM closes many connections, 0: all at once; their handlers then "
         "have as long to end",
     )
+    stop_timeout: float = _option(
+        values.seconds(0.05, 3600),
+        "5",
+        "seconds that on_stop of each module has when the process stops",
+    )
     max_message_size: int = _option(
         values.integer(1024, 2**31 - 1),
         "1000000",
@@ -192,7 +190,9 @@ class Settings:
         values.integer(0, 10**6), "10", "failed logins of one address and account; 0: no limit"
     )
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, own: Mapping[str, Any] | None) -> None:
+        # under the name that dataclasses.replace asks for
+        object.__setattr__(self, "own", MappingProxyType(dict(own or {})))
         if self.cookie_samesite == "none" and self.cookie_secure == "no":
             raise SettingsError(
                 "--cookie-samesite none needs --cookie-secure yes or auto: "
@@ -208,6 +208,31 @@ class Settings:
                 "--store redis needs --secret-keys, the same in every process: "
                 "each process must accept the cookies of the others"
             )
+
+    @overload
+    def of(self, module: type[R]) -> R: ...
+    @overload
+    def of(self, module: str) -> Any: ...
+    def of(self, module: type[Any] | str) -> Any:
+        """Return the settings of a module: by the class that declares them, or by its name.
+
+        Type checkers know the result if the class is given. Raises LookupError if no module of
+        this application declares them.
+        """
+        for name, own in self.of_modules.items():
+            if name == module or type(own) is module:
+                return own
+        name = module if isinstance(module, str) else module.__name__
+        raise LookupError(
+            f"no module of this application declares the settings {name}; "
+            "assign the class to `settings` in a module that is served"
+        )
+
+    @property
+    def of_modules(self) -> Mapping[str, Any]:
+        """Return the settings of modules by the module's name."""
+        own: Mapping[str, Any] = self.__dict__["own"]
+        return own
 
     @property
     def shared(self) -> bool:

@@ -22,9 +22,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.accounts": ("app.common", "app.settings", "app.stores"),
     "app.limits": ("app.common", "app.settings"),
     "app.ops": ("app.common", "app.sessions", "app.settings", "app.stores"),
+    "app.jobs": ("app.common",),
     "app.services": (
-        *("app.accounts", "app.common", "app.devices", "app.limits", "app.ops", "app.sessions"),
-        *("app.settings", "app.transport"),
+        *("app.accounts", "app.common", "app.devices", "app.jobs", "app.limits", "app.ops"),
+        *("app.sessions", "app.settings", "app.transport"),
     ),
     "app.web": (
         *("app.socketio_client", "app.common", "app.limits", "app.services", "app.sessions"),
@@ -33,11 +34,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.sockets": (
         *("app.common", "app.services", "app.sessions", "app.stores", "app.transport", "app.web"),
     ),
-    "app.cluster": (*("app.common", "app.ops", "app.sessions", "app.stores", "app.transport"),),
-    "app.extensions": ("app.sessions", "app.sockets"),
+    "app.cluster": (
+        *("app.common", "app.jobs", "app.ops", "app.sessions", "app.stores", "app.transport"),
+    ),
+    "app.extensions": (
+        *("app.ops", "app.services", "app.sessions", "app.settings", "app.sockets"),
+    ),
+    "app.start_and_stop": ("app.common", "app.services", "app.settings"),
     "app.lifecycle": (
-        *("app.common", "app.ops", "app.services", "app.settings", "app.stores"),
-        *("app.transport", "app.web"),
+        *("app.common", "app.ops", "app.services", "app.settings", "app.start_and_stop"),
+        *("app.stores", "app.transport", "app.web"),
     ),
     "app.optional_cluster": (
         *("app.cluster", "app.common", "app.devices", "app.lifecycle", "app.sessions"),
@@ -45,9 +51,13 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "app.application": (
         *("app.accounts", "app.socketio_client", "app.common", "app.devices", "app.extensions"),
-        *("app.lifecycle", "app.limits", "app.ops", "app.optional_cluster", "app.services"),
-        *("app.sessions", "app.settings", "app.sockets", "app.stores", "app.transport"),
-        "app.web",
+        *("app.jobs", "app.lifecycle", "app.limits", "app.ops", "app.optional_cluster"),
+        *("app.services", "app.sessions", "app.settings", "app.sockets", "app.start_and_stop"),
+        *("app.stores", "app.transport", "app.web"),
+    ),
+    "app.program": (
+        *("app.application", "app.common", "app.extensions", "app.ops", "app.settings"),
+        *("app.start_and_stop", "app.stores"),
     ),
 }
 # The packages inside of the transport and of the stores.
@@ -142,7 +152,7 @@ def forbidden(name: str, source: ast.Module) -> list[str]:
         f"{name} imports {wanted}, which {room} may not import"
         for table in (ROOMS, TRANSPORT)
         if (room := entry(name, table)) is not None
-        for wanted in sorted(imports(name, source))
+        for wanted in sorted(imports(name, source) - {"app"})  # which holds the version only
         if (other := entry(wanted, table) or wanted.split(".")[0]) not in (room, *table[room])
         and other.split(".")[0] in ("app", "handlers")
         and (table is ROOMS or other in TRANSPORT)

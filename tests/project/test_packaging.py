@@ -359,7 +359,7 @@ def test_an_unpacked_wheel_runs_anywhere(wheel: Path, tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "from app.__main__ import ROOT; print(ROOT)\n"
+            "from app.program import ROOT; print(ROOT)\n"
             "print(sorted(path.name for path in ROOT.glob('*/templates/*.html')))\n"
             "from app.__main__ import main; main()",
             "--help",

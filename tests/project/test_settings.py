@@ -170,6 +170,7 @@ CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
     "ping_timeout": (20, "0.05", 0.05, "3600", ("0", "inf")),
     "join_timeout": (10, "0.05", 0.05, "3600", ("0", "soon")),
     "drain_time": (5, "0", 0, "3600", ("-1", "3601", "nan")),
+    "stop_timeout": (5, "0.05", 0.05, "3600", ("0", "-1", "nan", "3601")),
     "max_message_size": (1_000_000, "1024", 1024, str(MOST), ("0", "1023", str(MOST + 1), "1MB")),
     "max_attachments": (10, "0", 0, "99", ("-1", "100", "ten")),
     "send_buffer": (1_000_000, "1024", 1024, str(MOST), ("1023", str(MOST + 1))),
@@ -258,7 +259,7 @@ def test_an_unknown_variable_is_refused(name: str, remedy: str) -> None:
         (["--secret-key", "hunter2"], "--secret-key is no setting; did you mean --secret-keys?"),
         (["--por=hunter2"], "--por is no setting; did you mean --port?"),
         (["--xyzzy=hunter2"], "--xyzzy is no setting; see python -m app --help"),
-        (["hunter2"], "an argument belongs to no flag"),
+        (["--port=1", "hunter2"], "an argument belongs to no flag"),
         (["--secret-keys", KEY, "hunter2"], "an argument belongs to no flag"),
     ],
 )

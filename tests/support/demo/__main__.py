@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from app.__main__ import main
+from app.program import run
 from tests.support.demo import MODULES
 from tests.support.demo.session import SessionData
 
 if __name__ == "__main__":
-    sys.exit(main(MODULES, SessionData))
+    sys.exit(run(MODULES, SessionData))

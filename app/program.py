@@ -1,0 +1,186 @@
+"""The program: serve, or run `--version`, `backup FOLDER` or `restore FOLDER`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import importlib
+import importlib.metadata
+import logging
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from app import __version__
+from app.application import Application, make_app
+from app.common.background import cancel_all
+from app.common.urls import without_credentials
+from app.extensions import InvalidModule, load_extensions, own_records, own_variables
+from app.ops.backup_command import COMMANDS
+from app.ops.backup_command import main as run_backup_command
+from app.ops.data_folder import FolderBusy
+from app.ops.systemd import notify
+from app.settings import Settings, SettingsError, parse_settings
+from app.start_and_stop import StartFailed
+from app.stores import StoreError
+from app.stores.sqlite.database_file import FileOwned
+
+log = logging.getLogger("latchkey")
+ROOT = Path(__file__).resolve().parent.parent
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+async def serve(
+    settings: Settings, modules: Sequence[str], data_type: type[msgspec.Struct]
+) -> None:
+    """Serve until SIGTERM, which drains first, or SIGINT; a second signal skips the waiting."""
+    stop, skip = asyncio.Event(), asyncio.Event()
+    signals = _listen_to_signals(stop, skip)
+    try:
+        app = make_app(
+            settings,
+            modules=modules,
+            data_type=data_type,
+            template_path=ROOT / "handlers" / "templates",
+            static_path=ROOT / "static",
+        )
+        try:
+            await _serve(app, signals, stop, skip)
+        finally:
+            await app.stop(skip)
+    finally:
+        _ignore_signals()
+
+
+async def _serve(
+    app: Application, signals: Sequence[signal.Signals], stop: asyncio.Event, skip: asyncio.Event
+) -> None:
+    """Start, and serve until `stop` is set."""
+    url = await _start(app, stop)
+    if url is None:
+        return
+    settings = app.services.settings
+    _tune_garbage_collector()
+    notify("READY=1")
+    print(
+        f"Latchkey serves {url} (sessions: {without_credentials(settings.store)}, "
+        f"data: {settings.data_dir.resolve()}); Ctrl-C stops it",
+        flush=True,
+    )
+    await stop.wait()
+    notify("STOPPING=1")
+    if signals[0] == signal.SIGTERM:
+        await app.drain(skip)
+
+
+def _listen_to_signals(stop: asyncio.Event, skip: asyncio.Event) -> list[signal.Signals]:
+    """Set `stop` at the first signal and `skip` at the second; return the list of signals."""
+    signals: list[signal.Signals] = []
+
+    def received(number: signal.Signals) -> None:
+        signals.append(number)
+        stop.set()
+        if len(signals) > 1:
+            skip.set()
+
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, received, number)
+    return signals
+
+
+def _ignore_signals() -> None:
+    """Ignore further signals, which would change the exit code of a completed stop."""
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+
+
+async def _start(app: Application, stop: asyncio.Event) -> str | None:
+    """Start the application; return its URL, or None if `stop` was set before it serves.
+
+    A start may wait for a Redis, for the process number of a process that has died, or for a
+    module's `on_start`.
+    """
+    starting = asyncio.create_task(app.start())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if await cancel_all({starting, stopping}):
+        log.error("the start ignores its cancellation")
+        return None
+    return None if starting.cancelled() else starting.result()
+
+
+def _tune_garbage_collector() -> None:
+    """Exclude the objects of the start from garbage collection, and collect less often.
+
+    Hundreds of events that wait for the disk have thousands of objects, which live for
+    milliseconds. To scan them after each 700 allocations took a tenth of the CPU of an event.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+def run(names: Sequence[str], data_type: type[msgspec.Struct]) -> int:
+    """Run the program with these modules of handlers/ and this session data.
+
+    Return its exit code: 0, 1 if it fails, 2 if a setting is wrong.
+    """
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    modules = [name if "." in name else f"handlers.{name}" for name in names]
+    if "--version" in sys.argv[1:]:
+        print(_versions())
+        return 0
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        return _run_command(modules)
+    try:
+        own = own_records(load_extensions(modules))
+        settings = parse_settings(sys.argv[1:], os.environ, own)
+    except (InvalidModule, SettingsError) as error:
+        print(f"latchkey: {error}", file=sys.stderr)
+        return 2
+    os.umask(0o077)  # SQLite makes files that only their owner can read
+    try:
+        _run(serve(settings, modules, data_type))
+    except (FileOwned, FolderBusy, StartFailed, StoreError, ValueError, OSError) as error:
+        print(f"latchkey: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run_command(modules: Sequence[str]) -> int:
+    """Run `backup` or `restore`; Ctrl-C interrupts it."""
+    os.umask(0o077)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        return run_backup_command(sys.argv[1:], os.environ, lambda: own_variables(modules))
+    except KeyboardInterrupt:
+        print(f"latchkey: {sys.argv[1]} was interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _versions() -> str:
+    """Return the versions of this program, of Python and of packages, one a line."""
+    lines = [f"latchkey {__version__}", f"Python {platform.python_version()}"]
+    for package in ("tornado", "python-socketio", "python-engineio", "uvloop", "redis"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            lines.append(f"{package} {importlib.metadata.version(package)}")
+    return "\n".join(lines)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run on uvloop if it is installed, as it is by default, else on the loop of asyncio."""
+    run_loop: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
+    with contextlib.suppress(ImportError):
+        run_loop = importlib.import_module("uvloop").run
+    run_loop(work)
