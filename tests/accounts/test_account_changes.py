@@ -55,7 +55,7 @@ async def test_a_database_that_fails_after_the_change_is_reported(
         fields = {"password": PASSWORD, "new_password": NEW}
         answer = await send(ann, kind, "/account/password", **fields)
         assert answer.status == 503
-        assert answer.sentence.startswith("Your password is changed, but the database")
+        assert answer.error.startswith("Your password is changed, but the database")
         assert await who(ann) is None
         monkeypatch.undo()
         await ann.sign_in("ann", NEW)
@@ -81,7 +81,7 @@ async def test_a_wrong_password_changes_nothing(tmp_path: Path, kind: str, path:
         await ann.sign_up("ann")
         await two.sign_in("ann")
         answer = await send(ann, kind, path, password="wrong wrong wrong", new_password=NEW)
-        assert (answer.status, answer.sentence) == (403, "Wrong password.")
+        assert (answer.status, answer.error) == (403, "Wrong password.")
         assert "wrong wrong" not in answer.text
         assert (await who(ann), await who(two)) == ("ann", "ann")
         assert await site.services.accounts.verify("ann", PASSWORD) == "ann"
@@ -96,7 +96,7 @@ async def test_a_bad_new_password_changes_nothing(tmp_path: Path, kind: str, new
         await two.sign_in("ann")
         answer = await send(ann, kind, "/account/password", password=PASSWORD, new_password=new)
         assert answer.status == 422
-        assert "8 to 128" in answer.sentence
+        assert "8 to 128" in answer.error
         assert (await who(ann), await who(two)) == ("ann", "ann")
 
 
@@ -118,7 +118,7 @@ async def test_wrong_passwords_are_limited(tmp_path: Path, kind: str, path: str)
             assert answer.status == 403
         answer = await send(ann, kind, path, password=PASSWORD, new_password=NEW)
         assert answer.status == 429
-        assert re.search(r"wait \d+ seconds?", answer.sentence)
+        assert re.search(r"wait \d+ seconds?", answer.error)
         assert 1 <= int(answer.headers["Retry-After"]) <= 60
         assert await site.services.accounts.verify("ann", PASSWORD) == "ann"
 
@@ -138,7 +138,7 @@ async def test_a_failing_database_is_reported(
             other.execute("BEGIN IMMEDIATE")
             answer = await send(ann, kind, path, password=PASSWORD, new_password=NEW)
         assert answer.status == 503
-        assert "does not answer" in answer.sentence
+        assert "does not answer" in answer.error
         assert answer.headers["Retry-After"] == "2"
         assert await who(ann) == user
         assert await site.services.accounts.verify("ann", PASSWORD) == "ann"

@@ -95,7 +95,7 @@ async def test_a_visitor_is_sent_to_sign_in(
                 visitor, path, **({"Accept": "application/json"} if kind == "json" else {})
             )
         if kind == "json":
-            assert (answer.status, answer.sentence) == (401, "sign in first")
+            assert (answer.status, answer.error) == (401, "sign in first")
         else:
             assert answer.status in (302, 303)
             assert answer.headers["Location"] == "/login?next=%2Faccount"

@@ -79,7 +79,7 @@ async def test_an_unknown_name_and_a_wrong_password_read_the_same(
         wrong = await send(visitor, kind, "/login", username="ann", password="wrong-password-1")
         unknown = await send(visitor, kind, "/login", username="eve", password="wrong-password-1")
         assert wrong.status == unknown.status == 401
-        assert wrong.sentence == unknown.sentence == "Wrong name or wrong password."
+        assert wrong.error == unknown.error == "Wrong name or wrong password."
         assert wrong.text.replace("ann", "eve") == unknown.text
         assert "wrong-password-1" not in wrong.text
         if kind == "form":
@@ -111,7 +111,7 @@ async def test_bad_fields_get_422_and_a_sentence(
         await known(site, "ann")
         answer = await send(visitor, kind, path, **fields)
         assert answer.status == 422
-        assert said in answer.sentence
+        assert said in answer.error
         assert PASSWORD not in answer.text
         assert visitor.cookie == ""
 
@@ -179,7 +179,7 @@ async def test_closed_registration_is_refused_with_403(
             accept = PAGE if kind == "form" else {"Accept": "application/json"}
             answer = await ask(visitor, "/register", **accept)
         assert answer.status == 403
-        assert "Registration is closed" in answer.sentence
+        assert "Registration is closed" in answer.error
         assert await site.services.accounts.verify("ann", PASSWORD) is None
         for path in ("/", "/login"):
             assert "/register" not in (await ask(visitor, path)).text
@@ -234,7 +234,7 @@ async def test_a_database_that_fails_gets_503(
             other.execute("BEGIN IMMEDIATE")
             answer = await send(ann, kind, "/register", username="ann", password=PASSWORD)
         assert answer.status == 503
-        assert "does not answer" in answer.sentence
+        assert "does not answer" in answer.error
         assert int(answer.headers["Retry-After"]) >= 1
         await ann.sign_up("ann")
 

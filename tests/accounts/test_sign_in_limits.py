@@ -26,7 +26,7 @@ async def test_too_many_failures_get_429_with_retry_after(tmp_path: Path, kind: 
         for name in ("ann", "ANN", " ann "):
             answer = await send(visitor, kind, "/login", username=name, password=PASSWORD)
             assert answer.status == 429
-            assert "wait" in answer.sentence
+            assert "wait" in answer.error
             assert 1 <= int(answer.headers["Retry-After"]) <= 60
         assert visitor.cookie == ""
 

@@ -59,6 +59,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.application", "app.common", "app.extensions", "app.ops", "app.settings"),
         *("app.start_and_stop", "app.stores"),
     ),
+    "app.testing": (
+        *("app.accounts", "app.application", "app.services", "app.sessions", "app.settings"),
+        *("app.stores", "handlers"),
+    ),
 }
 # The packages inside of the transport and of the stores.
 TRANSPORT: dict[str, tuple[str, ...]] = {

@@ -84,7 +84,7 @@ async def test_no_room_event_log_or_page_shows_the_session_id(
         for page in ("/", "/account", "/page", "/metrics", "/healthz", "/readyz"):
             told.append((await visitor.get(page))[1])
         told.append(await one.call("fail", namespace="/gossip"))
-        told.append(one.elsewhere)
+        told.append(one.events("/gossip") + one.events("/account"))
         await one.client.emit("late", namespace="/gossip")
         await until(lambda: not one.client.connected)
         names = site.services.socket_server.manager.rooms
@@ -146,7 +146,7 @@ async def test_emits_to_a_session_reach_other_processes_without_its_id(
         visitor.url = two.url
         second = await visitor.socket("websocket", namespaces=("/gossip",))
         await second.client.emit("tell", namespace="/gossip")
-        await until(lambda: first.elsewhere)
+        await until(lambda: first.received)
         await until(lambda: published)
         assert session_id(visitor.cookie).encode() not in b"".join(published)
         await first.close()

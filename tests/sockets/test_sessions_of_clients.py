@@ -92,8 +92,8 @@ async def test_tasks_of_an_event_outlive_its_socket(
         # `on_disconnect` began one as well
         await until(lambda: len(Jobs.results) == 2)
         assert sorted(Jobs.results) == [(1, "ann"), (2, "ann")]
-        await until(lambda: len(second.elsewhere) == 2)
-        assert {event for event, _ in second.elsewhere} == {"exported"}
+        await until(lambda: len(second.received) == 2)
+        assert {event for event, _ in second.received} == {"exported"}
         await second.close()
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import Any
 
 import pytest
 
 from tests.support.node_client import NodeSocket, NodeVisitor
-from tests.support.visitor import Socket, Visitor
+from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
 CLIENTS = ("official", "python")
@@ -20,24 +18,8 @@ each_mode = pytest.mark.parametrize("mode", list(MODES))
 each_transport = pytest.mark.parametrize("transport", ["polling", "websocket"])
 
 
-class PythonVisitor(Visitor):
-    """A browser with python-socketio's client; its sockets are closed with it."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self._sockets: list[Socket] = []
-
-    async def __aexit__(self, *error: object) -> None:
-        for socket in self._sockets:
-            # it waits for its last poll, which a server may leave unanswered
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(socket.client.shutdown(), 1)
-        await super().__aexit__(*error)
-
-    async def socket(self, *transports: str, **options: Any) -> Socket:
-        socket = await super().socket(*transports, **options)
-        self._sockets.append(socket)
-        return socket
+#: The browser with python-socketio's client.
+PythonVisitor = Visitor
 
 
 def browser(client: str, url: str) -> Visitor:
@@ -52,7 +34,7 @@ async def joined(visitor: Visitor, mode: str, **options: Any) -> Any:
     if isinstance(socket, NodeSocket):
         await until(lambda: socket.transports[-1:] == [wanted])
     else:
-        assert socket.client.transport() == wanted
+        assert socket.transport == wanted
     return socket
 
 
@@ -63,5 +45,4 @@ def session_id(cookie: str) -> str:
 
 def ended(socket: Any, namespace: str = "/") -> list[dict[str, Any]]:
     """Return the arguments of each `session ended` event that this socket received."""
-    events = socket.events(namespace) if isinstance(socket, NodeSocket) else socket.received
-    return [args[0] for name, args in events if name == "session ended"]
+    return [args[0] for name, args in socket.events(namespace) if name == "session ended"]

@@ -1,21 +1,5 @@
-"""A clock that tests set."""
+"""A clock that tests set: that of the test kit."""
 
-from __future__ import annotations
+from app.testing import MovableClock as Clock
 
-import time
-from collections.abc import Callable
-
-
-class Clock:
-    """A clock that stands still until a test moves it.
-
-    It begins at the real time, because clients discard cookies that have expired.
-    """
-
-    def __init__(self) -> None:
-        self.now = time.time()
-        self.on_step: list[Callable[[float], None]] = []
-        self.in_doubt = False
-
-    def __call__(self) -> float:
-        return self.now
+__all__ = ["Clock"]

@@ -40,8 +40,7 @@ async def revoke(visitor: Visitor, kind: str, id: str) -> Answer:
 
 def lists(socket: Any) -> list[list[dict[str, Any]]]:
     """Return the lists of devices that this socket has received."""
-    events = socket.events("/account") if hasattr(socket, "events") else socket.elsewhere
-    return [args[0] for name, args in events if name == "sessions"]
+    return [args[0] for name, args in socket.events("/account") if name == "sessions"]
 
 
 async def shown(socket: Any, condition: Any) -> list[dict[str, Any]]:

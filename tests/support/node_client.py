@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from app.testing import Answer
 from tests.support.requirements import skip
 from tests.support.visitor import Visitor
 
@@ -223,15 +224,15 @@ class NodeVisitor(Visitor):
         self._cookie = await self.driver.do("cookie")
         return self._cookie
 
-    async def get(self, path: str, **options: Any) -> tuple[int, str]:
+    async def get(self, path: str, **options: Any) -> Answer:
         return await self._fetch("GET", path, **options)
 
-    async def post(self, path: str, **options: Any) -> tuple[int, str]:
+    async def post(self, path: str, **options: Any) -> Answer:
         return await self._fetch("POST", path, **options)
 
     async def _fetch(
         self, method: str, path: str, json: Any = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, str]:
+    ) -> Answer:
         sent = dict(headers or {})
         body = None
         if json is not None:
@@ -241,7 +242,7 @@ class NodeVisitor(Visitor):
             "fetch", url=self.url + path, method=method, headers=sent, body=body
         )
         await self.refresh()
-        return status, text
+        return Answer(status, text)
 
     async def socket(  # type: ignore[override]
         self, *transports: str, namespaces: tuple[str, ...] = ("/",), **options: Any

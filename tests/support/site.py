@@ -1,4 +1,4 @@
-"""An application that serves in this process."""
+"""The application of the tests, in this process."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 
 import msgspec
 
-from app.application import Application, make_app
-from app.settings import Settings
+from app import testing
+from app.sessions.clock import SteadyClock
 from app.stores import SessionStore
-from app.stores.memory import MemoryStore
+from app.testing.site import PATHS
 from tests.support.demo import MODULES
 from tests.support.demo.session import SessionData
-from tests.support.paths import ROOT
 
-PATHS = {"template_path": ROOT / "handlers" / "templates", "static_path": ROOT / "static"}
+__all__ = ["PATHS", "Site", "serve"]
 
 
-class Site:
-    """An application that serves on a free loopback port of this process."""
+class Site(testing.Site):
+    """A site of the test kit whose parts tests look into."""
 
-    def __init__(self, app: Application, url: str) -> None:
-        # Any: tests look inside of parts that the application knows by small protocols
-        self.app: Any = app
-        self.services: Any = app.services
-        self.url = url
+    # Any: the application knows its parts by small protocols
+    app: Any
+
+    @property
+    def services(self) -> Any:
+        return self.app.services
 
 
 @contextlib.asynccontextmanager
@@ -40,22 +40,17 @@ async def serve(
     data_type: type[msgspec.Struct] = SessionData,
     **settings: Any,
 ) -> AsyncIterator[Site]:
-    """Serve an application with these settings on a free port; stop it at the end.
+    """Serve the demo, or these modules, on a real clock unless given another.
 
-    `store` is a MemoryStore unless given; a string is a setting, such as "sqlite".
+    The rest is that of `app.testing.serve`.
     """
-    options: dict[str, Any] = {**PATHS, "modules": modules, "data_type": data_type}
-    if clock is not None:
-        options["clock"] = clock
-    if isinstance(store, str):
-        settings["store"] = store
-    else:
-        options["store"] = store if store is not None else MemoryStore()
-    # handlers that still run at the end of a test are not worth waiting for
-    settings.setdefault("drain_time", 0.0)
-    app = make_app(Settings(port=0, data_dir=tmp_path / "data", **settings), **options)
-    url = await app.start()
-    try:
-        yield Site(app, url)
-    finally:
-        await app.stop()
+    async with testing.serve(
+        store=store,
+        clock=clock or SteadyClock(),
+        modules=modules,
+        data_type=data_type,
+        data_dir=tmp_path / "data",
+        cheap_hashes=False,  # conftest.py decides
+        **settings,
+    ) as site:
+        yield Site(site.app, site.url, site.clock)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -37,10 +36,6 @@ class Hall(BaseNamespace):
 Places = tuple[list[Site], list[Any], list[str]]
 
 
-def told(events: list[Any], event: str, *arguments: Any) -> None:
-    events.append((event, arguments))
-
-
 @contextlib.asynccontextmanager
 async def hall(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Places]:
     """Serve the namespace; yield the sites, two clients of the last one, and their sids."""
@@ -55,9 +50,7 @@ async def hall(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> As
         sockets = []
         for _ in range(2):
             socket = await visitor.socket("websocket", namespaces=("/hall",))
-            socket.client.on("question", lambda: "an answer", namespace="/hall")
-            socket.client.on("*", functools.partial(told, socket.elsewhere), namespace="/hall")
-            stack.push_async_callback(socket.close)
+            socket.answer("question", lambda: "an answer")
             sockets.append(socket)
         await until(lambda: len(Hall.members) == 2)
         yield places, sockets, list(Hall.members)
@@ -84,8 +77,8 @@ async def test_an_empty_list_of_recipients_reaches_no_client(
             await namespace.send("secret", to=nobody)
             await server.manager.emit("secret", "x", "/hall", to=nobody)
         await server.emit("news", namespace="/hall")
-        await until(lambda: all(socket.elsewhere for socket in sockets))
-        assert [socket.elsewhere for socket in sockets] == [[("news", ())], [("news", ())]]
+        await until(lambda: all(socket.received for socket in sockets))
+        assert [socket.received for socket in sockets] == [[("news", ())], [("news", ())]]
 
 
 @each_kind
@@ -101,9 +94,9 @@ async def test_zero_is_the_name_of_a_room(
         await server.emit("d", to={0}, namespace="/hall")
         await server.emit("e", to=0, room=1, namespace="/hall")
         await server.emit("end", namespace="/hall")
-        await until(lambda: all(socket.elsewhere for socket in sockets))
-        await until(lambda: len(sockets[0].elsewhere) == 6)
-        first, second = ([event for event, _ in socket.elsewhere] for socket in sockets)
+        await until(lambda: all(socket.received for socket in sockets))
+        await until(lambda: len(sockets[0].received) == 6)
+        first, second = ([event for event, _ in socket.received] for socket in sockets)
         assert first == ["a", "b", "message", "d", "e", "end"]
         assert second == ["end"]
 
@@ -125,8 +118,8 @@ async def test_an_emit_skips_any_collection_of_clients(
         everybody = [f"all {number}" for number in range(5)]
         for socket, own in ((sockets[0], []), (sockets[1], ["0", "1", "2", "3"])):
             wanted = [*own, *everybody, "end"]
-            await until(lambda: len(socket.elsewhere) == len(wanted))  # noqa: B023
-            assert [event for event, _ in socket.elsewhere] == wanted
+            await until(lambda: len(socket.received) == len(wanted))  # noqa: B023
+            assert [event for event, _ in socket.received] == wanted
 
 
 @each_kind
@@ -178,8 +171,8 @@ async def test_a_callback_needs_one_client(
                 await server.call("question", to=room, namespace="/hall")
         await server.emit("end", namespace="/hall")
         for socket in sockets:
-            await until(lambda: socket.elsewhere)  # noqa: B023
-            assert socket.elsewhere == [("end", ())]
+            await until(lambda: socket.received)  # noqa: B023
+            assert socket.received == [("end", ())]
 
 
 async def test_a_callback_to_a_room_that_looks_like_a_client_is_refused(
@@ -207,7 +200,7 @@ async def test_emit_to_session_reaches_that_session_alone(
                 with pytest.raises(LookupError, match="unknown socket id"):
                     await namespace.emit_to_session(nobody, "secret")
             await namespace.emit_to_session(first, "told")
-            await until(lambda: sockets[1].elsewhere == [("told", ())])
+            await until(lambda: sockets[1].received == [("told", ())])
             await asyncio.sleep(0.05)
-            assert (sockets[0].elsewhere, other.elsewhere) == ([], [])
+            assert (sockets[0].received, other.received) == ([], [])
             await other.close()
