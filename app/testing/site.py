@@ -34,16 +34,20 @@ PATHS = MappingProxyType(
 class Site:
     """An application that serves on a free loopback port of this process."""
 
-    def __init__(self, app: Application, url: str, clock: Clock) -> None:
+    def __init__(self, app: Application, url: str) -> None:
         self.app = app
         self.url = url
-        self.clock = clock
         self._visitors: list[Visitor] = []
 
     @property
     def services(self) -> Services:
         """The parts of the application, as handlers have them."""
         return self.app.services
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of sessions, a MovableClock unless `serve` got another one."""
+        return self.services.sessions.clock
 
     def visitor(self, *, origin: str | None = None, **headers: str) -> Visitor:
         """Return another browser; it is closed with the site. Options as for `Visitor`."""
@@ -56,9 +60,10 @@ class Site:
 
         Sockets of an ended session are told on return; their `ended()` has the reason.
         """
-        if not isinstance(self.clock, MovableClock):
+        clock = self.clock
+        if not isinstance(clock, MovableClock):
             raise TypeError("this site has a clock that does not move; leave out `clock`")
-        self.clock.now += seconds
+        clock.now += seconds
         await self.services.expiry.run_round()
 
     async def close_visitors(self) -> None:
@@ -85,7 +90,6 @@ async def serve(
     `data_dir` is a temporary folder. A string as `store` is a setting, such as "sqlite".
     `settings` are fields of `app.settings.Settings`. `cheap_hashes` makes passwords cost no time.
     """
-    clock = clock or MovableClock()
     # handlers that still run at the end of a test are not worth waiting for
     settings.setdefault("drain_time", 0.0)
     opened: SessionStore | None = None
@@ -101,11 +105,11 @@ async def serve(
                 Settings(port=0, data_dir=data_dir, **settings),
                 modules=_modules() if modules is None else modules,
                 data_type=data_type or handlers.session.SessionData,
-                clock=clock,
+                clock=clock or MovableClock(),
                 store=opened,
                 **PATHS,
             )
-        site = Site(app, await app.start(), clock)
+        site = Site(app, await app.start())
         try:
             yield site
         finally:

@@ -113,7 +113,7 @@ class Visitor:
         return await self.get(path, headers={**PAGE, **(headers or {})}, **options)
 
     async def submit(
-        self, path: str, /, *, headers: Mapping[str, str] | None = None, **fields: str
+        self, path: str, fields: Mapping[str, str], *, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """Send a form with these fields."""
         return await self.post(path, headers={**PAGE, **(headers or {})}, data=fields)

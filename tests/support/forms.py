@@ -28,7 +28,7 @@ async def send(
 ) -> Answer:
     """Send these fields as a browser's form or as a script's JSON."""
     if kind == "form":
-        return await visitor.submit(path, headers=headers, **fields)
+        return await visitor.submit(path, fields, headers=headers)
     return await visitor.post(path, headers=headers, json=fields)
 
 

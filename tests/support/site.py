@@ -53,4 +53,4 @@ async def serve(
         cheap_hashes=False,  # conftest.py decides
         **settings,
     ) as site:
-        yield Site(site.app, site.url, site.clock)
+        yield Site(site.app, site.url)

@@ -72,7 +72,7 @@ async def test_a_page_of_another_origin_is_judged_as_such(latchkey: Site) -> Non
 async def test_a_link_and_a_form_ask_for_pages(visitor: Visitor) -> None:
     """`get` and `post` ask for anything."""
     assert (await visitor.get("/echo")).json()["Accept"] == "*/*"
-    for answer in (await visitor.page("/echo"), await visitor.submit("/echo", a="b")):
+    for answer in (await visitor.page("/echo"), await visitor.submit("/echo", {"a": "b"})):
         assert answer.json()["Accept"].startswith("text/html")
     assert answer.json()["Content-Type"] == "application/x-www-form-urlencoded"
 
@@ -102,7 +102,7 @@ async def test_the_sentence_of_an_error(visitor: Visitor) -> None:
     """It is read from JSON and from a page; another answer has none."""
     wrong = {"username": "ann", "password": "wrong, of course"}
     assert (await visitor.post("/login", json=wrong)).error == "Wrong name or wrong password."
-    assert (await visitor.submit("/login", **wrong)).error == "Wrong name or wrong password."
+    assert (await visitor.submit("/login", wrong)).error == "Wrong name or wrong password."
     with pytest.raises(AssertionError, match="200, and no error"):
         _ = (await visitor.page("/")).error
     with pytest.raises(AssertionError, match="200, and not JSON"):
