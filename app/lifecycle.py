@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import socket
 import time
 from typing import Protocol
 
-from tornado.netutil import bind_sockets
-
 from app.common.background import cancel_all
 from app.ops.data_folder import FolderLock
+from app.ops.listening import Listening, listen
 from app.services import Services
-from app.settings import Settings
 from app.start_and_stop import StartAndStop
 from app.stores import StoreError
 from app.transport.http.server import HttpServer
@@ -60,9 +56,10 @@ class Application:
         self.http_server: HttpServer | None = None
         self._folder_lock = folder_lock
         self._modules = modules
+        self._listening = Listening([])
 
     async def start(self) -> str:
-        """Listen, start the periodic callbacks and return the URL, with --base-path.
+        """Listen, start the periodic callbacks and return the first URL.
 
         Call `stop` afterwards, even if it fails. Raises OSError, StoreUnavailable if a store on a
         network cannot be used, ValueError if another process has the same number, and StartFailed
@@ -75,7 +72,7 @@ class Application:
         if self.cluster is not None:
             await self.cluster.start()
         await self._modules.start(self.services)
-        sockets = _bind(settings)
+        self._listening = listen(settings)
         self.http_server = HttpServer(
             self.web,
             max_body_size=settings.max_message_size,
@@ -84,11 +81,16 @@ class Application:
             body_timeout=_CLIENT_TIMEOUT,
             refusal_headers=self.web.refusal_headers,
         )
-        await self.http_server.listen(sockets)
+        sockets, kept = self._listening.sockets, self._listening.inherited
+        await self.http_server.listen(sockets, kept=kept)
         self.services.expiry.start()
         self.services.loop_lag.start()
-        host, port = sockets[0].getsockname()[:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.base_path}"
+        return self.addresses[0]
+
+    @property
+    def addresses(self) -> list[str]:
+        """The URLs that it serves, with --base-path; that of a Unix socket is unix:PATH."""
+        return self._listening.addresses(self.services.settings.base_path)
 
     async def drain(self, skip: asyncio.Event) -> None:
         """Refuse handshakes and close the open sockets in batches, while pages are served.
@@ -113,6 +115,7 @@ class Application:
         """
         services = self.services
         services.stopping = True
+        self._listening.remove_files()
         if self.http_server is not None:
             await self.http_server.stop_listening()
         await services.jobs.stop()
@@ -158,16 +161,3 @@ class Application:
             await services.sessions.store.close()
             await services.accounts.close()
             self._folder_lock.release()
-
-
-def _bind(settings: Settings) -> list[socket.socket]:
-    """Return sockets that listen; raises OSError with a sentence that says what to do."""
-    try:
-        return bind_sockets(settings.port, settings.host)
-    except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        remedy = "--port, or stop the program that has it" if taken else "--host or --port"
-        raise OSError(
-            f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); "
-            f"choose another {remedy}"
-        ) from error

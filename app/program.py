@@ -63,14 +63,14 @@ async def _serve(
     app: Application, signals: Sequence[signal.Signals], stop: asyncio.Event, skip: asyncio.Event
 ) -> None:
     """Start, and serve until `stop` is set."""
-    url = await _start(app, stop)
-    if url is None:
+    if await _start(app, stop) is None:
         return
     settings = app.services.settings
     _tune_garbage_collector()
     notify("READY=1")
     print(
-        f"Latchkey serves {url} (sessions: {without_credentials(settings.store)}, "
+        f"Latchkey serves {' and '.join(app.addresses)} "
+        f"(sessions: {without_credentials(settings.store)}, "
         f"data: {settings.data_dir.resolve()}); Ctrl-C stops it",
         flush=True,
     )

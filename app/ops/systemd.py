@@ -1,10 +1,13 @@
-"""Notifications to systemd about start and stop (Type=notify)."""
+"""What systemd tells the process, and what the process tells systemd."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
+
+_FIRST = 3  # descriptor of the first socket (sd_listen_fds(3))
+_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 def notify(state: str) -> None:
@@ -16,3 +19,31 @@ def notify(state: str) -> None:
     name = "\0" + address[1:] if address[0] == "@" else address
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.sendto(state.encode(), name)
+
+
+def inherited_sockets() -> list[socket.socket]:
+    """Return the listening sockets that systemd has passed to this process (sd_listen_fds(3)).
+
+    A second call returns none. Raises OSError for one that does not listen on a stream.
+    """
+    given = {name: os.environ.pop(name, "") for name in _VARIABLES}
+    if given["LISTEN_PID"] != str(os.getpid()) or not given["LISTEN_FDS"].isdecimal():
+        return []
+    return [_inherited(_FIRST + number) for number in range(int(given["LISTEN_FDS"]))]
+
+
+def _inherited(descriptor: int) -> socket.socket:
+    os.set_inheritable(descriptor, False)
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise OSError(f"systemd passed descriptor {descriptor}, which is no socket") from error
+    listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if sock.type != socket.SOCK_STREAM or not listens:
+        sock.close()
+        raise OSError(
+            f"systemd passed descriptor {descriptor}, which does not listen for connections; "
+            "the socket unit needs ListenStream= and Accept=no"
+        )
+    sock.setblocking(False)
+    return sock

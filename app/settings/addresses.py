@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from app.settings.values import SettingsError, comma_separated
+from app.settings.values import SettingsError, comma_separated, host
 
 Network = IPv4Network | IPv6Network
 
@@ -69,6 +69,11 @@ def _host_name(word: str) -> str:
             "and a name with other letters as browsers send it (xn--…)"
         )
     return match[1] or word
+
+
+def listening(value: str) -> tuple[str, ...]:
+    """Return addresses to listen on, at least one."""
+    return tuple(host(word) for word in comma_separated(value) or ("",))
 
 
 def networks(value: str) -> tuple[Network, ...]:

@@ -50,13 +50,22 @@ def parse_settings(
     values: dict[str, dict[str, Any]] = {group: {} for group in groups}
     for option in options:
         source, value = option.flag, vars(parsed)[option.name]
+        if isinstance(value, list):  # of a flag that may be repeated
+            value = ",".join(value)
         if value is None:
             source, value = option.variable, environ.get(option.variable)
         if value is not None:
             values[option.group][option.field.name] = option.read(source, value)
-    settings = Settings(**values.pop(""))
+    settings = Settings(**_implied(values.pop("")))
     records = {group: build(groups[group], group, given) for group, given in values.items()}
     return dataclasses.replace(settings, own=records) if records else settings
+
+
+def _implied(values: dict[str, Any]) -> dict[str, Any]:
+    """Add what the given settings of the program mean for others."""
+    if values.get("unix_socket") is not None and "host" not in values:
+        values["host"] = ()  # the Unix socket only
+    return values
 
 
 def _parser(options: Sequence[Declared]) -> Parser:
@@ -74,13 +83,16 @@ def _parser(options: Sequence[Declared]) -> Parser:
             groups[option.group] = parser.add_argument_group(f"settings of {option.group}")
         meaning, default = option.field.metadata["meaning"], option.field.metadata["default"]
         note = "required" if option.required else f"default: {default or 'none'}"
-        # a bare --cookie-partitioned reads as yes
-        bare: dict[str, Any] = {"nargs": "?", "const": "yes"} if option.is_switch else {}
+        manner: dict[str, Any] = {}
+        if option.is_switch:  # a bare --cookie-partitioned reads as yes
+            manner = {"nargs": "?", "const": "yes"}
+        elif option.is_repeated:
+            manner = {"action": "append"}
         groups[option.group].add_argument(
             option.flag,
             dest=option.name,
             metavar="VALUE",
-            **bare,
+            **manner,
             help=f"{meaning} ({note})".replace("%", "%%"),
         )
     return parser

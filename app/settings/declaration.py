@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from app.settings import values
+from app.settings import addresses, values
 
 PREFIX = "LATCHKEY_"
 
@@ -55,6 +55,11 @@ class Declared:
     def is_switch(self) -> bool:
         """Return whether the flag alone means yes."""
         return self.field.metadata["parse"] is values.yes_no
+
+    @property
+    def is_repeated(self) -> bool:
+        """Return whether the flag may be given several times, once for each value."""
+        return self.field.metadata["parse"] is addresses.listening
 
     @property
     def required(self) -> bool:

@@ -28,8 +28,22 @@ class Settings:
     """
 
     own: dataclasses.InitVar[Mapping[str, Any] | None] = None
-    host: str = _option(values.host, "127.0.0.1", "address to listen on")
+    host: tuple[str, ...] = _option(
+        addresses.listening,
+        "127.0.0.1",
+        "addresses to listen on, comma-separated or one for each --host; none but those given "
+        "with --unix-socket",
+    )
     port: int = _option(values.integer(0, 65535), "8888", "TCP port to listen on; 0: any free one")
+    unix_socket: Path | None = _option(
+        values.socket_path,
+        "",
+        "Unix socket to listen on, for a proxy on this machine; its X-Forwarded-* count; "
+        "empty: none",
+    )
+    unix_socket_mode: int = _option(
+        values.mode, "660", "permissions of --unix-socket, as chmod takes them"
+    )
     base_path: str = _option(
         values.base_path,
         "",

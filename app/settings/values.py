@@ -23,11 +23,29 @@ def host(value: str) -> str:
         address.encode("idna")
     except UnicodeError:
         address = ""
+    if "/" in address:
+        raise SettingsError("is no address; write --unix-socket for a Unix socket")
     if not address:
         raise SettingsError(
             "must be an address such as 127.0.0.1; 0.0.0.0 is every IPv4 address, :: every IPv6 one"
         )
     return address
+
+
+def socket_path(value: str) -> Path | None:
+    """Return the path of a Unix socket; None for an empty string."""
+    if not value:
+        return None
+    if not value.strip() or value.endswith("/"):
+        raise SettingsError("must be a path such as /run/latchkey/latchkey.sock")
+    return Path(value)
+
+
+def mode(value: str) -> int:
+    """Return permissions, written as octal digits."""
+    if not re.fullmatch(r"0?[0-7]{3}", value, re.ASCII):
+        raise SettingsError("must be three octal digits such as 660")
+    return int(value, 8)
 
 
 def folder(value: str) -> Path:

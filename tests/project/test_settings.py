@@ -19,8 +19,16 @@ CENTURY = 3153600000
 
 # name: (default, what a flag says, what it means, what the environment says, what is refused)
 CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
-    "host": ("127.0.0.1", "::", "::", "0.0.0.0", ("", " ", "./x.sock")),
+    "host": (
+        ("127.0.0.1",),
+        "::,localhost",
+        ("::", "localhost"),
+        "0.0.0.0",
+        ("", " ", ",", "./x.sock", "::,a b\u0000/"),
+    ),
     "port": (8888, "0", 0, "65535", ("-1", "65536", "", "http", "80.5", "8_0", "８０", "0x50")),
+    "unix_socket": (None, "/run/x.sock", Path("/run/x.sock"), "x.sock", (" ", "/run/")),
+    "unix_socket_mode": (0o660, "0666", 0o666, "600", ("", "rw", "66", "1660", "689", "0o660")),
     "base_path": (
         "",
         "/app/",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from ssl import SSLContext
+from typing import Any
 
 _BACKLOG = 1024  # connections that may wait to be accepted
 
@@ -23,19 +25,33 @@ class Listener:
         self._timeout = timeout
         self._servers: list[asyncio.AbstractServer] = []
         self._sockets: list[socket.socket] = []
+        self._kept = False  # whether the sockets stay open in another process
 
-    async def listen(self, sockets: Iterable[socket.socket]) -> None:
-        """Accept connections on these sockets."""
+    async def listen(self, sockets: Iterable[socket.socket], *, kept: bool = False) -> None:
+        """Accept connections on these sockets.
+
+        `kept` are open in another process too, such as systemd: clients that wait when this one
+        stops are served by the next one.
+        """
+        self._kept = kept
         for sock in sockets:
             self._sockets.append(sock)
-            server = await asyncio.get_running_loop().create_server(
-                self._protocol,
-                sock=sock,
-                backlog=_BACKLOG,
-                ssl=self._ssl,
-                ssl_handshake_timeout=self._timeout if self._ssl else None,
-            )
-            self._servers.append(server)
+            self._servers.append(await self._serve(sock))
+
+    async def _serve(self, sock: socket.socket) -> asyncio.AbstractServer:
+        loop = asyncio.get_running_loop()
+        options: dict[str, Any] = {
+            "sock": sock,
+            "backlog": _BACKLOG,
+            "ssl": self._ssl,
+            "ssl_handshake_timeout": self._timeout if self._ssl else None,
+        }
+        if sock.family != socket.AF_UNIX:
+            return await loop.create_server(self._protocol, **options)
+        if "cleanup_socket" in inspect.signature(loop.create_unix_server).parameters:
+            # whoever has made the file removes it (Python 3.13 and later would)
+            options["cleanup_socket"] = False
+        return await loop.create_unix_server(self._protocol, **options)
 
     async def stop(self) -> None:
         """Close the sockets; clients that have connected by then are served."""
@@ -46,7 +62,8 @@ class Listener:
         # asyncio's servers may be closed only when what they accepted has got its transport
         await asyncio.sleep(0)
         # the kernel has accepted these for us, and would reset them with the socket
-        waiting = [accepted for sock in sockets for accepted in _accept_all(sock)]
+        closing = [] if self._kept else sockets
+        waiting = [accepted for sock in closing for accepted in _accept_all(sock)]
         for server in self._servers:
             server.close()
         self._servers.clear()

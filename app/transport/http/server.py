@@ -77,11 +77,11 @@ class HttpServer:
         self._listener = Listener(lambda: HttpConnection(self), ssl, header_timeout)
         self._dated, self._date = 0, ""
 
-    async def listen(self, sockets: Iterable[socket.socket]) -> None:
-        """Accept connections on these sockets."""
+    async def listen(self, sockets: Iterable[socket.socket], *, kept: bool = False) -> None:
+        """Accept connections on these sockets; `kept` are open in another process too."""
         if self.loop.get_exception_handler() is None:
             self.loop.set_exception_handler(self._handle_failure)
-        await self._listener.listen(sockets)
+        await self._listener.listen(sockets, kept=kept)
 
     def drain(self) -> None:
         """Go on serving, and send clients and proxies elsewhere for their next request."""
