@@ -4,4 +4,4 @@
 `on_login` and `on_session_end`.
 """
 
-modules = ("counter", "sign_in", "account", "health")
+modules = ("counter", "sign_in", "signed_in", "account", "health")

@@ -3,7 +3,9 @@
 from collections import Counter
 from datetime import UTC, datetime
 
-from app.devices import Device
+import msgspec
+
+from app.devices import Device, DeviceList
 from app.sessions.session import SessionEnded
 from app.web.errors import TooManyRequests
 from handlers.session import BaseHandler
@@ -50,9 +52,12 @@ class AccountPage(BaseHandler):
             raise TooManyRequests(wait, "too many requests for your account page")
 
     async def show(self, *, notice: str = "", form: str = "", wrong: str = "") -> None:
-        """Write the page; `wrong` is the error of the form named `form`."""
+        """Write the page, or its content as JSON; `wrong` is the error of the form named `form`."""
         self.set_header("Cache-Control", "no-store")
         devices = await self.services.devices.rows(self.user, [self.session.id])
+        if self.wants_json:
+            self._write_json(devices)
+            return
         self.render(
             "account.html",
             devices=devices.seen_by(self.session.id),
@@ -67,6 +72,11 @@ class AccountPage(BaseHandler):
             form=form,
             wrong=wrong,
         )
+
+    def _write_json(self, devices: DeviceList) -> None:
+        """Write the user and the devices; `more` is the number of those without a row."""
+        rows = msgspec.to_builtins(devices.seen_by(self.session.id))
+        self.write({"user": self.user, "devices": rows, "more": devices.more})
 
     def done(self, what: str) -> None:
         """Answer that a change was made: a form with the page, a script with 204."""

@@ -12,6 +12,7 @@ from app.sessions.session import SessionEnded
 from app.transport.tornado_private import reason_phrase, response_begun
 from app.web.errors import error_answer, raised_by_authenticated
 from app.web.form import is_json, read_fields
+from app.web.json_body import T, read_json
 from app.web.session_handler import SessionHandler
 
 
@@ -25,6 +26,8 @@ class BaseHandler(SessionHandler[D], Generic[D]):
     #: Path to go to after a sign-in that a form of this handler required, without the base path.
     page: ClassVar[str] = "/"
 
+    _takes_json = False  # whether the handler has asked for JSON
+
     async def emit_to_session(self, event: str, data: Any = None, *, namespace: str = "/") -> None:
         """Send an event to all sockets of this session."""
         if self.session:
@@ -36,8 +39,18 @@ class BaseHandler(SessionHandler[D], Generic[D]):
 
     @property
     def wants_json(self) -> bool:
-        """Whether the client sent JSON or prefers to get it."""
-        return is_json(self.request) or self._accepts("application/json")
+        """Whether the client sent JSON, was asked for it by `json`, or prefers to get it."""
+        return self._takes_json or is_json(self.request) or self._accepts("application/json")
+
+    def json(self, kind: type[T]) -> T:
+        """Return the body, which must be JSON, as a value of this annotated type.
+
+        The type may be a msgspec.Struct, a TypedDict, a dataclass, `list[int]` and so on. Raises
+        HTTPError 415 if the body is not declared as JSON, 400 if it is not valid JSON, and 422
+        with a sentence that names the field if it does not fit.
+        """
+        self._takes_json = True
+        return read_json(self.request, kind)
 
     def fields(self, *names: str) -> list[str]:
         """Return these fields of a form or a JSON object; a missing one is an empty string.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded
@@ -19,6 +19,9 @@ Confirm = Callable[[], Awaitable[bool]]
 class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
     """Loads the session of a request, and sends the cookie of a new session or id."""
 
+    #: Whether a request for this page keeps the session from being idle.
+    is_activity: ClassVar[bool] = True
+
     session: Session[D]
     _sent_id = ""  # id that the browser's cookie has, or is about to have
     _replaced: Record | None = None  # old record of a session that got a new id
@@ -31,7 +34,8 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         else:
             self.session = found
             self._sent_id = found.id
-            self.services.sessions.touch(found)
+            if self.is_activity:
+                self.services.sessions.touch(found)
 
     def get_current_user(self) -> str | None:
         """Return the user who signed in, or None (`@tornado.web.authenticated` asks)."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app import testing
 from tests.support.browsers import joined, session_id
 from tests.support.clock import Clock
 from tests.support.devices import (
@@ -192,3 +193,26 @@ async def test_a_link_changes_nothing(tmp_path: Path, method: str) -> None:
                 assert answer.status == 405
         assert (await who(ann), await who(two)) == ("ann", "ann")
         assert await site.services.accounts.verify("ann", PASSWORD) == "ann"
+
+
+async def test_a_script_gets_the_page_as_json(
+    latchkey: testing.Site, visitor: testing.Visitor
+) -> None:
+    """The user and the devices; the ids in it are those that the actions take."""
+    wants = {"Accept": "application/json"}
+    assert await visitor.get("/account", headers=wants) == (401, '{"error": "sign in first"}')
+    await visitor.register("ann")
+    phone = latchkey.visitor(**{"User-Agent": IPHONE})
+    await phone.sign_in("ann")
+    await phone.socket(transport="websocket")
+    answer = await visitor.get("/account", headers=wants)
+    assert answer.headers["Cache-Control"] == "no-store"
+    account = answer.json()
+    assert (account["user"], account["more"]) == ("ann", 0)
+    here, there = account["devices"]
+    assert (here["id"], here["current"], here["connections"]) == (id_of(visitor), True, [])
+    assert (there["id"], there["current"]) == (id_of(phone), False)
+    assert (there["system"], there["connections"]) == ("iOS", ["websocket"])
+    assert await visitor.post(f"/account/sessions/{there['id']}/revoke", json={}) == (204, "")
+    answer = await visitor.get("/account", headers=wants)
+    assert [row["id"] for row in answer.json()["devices"]] == [here["id"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from app import testing
 from app.stores import public_id
 from tests.support.browsers import session_id
 from tests.support.forms import Answer, send
@@ -19,7 +20,7 @@ IPHONE = (
 NEW = "a quite new password"
 
 
-def id_of(visitor: Visitor) -> str:
+def id_of(visitor: testing.Visitor) -> str:
     """Return the public id of this visitor's session."""
     return public_id(session_id(visitor.cookie))
 
