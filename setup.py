@@ -33,6 +33,8 @@ if __name__ == "__main__":
         entry_points={"pytest11": ["latchkey_pytest = latchkey_pytest"]},
         package_data={
             "app": ["py.typed"],
+            "app.accounts": ["migrations/*.py"],
+            "app.database": ["alembic/*"],
             "app.stores.redis": ["lua/*.lua"],
             "app.cluster": ["lua/*.lua"],
             "handlers": ["py.typed", "templates/*"],
@@ -48,6 +50,7 @@ if __name__ == "__main__":
             "msgspec>=0.19",
             "argon2-cffi>=23.1",
             "SQLAlchemy>=2.0.31",
+            "alembic>=1.16,<2",
             "prometheus-client>=0.20",
             "ua-parser>=1.0",
             "confusable-homoglyphs>=3.3.1",

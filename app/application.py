@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from app.accounts import Accounts
+from app.accounts import Accounts, open_database
 from app.common.rate_limited_log import RateLimitedLog
 from app.common.rates import ProcessRate
 from app.devices import Devices, Watchers
-from app.extensions import Extension, load_extensions, own_records
+from app.extensions import Extension, load_extensions, own_records, schemas
 from app.jobs import Jobs
 from app.lifecycle import Application
 from app.limits import Limits
@@ -84,11 +84,13 @@ def make_app(
     sessions = _build_sessions(settings, counted, store_counts, data_type, clock, connections)
     server = _build_server(settings, connections, counters, cluster)
     presence = cluster.presence(connections, keys) if cluster else connections
-    accounts = Accounts(settings)
+    database = open_database(settings, schemas(extensions))
+    accounts = Accounts(database)
     devices = Devices(sessions, presence)
     services = Services(
         settings=settings,
         sessions=sessions,
+        database=database,
         accounts=accounts,
         limits=Limits(settings, cluster.make_rate if cluster else ProcessRate),
         socket_server=server,

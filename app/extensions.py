@@ -9,6 +9,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
+from app.database import Schema
+from app.database.module_schemas import migrations_folder, module_schemas
 from app.ops.metrics import OwnMetrics
 from app.services import Services
 from app.sessions.end_reason import EndReason
@@ -50,11 +54,19 @@ class Extension:
     on_login: Callable[[Session[Any]], Result] | None = None
     #: Runs when a session has ended, in the process that ended it.
     on_session_end: Callable[[Session[Any], EndReason], Result] | None = None
+    #: Tables of its own, which are made or migrated at the start.
+    metadata: sa.MetaData | None = None
+    #: The folder of their migrations: `migrations` in a package, `NAME_migrations` beside a module.
+    migrations: Path | None = None
 
     @property
     def group(self) -> str:
         """Return the name of its settings: `chat` for handlers.chat."""
         return self.name.rpartition(".")[2].lower()
+
+
+#: Fields that are no attributes of a module.
+_FOUND = frozenset({"name", "template_path", "migrations"})
 
 
 def load_extensions(names: Sequence[str]) -> list[Extension]:
@@ -102,16 +114,28 @@ def own_variables(names: Sequence[str]) -> list[str]:
     return [each.variable for group, record in records.items() for each in declared(record, group)]
 
 
+def schemas(extensions: Sequence[Extension]) -> list[Schema]:
+    """Return the tables of the modules; raises SchemaError."""
+    return module_schemas(
+        (extension.name, extension.metadata, extension.migrations) for extension in extensions
+    )
+
+
 def _load(name: str) -> Extension:
     module = _import(name)
     offered = {
         field.name: getattr(module, field.name)
         for field in fields(Extension)
-        if field.name not in ("name", "template_path") and hasattr(module, field.name)
+        if field.name not in _FOUND and hasattr(module, field.name)
     }
     folders = [Path(path) / "templates" for path in getattr(module, "__path__", ())]
     template_path = next((folder for folder in folders if folder.is_dir()), None)
-    return Extension(name=name, template_path=template_path, **offered)
+    return Extension(
+        name=name,
+        template_path=template_path,
+        migrations=migrations_folder(module),
+        **offered,
+    )
 
 
 def _import(name: str) -> Any:

@@ -160,4 +160,5 @@ class Application:
                 await self.cluster.stop()
             await services.sessions.store.close()
             await services.accounts.close()
+            await services.database.close()
             self._folder_lock.release()

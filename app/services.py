@@ -11,6 +11,7 @@ from app.accounts import Accounts
 from app.common.background import Background
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
+from app.database import Database
 from app.devices import Devices, Watchers
 from app.jobs import Job, Jobs, Work
 from app.limits import Limits
@@ -64,6 +65,7 @@ class Services:
 
     settings: Settings
     sessions: Sessions[Any]
+    database: Database
     accounts: Accounts
     limits: Limits
     socket_server: SocketServer

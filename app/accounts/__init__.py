@@ -1,9 +1,10 @@
 """Accounts: names and passwords, their database, and the command that adds an account.
 
-Imports settings, stores and common.
+Imports database, settings, stores and common.
 """
 
-from app.accounts.accounts import Accounts, AccountsUnavailable, AddressBusy
+from app.accounts.accounts import Accounts, AccountsUnavailable, AddressBusy, open_database
+from app.accounts.database import accounts as accounts_table
 from app.accounts.passwords import InvalidAccount, NameTaken, account_key
 from app.accounts.table import Proof
 
@@ -15,4 +16,6 @@ __all__ = [
     "NameTaken",
     "Proof",
     "account_key",
+    "accounts_table",
+    "open_database",
 ]

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from app.accounts import Accounts, AccountsUnavailable, InvalidAccount
+from app.accounts import Accounts, AccountsUnavailable, InvalidAccount, open_database
 from app.common.urls import without_credentials
 from app.ops import data_folder
 from app.ops.data_folder import FolderBusy
@@ -31,11 +31,13 @@ def _read_password(from_stdin: bool) -> str:
 async def _add(settings: Settings, name: str, password: str) -> str:
     settings.make_data_dir()
     with data_folder.use(settings.data_dir):
-        accounts = Accounts(settings)
+        database = open_database(settings)
+        accounts = Accounts(database)
         try:
             return await accounts.register(name, password)
         finally:
             await accounts.close()
+            await database.close()
 
 
 def _read_arguments(arguments: Sequence[str]) -> argparse.Namespace:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.accounts import database
+from app.accounts.database import SCHEMA
 from app.accounts.passwords import clean_name, clean_password
 from app.accounts.table import AccountTable, Proof
-from app.accounts.workers import QueueFull, ShareUsed, Workers
 from app.common.rate_limited_log import RateLimitedLog
+from app.database import Database, DatabaseUnavailable, Schema
+from app.database.errors import reason
+from app.database.workers import QueueFull, ShareUsed, Workers
 from app.settings import Settings
 
 log = logging.getLogger("latchkey.accounts")
@@ -24,6 +26,7 @@ T = TypeVar("T")
 # a hash takes a core and 19 MiB, and the event loop needs a core too
 _WORKERS = max(2, min(4, os.cpu_count() or 2))
 _READERS = 2  # threads for calls that compute no hash
+_CONNECTIONS = _WORKERS + _READERS + 1  # one for each thread, and one for readiness
 _MAX_QUEUE = 200  # calls that may wait for a worker, some seconds of work
 _MAX_PER_ADDRESS = 20  # calls of one address that may run or wait
 _ANSWER_TIMEOUT = 2.0  # seconds for a call that has a thread
@@ -32,17 +35,22 @@ _ADDRESS_BUSY = "Too many sign-ins at once from your network. Try again in a mom
 _NO_ANSWER = "The database of accounts does not answer; try again in a moment."
 
 
-class AccountsUnavailable(Exception):
+class AccountsUnavailable(DatabaseUnavailable):
     """The accounts are not available now; the message is for the user."""
-
-    status = 503  # of the response
-    wait = 2  # seconds after which the client may try again
 
 
 class AddressBusy(AccountsUnavailable):
     """One address has too many calls in progress; other addresses are served."""
 
     status = 429
+
+
+def open_database(settings: Settings, schemas: Sequence[Schema] = ()) -> Database:
+    """Open the database, with the table of accounts and those of other modules.
+
+    Raises SchemaError, or OSError with a sentence that says what to do.
+    """
+    return Database(settings, [SCHEMA, *schemas], connections=_CONNECTIONS)
 
 
 class Accounts:
@@ -54,16 +62,16 @@ class Accounts:
     database fails, and AddressBusy if the share of the address is used.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        threads = _WORKERS + _READERS + 1
-        self._table = AccountTable(settings, connections=threads)
+    def __init__(self, database: Database) -> None:
+        """`database` is one of `open_database`."""
+        self._table = AccountTable(database)
         self._hashes = Workers(
-            "hash", threads=_WORKERS, max_queue=_MAX_QUEUE, share=_MAX_PER_ADDRESS
+            "accounts hash", threads=_WORKERS, max_queue=_MAX_QUEUE, share=_MAX_PER_ADDRESS
         )
         self._reads = Workers(
-            "read", threads=_READERS, max_queue=_MAX_QUEUE, share=_MAX_PER_ADDRESS
+            "accounts read", threads=_READERS, max_queue=_MAX_QUEUE, share=_MAX_PER_ADDRESS
         )
-        self._readiness = Workers("ready", threads=1, max_queue=1, share=1)
+        self._readiness = Workers("accounts ready", threads=1, max_queue=1, share=1)
         self._asking: asyncio.Task[bool] | None = None
         self._failures = RateLimitedLog(log)
         self._failed_at = -1.0  # loop time of the database's last failure
@@ -159,12 +167,11 @@ class Accounts:
         return True
 
     async def close(self) -> None:
-        """Wait for the calls that run, and close the database."""
+        """Wait for the calls that run; the database stays open."""
         for workers in (self._hashes, self._reads, self._readiness):
             await workers.close()
         if self._asking is not None:
             await asyncio.wait([self._asking])
-        self._table.close()
 
     async def _work(
         self,
@@ -198,5 +205,5 @@ class Accounts:
 
     def _log_failure(self, error: SQLAlchemyError | TimeoutError) -> None:
         late = f"no answer within {_ANSWER_TIMEOUT:g} s"
-        reason = late if isinstance(error, TimeoutError) else database.reason(error)
-        self._failures.add("the database of accounts failed", reason)
+        said = late if isinstance(error, TimeoutError) else reason(error)
+        self._failures.add("the database of accounts failed", said)

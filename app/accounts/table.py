@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from app.accounts import database
 from app.accounts.database import accounts as _accounts
+from app.accounts.database import check
 from app.accounts.lookalikes import lookalikes
 from app.accounts.passwords import InvalidAccount, NameTaken, Passwords, account_key, clean_password
-from app.settings import Settings
+from app.database import Database
+from app.database.errors import reason
 
 log = logging.getLogger("latchkey.accounts")
 
@@ -43,12 +42,9 @@ class AccountTable:
     A call takes as long as the database and the hash of a password. It may raise SQLAlchemyError.
     """
 
-    def __init__(self, settings: Settings, *, connections: int) -> None:
-        """Open the database; raises OSError with a sentence that says what to do."""
-        self._settings = settings
-        self._engine = database.open_engine(settings, connections=connections + 1)
-        # in a thread of its own, because no call waits for a checkpoint
-        self._checkpoints = ThreadPoolExecutor(1, thread_name_prefix="accounts checkpoint")
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._engine = database.engine
         self._passwords = Passwords()
 
     def create(self, name: str, password: str) -> Proof:
@@ -61,7 +57,7 @@ class AccountTable:
             "created": time.time(),
         }
         try:
-            with self._writing() as connection:
+            with self._database.writing() as connection:
                 if connection.execute(_of(lookalikes(key)).limit(1)).first():
                     raise NameTaken("This name looks like one that is taken; choose another one.")
                 connection.execute(sa.insert(_accounts), row)
@@ -101,27 +97,16 @@ class AccountTable:
     def change_password(self, proof: Proof, password: str) -> Proof:
         new = self._passwords.hash(password)
         statement = sa.update(_accounts).where(self._same(proof)).values(password_hash=new)
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             changed = connection.execute(statement).rowcount == 1
         return Proof(proof.name, new if changed else None)
 
     def delete(self, proof: Proof) -> bool:
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             return connection.execute(sa.delete(_accounts).where(self._same(proof))).rowcount == 1
 
     def check(self) -> None:
-        database.check(self._engine, self._settings)
-
-    def close(self) -> None:
-        self._checkpoints.shutdown()
-        self._engine.dispose()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with database.writing(self._engine) as connection:
-            yield connection
-        if self._engine.dialect.name == "sqlite":
-            self._checkpoints.submit(database.checkpoint, self._engine)
+        check(self._engine, self._database.settings)
 
     def _row(self, name: str) -> sa.Row[str, str] | None:
         with self._engine.connect() as connection:
@@ -139,12 +124,12 @@ class AccountTable:
         try:
             new = self._passwords.hash(password)
             same = self._same(Proof(name, old))
-            with self._writing() as connection:
+            with self._database.writing() as connection:
                 statement = sa.update(_accounts).where(same).values(password_hash=new)
                 return new if connection.execute(statement).rowcount else old
         except SQLAlchemyError as error:
             # the old hash is still valid; the next sign-in tries again
-            log.warning("a password hash could not be renewed: %s", database.reason(error))
+            log.warning("a password hash could not be renewed: %s", reason(error))
             return old
 
     def _same(self, proof: Proof) -> sa.ColumnElement[bool]:

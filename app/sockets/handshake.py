@@ -8,6 +8,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
+from app.database import DatabaseUnavailable
 from app.sessions.session import Session, SessionEnded
 from app.sockets.handshake_limits import Admission, Unavailable, open_session
 from app.sockets.socket_context import SocketContext
@@ -51,7 +52,7 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
                 await self._begin()
             else:
                 await self._check_connection(eio_sid)
-        except StoreError as error:
+        except (StoreError, DatabaseUnavailable) as error:
             raise Unavailable(str(error)) from error
         except SessionEnded as error:
             raise HTTPError(401, "the session has ended") from error

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic
 import socketio
 from socketio.exceptions import ConnectionRefusedError as ConnectionRefused
 
+from app.database import DatabaseUnavailable
 from app.services import Services
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded, SessionFor
@@ -148,6 +149,10 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             self._count_error("store")
             self.services.outage_log.add(self.namespace, f"event {event[:100]!r}: {error}")
             return {"error": "the session store does not answer; try again"}
+        if isinstance(error, DatabaseUnavailable):
+            self._count_error("database")
+            self.services.outage_log.add(self.namespace, f"event {event[:100]!r}: {error}")
+            return {"error": str(error)}
         self._count_error("internal")
         log.error("event %r failed", event[:100], exc_info=error)
         return {"error": "internal error"}

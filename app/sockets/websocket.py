@@ -9,6 +9,7 @@ from tornado.iostream import IOStream
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler
 
+from app.database import DatabaseUnavailable
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded, SessionFor
 from app.sockets.connection import SESSION_ENDED
@@ -52,7 +53,7 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
             raise HTTPError(403, error)
         try:
             session = await self._find_or_create()
-        except StoreError as error:
+        except (StoreError, DatabaseUnavailable) as error:
             raise Unavailable(str(error)) from error
         # a new session too lives as long as others: the client gets its cookie on the 101
         self.services.sessions.touch(session)
@@ -87,6 +88,9 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
         except StoreError as error:
             self.services.outage_log.add(self.request.remote_ip, error)
             self.close(_TRY_AGAIN_LATER, "the session store does not answer")
+        except DatabaseUnavailable as error:
+            self.services.outage_log.add(self.request.remote_ip, error)
+            self.close(_TRY_AGAIN_LATER, "the database does not answer")
         except Exception:
             log.exception("a message of the WebSocket %s failed", self.request.path)
             self.close(_INTERNAL_ERROR, "internal error")

@@ -8,6 +8,7 @@ from typing import NamedTuple, cast
 
 from tornado.web import HTTPError, authenticated
 
+from app.database import DatabaseUnavailable
 from app.limits import in_words
 from app.stores import StoreError
 
@@ -32,6 +33,8 @@ def error_answer(error: BaseException | None, status: int, reason: str) -> Error
     """Return the answer to an error; `status` and `reason` are Tornado's."""
     if isinstance(error, StoreError):
         return ErrorAnswer(503, "The session store does not answer; please try again.", 1)
+    if isinstance(error, DatabaseUnavailable):
+        return ErrorAnswer(error.status, str(error), error.wait)
     if isinstance(error, TooManyRequests):
         sentence = f"{error.log_message}; wait {in_words(error.wait)} and try again"
         return ErrorAnswer(status, sentence, error.wait)

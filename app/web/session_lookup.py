@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Generic
 
+from app.database import DatabaseUnavailable
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded
 from app.stores import StoreError
@@ -67,7 +68,7 @@ class SessionLookup(OriginCheck, Generic[D]):
         """Log an ended session or a store that is down in one line, and other errors as usual."""
         if isinstance(value, SessionEnded):
             log.info("%s: its session had ended", request_summary(self))
-        elif isinstance(value, StoreError):
+        elif isinstance(value, StoreError | DatabaseUnavailable):
             self.services.outage_log.add(self.request.remote_ip, value)
         else:
             super().log_exception(typ, value, tb)

@@ -131,7 +131,7 @@ async def test_a_failing_database_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, path: str, user: str | None
 ) -> None:
     """503, a sentence and when to come back; the account is as it was, though a deleter is out."""
-    monkeypatch.setattr("app.accounts.database._LOCK_TIMEOUT", 0.2)
+    monkeypatch.setattr("app.database.sqlite._LOCK_TIMEOUT", 0.2)
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
         with contextlib.closing(sqlite3.connect(tmp_path / "data/accounts.sqlite3")) as other:

@@ -11,14 +11,10 @@ from typing import Any
 
 import pytest
 
-from app.accounts import (
-    Accounts,
-    AccountsUnavailable,
-    NameTaken,
-    database,
-)
+from app.accounts import AccountsUnavailable, NameTaken, open_database
 from app.accounts import accounts as module
 from app.accounts.passwords import Passwords
+from app.database import sqlite
 from app.settings import Settings
 from tests.support.accounts import opened
 from tests.support.forms import PASSWORD
@@ -100,7 +96,7 @@ async def test_a_locked_database_file_is_reported_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A writer that waits too long hears so, nothing is lost, and afterwards all is well."""
-    monkeypatch.setattr(database, "_LOCK_TIMEOUT", 0.2)
+    monkeypatch.setattr(sqlite, "_LOCK_TIMEOUT", 0.2)
     async with opened(Place(tmp_path, None)) as accounts:
         await accounts.register("ann", PASSWORD)
         with contextlib.closing(sqlite3.connect(tmp_path / "accounts.sqlite3")) as other:
@@ -141,4 +137,4 @@ def test_a_file_that_is_no_database_stops_the_start(tmp_path: Path) -> None:
     """The error names the file and says what to do."""
     (tmp_path / "accounts.sqlite3").write_bytes(b"not a database, and rather long for one" * 100)
     with pytest.raises(OSError, match=r"accounts\.sqlite3 could not be opened.*move it away"):
-        Accounts(Settings(data_dir=tmp_path))
+        open_database(Settings(data_dir=tmp_path))

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from app.accounts import Accounts, InvalidAccount, NameTaken, account_key, database
+from app.accounts import InvalidAccount, NameTaken, account_key, database
 from app.accounts.lookalikes import lookalikes, mixes_scripts
 from app.accounts.passwords import Passwords, clean_name
 from app.settings import Settings
-from tests.support.accounts import add, opened
+from tests.support.accounts import add, opened, opened_at
 from tests.support.forms import PASSWORD
 from tests.support.postgres import Place
 from tests.support.site import serve
@@ -118,18 +118,14 @@ async def test_the_command_refuses_it_too(place: Place) -> None:
 
 async def test_accounts_that_exist_sign_in_whatever_their_name(tmp_path: Path) -> None:
     """An older release let them have it."""
-    settings = Settings(data_dir=tmp_path)
-    accounts = Accounts(settings)
-    try:
+    async with opened_at(Settings(data_dir=tmp_path)) as accounts:
         row = {"name": CYRILLIC_ADMIN, "key": account_key(CYRILLIC_ADMIN), "created": time.time()}
         row["password_hash"] = Passwords().hash(PASSWORD)
-        with database.writing(accounts._table._engine) as connection:
+        with accounts._table._database.writing() as connection:
             connection.execute(sa.insert(database.accounts), row)
         assert await accounts.verify(CYRILLIC_ADMIN, PASSWORD) == CYRILLIC_ADMIN
         with pytest.raises(InvalidAccount):
             await accounts.register(CYRILLIC_ADMIN + "2", PASSWORD)
-    finally:
-        await accounts.close()
 
 
 async def test_unicode_tables_are_loaded_on_the_first_registration() -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app.accounts import Accounts, accounts
-from app.accounts.database import open_engine
+from app.accounts import accounts, open_database
 from app.settings import Settings
+from tests.support.accounts import opened_at
 from tests.support.forms import PASSWORD
 from tests.support.postgres import Place, Postgres
 from tests.support.process import process, run
@@ -57,8 +57,8 @@ def test_processes_that_start_at_once_make_one_table(postgres: Postgres) -> None
     with ThreadPoolExecutor(8) as threads:
         for _ in range(4):
             settings = Settings(database=postgres.url(postgres.database()))
-            for engine in threads.map(lambda s: open_engine(s, connections=1), [settings] * 8):
-                engine.dispose()
+            for database in threads.map(open_database, [settings] * 8):
+                database.engine.dispose()
 
 
 async def test_two_processes_share_the_accounts(place: Place, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_an_error_shows_a_url_without_its_password(
 ) -> None:
     """libpq's own words are passed on only where they quote no parameter."""
     with pytest.raises(OSError, match=said) as caught:
-        Accounts(Settings(data_dir=tmp_path, database=postgres.url(end)))
+        open_database(Settings(data_dir=tmp_path, database=postgres.url(end)))
     shown: BaseException | None = caught.value
     assert "\n" not in str(shown)
     while shown is not None:
@@ -118,10 +118,10 @@ def test_a_missing_package_is_reported(
     postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sentence has the command that installs it."""
-    monkeypatch.delitem(sys.modules, "app.accounts.postgresql", raising=False)
+    monkeypatch.delitem(sys.modules, "app.database.postgresql", raising=False)
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(OSError, match=r"needs the package psycopg.*pip install.*postgresql"):
-        Accounts(Settings(data_dir=tmp_path, database=postgres.url("postgres")))
+        open_database(Settings(data_dir=tmp_path, database=postgres.url("postgres")))
 
 
 def test_a_database_that_cannot_keep_all_names_is_refused(
@@ -130,7 +130,7 @@ def test_a_database_that_cannot_keep_all_names_is_refused(
     """Its encoding has to be UTF8."""
     name = postgres.database("ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
     with pytest.raises(OSError, match="UTF8"):
-        Accounts(Settings(data_dir=tmp_path, database=postgres.url(name)))
+        open_database(Settings(data_dir=tmp_path, database=postgres.url(name)))
 
 
 async def test_a_database_user_without_the_right_to_create_tables_can_use_one(
@@ -141,12 +141,11 @@ async def test_a_database_user_without_the_right_to_create_tables_can_use_one(
     place.run(f"CREATE USER {user} PASSWORD 'secret'; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     url = postgres.url(place.database.rpartition("/")[2], user, "secret")
     with pytest.raises(OSError, match="permission denied"):
-        Accounts(Settings(data_dir=tmp_path, database=url))
-    await Accounts(place.settings).close()
+        open_database(Settings(data_dir=tmp_path, database=url))
+    await open_database(place.settings).close()
     place.run(f"GRANT SELECT, INSERT, UPDATE ON accounts TO {user}")
-    accounts = Accounts(Settings(data_dir=tmp_path, database=url))
-    assert await accounts.register("ann", PASSWORD) == "ann"
-    await accounts.close()
+    async with opened_at(Settings(data_dir=tmp_path, database=url)) as accounts:
+        assert await accounts.register("ann", PASSWORD) == "ann"
 
 
 # -- outages --

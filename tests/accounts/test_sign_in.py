@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.accounts import database
+from app.database import sqlite
 from tests.support.forms import PAGE, PASSWORD, ask, count, each_kind, known, send, who
 from tests.support.site import serve
 from tests.support.visitor import Visitor
@@ -228,7 +228,7 @@ async def test_a_database_that_fails_gets_503(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """A locked file is the server's trouble: try again, and then it works."""
-    monkeypatch.setattr(database, "_LOCK_TIMEOUT", 0.2)
+    monkeypatch.setattr(sqlite, "_LOCK_TIMEOUT", 0.2)
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         with contextlib.closing(sqlite3.connect(tmp_path / "data/accounts.sqlite3")) as other:
             other.execute("BEGIN IMMEDIATE")

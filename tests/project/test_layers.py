@@ -19,26 +19,29 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.stores": ("app.common",),
     "app.sessions": ("app.common", "app.stores"),
     "app.devices": ("app.common", "app.sessions", "app.stores"),
-    "app.accounts": ("app.common", "app.settings", "app.stores"),
+    "app.database": ("app.common", "app.settings", "app.stores"),
+    "app.accounts": ("app.common", "app.database", "app.settings", "app.stores"),
     "app.limits": ("app.common", "app.settings"),
     "app.ops": ("app.common", "app.sessions", "app.settings", "app.stores"),
     "app.jobs": ("app.common",),
     "app.services": (
-        *("app.accounts", "app.common", "app.devices", "app.jobs", "app.limits", "app.ops"),
+        *("app.accounts", "app.common", "app.database", "app.devices", "app.jobs", "app.limits"),
+        "app.ops",
         *("app.sessions", "app.settings", "app.transport"),
     ),
     "app.web": (
-        *("app.socketio_client", "app.common", "app.limits", "app.services", "app.sessions"),
-        *("app.settings", "app.stores", "app.transport"),
+        *("app.socketio_client", "app.common", "app.database", "app.limits", "app.services"),
+        *("app.sessions", "app.settings", "app.stores", "app.transport"),
     ),
     "app.sockets": (
-        *("app.common", "app.services", "app.sessions", "app.stores", "app.transport", "app.web"),
+        *("app.common", "app.database", "app.services", "app.sessions", "app.stores"),
+        *("app.transport", "app.web"),
     ),
     "app.cluster": (
         *("app.common", "app.jobs", "app.ops", "app.sessions", "app.stores", "app.transport"),
     ),
     "app.extensions": (
-        *("app.ops", "app.services", "app.sessions", "app.settings", "app.sockets"),
+        *("app.database", "app.ops", "app.services", "app.sessions", "app.settings", "app.sockets"),
     ),
     "app.start_and_stop": ("app.common", "app.services", "app.settings"),
     "app.lifecycle": (

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from app.accounts.workers import Workers
+from app.database.workers import Workers
 from app.stores import StoreUnavailable
 from app.stores.redis.subscriptions import Subscriber
 from app.stores.sqlite.store import SqliteStore

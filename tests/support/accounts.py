@@ -8,7 +8,8 @@ import os
 import sys
 from collections.abc import AsyncIterator
 
-from app.accounts import Accounts
+from app.accounts import Accounts, open_database
+from app.settings import Settings
 from tests.support.forms import PASSWORD
 from tests.support.paths import ROOT
 from tests.support.postgres import Place
@@ -17,11 +18,20 @@ from tests.support.postgres import Place
 @contextlib.asynccontextmanager
 async def opened(place: Place) -> AsyncIterator[Accounts]:
     """Open the accounts of this place and close them at the end."""
-    accounts = Accounts(place.settings)
+    async with opened_at(place.settings) as accounts:
+        yield accounts
+
+
+@contextlib.asynccontextmanager
+async def opened_at(settings: Settings) -> AsyncIterator[Accounts]:
+    """Open the accounts of these settings and close them at the end."""
+    database = open_database(settings)
+    accounts = Accounts(database)
     try:
         yield accounts
     finally:
         await accounts.close()
+        await database.close()
 
 
 async def add(

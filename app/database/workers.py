@@ -25,7 +25,7 @@ class Workers:
 
     def __init__(self, name: str, *, threads: int, max_queue: int, share: int) -> None:
         """At most `max_queue` calls wait, and at most `share` calls of one address run or wait."""
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"accounts {name}")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._turns = asyncio.Semaphore(threads)
         self._max_calls = max_queue + threads
         self._share = share

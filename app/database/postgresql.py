@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from typing import Any
@@ -23,12 +24,14 @@ class LimitedConnection(psycopg.Connection[Any]):
     The server's own timeouts do not help if the server hangs, is paused or is disconnected.
     """
 
+    answer_timeout: float | None = _ANSWER_TIMEOUT  # seconds; None: no limit
+
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
         """Wait for the server (psycopg calls this for every operation of a connection)."""
         return super().wait(self._limited(gen), *args, **options)
 
     def _limited(self, gen: Any) -> Generator[Any, Any, Any]:
-        end = time.monotonic() + _ANSWER_TIMEOUT
+        end = time.monotonic() + (self.answer_timeout or math.inf)
         try:
             wanted = next(gen)
             while True:
@@ -36,7 +39,7 @@ class LimitedConnection(psycopg.Connection[Any]):
                 ready = yield wanted
                 if not ready and time.monotonic() >= end:
                     self.pgconn.finish()
-                    raise psycopg.OperationalError(f"no answer within {_ANSWER_TIMEOUT:g} s")
+                    raise psycopg.OperationalError(f"no answer within {self.answer_timeout:g} s")
                 wanted = gen.send(ready)
         except StopIteration as end_of_work:
             return end_of_work.value

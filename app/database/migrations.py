@@ -1,0 +1,248 @@
+"""The tables of all modules are made or migrated when a process starts.
+
+A start first compares, with a few small queries. Only if something is missing does it take the
+lock that one process at a time gets, compare again, and change the tables in one transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from traceback import walk_tb
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.database import sqlite
+from app.database.errors import is_lost_connection, reason
+from app.database.revisions import Revisions, read_revisions
+from app.database.schema import Schema, SchemaError, check_schemas
+
+log = logging.getLogger("latchkey.database")
+
+_POSTGRESQL_LOCK = "latchkey"  # name of the lock that one migrating process has
+_POLL_INTERVAL = 0.1  # seconds between two tries to get it
+_TABLE_LOCK_TIMEOUT = 10_000  # milliseconds that a migration waits for transactions of others
+
+
+def migrate(engine: sa.Engine, schemas: Sequence[Schema]) -> None:
+    """Bring the tables of all modules to their newest state, or change nothing.
+
+    Raises SchemaError with a sentence that says what to do, or SQLAlchemyError if the database
+    cannot be used.
+    """
+    check_schemas(schemas)
+    revisions = _revisions(schemas)
+    with engine.connect() as connection:
+        states = [_State(connection, schema, revisions[schema.name]) for schema in schemas]
+        behind = [state.schema.name for state in states if not state.is_current()]
+    if behind:
+        with exclusive(engine) as connection:
+            for schema in schemas:
+                _bring_to_head(_State(connection, schema, revisions[schema.name]))
+
+
+def _revisions(schemas: Sequence[Schema]) -> dict[str, Revisions | None]:
+    return {
+        schema.name: read_revisions(schema.migrations) if schema.migrations else None
+        for schema in schemas
+    }
+
+
+def current_revisions(
+    engine: sa.Engine, schemas: Sequence[Schema]
+) -> list[tuple[Schema, str | None, str | None]]:
+    """Return each schema, its revision in the database and its newest one; None: there is none."""
+    revisions = _revisions(schemas)
+    with engine.connect() as connection:
+        states = [_State(connection, schema, revisions[schema.name]) for schema in schemas]
+        return [
+            (
+                state.schema,
+                ", ".join(sorted(state.stamped)) or None,
+                state.revisions.head if state.revisions else None,
+            )
+            for state in states
+        ]
+
+
+class _State:
+    """What the database has of one module."""
+
+    def __init__(
+        self, connection: sa.Connection, schema: Schema, revisions: Revisions | None
+    ) -> None:
+        self.connection = connection
+        self.schema = schema
+        self.revisions = revisions
+        names = set(sa.inspect(connection).get_table_names())
+        self.missing = [table for name, table in schema.tables.items() if name not in names]
+        self.has_tables = len(self.missing) < len(schema.tables)
+        self.has_versions = schema.version_table in names
+        self.stamped = self._stamped()
+
+    def is_current(self) -> bool:
+        """Whether nothing is to be done; raises SchemaError if nothing can be done."""
+        if self.revisions is None:
+            if self.has_versions:
+                raise SchemaError(
+                    f"{self.schema.name}: its tables were made by migrations, and the folder of "
+                    "these is missing; put it back"
+                )
+            if not self.missing:
+                self.check_columns("make a revision that adds it")
+            return not self.missing
+        unknown = self.stamped - self.revisions.known
+        if unknown:
+            raise SchemaError(
+                f"{self.schema.name}: the database has revision {', '.join(sorted(unknown))}, "
+                f"which {self.schema.migrations} does not have, so a newer release has migrated "
+                "it; start that release, or go back with its python -m app.database downgrade "
+                f"{self.schema.name} {self.revisions.head}, or restore a backup"
+            )
+        return self.stamped == {self.revisions.head} or self._is_closed_but_fits()
+
+    def check_columns(self, remedy: str) -> None:
+        """Raise SchemaError if a table or a column of the metadata is not in the database."""
+        found = self._columns()
+        for name, table in self.schema.tables.items():
+            for column in table.columns:
+                if column.name not in found.get(name, ()):
+                    raise SchemaError(
+                        f"{self.schema.name}: table {name} of the database has no column "
+                        f"{column.name}; {remedy} (python -m app.database revision "
+                        f"{self.schema.name} -m MESSAGE)"
+                    )
+
+    def _columns(self) -> dict[str, set[str]]:
+        tables = list(self.schema.tables)
+        found = sa.inspect(self.connection).get_multi_columns(filter_names=tables)
+        return {name: {column["name"] for column in found[_, name]} for _, name in found}
+
+    def _stamped(self) -> set[str]:
+        """Return the revisions that the version table has; none if it may not be read."""
+        if not self.has_versions or not self._may("SELECT"):
+            return set()
+        version = version_table(self.schema).c.version_num
+        return set(self.connection.execute(sa.select(version)).scalars())
+
+    def _is_closed_but_fits(self) -> bool:
+        """Whether the user of the database may migrate nothing, and nothing has to be."""
+        if self._may("INSERT"):
+            return False
+        try:
+            self.check_columns("")
+        except SchemaError:
+            return False
+        return True
+
+    def _may(self, right: str) -> bool:
+        """Whether the user of the database has a right on the version table, or may make it."""
+        if self.connection.dialect.name != "postgresql":
+            return True
+        if self.has_versions:
+            ask = sa.func.has_table_privilege(self.schema.version_table, right)
+        else:
+            ask = sa.func.has_schema_privilege(sa.func.current_schema(), "CREATE")
+        return bool(self.connection.execute(sa.select(ask)).scalar())
+
+
+def version_table(schema: Schema) -> sa.Table:
+    """Return the version table of a module, as Alembic makes it."""
+    name = schema.version_table
+    return sa.Table(
+        name,
+        sa.MetaData(),
+        sa.Column("version_num", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("version_num", name=f"{name}_pkc"),
+    )
+
+
+def _bring_to_head(state: _State) -> None:
+    if state.is_current():
+        return
+    schema, connection, revisions = state.schema, state.connection, state.revisions
+    if revisions is None:
+        schema.metadata.create_all(connection, tables=state.missing, checkfirst=False)
+    elif schema.starts_at_head and not state.stamped and not state.has_tables:
+        schema.metadata.create_all(connection, checkfirst=False)
+        _stamp(state, revisions.head)
+    else:
+        if not state.stamped and state.has_tables:
+            # an older release, or this module before it had migrations, has made the tables
+            log.info("%s: its tables are those of revision %s", schema.name, revisions.base)
+            _stamp(state, revisions.base)
+        run_scripts(schema, lambda alembic: alembic.upgrade(connection, schema, "head"))
+        _State(connection, schema, revisions).check_columns("make a revision that adds it")
+
+
+def _stamp(state: _State, revision: str) -> None:
+    table = version_table(state.schema)
+    table.create(state.connection, checkfirst=True)
+    state.connection.execute(sa.insert(table), {"version_num": revision})
+
+
+def run_scripts(schema: Schema, work: Callable[[Any], None]) -> None:
+    """Run scripts of a module; an error of a script becomes a SchemaError that names its file."""
+    # it takes a quarter of a second to import, and most starts have nothing to migrate
+    alembic = importlib.import_module("app.database.alembic_commands")
+    try:
+        work(alembic)
+    except Exception as error:
+        if isinstance(error, SQLAlchemyError) and is_lost_connection(error):
+            raise
+        path = next(
+            (
+                frame.f_code.co_filename
+                for frame, _ in reversed(list(walk_tb(error.__traceback__)))
+                if frame.f_code.co_filename.startswith(f"{schema.migrations}/")
+            ),
+            schema.migrations,
+        )
+        log.error("a migration of %s failed", schema.name, exc_info=error)
+        raise SchemaError(
+            f"{path} failed ({reason(error) or type(error).__name__}); the database is as it was "
+            "before this start. Correct the file, or start the release before"
+        ) from error
+
+
+@contextlib.contextmanager
+def exclusive(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Open the transaction that one process at a time gets, and commit it at the end.
+
+    It waits for the process that has it now. The connection has no time limits, and an SQLite
+    file checks foreign keys at the end, because a migration may replace a table that others
+    refer to. The connection is closed afterwards.
+    """
+    with engine.connect() as connection:
+        opened = _exclusive_sqlite if engine.dialect.name == "sqlite" else _exclusive_postgresql
+        with opened(connection):
+            yield connection
+
+
+@contextlib.contextmanager
+def _exclusive_sqlite(connection: sa.Connection) -> Iterator[None]:
+    sqlite.begin_migration(connection)
+    with connection.begin():
+        yield
+        sqlite.check_foreign_keys(connection)
+
+
+@contextlib.contextmanager
+def _exclusive_postgresql(connection: sa.Connection) -> Iterator[None]:
+    driver: Any = connection.connection.driver_connection
+    driver.answer_timeout = None
+    connection.detach()
+    with connection.begin():
+        lock = sa.select(sa.func.pg_try_advisory_xact_lock(sa.func.hashtext(_POSTGRESQL_LOCK)))
+        if not connection.execute(lock).scalar():
+            log.info("waiting for another process to make or migrate the tables")
+            while not connection.execute(lock).scalar():
+                time.sleep(_POLL_INTERVAL)
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_TABLE_LOCK_TIMEOUT:d}")
+        yield
