@@ -50,7 +50,7 @@ def _read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add.add_argument(
         "--password-stdin", action="store_true", help="read the password from standard input"
     )
-    for flag in ("--data-dir", "--database"):
+    for flag in ("--config", "--data-dir", "--database"):
         add.add_argument(flag, metavar="VALUE", help="as for python -m app")
     given, rest = parser.parse_known_args(arguments)
     if rest:  # which may be the password
@@ -70,7 +70,11 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; return 0, 1 where the account cannot be made, 2 for a wrong call."""
     try:
         given = _read_arguments(arguments)
-        flags = {"--data-dir": given.data_dir, "--database": given.database}
+        flags = {
+            "--config": given.config,
+            "--data-dir": given.data_dir,
+            "--database": given.database,
+        }
         settings = parse_settings(
             [f"{flag}={value}" for flag, value in flags.items() if value is not None],
             os.environ,

@@ -14,7 +14,7 @@ from app.stores.sqlite.database_file import FileOwned
 
 COMMANDS = ("backup", "restore")
 
-_FLAGS = ("--data-dir", "--store", "--database")
+_FLAGS = ("--config", "--data-dir", "--store", "--database")
 
 
 def main(

@@ -1,23 +1,26 @@
-"""Settings from the command line and the environment.
+"""Settings from the command line, the environment and a file.
 
 A value comes from a flag (`--session-idle-timeout 600`), else from the environment
-(`LATCHKEY_SESSION_IDLE_TIMEOUT=600`), else it is the default.
+(`LATCHKEY_SESSION_IDLE_TIMEOUT=600`), else from the file of --config
+(`session-idle-timeout = 600`), else it is the default.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from app.settings.declaration import PREFIX, Declared, declared
+from app.settings.config_file import ConfigFile
+from app.settings.declaration import PREFIX, Declared, declared, did_you_mean
 from app.settings.own import OwnRecords, build
 from app.settings.settings import Settings
 from app.settings.values import SettingsError
 
 _COMMANDS = ("backup FOLDER", "restore FOLDER")
+_CONFIG = PREFIX + "CONFIG"
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,7 +38,7 @@ def parse_settings(
     *,
     others: Callable[[], Collection[str]] = tuple,
 ) -> Settings:
-    """Build the settings from flags and environment.
+    """Build the settings from flags, environment and the file of --config.
 
     `own` are the dataclasses of modules that have settings, by the module's name, and `others`
     returns names of variables that mean something to another command; it is called if there are
@@ -46,7 +49,11 @@ def parse_settings(
     options = [each for group, record in groups.items() for each in declared(record, group)]
     parsed, rest = _parser(options).parse_known_args(arguments)
     _refuse_unknown_flags(arguments, rest, options)
-    _refuse_unknown_variables(environ, [each.variable for each in options], others)
+    _refuse_unknown_variables(environ, [_CONFIG, *(each.variable for each in options)], others)
+    path = parsed.config or environ.get(_CONFIG)
+    config = ConfigFile(Path(path)) if path else None
+    if config is not None:
+        config.refuse_unknown(options, others)
     values: dict[str, dict[str, Any]] = {group: {} for group in groups}
     for option in options:
         source, value = option.flag, vars(parsed)[option.name]
@@ -54,6 +61,8 @@ def parse_settings(
             value = ",".join(value)
         if value is None:
             source, value = option.variable, environ.get(option.variable)
+        if value is None and config is not None:
+            source, value = config.get(option) or (source, None)
         if value is not None:
             values[option.group][option.field.name] = option.read(source, value)
     settings = Settings(**_implied(values.pop("")))
@@ -72,10 +81,16 @@ def _parser(options: Sequence[Declared]) -> Parser:
     parser = Parser(
         prog="python -m app",
         description="Serve Latchkey: one login session for web pages and sockets.",
-        epilog=f"Each setting is also an environment variable, such as {PREFIX}PORT; flags win. "
+        epilog=f"Each setting is also an environment variable, such as {PREFIX}PORT, and a line "
+        "of the file of --config, such as port = 8888; flags win, then the environment. "
         "Other commands: python -m app --version, "
         f"{', '.join(f'python -m app {command}' for command in _COMMANDS)}.",
         allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="file of settings (TOML); flags and environment win (default: none)",
     )
     groups: dict[str, Any] = {"": parser}
     for option in options:
@@ -108,7 +123,7 @@ def _refuse_unknown_variables(
     allowed = others()
     for name in unknown:
         if name not in allowed:
-            remedy = _did_you_mean(name, PREFIX, known)
+            remedy = did_you_mean(name, PREFIX, known)
             raise SettingsError(f"environment variable {name} is no setting; {remedy}")
 
 
@@ -121,16 +136,10 @@ def _refuse_unknown_flags(
     flag = rest[0].partition("=")[0]
     if flag.startswith("--"):
         known = [option.flag for option in options]
-        raise SettingsError(f"{flag} is no setting; {_did_you_mean(flag, '--', known)}")
+        raise SettingsError(f"{flag} is no setting; {did_you_mean(flag, '--', known)}")
     if rest[0] == arguments[0]:  # no flag comes before it, so it is no part of a flag's value
         raise SettingsError(
             f"{rest[0]!r} is no command and no setting; the commands are "
             f"{' and '.join(_COMMANDS)}, and a setting is written --flag=value"
         )
     raise SettingsError("an argument belongs to no flag; write --flag=value")
-
-
-def _did_you_mean(name: str, prefix: str, known: Sequence[str]) -> str:
-    words = [word.removeprefix(prefix) for word in known]
-    near = difflib.get_close_matches(name.removeprefix(prefix), words, n=1)
-    return f"did you mean {prefix}{near[0]}?" if near else "see python -m app --help"

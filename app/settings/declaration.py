@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.settings import addresses, values
@@ -85,3 +86,10 @@ class Declared:
 def declared(record: type[Any], group: str = "") -> list[Declared]:
     """Return the settings that a dataclass declares."""
     return [Declared(group, field) for field in dataclasses.fields(record)]
+
+
+def did_you_mean(name: str, prefix: str, known: Sequence[str]) -> str:
+    """Return what to write in place of an unknown name; the known ones begin with `prefix` too."""
+    words = [word.removeprefix(prefix) for word in known]
+    near = difflib.get_close_matches(name.removeprefix(prefix), words, n=1)
+    return f"did you mean {prefix}{near[0]}?" if near else "see python -m app --help"

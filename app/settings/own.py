@@ -12,10 +12,13 @@ from app.settings.settings import Settings
 #: The dataclasses that declare them, by the name of the module: {"chat": ChatSettings}.
 OwnRecords = Mapping[str, type[Any]]
 
+_FLAGS = ("check", "config", "help", "version")  # of the program, which are no settings
+
 
 def check_records(records: OwnRecords) -> None:
     """Raise ValueError with a sentence if these cannot be settings of modules."""
     taken = {each.name: "the program" for each in declared(Settings)}
+    taken |= dict.fromkeys(_FLAGS, "the program")
     owners: dict[type[Any], str] = {}
     for group, record in records.items():
         _check_record(group, record)
