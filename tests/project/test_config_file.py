@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, SettingsError, parse_settings, setting, values
-from tests.project.test_settings import CASES, PREFIX
+from app.settings import PREFIX, Settings, SettingsError, parse_settings, setting, values
+from tests.project.test_settings import CASES
 from tests.support.process import run
 
 KEY = "k" * 32
