@@ -8,14 +8,15 @@ import gc
 import inspect
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from app.accounts import passwords
-from tests.support.chromium import path
+from tests.support.chromium import launched
 from tests.support.demo import MODULES
 from tests.support.demo.session import SessionData
 from tests.support.postgres import Place, Postgres
@@ -78,10 +79,11 @@ def latchkey_options(tmp_path: Path) -> dict[str, Any]:
     return {"modules": MODULES, "data_type": SessionData, "data_dir": tmp_path / "data"}
 
 
-@pytest.fixture
-def chromium() -> str:
-    """Path of a browser."""
-    return path()
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Any]:
+    """A browser, the same one for all tests that ask for it; they run in its event loop."""
+    async with launched() as browser:
+        yield browser
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

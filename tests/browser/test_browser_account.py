@@ -26,8 +26,12 @@ from tests.support.site import serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
-# parallel tests have two browsers open at most
-pytestmark = [pytest.mark.limit(60), pytest.mark.xdist_group("browser 1")]
+# two browsers for all tests: one in each of two workers
+pytestmark = [
+    pytest.mark.limit(60),
+    pytest.mark.xdist_group("browser 1"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 SCREENSHOT = ROOT / "docs" / "account.png"
 
@@ -49,7 +53,7 @@ async def is_gone(page: Any, why: str) -> None:
 
 
 @pytest.mark.asvs("6.3.5")
-async def test_a_device_comes_and_is_signed_out_from_another(tmp_path: Path, chromium: str) -> None:
+async def test_a_device_comes_and_is_signed_out_from_another(tmp_path: Path, chromium: Any) -> None:
     """Its row appears, tells its transport, and goes; its page says why and leads back."""
     from playwright.async_api import expect
 
@@ -87,7 +91,7 @@ async def test_a_device_comes_and_is_signed_out_from_another(tmp_path: Path, chr
 
 
 @pytest.mark.asvs("6.3.7")
-async def test_a_password_is_changed(tmp_path: Path, chromium: str) -> None:
+async def test_a_password_is_changed(tmp_path: Path, chromium: Any) -> None:
     """The other device is out at once; this one's other tab comes back with the new cookie."""
     async with (
         serve(tmp_path) as site,
@@ -118,7 +122,7 @@ async def test_a_password_is_changed(tmp_path: Path, chromium: str) -> None:
         await live(tab)
 
 
-async def test_an_account_is_deleted(tmp_path: Path, chromium: str) -> None:
+async def test_an_account_is_deleted(tmp_path: Path, chromium: Any) -> None:
     """Every device is out, and the name is nobody's."""
     async with serve(tmp_path) as site, two_devices(chromium, site) as (laptop, phone):
         await known(site)
@@ -132,7 +136,7 @@ async def test_an_account_is_deleted(tmp_path: Path, chromium: str) -> None:
 
 
 @pytest.mark.parametrize("reaction", ["reconnect", "disconnect"])
-async def test_a_session_expires(tmp_path: Path, chromium: str, reaction: str) -> None:
+async def test_a_session_expires(tmp_path: Path, chromium: Any, reaction: str) -> None:
     """The page says so by itself, and the other device sees the row go."""
     clock = Clock()
     async with (
@@ -151,7 +155,7 @@ async def test_a_session_expires(tmp_path: Path, chromium: str, reaction: str) -
         await rows(here, 1)
 
 
-async def test_signing_out_in_another_tab_shows(tmp_path: Path, chromium: str) -> None:
+async def test_signing_out_in_another_tab_shows(tmp_path: Path, chromium: Any) -> None:
     """The account page of a browser that signed out elsewhere shows nothing more."""
     async with serve(tmp_path) as site, person(chromium, site, expected=[CUT]) as ann:
         await known(site)
@@ -163,7 +167,7 @@ async def test_signing_out_in_another_tab_shows(tmp_path: Path, chromium: str) -
 
 
 @pytest.mark.asvs("3.7.5")
-async def test_all_of_it_works_without_scripts(tmp_path: Path, chromium: str) -> None:
+async def test_all_of_it_works_without_scripts(tmp_path: Path, chromium: Any) -> None:
     """Forms all the way: one device, all others, the password, the account."""
     from playwright.async_api import expect
 
@@ -190,7 +194,7 @@ async def test_all_of_it_works_without_scripts(tmp_path: Path, chromium: str) ->
         await shows(page, user="visitor")
 
 
-async def test_a_device_is_signed_out_by_keyboard(tmp_path: Path, chromium: str) -> None:
+async def test_a_device_is_signed_out_by_keyboard(tmp_path: Path, chromium: Any) -> None:
     """Tab reaches each button, its focus shows, and it is not lost with the row."""
     async with serve(tmp_path) as site, two_devices(chromium, site) as (laptop, phone):
         await known(site)
@@ -213,7 +217,7 @@ async def test_a_device_is_signed_out_by_keyboard(tmp_path: Path, chromium: str)
 
 
 async def test_that_there_are_more_devices_is_said_as_long_as_it_is_true(
-    tmp_path: Path, chromium: str
+    tmp_path: Path, chromium: Any
 ) -> None:
     """Beside a hundred rows; not any more once a list has come that is shorter."""
     async with serve(tmp_path) as site, person(chromium, site) as ann:
@@ -234,7 +238,7 @@ async def test_that_there_are_more_devices_is_said_as_long_as_it_is_true(
 
 
 @pytest.mark.asvs("3.2.2")
-async def test_a_name_of_markup_stays_text_in_live_rows(tmp_path: Path, chromium: str) -> None:
+async def test_a_name_of_markup_stays_text_in_live_rows(tmp_path: Path, chromium: Any) -> None:
     """What a device calls itself reaches the page as text, by page and by socket alike."""
     async with serve(tmp_path) as site, person(chromium, site) as ann:
         await known(site)
@@ -266,7 +270,7 @@ async def test_a_name_of_markup_stays_text_in_live_rows(tmp_path: Path, chromium
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-async def test_pages_are_accessible(tmp_path: Path, chromium: str, scheme: Any, width: int) -> None:
+async def test_pages_are_accessible(tmp_path: Path, chromium: Any, scheme: Any, width: int) -> None:
     """axe-core finds nothing on any page, at both widths and in both colours, and all fits."""
     options = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
     async with (
@@ -308,7 +312,7 @@ async def test_pages_are_accessible(tmp_path: Path, chromium: str, scheme: Any, 
 
 @pytest.mark.asvs("6.2.6", "6.2.7")
 async def test_password_fields_are_masked_and_may_be_pasted_into(
-    tmp_path: Path, chromium: str
+    tmp_path: Path, chromium: Any
 ) -> None:
     """Each is of type password, takes what is pasted, and tells password managers what it is."""
     async with serve(tmp_path) as site, person(chromium, site) as ann:
@@ -338,7 +342,7 @@ async def test_password_fields_are_masked_and_may_be_pasted_into(
 
 
 @pytest.mark.asvs("7.4.4")
-async def test_every_page_has_a_way_out(tmp_path: Path, chromium: str) -> None:
+async def test_every_page_has_a_way_out(tmp_path: Path, chromium: Any) -> None:
     """Who is signed in finds "Sign out" and the way to the account at the top of each page."""
     async with serve(tmp_path) as site, person(chromium, site, expected=["404"]) as ann:
         await known(site)
@@ -351,7 +355,7 @@ async def test_every_page_has_a_way_out(tmp_path: Path, chromium: str) -> None:
 
 
 async def test_a_page_that_was_cut_off_learns_that_its_session_ended(
-    tmp_path: Path, chromium: str
+    tmp_path: Path, chromium: Any
 ) -> None:
     """When it comes back as a visitor it is refused, and shows nothing more of the person."""
     async with serve(tmp_path) as site, person(chromium, site, expected=[CUT]) as ann:
@@ -364,7 +368,7 @@ async def test_a_page_that_was_cut_off_learns_that_its_session_ended(
         await is_gone(page, "Your session has ended.")
 
 
-async def test_without_the_socketio_client_the_forms_work(tmp_path: Path, chromium: str) -> None:
+async def test_without_the_socketio_client_the_forms_work(tmp_path: Path, chromium: Any) -> None:
     """No file and no CDN: the page says that it is not live, and signs devices out all the same."""
     from playwright.async_api import expect
 

@@ -11,8 +11,12 @@ from tests.support.cross_site import two_sites
 from tests.support.forms import PASSWORD
 from tests.support.watched_store import WatchedStore
 
-# parallel tests have two browsers open at most
-pytestmark = [pytest.mark.limit(60), pytest.mark.xdist_group("browser 2")]
+# two browsers for all tests: one in each of two workers
+pytestmark = [
+    pytest.mark.limit(60),
+    pytest.mark.xdist_group("browser 2"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgraded": None}
 
@@ -29,7 +33,7 @@ async def has_cookie(ann: Any) -> bool:
 
 @pytest.mark.parametrize("mode", TRANSPORTS)
 async def test_with_credentials_pages_and_sockets_share_one_session(
-    tmp_path: Path, chromium: str, mode: str
+    tmp_path: Path, chromium: Any, mode: str
 ) -> None:
     """Register, count by page and socket, read errors, sign out: all from another site's page."""
     expected = ("404", "401", "400")  # the last one answers a poll of the ended connection
@@ -54,7 +58,7 @@ async def test_with_credentials_pages_and_sockets_share_one_session(
 
 
 async def test_without_credentials_every_page_request_is_a_visitors(
-    tmp_path: Path, chromium: str
+    tmp_path: Path, chromium: Any
 ) -> None:
     """Each gets a session of its own, and the browser keeps none of their cookies."""
     store = WatchedStore()
@@ -67,7 +71,7 @@ async def test_without_credentials_every_page_request_is_a_visitors(
 
 
 async def test_without_credentials_polling_has_one_session_for_each_connection(
-    tmp_path: Path, chromium: str
+    tmp_path: Path, chromium: Any
 ) -> None:
     """The socket works, as a visitor's, beside the session that the browser has."""
     async with two_sites(tmp_path, chromium) as (_, ann):
@@ -81,7 +85,7 @@ async def test_without_credentials_polling_has_one_session_for_each_connection(
 
 
 async def test_without_credentials_a_websocket_has_the_browsers_session(
-    tmp_path: Path, chromium: str
+    tmp_path: Path, chromium: Any
 ) -> None:
     """Browsers send cookies with every WebSocket handshake, whatever `withCredentials` says."""
     async with two_sites(tmp_path, chromium) as (_, ann):
@@ -92,7 +96,7 @@ async def test_without_credentials_a_websocket_has_the_browsers_session(
 
 
 async def test_without_credentials_a_connection_upgrades_and_stays_a_visitors(
-    tmp_path: Path, chromium: str
+    tmp_path: Path, chromium: Any
 ) -> None:
     """The WebSocket has the browser's cookie; the session is that of the polling handshake."""
     async with two_sites(tmp_path, chromium) as (_, ann):
@@ -105,7 +109,7 @@ async def test_without_credentials_a_connection_upgrades_and_stays_a_visitors(
 
 @pytest.mark.parametrize("mode", ["polling", "websocket"])
 async def test_a_page_of_an_untrusted_origin_gets_nothing(
-    tmp_path: Path, chromium: str, mode: str
+    tmp_path: Path, chromium: Any, mode: str
 ) -> None:
     """Neither its requests nor its sockets come through."""
     expected = ("CORS", "Failed to load", "WebSocket connection to", "403")
@@ -120,7 +124,7 @@ async def test_a_page_of_an_untrusted_origin_gets_nothing(
         assert not store.made
 
 
-async def test_no_page_may_frame_the_site_by_default(tmp_path: Path, chromium: str) -> None:
+async def test_no_page_may_frame_the_site_by_default(tmp_path: Path, chromium: Any) -> None:
     """The default."""
     expected = ("frame-ancestors", "Refused to frame", "Framing")
     async with two_sites(tmp_path, chromium, expected=expected) as (place, ann):

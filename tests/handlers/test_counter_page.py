@@ -43,12 +43,16 @@ DESK = """
 <figure><figcaption>Tab 1 · 127.0.0.1:8888</figcaption><img src="data:image/png;base64,{}"></figure>
 <figure><figcaption>Tab 2 · 127.0.0.1:8888</figcaption><img src="data:image/png;base64,{}"></figure>
 """
-# parallel tests have two browsers open at most
-pytestmark = [pytest.mark.limit(60), pytest.mark.xdist_group("browser 2")]
+# two browsers for all tests: one in each of two workers
+pytestmark = [
+    pytest.mark.limit(60),
+    pytest.mark.xdist_group("browser 2"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 
 async def test_a_newcomer_counts_in_two_tabs_until_signing_out_in_one(
-    tmp_path: Path, chromium: str
+    tmp_path: Path, chromium: Any
 ) -> None:
     """The main job: register, one count from page and socket in two tabs, and one way out."""
     async with serve_handlers(tmp_path) as site, person(chromium, site) as ann:
@@ -93,7 +97,7 @@ async def picture(one: Any, two: Any) -> None:
     await desk.close()
 
 
-async def test_signing_in_shows_in_the_other_tab(tmp_path: Path, chromium: str) -> None:
+async def test_signing_in_shows_in_the_other_tab(tmp_path: Path, chromium: Any) -> None:
     """Its socket comes back with the new cookie, and the page with the user; the count stays."""
     async with serve_handlers(tmp_path) as site, person(chromium, site) as ann:
         one, two = await ann.tab(), await ann.tab()
@@ -111,7 +115,7 @@ async def test_signing_in_shows_in_the_other_tab(tmp_path: Path, chromium: str) 
 
 
 async def test_everything_but_the_socket_works_without_scripts(
-    tmp_path: Path, chromium: str
+    tmp_path: Path, chromium: Any
 ) -> None:
     """Register, count, sign out, sign in: forms all the way, and the page says what is missing."""
     async with (
@@ -139,7 +143,7 @@ async def test_everything_but_the_socket_works_without_scripts(
         await shows(page, user="Ann")
 
 
-async def test_signing_in_goes_on_to_where_it_was_asked_for(tmp_path: Path, chromium: str) -> None:
+async def test_signing_in_goes_on_to_where_it_was_asked_for(tmp_path: Path, chromium: Any) -> None:
     """`next` outlives a wrong password and the way over the register page."""
     async with serve_handlers(tmp_path) as site, person(chromium, site, expected=["401"]) as ann:
         await site.services.accounts.register("Ann", PASSWORD)
@@ -156,7 +160,7 @@ async def test_signing_in_goes_on_to_where_it_was_asked_for(tmp_path: Path, chro
 
 
 async def test_a_first_click_before_the_handshake_makes_no_second_session(
-    tmp_path: Path, chromium: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, chromium: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page waits for the cookie that the handshake is about to bring."""
 
@@ -177,7 +181,7 @@ async def test_a_first_click_before_the_handshake_makes_no_second_session(
 
 
 async def test_a_page_and_a_socket_of_two_sessions_find_together(
-    tmp_path: Path, chromium: str
+    tmp_path: Path, chromium: Any
 ) -> None:
     """Two tabs that a newcomer opens at once may each get a session; the next click mends it."""
     async with serve_handlers(tmp_path) as site, person(chromium, site) as ann:
@@ -200,7 +204,7 @@ async def test_a_page_and_a_socket_of_two_sessions_find_together(
     ],
 )
 async def test_a_page_says_why_its_session_ended(
-    tmp_path: Path, chromium: str, reaction: str, reason: Any, sentence: str
+    tmp_path: Path, chromium: Any, reaction: str, reason: Any, sentence: str
 ) -> None:
     """By reconnect it goes on as a visitor, by disconnect it stays away; both with the reason."""
     store = WatchedStore()
@@ -229,7 +233,7 @@ async def test_a_page_says_why_its_session_ended(
             assert await page.get_by_role("button", name="Add one from the socket").is_disabled()
 
 
-async def test_a_lost_connection_is_shown_and_comes_back(tmp_path: Path, chromium: str) -> None:
+async def test_a_lost_connection_is_shown_and_comes_back(tmp_path: Path, chromium: Any) -> None:
     """While it is gone the socket's button is off; the number is right again afterwards."""
     store = WatchedStore()
     async with serve_handlers(tmp_path, store=store) as site, person(chromium, site) as ann:
@@ -248,7 +252,7 @@ async def test_a_lost_connection_is_shown_and_comes_back(tmp_path: Path, chromiu
 
 @pytest.mark.asvs("3.7.5")
 async def test_without_the_socketio_client_the_page_says_so_and_works(
-    tmp_path: Path, chromium: str
+    tmp_path: Path, chromium: Any
 ) -> None:
     """No file and no CDN: plain words, what to do about it, and the page's half goes on."""
     async with (
@@ -268,7 +272,7 @@ async def test_without_the_socketio_client_the_page_says_so_and_works(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-async def test_pages_fit_the_screen(tmp_path: Path, chromium: str, scheme: Any, width: int) -> None:
+async def test_pages_fit_the_screen(tmp_path: Path, chromium: Any, scheme: Any, width: int) -> None:
     """No page is wider than a phone, not even with the longest name; light and dark differ."""
     store = WatchedStore()
     async with (
@@ -301,7 +305,7 @@ async def test_pages_fit_the_screen(tmp_path: Path, chromium: str, scheme: Any, 
 
 @pytest.mark.asvs("6.2.7")
 async def test_forms_work_with_the_keyboard_and_password_managers(
-    tmp_path: Path, chromium: str
+    tmp_path: Path, chromium: Any
 ) -> None:
     """Fields have labels and autocomplete, focus can be seen, and Tab goes where the eye goes."""
     async with serve_handlers(tmp_path) as site, person(chromium, site) as ann:
@@ -321,7 +325,7 @@ async def test_forms_work_with_the_keyboard_and_password_managers(
         await shows(page, user="Ann", state=OVER_WEBSOCKET)
 
 
-async def test_the_counter_of_a_revoked_device_says_so(tmp_path: Path, chromium: str) -> None:
+async def test_the_counter_of_a_revoked_device_says_so(tmp_path: Path, chromium: Any) -> None:
     """Any page does: it goes on as a visitor's, with the reason and the way back."""
     async with serve_handlers(tmp_path) as site, two_devices(chromium, site) as (laptop, phone):
         await known(site)
@@ -338,7 +342,7 @@ async def test_the_counter_of_a_revoked_device_says_so(tmp_path: Path, chromium:
         await rows(here, 1)
 
 
-async def test_a_framed_site_works_for_a_frame_ancestor(tmp_path: Path, chromium: str) -> None:
+async def test_a_framed_site_works_for_a_frame_ancestor(tmp_path: Path, chromium: Any) -> None:
     """With SameSite=None the frame has its session and its socket."""
     options: dict[str, Any] = {"framed": True, "expected": ("Blocked autofocusing",)}
     async with two_sites(tmp_path, chromium, modules=MODULES, data_type=SessionData, **options) as (

@@ -32,11 +32,14 @@ async def stopped(site: Process, number: signal.Signals) -> float:
 each_signal = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 
-async def test_the_start_prints_one_line(tmp_path: Path) -> None:
-    """Standard output has one line, with the URL."""
-    async with process(tmp_path / "data") as site, Visitor(site.url) as visitor:
+async def test_the_command_serves_and_prints_one_line(tmp_path: Path) -> None:
+    """Standard output has one line, with the URL; the exit code is 0."""
+    async with (
+        process(tmp_path / "data", program="app", preload=False) as site,
+        Visitor(site.url) as visitor,
+    ):
         assert (await visitor.get("/"))[0] == 200
-        await site.stop()
+        assert await site.stop() == 0
         assert site.process.stdout is not None
         assert await site.process.stdout.read() == b""
 

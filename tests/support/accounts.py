@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
-import sys
 from collections.abc import AsyncIterator
 
 from app.accounts import Accounts, open_database
 from app.settings import Settings
 from tests.support.forms import PASSWORD
-from tests.support.paths import ROOT
 from tests.support.postgres import Place
+from tests.support.process import run
 
 
 @contextlib.asynccontextmanager
@@ -38,14 +35,4 @@ async def add(
     *arguments: str, typed: str = PASSWORD + "\n", **environ: str
 ) -> tuple[int, str, str]:
     """Run `python -m app.accounts`; return its exit code, its output and its errors."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "app.accounts", *arguments),
-        cwd=ROOT,
-        env={**os.environ, **environ},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, error = await child.communicate(typed.encode())
-    return child.returncode or 0, out.decode(), error.decode()
+    return await run(*arguments, program="app.accounts", typed=typed, **environ)

@@ -16,7 +16,7 @@ GONE = "You were signed out from another device"
 
 @contextlib.asynccontextmanager
 async def two_devices(
-    chromium: str, site: Site, *, expected: tuple[str, ...] = (), **options: Any
+    chromium: Any, site: Site, *, expected: tuple[str, ...] = (), **options: Any
 ) -> AsyncIterator[tuple[Person, Person]]:
     """Open a laptop and a phone, each with its own cookies."""
     expected = (*expected, CUT)

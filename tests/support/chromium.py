@@ -63,20 +63,34 @@ class Person:
 
 
 @contextlib.asynccontextmanager
-async def person(
-    chromium: str, site: Site, *, expected: Iterable[str] = (), **options: Any
-) -> AsyncIterator[Person]:
-    """Open a browser on this site; console errors without an `expected` part fail the test."""
+async def launched() -> AsyncIterator[Any]:
+    """Start a browser; a start takes as much CPU as a test with it does."""
+    program = path()
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
         try:
-            someone = Person(site, await browser.new_context(**options), expected)
-            someone.context.set_default_timeout(10_000)
-            yield someone
+            yield browser
         finally:
             await browser.close()
+
+
+@contextlib.asynccontextmanager
+async def person(
+    chromium: Any, site: Site, *, expected: Iterable[str] = (), **options: Any
+) -> AsyncIterator[Person]:
+    """Open a private window on this site; console errors without an `expected` part fail the test.
+
+    A window has cookies, a cache and connections of its own.
+    """
+    context = await chromium.new_context(**options)
+    try:
+        context.set_default_timeout(10_000)
+        someone = Person(site, context, expected)
+        yield someone
+    finally:
+        await context.close()
     assert someone.errors == [], someone.errors
 
 

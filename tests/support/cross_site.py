@@ -92,7 +92,7 @@ async def over_tls(site: Site) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def two_sites(
-    tmp_path: Path, chromium: str, *, expected: tuple[str, ...] = (), **settings: Any
+    tmp_path: Path, chromium: Any, *, expected: tuple[str, ...] = (), **settings: Any
 ) -> AsyncIterator[tuple[Elsewhere, Any]]:
     """Serve Latchkey and a page of another site; yield the other site and a person's browser."""
     async with elsewhere() as place:

@@ -11,13 +11,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from app.settings import PREFIX
+from tests.support import preloaded
 from tests.support.paths import ROOT
+
+Running = asyncio.subprocess.Process | preloaded.Child
 
 
 class Process:
     """A running program that serves `url`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+    def __init__(self, process: Running, url: str) -> None:
         self.process = process
         self.url = url
 
@@ -40,26 +43,22 @@ async def process(
     log: Path | None = None,
     root: Path = ROOT,
     program: str = "tests.support.demo",
+    preload: bool = True,
     **environ: str,
 ) -> AsyncIterator[Process]:
     """Start the application of the tests on a free port and wait until it serves.
 
     `program` is another module to run, such as "app"; `root` is the folder to run it in.
+    `preload=False` starts it as a command does, with all of its imports.
     """
     stderr = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT)
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        program,
-        "--port=0",
-        f"--data-dir={data_dir}",
-        *flags,
-        cwd=root,
-        env={**os.environ, **environ},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=stderr,
-    )
-    os.close(stderr)
+    arguments = ("--port=0", f"--data-dir={data_dir}", *flags)
+    try:
+        environ = {**os.environ, **environ}
+        start = _start if preload else _start_command
+        child = await start(program, *arguments, environ=environ, root=root, stderr=stderr)
+    finally:
+        os.close(stderr)
     assert child.stdout is not None
     try:
         line = (await asyncio.wait_for(child.stdout.readline(), 25)).decode()
@@ -72,24 +71,44 @@ async def process(
             await child.wait()
 
 
-async def run(*flags: str, **environ: str) -> tuple[int, str, str]:
-    """Run `python -m app` until it ends by itself; return its code, output and errors.
+async def _start(
+    program: str,
+    *arguments: str,
+    environ: dict[str, str],
+    root: Path = ROOT,
+    stderr: int | None = None,
+) -> Running:
+    """Start a program; as a command if it has other files, or settings of Python or the loader."""
+    given = [name for name, value in environ.items() if os.environ.get(name) != value]
+    if root != ROOT or any(name.startswith(("PYTHON", "LD_")) for name in given):
+        return await _start_command(program, *arguments, environ=environ, root=root, stderr=stderr)
+    return await preloaded.start(program, *arguments, environ=environ, stderr=stderr)
 
-    Settings of the environment that the tests run in are left out.
+
+async def _start_command(
+    program: str, *arguments: str, environ: dict[str, str], root: Path, stderr: int | None
+) -> Running:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", program, *arguments),
+        cwd=root,
+        env=environ,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE if stderr is None else stderr,
+    )
+
+
+async def run(
+    *arguments: str, program: str = "app", typed: str = "", **environ: str
+) -> tuple[int, str, str]:
+    """Run a program until it ends by itself; return its code, output and errors.
+
+    Settings of the environment that the tests run in are left out. `typed` is its input.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "app",
-        *flags,
-        cwd=ROOT,
-        env={**clean, **environ},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    child = await _start(program, *arguments, environ={**clean, **environ})
     try:
-        out, err = await asyncio.wait_for(child.communicate(), 25)
+        out, err = await asyncio.wait_for(child.communicate(typed.encode() or None), 25)
     except TimeoutError:
         child.kill()
         await child.wait()
