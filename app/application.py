@@ -25,6 +25,7 @@ from app.ops.loop_lag import LoopLag
 from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
 from app.optional_cluster import Cluster, open_cluster
+from app.presence import Presence
 from app.services import Services
 from app.sessions.clock import Clock, SteadyClock
 from app.sessions.end_reason import EndReason
@@ -35,6 +36,7 @@ from app.settings import Settings, complete
 from app.socketio_client import CDN_SCRIPT, client_script
 from app.sockets.connections import Connections
 from app.sockets.handshake import HandshakeHandler
+from app.sockets.namespaces import Namespaces
 from app.start_and_stop import StartAndStop
 from app.stores import Record, SessionStore
 from app.stores.counted import CountedStore, StoreCounts
@@ -95,6 +97,7 @@ def make_app(
         limits=Limits(settings, cluster.make_rate if cluster else ProcessRate),
         socket_server=server,
         connections=connections,
+        presence=Presence(server.made.find, cluster.users if cluster else None),
         expiry=Expiry(sessions, connections, interval=settings.expiry_interval),
         devices=devices,
         device_watchers=Watchers(devices),
@@ -218,9 +221,10 @@ def _with_session(sessions: Sessions[Any], hook: Callable[[Session[Any], EndReas
 
 def _register_namespaces(services: Services, extensions: Sequence[Extension]) -> None:
     """Give the socket server the namespaces of the modules."""
+    namespaces = services.socket_server.made.factory = Namespaces(services)
     for extension in extensions:
         for path, namespace in extension.namespaces:
-            services.socket_server.register_namespace(namespace(path, services))
+            namespaces.add(path, namespace)
 
 
 def _routes(server: SocketServer, extensions: Sequence[Extension]) -> list[Any]:

@@ -85,6 +85,7 @@ class Application:
         await self.http_server.listen(sockets, kept=kept)
         self.services.expiry.start()
         self.services.loop_lag.start()
+        self.services.presence.start()
         return self.addresses[0]
 
     @property
@@ -128,6 +129,7 @@ class Application:
         if self.http_server is not None and not await self.http_server.close(_REQUESTS_TIMEOUT):
             log.warning("some requests were cut off after %g s", _REQUESTS_TIMEOUT)
         await self._finish_handlers(closed, skip)
+        await services.presence.stop()
         await services.socket_server.shutdown()
         await self.web.tasks.stop()
         await services.socket_server.tasks.stop()

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from app import lifecycle
 from app.common.rates import Rate
 from app.devices import Presence, Watchers
+from app.presence import Users
 from app.sessions.end_reason import EndReason
 from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
@@ -28,6 +29,8 @@ class Cluster(lifecycle.Cluster, Protocol):
     def store(self) -> SessionStore: ...
     @property
     def rooms(self) -> Rooms: ...
+    @property
+    def users(self) -> Users: ...
 
     def make_rate(self, name: str, per_minute: int) -> Rate:
         """Return the rate limit of this name, which the processes share."""

@@ -20,8 +20,10 @@ from app.ops.counters import Counters
 from app.ops.loop_lag import LoopLag
 from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
+from app.presence import Presence
 from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
+from app.sessions.room_name import session_room, user_room
 from app.sessions.session import Session
 from app.settings import Settings
 from app.transport import SocketServer
@@ -70,6 +72,7 @@ class Services:
     limits: Limits
     socket_server: SocketServer
     connections: Connections
+    presence: Presence
     expiry: Expiry
     devices: Devices
     device_watchers: Watchers
@@ -84,6 +87,31 @@ class Services:
     on_login: Listeners[[Session[Any]]] = field(default_factory=lambda: Listeners("a login"))
     stopping: bool = False  # whether the process drains or stops
     _background: Background = field(default_factory=Background)
+
+    async def emit_to_user(
+        self, user_id: str, event: str, data: Any = None, namespace: str = "/"
+    ) -> None:
+        """Send an event to all sockets of a user in a namespace, at all processes.
+
+        `user_id` is the account id; a tuple as `data` is several arguments. A user who signs in
+        later is not reached. Raises ValueError for a namespace that there is not.
+        """
+        await self._emit(user_room(user_id), event, data, namespace)
+
+    async def emit_to_session(
+        self, session_id: str, event: str, data: Any = None, namespace: str = "/"
+    ) -> None:
+        """Send an event to all sockets of a session in a namespace, at all processes.
+
+        A tuple as `data` is several arguments. Raises ValueError for a namespace that there is
+        not.
+        """
+        await self._emit(session_room(session_id), event, data, namespace)
+
+    async def _emit(self, room: str, event: str, data: Any, namespace: str) -> None:
+        if not self.socket_server.made.exists(namespace):
+            raise ValueError(f"no module of handlers/ has the namespace {namespace}")
+        await self.socket_server.emit(event, data, to=room, namespace=namespace)
 
     def background(self, work: Coroutine[Any, Any, T]) -> Task[T]:
         """Run a coroutine beside the request that started it; return its task.

@@ -15,6 +15,7 @@ from app.cluster.rates import SharedRates
 from app.cluster.rooms import RedisRooms
 from app.cluster.session_ends import Expiry, SessionEnds
 from app.cluster.site_job import SiteJob, Work
+from app.cluster.user_presence import UserPresence
 from app.common.background import Background
 from app.common.log_and_continue import logged
 from app.common.rates import Rate
@@ -42,6 +43,7 @@ class Cluster:
         self.client = RedisClient(url)
         self.store = RedisStore(self.client)
         self.rooms = RedisRooms(self.client)
+        self.users = UserPresence(self.client)
         self._rates = SharedRates(self.client)
         self._number = ProcessNumber(self.client, process_number)
         self._background = Background()

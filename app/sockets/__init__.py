@@ -4,7 +4,9 @@ Imports web, services, sessions, stores, transport and common.
 """
 
 from app.sockets.clients import UnknownSocket
+from app.sockets.connection_refused import ConnectionRefused
 from app.sockets.connections import Connections
+from app.sockets.event import event
 from app.sockets.handshake import HandshakeHandler
 from app.sockets.namespace import BaseNamespace
 from app.sockets.websocket import BaseWebSocket
@@ -12,7 +14,9 @@ from app.sockets.websocket import BaseWebSocket
 __all__ = [
     "BaseNamespace",
     "BaseWebSocket",
+    "ConnectionRefused",
     "Connections",
     "HandshakeHandler",
     "UnknownSocket",
+    "event",
 ]

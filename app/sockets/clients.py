@@ -25,6 +25,7 @@ class Client:
 
     sid: str
     context: SocketContext
+    user_id: str | None = None  # of the account that has signed in
 
     @property
     def session_id(self) -> str:
@@ -52,9 +53,9 @@ class Clients:
     def __len__(self) -> int:
         return len(self._by_sid)
 
-    def add(self, sid: str, context: SocketContext) -> Client:
+    def add(self, sid: str, context: SocketContext, user_id: str | None) -> Client:
         """Add a client that joins the namespace."""
-        client = self._by_sid[sid] = Client(sid, context)
+        client = self._by_sid[sid] = Client(sid, context, user_id)
         return client
 
     def remove(self, sid: str) -> None:

@@ -3,43 +3,91 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic
 
-import socketio
-from socketio.exceptions import ConnectionRefusedError as ConnectionRefused
-
-from app.database import DatabaseUnavailable
+from app.common.histogram import Histogram
 from app.services import Services
 from app.sessions.codec import D
+from app.sessions.room_name import user_room
 from app.sessions.session import Session, SessionEnded, SessionFor
-from app.sockets.clients import Clients, set_current
+from app.sockets.checks import InvalidArguments
+from app.sockets.clients import Client, Clients, set_current
+from app.sockets.connection_refused import ConnectionRefused
+from app.sockets.event_errors import EventErrors
+from app.sockets.event_handlers import EventHandlers
+from app.sockets.event_table import EventTable, event_table
 from app.sockets.handler_method import EventHandler
 from app.sockets.socket_context import SocketContext
-from app.stores import StoreError
+from app.sockets.typed_namespace import TypedNamespace
 
 log = logging.getLogger("latchkey.sockets")
 
 
-class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
+class BaseNamespace(TypedNamespace, Generic[D]):
     """A Socket.IO namespace whose events share the session with the pages.
 
-    Methods are named `on_EVENT` and take the sid and what the client sent. What they return is
-    the ack; an error that is the client's or the store's is acked as `{"error": sentence}`.
+    Methods are named `on_EVENT`, or have the decorator `event`, and take the sid and what the
+    client sent. What they return is the ack; an error that is the client's or the store's is acked
+    as `{"error": sentence}`. `on_any(sid, event, *args)` handles the events without a method.
     """
 
     login_required: ClassVar[bool] = False
     #: If true, the events of one client run one after the other, in the order in which it sent
     #: them, and then `on_disconnect`. Otherwise an event that waits lets the next one start.
     ordered: ClassVar[bool] = False
+    #: If true, arguments and results are checked by the annotations of the methods.
+    validate: ClassVar[bool] = False
+    #: If true, an event without a method gets no ack and no line in the log.
+    ignore_unknown: ClassVar[bool] = False
+
+    #: The pattern of this namespace, or its name; metrics show it.
+    pattern: str
+    #: The values of a pattern's fields in `namespace`, by name. Set when `__init__` has returned.
+    parameters: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, namespace: str, services: Services) -> None:
         super().__init__(namespace)
         self.services = services
+        self.pattern = namespace
         self._clients = Clients()
-        self._handlers: dict[str, EventHandler] = {}
+        self._handlers = EventHandlers(self, self.check(), self._seconds)
+        self._by_event = self._handlers.by_event
+        self._errors = EventErrors(services, namespace)
         self._has_own_check = type(self).before_event is not BaseNamespace.before_event
+
+    @classmethod
+    def check(cls) -> EventTable:
+        """Find the methods of all events; raise ValueError for those that cannot work."""
+        kind: type = cls  # or a type checker finds that it has no hash
+        return event_table(kind, cls.validate)
+
+    # -- called by the server --
+
+    async def on_user_join(self, user_id: str) -> None:
+        """Act on the first socket of a user in this namespace, at any process of the site.
+
+        One process is told.
+        """
+
+    async def on_user_leave(self, user_id: str) -> None:
+        """Act on the last socket of a user that left this namespace two seconds ago.
+
+        One process is told. `self` may be new, without clients.
+        """
+
+    @property
+    def has_user_hooks(self) -> bool:
+        """Whether a subclass wants to know of users who join or leave."""
+        kind = type(self)
+        return (
+            kind.on_user_join is not BaseNamespace.on_user_join
+            or kind.on_user_leave is not BaseNamespace.on_user_leave
+        )
+
+    # -- for handlers --
 
     def session_for(self, sid: str) -> SessionFor[D]:
         """`await` it to read the session as it is now; `async with` it to edit.
@@ -107,7 +155,7 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
         sid: str = args[0]
         began, handler = perf_counter(), None
         try:
-            handler = self._handlers.get(event) or self._find_handler(event)
+            handler = self._by_event.get(event) or self._handlers.find(event)
             if handler is None or not handler.minimum <= len(args) <= handler.maximum:
                 return self._refuse(event, handler, len(args) - 1)
             client = self._clients.get(sid)
@@ -123,64 +171,22 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             # python-socketio acks None with no argument at all; a client expects null
             return (None,) if result is None else result
         except Exception as error:
-            return await self._report(sid, event, error)
+            return await self._errors.report(self._clients.get(sid).session_id, event, error)
         finally:
             if handler is not None:
                 handler.seconds.observe(perf_counter() - began)
 
-    # -- errors, which are acked as {"error": sentence} --
+    def _refuse(self, event: str, handler: EventHandler | None, count: int) -> Any:
+        if handler is None and self.ignore_unknown:
+            self._errors.count("unknown")
+            return self.server.not_handled
+        return self._errors.refuse(event, handler, count)
 
-    def _refuse(self, event: str, handler: EventHandler | None, count: int) -> dict[str, str]:
-        """Refuse an event without a handler, or with another number of arguments than it takes."""
-        if handler is None:
-            self._count_error("unknown")
-            self.services.client_log.add(self.namespace, f"unknown event {event[:100]!r}")
-            return {"error": "unknown event"}
-        self._count_error("arguments")
-        why = f"event {event[:100]!r} came with {count} arguments"
-        self.services.client_log.add(self.namespace, why)
-        return {"error": f"{event} does not take {count} arguments"}
+    def _seconds(self, event: str) -> Histogram:
+        """Return the durations of an event; all namespaces of a pattern share them."""
+        return self.services.counters.event(self.pattern, event)
 
-    async def _report(self, sid: str, event: str, error: Exception) -> dict[str, str]:
-        """Log and count the error of a handler; return what the client is told of it."""
-        if isinstance(error, SessionEnded):
-            return await self._report_ended(sid, event, error)
-        if isinstance(error, StoreError):
-            self._count_error("store")
-            self.services.outage_log.add(self.namespace, f"event {event[:100]!r}: {error}")
-            return {"error": "the session store does not answer; try again"}
-        if isinstance(error, DatabaseUnavailable):
-            self._count_error("database")
-            self.services.outage_log.add(self.namespace, f"event {event[:100]!r}: {error}")
-            return {"error": str(error)}
-        self._count_error("internal")
-        log.error("event %r failed", event[:100], exc_info=error)
-        return {"error": "internal error"}
-
-    async def _report_ended(self, sid: str, event: str, error: SessionEnded) -> dict[str, str]:
-        """Close the sockets of the ended session, which may be another client's."""
-        own = self._clients.get(sid).session_id
-        ended = error.session_id or own
-        await self.services.sessions.announce_missing(ended)
-        if ended == own:
-            self._count_error("ended")
-            return {"error": "the session has ended"}
-        self._count_error("internal")
-        log.error("event %r failed: the session of another client has ended", event[:100])
-        return {"error": "internal error"}
-
-    def _count_error(self, kind: str) -> None:
-        self.services.counters.event_errors[kind] += 1
-
-    # -- handlers --
-
-    def _find_handler(self, event: str) -> EventHandler | None:
-        """Return the method of an event, and remember it; None if there is none."""
-        handler = self._handlers.get(event)
-        if handler is None and (method := getattr(self, "on_" + event, None)) is not None:
-            seconds = self.services.counters.event(self.namespace, event)
-            handler = self._handlers[event] = EventHandler(method, seconds)
-        return handler
+    # -- clients --
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> Any:
         context: SocketContext = self.server.get_context(sid, self.namespace)
@@ -190,29 +196,48 @@ class BaseNamespace(socketio.AsyncNamespace, Generic[D]):
             raise ConnectionRefused("session ended")
         if self.login_required and session.user is None:
             raise ConnectionRefused("unauthorized")
-        client = self._clients.add(sid, context)
+        client = self._clients.add(sid, context, session.user)
         set_current(client)
-        # past AsyncServer.enter_room, which logs each one
-        self.server.manager.basic_enter_room(sid, self.namespace, client.room)
-        handler = self._find_handler("connect")
+        self._join(client)
         accepted = False
         try:
-            verdict = None if handler is None else await handler.call(sid, environ, auth)
+            hook = self._handlers.hook("connect")
+            verdict = None if hook is None else await hook.call(sid, environ, auth)
             accepted = verdict is not False
+        except InvalidArguments as error:
+            self.services.client_log.add(self.namespace, f"CONNECT: {error}")
+            raise ConnectionRefused(str(error)) from None
         finally:
             if not accepted:
-                self._clients.remove(sid)
+                self._forget(client)
+        if client.user_id is not None:
+            self.services.presence.accept(self.namespace, client.user_id)
         return verdict
 
+    def _join(self, client: Client) -> None:
+        """Let a client enter the rooms of its session and its user."""
+        # past AsyncServer.enter_room, which logs each one
+        enter = self.server.manager.basic_enter_room
+        enter(client.sid, self.namespace, client.room)
+        if client.user_id is not None:
+            enter(client.sid, self.namespace, user_room(client.user_id))
+            self.services.presence.enter(self.namespace, client.user_id)
+
+    def _forget(self, client: Client) -> None:
+        self._clients.remove(client.sid)
+        if client.user_id is not None:
+            self.services.presence.leave(self.namespace, client.user_id)
+
     async def _disconnect(self, sid: str, reason: str = "") -> None:
-        handler = self._find_handler("disconnect")
-        set_current(self._clients.find(sid))
+        hook, client = self._handlers.hook("disconnect"), self._clients.find(sid)
+        set_current(client)
         try:
-            if handler is not None:
-                await handler.call(sid, reason)
+            if hook is not None:
+                await hook.call(sid, reason)
         except SessionEnded:
             log.debug("on_disconnect found its session ended")
         except Exception:
             log.exception("on_disconnect of namespace %s failed", self.namespace)
         finally:
-            self._clients.remove(sid)
+            if client is not None:
+                self._forget(client)

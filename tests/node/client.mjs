@@ -55,7 +55,8 @@ function happened(name, namespace, what, ...args) {
 function watch(name, namespace, socket) {
   socket.on("connect", () => happened(name, namespace, "connect", socket.id));
   socket.on("disconnect", (reason) => happened(name, namespace, "disconnect", reason));
-  socket.on("connect_error", (error) => happened(name, namespace, "connect_error", error.message));
+  socket.on("connect_error", (error) =>
+    happened(name, namespace, "connect_error", error.message, error.data ?? null));
   socket.onAny((event, ...args) => happened(name, namespace, "event", event, ...args));
 }
 
@@ -101,8 +102,18 @@ const commands = {
   async packet({ name, text }) {
     managers.get(name).engine.write(text);
   },
-  async join({ name, namespace }) {
-    managers.get(name).socket(namespace).connect();
+  async join({ name, namespace, auth }) {
+    const manager = managers.get(name);
+    const isNew = !(namespace in manager.nsps);
+    const socket = manager.socket(namespace, auth ? { auth } : undefined);
+    if (isNew) watch(name, namespace, socket);
+    if (auth) socket.auth = auth;
+    const settled = new Promise((resolve) => {
+      socket.once("connect", resolve);
+      socket.once("connect_error", resolve);
+    });
+    socket.connect();
+    await settled;
   },
   async close({ name }) {
     const manager = managers.get(name);

@@ -24,9 +24,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.limits": ("app.common", "app.settings"),
     "app.ops": ("app.common", "app.sessions", "app.settings", "app.stores"),
     "app.jobs": ("app.common",),
+    "app.presence": ("app.common", "app.stores"),
     "app.services": (
         *("app.accounts", "app.common", "app.database", "app.devices", "app.jobs", "app.limits"),
-        "app.ops",
+        *("app.ops", "app.presence"),
         *("app.sessions", "app.settings", "app.transport"),
     ),
     "app.web": (
@@ -38,7 +39,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.transport", "app.web"),
     ),
     "app.cluster": (
-        *("app.common", "app.jobs", "app.ops", "app.sessions", "app.stores", "app.transport"),
+        *("app.common", "app.jobs", "app.ops", "app.presence", "app.sessions", "app.stores"),
+        "app.transport",
     ),
     "app.extensions": (
         *("app.database", "app.ops", "app.services", "app.sessions", "app.settings", "app.sockets"),
@@ -49,14 +51,15 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.stores", "app.transport", "app.web"),
     ),
     "app.optional_cluster": (
-        *("app.cluster", "app.common", "app.devices", "app.lifecycle", "app.sessions"),
+        *("app.cluster", "app.common", "app.devices", "app.lifecycle", "app.presence"),
+        "app.sessions",
         *("app.settings", "app.sockets", "app.stores", "app.transport"),
     ),
     "app.application": (
         *("app.accounts", "app.socketio_client", "app.common", "app.devices", "app.extensions"),
         *("app.jobs", "app.lifecycle", "app.limits", "app.ops", "app.optional_cluster"),
-        *("app.services", "app.sessions", "app.settings", "app.sockets", "app.start_and_stop"),
-        *("app.stores", "app.transport", "app.web"),
+        *("app.presence", "app.services", "app.sessions", "app.settings", "app.sockets"),
+        *("app.start_and_stop", "app.stores", "app.transport", "app.web"),
     ),
     "app.program": (
         *("app.application", "app.common", "app.extensions", "app.ops", "app.settings"),

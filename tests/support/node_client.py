@@ -90,6 +90,10 @@ class NodeSocket:
         """Return the messages of this namespace's connect errors."""
         return [args[0] for args in self._args("connect_error", namespace)]
 
+    def connect_errors(self, namespace: str = "/") -> list[tuple[Any, ...]]:
+        """Return (message, data) of this namespace's connect errors."""
+        return self._args("connect_error", namespace)
+
     @property
     def transports(self) -> list[str]:
         """Return the transports of this connection in the order in which it took them."""
@@ -112,9 +116,12 @@ class NodeSocket:
         """Send the text of a Socket.IO packet, unchecked by the client."""
         await self._do("packet", text=text)
 
-    async def join(self, namespace: str) -> None:
-        """Join a namespace that this connection has not joined, or was disconnected from."""
-        await self._do("join", namespace=namespace)
+    async def join(self, namespace: str, auth: Any = None) -> None:
+        """Join a namespace that this connection has not joined, or was disconnected from.
+
+        Returns when it is joined or refused.
+        """
+        await self._do("join", namespace=namespace, auth=auth)
 
     async def close(self) -> None:
         await self._do("close")

@@ -34,6 +34,9 @@ from tests.support.socket_server import Settings
 #: class of theirs -> method -> its parameters when this was written
 REPLACED: dict[type, dict[str, list[str]]] = {
     socketio.AsyncServer: {
+        "enter_room": ["self", "sid", "room", "namespace"],
+        "leave_room": ["self", "sid", "room", "namespace"],
+        "close_room": ["self", "room", "namespace"],
         "_engineio_server_class": ["self"],
         "transport": ["self", "sid", "namespace"],
         "disconnect": ["self", "sid", "namespace", "ignore_queue"],

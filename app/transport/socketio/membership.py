@@ -13,6 +13,7 @@ from app.transport.engineio.message import Message
 from app.transport.socketio import packets
 from app.transport.socketio.in_order import InOrder
 from app.transport.socketio.joining import Joining
+from app.transport.socketio.made_namespaces import MAX_NAMESPACES, MadeNamespaces
 from app.transport.socketio.packets import PacketError
 from app.transport.socketio.peer import Peer
 from app.transport.socketio.rooms import Rooms
@@ -30,6 +31,7 @@ class Server(Protocol):
     handlers: Mapping[str, Any]
     namespace_handlers: Mapping[str, Any]
     namespaces: Any
+    made: MadeNamespaces
 
     def forget(self, peer: Peer) -> None: ...
     def trigger(self, event: str, namespace: str, *arguments: Any) -> Awaitable[Any]: ...
@@ -47,9 +49,14 @@ class Membership:
         """Act on a CONNECT packet of the client."""
         if namespace in peer.clients or namespace in peer.joining:
             self._leave_first(peer, namespace)
-        if not self._exists(namespace):
-            self._refuse(peer, namespace, {"message": "Invalid namespace"})
-            return
+        made = self._server.made
+        if made.has(namespace) or not self._exists(namespace):
+            if len(peer.clients) + len(peer.joining) >= MAX_NAMESPACES:
+                self._refuse(peer, namespace, {"message": "Too many namespaces"})
+                return
+            if not made.open(namespace):
+                self._refuse(peer, namespace, {"message": "Invalid namespace"})
+                return
         joining = peer.joining[namespace] = Joining()
         peer.start(self._join(peer, namespace, auth, joining))
 
@@ -200,6 +207,7 @@ class Membership:
     def _unregister(self, peer: Peer, namespace: str, sid: str) -> None:
         """Forget a client; with the last one of a closed connection its data goes too."""
         self._server.manager.basic_disconnect(sid, namespace)
+        self._server.made.release(namespace)
         peer.registered -= 1
         if peer.connection.closed and not peer.registered:
             self._server.forget(peer)

@@ -14,6 +14,8 @@ from typing import Any, NoReturn, Protocol
 import socketio
 
 RANGE = ">=5.18,<5.19"
+#: How the names of rooms begin that only the server lets clients enter and leave.
+RESERVED_ROOMS = "latchkey:"
 
 
 class Holder(Protocol):
@@ -69,6 +71,27 @@ class Library(socketio.AsyncServer):
         """Call the handler of an event, with `not_handled` as the result if there is none."""
         handled: Awaitable[Any] = self._trigger_event(event, namespace, *arguments)
         return handled
+
+    async def enter_room(self, sid: str, room: Any, namespace: str | None = None) -> None:
+        """Let a client enter a room; raises ValueError if that is one of the server's own."""
+        await super().enter_room(sid, _checked(room), namespace)
+
+    async def leave_room(self, sid: str, room: Any, namespace: str | None = None) -> None:
+        """Let a client leave a room; raises ValueError if that is one of the server's own."""
+        await super().leave_room(sid, _checked(room), namespace)
+
+    async def close_room(self, room: Any, namespace: str | None = None) -> None:
+        """Let all clients leave a room; raises ValueError if that is one of the server's own."""
+        await super().close_room(_checked(room), namespace)
+
+
+def _checked(room: Any) -> Any:
+    """Return a room that is not one of the server's own; clients may have chosen its name."""
+    if isinstance(room, str) and room.startswith(RESERVED_ROOMS):
+        raise ValueError(
+            f"rooms that begin with {RESERVED_ROOMS!r} are the server's own; choose another name"
+        )
+    return room
 
 
 class LibraryManager(socketio.AsyncManager):

@@ -21,6 +21,7 @@ from app.transport.settings import TransportSettings
 from app.transport.socketio.connection_callbacks import Listener
 from app.transport.socketio.cut_off import cut_off
 from app.transport.socketio.events import Events
+from app.transport.socketio.made_namespaces import MadeNamespaces
 from app.transport.socketio.membership import Membership
 from app.transport.socketio.packets import (
     CONNECT,
@@ -72,6 +73,7 @@ class SocketServer(Library):
         self.max_backlog = self.engine.max_backlog
         self.packet_limits = Limits(settings.max_message_size, settings.max_attachments)
         self._listener = listener or Listener()
+        self.made = MadeNamespaces(self)
         self._membership = Membership(self)
         self._events = Events(self, self._listener.event_failed)
 

@@ -1,0 +1,83 @@
+"""The users with sockets at all processes, in Redis."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from app.presence import Change, UserSockets
+from app.presence.users import Key, Told
+from app.stores.redis import RedisClient
+from app.stores.redis.connection import Word
+from app.stores.redis.script import Script
+
+_UPDATE = Script.read("app.cluster", "present_update")
+_BEAT = Script.read("app.cluster", "present_beat")
+_TIMEOUT = 15.0  # seconds without a heartbeat after which a process is taken for dead
+_STOP_TIMEOUT = 3.0  # seconds in which clients of a process that stops reach another one
+_BATCH = 500  # changes
+
+
+class UserPresence:
+    """The `Users` of all processes over one Redis.
+
+    A script counts the processes at which a user is, so exactly one process learns that the user
+    came or left. Each process says every few seconds that it runs. The first one to notice that
+    another does not removes the users of that one, and tells who has left with it.
+    """
+
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+        self._process = secrets.token_hex(8)
+        self._is_known = False  # whether Redis has heard of this process
+
+    async def update(self, changes: Sequence[Change]) -> list[bool]:
+        """Note changes; return for each whether its user came as the first, or left as the last."""
+        words: list[Word] = [self._process]
+        for change in changes:
+            value = "" if change.left else f"{change.sockets} {change.since:.3f}"
+            words += (change.user_id, change.namespace, value)
+        return [told == 1 for told in await self._client.run(_UPDATE, (), *words)]
+
+    async def users(self, namespace: str) -> list[str]:
+        """Return the users in a namespace at any process."""
+        names = await self._client.execute("HKEYS", f"latchkey:present:in:{namespace}")
+        return [name.decode() for name in names]
+
+    async def of(self, user_id: str) -> list[UserSockets]:
+        """Return the sockets of a user at each other process."""
+        kept = await self._client.execute("HGETALL", f"latchkey:present:at:{user_id}")
+        found = []
+        for field, value in kept.items():
+            process, _, namespace = field.decode().partition("\n")
+            sockets, _, since = value.decode().partition(" ")
+            if process != self._process:
+                found.append(UserSockets(namespace, int(sockets), float(since)))
+        return found
+
+    async def beat(self, here: Sequence[Change]) -> list[Told]:
+        """Say that this process runs; return who left with a dead process.
+
+        If Redis has lost what this process wrote, `here` is written again. If another process
+        took this one for dead, the users who are `here` have come back.
+        """
+        state, *members = await self._client.run(_BEAT, (), self._process, int(_TIMEOUT * 1000))
+        told = [(_key(member), False) for member in members]
+        if state != b"known" and self._is_known:
+            for start in range(0, len(here), _BATCH):
+                batch = here[start : start + _BATCH]
+                for change, is_new in zip(batch, await self.update(batch), strict=True):
+                    if is_new and state == b"removed":
+                        told.append(((change.namespace, change.user_id), True))
+        self._is_known = True
+        return told
+
+    async def stop(self) -> list[Key]:
+        """Let other processes tell who has left, once the clients had time to reach them."""
+        await self._client.run(_BEAT, (), self._process, int(_STOP_TIMEOUT * 1000))
+        return []
+
+
+def _key(member: bytes) -> Key:
+    user_id, _, namespace = member.decode().partition("\n")
+    return namespace, user_id

@@ -1,0 +1,89 @@
+"""The users of the whole site who have sockets: an interface, and the one of a single process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+
+class UserSockets(msgspec.Struct, frozen=True):
+    """The sockets of one user in one namespace, at all processes."""
+
+    namespace: str
+    sockets: int  # 0 while the user is expected back, see `GRACE`
+    since: float  # seconds since 1970 when the user came
+
+
+class Change(NamedTuple):
+    """What one process tells of a user in a namespace."""
+
+    namespace: str
+    user_id: str
+    sockets: int  # at this process
+    since: float
+    left: bool  # not expected back
+
+
+#: A namespace and a user id.
+Key = tuple[str, str]
+#: Such a key, and whether the user came (True) or left.
+Told = tuple[Key, bool]
+
+
+class Users(Protocol):
+    """The users at all processes. Its methods may raise StoreError."""
+
+    async def update(self, changes: Sequence[Change]) -> list[bool]:
+        """Note changes; return for each whether its user came as the first, or left as the last."""
+        ...
+
+    async def users(self, namespace: str) -> Collection[str]:
+        """Return the users in a namespace, at least those of other processes."""
+        ...
+
+    async def of(self, user_id: str) -> Sequence[UserSockets]:
+        """Return the sockets of a user at each other process."""
+        ...
+
+    async def beat(self, here: Sequence[Change]) -> Sequence[Told]:
+        """Say that this process runs, with all its users; return who left with a dead process.
+
+        If other processes have taken this one for dead, its users have come back.
+        """
+        ...
+
+    async def stop(self) -> Sequence[Key]:
+        """Say that this process stops; return the users whom no process will tell of."""
+        ...
+
+
+class UsersHere:
+    """The users of a process that serves alone."""
+
+    def __init__(self) -> None:
+        self._told: set[Key] = set()
+
+    async def update(self, changes: Sequence[Change]) -> list[bool]:
+        return [self._update(change) for change in changes]
+
+    def _update(self, change: Change) -> bool:
+        key = change.namespace, change.user_id
+        if change.left == (key not in self._told):
+            return False
+        (self._told.discard if change.left else self._told.add)(key)
+        return True
+
+    async def users(self, namespace: str) -> Collection[str]:
+        return ()
+
+    async def of(self, user_id: str) -> Sequence[UserSockets]:
+        return ()
+
+    async def beat(self, here: Sequence[Change]) -> Sequence[Told]:
+        return ()
+
+    async def stop(self) -> Sequence[Key]:
+        left, self._told = [*self._told], set()
+        return left

@@ -1,0 +1,75 @@
+"""Events that fail: what is logged and counted, and what the client is told."""
+
+from __future__ import annotations
+
+import logging
+
+from app.database import DatabaseUnavailable
+from app.services import Services
+from app.sessions.session import SessionEnded
+from app.sockets.checks import InvalidArguments, InvalidResult
+from app.sockets.handler_method import EventHandler
+from app.stores import StoreError
+
+log = logging.getLogger("latchkey.sockets")
+
+Ack = dict[str, str]  # {"error": sentence}
+
+
+class EventErrors:
+    """The errors of one namespace; the methods return the ack of the event."""
+
+    def __init__(self, services: Services, namespace: str) -> None:
+        self._services = services
+        self._namespace = namespace
+
+    def count(self, kind: str) -> None:
+        """Count an event that failed."""
+        self._services.counters.event_errors[kind] += 1
+
+    def refuse(self, event: str, handler: EventHandler | None, count: int) -> Ack:
+        """Refuse an event without a handler, or with another number of arguments than it takes."""
+        if handler is None:
+            self.count("unknown")
+            self._blame_client(f"unknown event {event[:100]!r}")
+            return {"error": "unknown event"}
+        self.count("arguments")
+        self._blame_client(f"event {event[:100]!r} came with {count} arguments")
+        return {"error": f"{event} does not take {count} arguments"}
+
+    async def report(self, session_id: str, event: str, error: Exception) -> Ack:
+        """Act on an exception of a handler; `session_id` is that of the client."""
+        if isinstance(error, SessionEnded):
+            return await self._report_ended(session_id, event, error)
+        if isinstance(error, StoreError):
+            self.count("store")
+            self._services.outage_log.add(self._namespace, f"event {event[:100]!r}: {error}")
+            return {"error": "the session store does not answer; try again"}
+        if isinstance(error, DatabaseUnavailable):
+            self.count("database")
+            self._services.outage_log.add(self._namespace, f"event {event[:100]!r}: {error}")
+            return {"error": str(error)}
+        if isinstance(error, InvalidArguments):
+            self.count("arguments")
+            self._blame_client(f"event {event[:100]!r}: {error}")
+            return {"error": str(error)}
+        self.count("internal")
+        if isinstance(error, InvalidResult):
+            log.error("the result of event %r is invalid: %s", event[:100], error)
+            return {"error": str(error)}
+        log.error("event %r failed", event[:100], exc_info=error)
+        return {"error": "internal error"}
+
+    async def _report_ended(self, session_id: str, event: str, error: SessionEnded) -> Ack:
+        """Close the sockets of the ended session, which may be another client's."""
+        ended = error.session_id or session_id
+        await self._services.sessions.announce_missing(ended)
+        if ended == session_id:
+            self.count("ended")
+            return {"error": "the session has ended"}
+        self.count("internal")
+        log.error("event %r failed: the session of another client has ended", event[:100])
+        return {"error": "internal error"}
+
+    def _blame_client(self, why: str) -> None:
+        self._services.client_log.add(self._namespace, why)

@@ -1,0 +1,93 @@
+"""Which method of a namespace class handles which event, found once per class."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+from app.sockets.checks import Check
+from app.sockets.event import HOOKS, methods_by_event
+
+
+class EventTable:
+    """The methods of one namespace class, and how each checks its arguments."""
+
+    def __init__(self, cls: type, *, validate: bool) -> None:
+        """`validate` is whether methods check their arguments and results.
+
+        Raises ValueError for two methods of one event, for hooks that cannot be called, and for
+        annotations that cannot be checked.
+        """
+        self._named = methods_by_event(cls)
+        self._other_names = {*HOOKS, *self._named.values()}  # no events by their own name
+        self.has_catch_all = hasattr(cls, "on_any")
+        self._checks: dict[str, Check] = {}
+        _check_hooks(cls)
+        for attribute in dir(cls):
+            handles = attribute.startswith("on_") or attribute in self._other_names
+            if validate and handles and attribute not in HOOKS - {"on_connect", "on_any"}:
+                self._checks[attribute] = Check(cls, attribute)
+
+    def method(self, namespace: object, event: str) -> Callable[..., Any] | None:
+        """Return the bound method that handles a client's event; None if there is none."""
+        attribute = self._named.get(event)
+        if attribute is None:
+            attribute = f"on_{event}"
+            if attribute in self._other_names:
+                return None
+        return self.bound(namespace, attribute)
+
+    def bound(self, namespace: object, attribute: str) -> Callable[..., Any] | None:
+        """Return a method of a namespace, checked if its class validates; None if it has none."""
+        method: Callable[..., Any] | None = getattr(namespace, attribute, None)
+        check = self._checks.get(attribute)
+        return method if method is None or check is None else check.around(method)
+
+
+@functools.cache
+def event_table(cls: type, validate: bool) -> EventTable:
+    """Return the table of a namespace class; pattern namespaces make many objects of one."""
+    return EventTable(cls, validate=validate)
+
+
+#: The arguments with which the server calls a hook.
+_ARGUMENTS = MappingProxyType(
+    {
+        "on_connect": ("sid", "environ", "auth"),
+        "on_disconnect": ("sid", "reason"),
+        "on_any": ("sid", "event"),
+        "on_user_join": ("user_id",),
+        "on_user_leave": ("user_id",),
+    }
+)
+
+
+def _check_hooks(cls: type) -> None:
+    """Refuse a hook that cannot be called, such as an event of the same name."""
+    for name, arguments in _ARGUMENTS.items():
+        method = getattr(cls, name, None)
+        if method is None:
+            continue
+        drops_last = name in ("on_connect", "on_disconnect")
+        if not any(
+            _takes(method, count)
+            for count in range(1 if drops_last else len(arguments), len(arguments) + 1)
+        ):
+            raise ValueError(
+                f"{cls.__qualname__}.{name} is called by the server with "
+                f"({', '.join(arguments)}{', *args' * (name == 'on_any')}) and cannot take that; "
+                f"if it is to handle an event {name[3:]!r} of clients, give it another name and "
+                f"@event({name[3:]!r})"
+            )
+
+
+def _takes(method: Callable[..., Any], count: int) -> bool:
+    """Return whether a method of a class takes so many arguments besides `self`."""
+    try:
+        inspect.signature(method).bind(*[None] * (count + 1))
+    except TypeError:
+        return False
+    return True
