@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 import types
+from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
@@ -46,6 +49,20 @@ def _read_only(data_type: type[D]) -> type[D]:
     return read_only
 
 
+def _upgrade_of(data_type: type[D]) -> Callable[[dict[str, Any]], Any] | None:
+    """Return the function `upgrade` of a type, unless that is the name of a field."""
+    if "upgrade" in data_type.__struct_fields__:
+        return None
+    upgrade: Callable[[dict[str, Any]], Any] | None = getattr(data_type, "upgrade", None)
+    return upgrade
+
+
+def _place(error: Exception) -> str:
+    """Describe an error without its message, which may have a value of the session."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+
+
 class Codec(Generic[D]):
     """Encodes and decodes session data of one type (MessagePack, so NaN and bytes survive)."""
 
@@ -59,6 +76,7 @@ class Codec(Generic[D]):
                 f"so each of its fields needs a default ({error})"
             ) from None
         self.new = data_type
+        self._upgrade: Callable[[dict[str, Any]], Any] | None = _upgrade_of(data_type)
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(data_type)
         self._reader = msgspec.msgpack.Decoder(_read_only(data_type))
@@ -66,18 +84,49 @@ class Codec(Generic[D]):
         self.blank = self.encode(data_type())
 
     def draft(self, encoded: bytes) -> D:
-        """Decode data that may be changed; raises InvalidData."""
+        """Decode data that may be changed; raises InvalidData.
+
+        Data that does not decode is upgraded first, if its type can do that.
+        """
+        try:
+            return self._decoder.decode(encoded)
+        except Exception as error:
+            encoded = self.upgraded(encoded, InvalidData(self._describe(error)))
         try:
             return self._decoder.decode(encoded)
         except Exception as error:
             raise InvalidData(self._describe(error)) from None
 
     def snapshot(self, encoded: bytes) -> D:
-        """Decode data that refuses assignment; raises InvalidData."""
+        """Decode data that refuses assignment; raises InvalidData.
+
+        Data that does not decode is not upgraded, since two upgrades may differ: see `upgraded`.
+        """
         try:
             return self._reader.decode(encoded)
         except Exception as error:
             raise InvalidData(self._describe(error)) from None
+
+    def upgraded(self, encoded: bytes, misfit: InvalidData) -> bytes:
+        """Return data that does not decode as `upgrade` of its type makes it.
+
+        `misfit` says why it does not decode. Raises it if the type has no `upgrade`, and another
+        InvalidData if that fails.
+        """
+        if self._upgrade is None:
+            raise misfit
+        try:
+            old = msgspec.msgpack.decode(encoded)
+            new = self._upgrade(old) if isinstance(old, dict) else old
+        except Exception as error:
+            raise InvalidData(f"{misfit}; upgrade() raised {_place(error)}") from None
+        if not isinstance(new, self.new):
+            kind = type(new).__name__
+            raise InvalidData(f"{misfit}; upgrade() returned {kind}, not {self.new.__name__}")
+        try:
+            return self.checked(new)
+        except InvalidData as error:
+            raise InvalidData(f"{misfit}; what upgrade() returned is wrong: {error}") from None
 
     def encode(self, data: D) -> bytes:
         """Encode without checking the types of the values; raises InvalidData.
@@ -105,8 +154,11 @@ class Codec(Generic[D]):
         """Return the fields of stored data that its type does not have; None if there are none.
 
         `data` is `draft(encoded)`. This takes longer than decoding: call it only if `data`
-        encodes to something other than `encoded`.
+        encodes to something other than `encoded`. Of data that was upgraded, `upgrade` has kept
+        what it wanted to keep.
         """
+        if self._upgrade is not None and not self._decodes(encoded):
+            return None
         try:
             return UnknownFields(data, msgspec.msgpack.decode(encoded)) or None
         except RecursionError:  # nested a few hundred levels deep, so without structs
@@ -117,6 +169,13 @@ class Codec(Generic[D]):
         raw = msgspec.msgpack.decode(encoded)
         unknown.add_to(data, raw)
         return self._encoder.encode(raw)
+
+    def _decodes(self, encoded: bytes) -> bool:
+        try:
+            self._decoder.decode(encoded)
+        except Exception:
+            return False
+        return True
 
     def _encode_repaired(self, data: D) -> bytes:
         """Encode data that the encoder refused as it is; raises InvalidData."""

@@ -43,7 +43,7 @@ class Session(Generic[D]):
         user_agent: str = "",
         may_create: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Raises InvalidData if the record's data does not fit the type.
+        """Raises InvalidData if the record's data does not fit the type and is not upgraded.
 
         `may_create` is called before a visitor's session is edited, and may raise.
         """
@@ -57,7 +57,10 @@ class Session(Generic[D]):
         # data that a block has checked, or that was never changed, is decoded when it is read
         self._data: D | None = None
         if self._encoded != records.codec.blank:
-            self._data = records.codec.snapshot(self._encoded)
+            try:
+                self._data = records.codec.snapshot(self._encoded)
+            except InvalidData as misfit:
+                self._encoded = records.codec.upgraded(self._encoded, misfit)
 
     def __bool__(self) -> bool:
         return self.record is not None
