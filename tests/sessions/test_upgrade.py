@@ -147,11 +147,12 @@ class HasField(msgspec.Struct):
     upgrade: bool = False
 
 
-async def test_a_field_may_be_named_upgrade() -> None:
+async def test_a_field_may_be_named_upgrade(caplog: pytest.LogCaptureFixture) -> None:
     """The data is as invalid as without the function."""
     store = MemoryStore()
     id = await stored_as_old(store, count="1")
     assert await sessions_over(store, HasField).load(id) is None
+    assert "upgrade()" not in caplog.text
 
 
 class Both(msgspec.Struct):
