@@ -57,7 +57,8 @@ class Jobs:
             raise TypeError(f"every(…, {work!r}): pass the function itself, without calling it")
         name = name or _name(work)
         if once_per_site:
-            self._reserve(name)
+            self._reserve(name, work)
+        name = name or repr(work)
         repeat = self._repeat_in_site if once_per_site else _repeat_alone
         task = self._tasks.start(repeat(name, seconds, _guarded(name, work)))
         if once_per_site:
@@ -68,19 +69,19 @@ class Jobs:
         """Cancel all jobs and wait for their end."""
         await self._tasks.stop()
 
-    def _reserve(self, name: str) -> None:
+    def _reserve(self, name: str, work: Work) -> None:
         """Keep a name for one job, since the processes of a site know the job by it."""
-        if "<lambda>" in name or name.startswith("<"):
-            raise ValueError(f"a job of the site needs a name: every(…, {name}, …, name='digest')")
+        if not name:
+            raise ValueError(f"every(…, {work!r}): a job of the site needs a name; pass name=")
         if name in self._of_site:
             raise ValueError(f"two jobs of the site are called {name}; pass another name= to one")
         self._of_site.add(name)
 
 
 def _name(work: Work) -> str:
-    """Return the name of a function, the same in every process."""
-    module, name = (getattr(work, part, None) for part in ("__module__", "__qualname__"))
-    return f"{module}.{name}" if module and name else repr(work)
+    """Return the name of a function, the same in every process; empty if it has none."""
+    name = getattr(work, "__qualname__", "<lambda>")
+    return "" if "<lambda>" in name else f"{work.__module__}.{name}"
 
 
 def _guarded(name: str, work: Work) -> Callable[[], Coroutine[Any, Any, None]]:

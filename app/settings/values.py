@@ -103,6 +103,23 @@ def choice(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def text(value: str) -> str:
+    """Return the string as it is."""
+    return value
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """Make a reader of URLs with a host and one of these schemes; an empty string is none."""
+
+    def parse(value: str) -> str:
+        scheme, mark, rest = value.strip().partition("://")
+        if value and (scheme not in schemes or not mark or not re.match(r"[^/?#\s]+", rest)):
+            raise SettingsError(f"must be a URL such as {schemes[0]}://example.com")
+        return value.strip()
+
+    return parse
+
+
 def yes_no(value: str) -> bool:
     """Return True for yes, False for no."""
     return choice("yes", "no")(value) == "yes"

@@ -109,11 +109,13 @@ async def serve(
                 store=opened,
                 **PATHS,
             )
-        site = Site(app, await app.start())
+        site = None
         try:
+            site = Site(app, await app.start())
             yield site
         finally:
-            await site.close_visitors()
+            if site is not None:
+                await site.close_visitors()
             await app.stop()
 
 
