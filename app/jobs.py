@@ -8,7 +8,7 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from app.common.background import Background
+from app.common.background import CLEANUP_TIMEOUT, Background
 
 log = logging.getLogger("latchkey.jobs")
 
@@ -66,8 +66,8 @@ class Jobs:
         return Job(name, task)
 
     async def stop(self) -> None:
-        """Cancel all jobs and wait for their end."""
-        await self._tasks.stop()
+        """Cancel all jobs and wait for their end, for a second at least."""
+        await self._tasks.stop(cleanup=CLEANUP_TIMEOUT)
 
     def _reserve(self, name: str, work: Work) -> None:
         """Keep a name for one job, since the processes of a site know the job by it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from app.accounts import Accounts
-from app.common.background import Background
+from app.common.background import CLEANUP_TIMEOUT, Background
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.database import Database
@@ -140,4 +140,4 @@ class Services:
 
     async def stop(self, *, seconds: float) -> None:
         """Let the coroutines of `background` run for `seconds`, then cancel them."""
-        await self._background.stop(seconds=seconds)
+        await self._background.stop(seconds=seconds, cleanup=CLEANUP_TIMEOUT)

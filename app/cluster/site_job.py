@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from app.common.background import cancel_all
+from app.common.background import CLEANUP_TIMEOUT, cancel_all
 from app.jobs import next_due
 from app.stores import StoreError
 from app.stores.redis import RedisClient
@@ -101,7 +101,7 @@ class SiteJob:
                     return
         finally:
             if self._running is not None:
-                await cancel_all({self._running})
+                await cancel_all({self._running}, cleanup=CLEANUP_TIMEOUT)
 
     async def _run_or_sleep(self, work: Work, next_beat: float, safe_until: float) -> None:
         """Start the work if it is due, else sleep until it is, or until the next heartbeat."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 log = logging.getLogger("latchkey.background")
 
 T = TypeVar("T")
+CLEANUP_TIMEOUT = 1.0  # seconds that the clean-up of a fork's coroutine may take
 _CANCEL_AGAIN = 0.1  # seconds
 
 
@@ -31,11 +32,14 @@ class Background:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a background task failed task=%s", _name(task), exc_info=error)
 
-    async def stop(self, *, seconds: float = 0.0) -> None:
-        """Let tasks end by themselves for some `seconds`, then cancel and await the others."""
+    async def stop(self, *, seconds: float = 0.0, cleanup: float = _CANCEL_AGAIN) -> None:
+        """Let tasks end by themselves for some `seconds`, then cancel and await the others.
+
+        `cleanup` is that of `cancel_all`.
+        """
         if seconds and self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
-        for task in await cancel_all(self._tasks):
+        for task in await cancel_all(self._tasks, cleanup=cleanup):
             log.error("a background task ignores its cancellation task=%s", _name(task))
 
 
@@ -45,19 +49,21 @@ def _name(task: asyncio.Task[Any]) -> str:
 
 
 async def cancel_all(
-    tasks: Collection[asyncio.Task[Any]], *, seconds: float = 1.0
+    tasks: Collection[asyncio.Task[Any]], *, seconds: float = 1.0, cleanup: float = _CANCEL_AGAIN
 ) -> set[asyncio.Task[Any]]:
     """Cancel these tasks and wait for their end; return those that run on after `seconds`.
 
-    A task that swallows its cancellation is cancelled again.
+    A task that swallows its cancellation is cancelled again. First it has `cleanup` seconds, in
+    which it may await what its clean-up needs.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
+    deadline = loop.time() + cleanup + seconds
     left = {task for task in tasks if not task.done()}
     while left and loop.time() < deadline:
         for task in left:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN)
+        _, left = await asyncio.wait(left, timeout=cleanup)
+        cleanup = _CANCEL_AGAIN
     return left
 
 

@@ -129,7 +129,7 @@ async def test_the_stop_cancels_jobs_and_background_work_and_waits_for_them(
         try:
             await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.2)
             await site.services.sessions.store.ping()
             told.append(f"{name} ends")
 
