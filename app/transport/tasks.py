@@ -25,14 +25,16 @@ _Coroutine = Coroutine[Any, Any, None]
 
 if sys.version_info >= (3, 12):
 
-    def _begin(
-        coroutine: _Coroutine, loop: _Loop, context: contextvars.Context
-    ) -> tuple[_Task, bool]:
-        task = asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
-        return task, not task.done()
+    def _begin(coroutine: _Coroutine, loop: _Loop, context: contextvars.Context) -> _Task:
+        return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
 
 else:
-    from app.transport.eager_start import begin as _begin
+    from app.transport.eager_start import EagerTask
+
+    def _begin(coroutine: _Coroutine, loop: _Loop, context: contextvars.Context) -> Any:
+        task = EagerTask(loop=loop)
+        task.begin(coroutine, context)
+        return task
 
 
 class Tasks:
@@ -49,11 +51,12 @@ class Tasks:
         If it does, `done` is called with the task when that has ended. An exception that the
         coroutine raises is reported to the loop's exception handler.
         """
-        task, waits = _begin(coroutine, self._loop, self._context.copy())
-        if waits:
-            self._waiting[task] = coroutine, done
-            task.add_done_callback(self._ended)
-        return waits
+        task = _begin(coroutine, self._loop, self._context.copy())
+        if task.done():
+            return False
+        self._waiting[task] = coroutine, done
+        task.add_done_callback(self._ended)
+        return True
 
     async def stop(self) -> None:
         """Cancel the handlers that still run, and wait for their end."""
