@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from time import perf_counter
-from typing import Generic, NoReturn
-
-import msgspec
+from typing import Any, Generic, NoReturn
 
 from app.sessions.codec import D
 from app.sessions.errors import InvalidData, SessionEnded
@@ -14,9 +12,9 @@ from app.sessions.records import SessionRecords
 from app.sessions.unknown_fields import UnknownFields
 from app.stores import Lease, Record, RecordGone, StoreError
 
-#: The blocks around the code that runs now, the innermost last. A task inherits those of the task
-#: that started it; they may end before it does.
-_open_edits: ContextVar[tuple[Edit[msgspec.Struct], ...]] = ContextVar("_open_edits", default=())
+#: The block that was opened last around the code that runs now; it may have been closed since. A
+#: task inherits it from the task that started it.
+_innermost: ContextVar[Edit[Any] | None] = ContextVar("_innermost", default=None)
 
 
 class Edit(Generic[D]):
@@ -26,9 +24,10 @@ class Edit(Generic[D]):
         "_before",
         "_draft",
         "_lease",
-        "_opened",
+        "_outer",
         "_records",
         "_unknown",
+        "active",
         "session_id",
     )
 
@@ -37,18 +36,14 @@ class Edit(Generic[D]):
         self._records = records
         self.session_id = session_id
         self._lease: Lease | None = None
-        self._opened: Token[tuple[Edit[msgspec.Struct], ...]] | None = None
+        self._outer: Edit[Any] | None = None  # the open block around this one
         self._unknown: UnknownFields | None = None
+        self.active = False  # whether the block is open
 
     @property
     def locked(self) -> Record | None:
         """The record at the time when its lock was acquired; None before, and for a visitor."""
         return None if self._lease is None else self._lease.record
-
-    @property
-    def active(self) -> bool:
-        """Whether the block is open."""
-        return self._opened is not None
 
     async def begin(self) -> D:
         """Lock the session, read it and return its data, which may be changed.
@@ -56,9 +51,10 @@ class Edit(Generic[D]):
         Raises SessionEnded, StoreBusy, StoreUnavailable, and RuntimeError inside a block of the
         same session, which would wait for its own lock.
         """
-        records = self._records
+        records, codec = self._records, self._records.codec
+        stored = codec.blank
         if not self.session_id:
-            draft = records.codec.draft(records.codec.blank)
+            draft = codec.draft(stored)
         else:
             # mostly without a wait; one more coroutine here costs 0.1 µs
             lease = self._lease = records.store.try_lock(self.session_id)
@@ -67,18 +63,25 @@ class Edit(Generic[D]):
             else:
                 records.counts.locks.at_once += 1
             try:
-                draft = self._decode(lease.record)
+                record = lease.record
+                if record is None or records.lifetimes.limit_reached(record) is not None:
+                    raise SessionEnded(self.session_id)
+                stored = record.data
+                draft = codec.draft(stored)
             except (SessionEnded, InvalidData) as error:
                 await self._refuse(lease, error)
         try:
-            self._note_stored_form(draft)
+            # encoded again, since another release may have stored the same data in another form
+            self._before = codec.encode(draft)
+            if self._before != stored:
+                self._unknown = codec.unknown(draft, stored)
         except BaseException:
             await self.abandon()
             raise
-        outer = _open_edits.get()
-        if outer:
-            outer = tuple(edit for edit in outer if edit.active)
-        self._opened = _open_edits.set((*outer, self))  # type: ignore[arg-type]
+        self._draft = draft
+        self._outer = _open_around()
+        self.active = True
+        _innermost.set(self)
         return draft
 
     async def commit(self, remote_address: str, user_agent: str) -> Record | None:
@@ -86,12 +89,15 @@ class Edit(Generic[D]):
 
         Raises InvalidData, SessionEnded, LeaseLost or StoreUnavailable; nothing was written then.
         """
+        codec = self._records.codec
         try:
-            encoded = self._encode()
+            encoded = codec.checked(self._draft)
+            if self._unknown is not None and encoded != self._before:
+                encoded = codec.with_unknown(self._draft, encoded, self._unknown)
         except BaseException:
             await self.abandon()
             raise
-        self._close()
+        self.active = False
         if self._lease is None:
             if encoded == self._before:
                 return None
@@ -115,7 +121,7 @@ class Edit(Generic[D]):
 
     async def abandon(self) -> None:
         """Release the lock and change nothing."""
-        self._close()
+        self.active = False
         if self._lease is not None:
             await self._lease.release()
 
@@ -134,18 +140,14 @@ class Edit(Generic[D]):
 
     def _refuse_nested(self) -> None:
         """Raise RuntimeError inside a block of this session, whose lock would never be free."""
-        for edit in _open_edits.get():
+        edit = _open_around()
+        while edit is not None:
             if edit.active and edit.session_id == self.session_id:
                 raise RuntimeError(
                     "this session is already open in the block around this one; "
                     "use that block's data, or leave it first"
                 )
-
-    def _decode(self, record: Record | None) -> D:
-        """Return the data of a living session, to be changed."""
-        if record is None or self._records.lifetimes.limit_reached(record) is not None:
-            raise SessionEnded(self.session_id)
-        return self._records.codec.draft(record.data)
+            edit = edit._outer
 
     async def _refuse(self, lease: Lease, error: SessionEnded | InvalidData) -> NoReturn:
         """End a session that has reached a limit or is unreadable; raises SessionEnded."""
@@ -160,33 +162,10 @@ class Edit(Generic[D]):
                 await records.endings.end(self.session_id, reason)
         raise SessionEnded(self.session_id) from None
 
-    def _note_stored_form(self, draft: D) -> None:
-        """Keep the encoded data, to find out what changes, and the fields without a type.
 
-        It is encoded again, since another release may have stored the same data in another form.
-        """
-        codec = self._records.codec
-        self._draft = draft
-        self._before = before = codec.encode(draft)
-        record = None if self._lease is None else self._lease.record
-        if record is not None and record.data != before:
-            self._unknown = codec.unknown(draft, record.data)
-
-    # -- commit --
-
-    def _encode(self) -> bytes:
-        codec = self._records.codec
-        encoded = codec.checked(self._draft)
-        if self._unknown is not None and encoded != self._before:
-            encoded = codec.with_unknown(self._draft, encoded, self._unknown)
-        return encoded
-
-    def _close(self) -> None:
-        """Take this block out of the context, unless another block was opened in it since."""
-        opened, self._opened = self._opened, None
-        open_edits = _open_edits.get()
-        if opened is not None and open_edits and open_edits[-1] is self:
-            try:  # noqa: SIM105 (for every event)
-                _open_edits.reset(opened)
-            except ValueError:  # it was opened in another context
-                pass
+def _open_around() -> Edit[Any] | None:
+    """Return the innermost open block around the code that runs now."""
+    edit = _innermost.get()
+    while edit is not None and not edit.active:
+        edit = edit._outer
+    return edit

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from app.common.histogram import Histogram
 from app.stores.errors import StoreError
-from app.stores.protocol import MAX_LISTED, Lease, SessionStore
+from app.stores.protocol import MAX_LISTED, SessionStore
 from app.stores.record import Record
 
 T = TypeVar("T")
@@ -37,18 +37,11 @@ class CountedStore:
         self._store = store
         self._counts = counts
         self.shared = store.shared
-
-    def cached(self, session_id: str) -> Record | None:
-        return self._store.cached(session_id)
-
-    def load(self, session_id: str) -> Coroutine[Any, Any, Record | None]:
-        return self._store.load(session_id)
-
-    def try_lock(self, session_id: str) -> Lease | None:
-        return self._store.try_lock(session_id)
-
-    def lock(self, session_id: str) -> Coroutine[Any, Any, Lease]:
-        return self._store.lock(session_id)
+        # the store's own methods: passing these calls on would cost an event 0.2 µs
+        self.cached = store.cached
+        self.load = store.load
+        self.try_lock = store.try_lock
+        self.lock = store.lock
 
     async def _count(self, call: str, work: Awaitable[T]) -> T:
         began = perf_counter()

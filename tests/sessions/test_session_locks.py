@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.sessions.edit import _open_edits
+from app.sessions.edit import _innermost
 from app.sessions.manager import Sessions
 from app.sessions.session import Session, SessionEnded
 from app.stores import SessionStore, StoreBusy, StoreUnavailable
@@ -266,7 +266,9 @@ async def test_many_edits_in_one_task_leave_only_the_last_one_in_its_context() -
     sessions, session = await made(SuspendingStore(MemoryStore()))
     for _ in range(50):
         await look(sessions, session)
-    assert len(_open_edits.get()) <= 1
+    last = _innermost.get()
+    assert last is not None
+    assert last._outer is None
 
 
 async def test_an_edit_that_did_not_begin_does_not_count_as_open() -> None:
