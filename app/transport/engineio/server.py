@@ -45,7 +45,9 @@ class Socket(Protocol):
 class Reader(Protocol):
     """The incoming side of a WebSocket."""
 
-    def read_if_due(self) -> None: ...
+    due: bool
+
+    def read(self) -> None: ...
 
 
 class NewTransport(Transport, Protocol):
@@ -168,7 +170,8 @@ class EngineServer:
     def _read(self) -> None:
         due, self._due = self._due, []
         for reader in due:
-            reader.read_if_due()
+            if reader.due:
+                reader.read()
 
     def flush_soon(self, websocket: Socket) -> None:
         """Write what `websocket` collects once, at the end of this turn of the loop."""

@@ -80,13 +80,13 @@ class WebSocket(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self.state < _CLOSING:
             self._reader.feed(self._engine.read_buffer[:nbytes].tobytes())
-            self._reader.read_soon()
         elif self._linger is not None:
             self._linger.drop(nbytes)
 
     def eof_received(self) -> bool:
         """Treat a client that has shut its side as disconnected; waiting data still goes out."""
-        self._reader.read_if_due()
+        if self._reader.due:
+            self._reader.read()
         if self.state < _CLOSING:
             self._begin_closing()
             self._lost(Reason.TRANSPORT_CLOSE)
@@ -250,7 +250,8 @@ class WebSocket(asyncio.BufferedProtocol):
         self._reader.stop()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._reader.read_if_due()
+        if self._reader.due:
+            self._reader.read()
         self._forget()
         self._engine.ending.discard(self)
         self._stop_timers()

@@ -93,7 +93,7 @@ def decode(text: str, limits: Limits = _LIMITS) -> Packet | BinaryPacket:
         if not digits or (digits.isdigit() and digits.isascii()):
             # Nearly every packet: an event in "/". The rest of the function would do.
             id = int(digits) if digits else None
-            return Packet(EVENT, "/", id, _read_data(EVENT, text[start:]), len(text))
+            return Packet(EVENT, "/", id, _read_event(text[start:]), len(text))
     kind = ord(text[0]) - 48 if text else -1
     if not 0 <= kind <= BINARY_ACK:
         raise PacketError("unknown packet type")
@@ -138,14 +138,13 @@ def _begin_binary(
 
 def _read_data(kind: int, text: str) -> Any:
     """Decode the payload by the protocol's rules for each type, as Node's parser does."""
+    if kind == EVENT and text:
+        return _read_event(text)
     try:
         data: Any = packet_json.decode(text) if text else None
     except ValueError as error:
         raise PacketError(str(error)) from None
-    if kind == EVENT:
-        valid = type(data) is list and data and type(data[0]) is str
-        valid = valid and data[0] not in RESERVED_EVENTS
-    elif kind == ACK:
+    if kind == ACK:
         valid = type(data) is list
     elif kind == CONNECT:
         valid = type(data) is dict or not text
@@ -154,6 +153,17 @@ def _read_data(kind: int, text: str) -> Any:
     if not valid:
         raise PacketError("invalid payload")
     return data
+
+
+def _read_event(text: str) -> list[Any]:
+    """Decode the name of an event and its arguments."""
+    try:
+        data = packet_json.decode(text)
+    except ValueError as error:
+        raise PacketError(str(error)) from None
+    if type(data) is list and data and type(data[0]) is str and data[0] not in RESERVED_EVENTS:
+        return data
+    raise PacketError("invalid payload")
 
 
 def _read_announced(text: str, most: int) -> tuple[int, int]:
