@@ -121,28 +121,27 @@ class EagerTask(asyncio.Future[None]):
         loop = self.get_loop()
         if awaited is None:
             loop.call_soon(self._step)
-            return
-        refusal = self._refusal(awaited)
-        if refusal:
+        elif refusal := self._refusal(awaited):
             loop.call_soon(self._step, RuntimeError(refusal))
-            return
-        awaited._asyncio_future_blocking = False  # documented at `asyncio.isfuture`
-        awaited.add_done_callback(self._resume)
-        self._awaited = awaited
-        if self._must_cancel and awaited.cancel(msg=self._message):
-            self._must_cancel = False
+        else:
+            awaited._asyncio_future_blocking = False  # documented at `asyncio.isfuture`
+            awaited.add_done_callback(self._resume)
+            self._awaited = awaited
+            if self._must_cancel and awaited.cancel(msg=self._message):
+                self._must_cancel = False
 
     def _refusal(self, awaited: Any) -> str:
         """Return why a coroutine cannot wait for this; an empty string if it can."""
-        if not asyncio.isfuture(awaited):
+        blocking = getattr(awaited, "_asyncio_future_blocking", None)
+        if blocking and awaited is not self and awaited.get_loop() is self.get_loop():
+            return ""
+        if blocking is None:
             return f"task {self!r} got a bad yield: {awaited!r} is not a future"
+        if not blocking:
+            return f"task {self!r} got a bad yield: {awaited!r}; write `await`"
         if awaited is self:
             return f"task {self!r} cannot wait for itself"
-        if awaited.get_loop() is not self.get_loop():
-            return f"task {self!r} cannot wait for {awaited!r} of another loop"
-        if not awaited._asyncio_future_blocking:
-            return f"task {self!r} got a bad yield: {awaited!r}; write `await`"
-        return ""
+        return f"task {self!r} cannot wait for {awaited!r} of another loop"
 
     def _resume(self, awaited: asyncio.Future[Any]) -> None:
         self._awaited = None
