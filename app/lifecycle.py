@@ -58,9 +58,10 @@ class Application:
         self._modules = modules
         self._listening = Listening([])
 
-    async def start(self) -> str:
+    async def start(self, listening: Listening | None = None) -> str:
         """Listen, start the periodic callbacks and return the first URL.
 
+        `listening` are sockets that listen already, in place of those of the settings.
         Call `stop` afterwards, even if it fails. Raises OSError, StoreUnavailable if a store on a
         network cannot be used, ValueError if another process has the same number, and StartFailed
         if a module cannot start.
@@ -72,7 +73,7 @@ class Application:
         if self.cluster is not None:
             await self.cluster.start()
         await self._modules.start(self.services)
-        self._listening = listen(settings)
+        self._listening = listening or listen(settings)
         self.http_server = HttpServer(
             self.web,
             max_body_size=settings.max_message_size,

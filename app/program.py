@@ -26,8 +26,18 @@ from app.extensions import InvalidModule, load_extensions, own_records, own_vari
 from app.ops.backup_command import COMMANDS
 from app.ops.backup_command import main as run_backup_command
 from app.ops.data_folder import FolderBusy
+from app.ops.listening import Listening, listen
 from app.ops.systemd import notify
-from app.settings import Settings, SettingsError, parse_settings
+from app.reload.child import Turn, find_turn
+from app.reload.files import folders
+from app.reload.supervisor import Supervisor
+from app.settings import (
+    Settings,
+    SettingsError,
+    config_path,
+    parse_program_settings,
+    parse_settings,
+)
 from app.start_and_stop import StartFailed
 from app.stores import StoreError
 from app.stores.sqlite.database_file import FileOwned
@@ -38,11 +48,19 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 async def serve(
-    settings: Settings, modules: Sequence[str], data_type: type[msgspec.Struct]
+    settings: Settings,
+    modules: Sequence[str],
+    data_type: type[msgspec.Struct],
+    turn: Turn | None = None,
 ) -> None:
-    """Serve until SIGTERM, which drains first, or SIGINT; a second signal skips the waiting."""
+    """Serve until SIGTERM, which drains first, or SIGINT; a second signal skips the waiting.
+
+    A child of --reload has had its `turn`, and serves the sockets of its supervisor.
+    """
     stop, skip = asyncio.Event(), asyncio.Event()
     signals = _listen_to_signals(stop, skip)
+    if turn is not None:
+        turn.follow()
     try:
         app = make_app(
             settings,
@@ -52,7 +70,7 @@ async def serve(
             static_path=ROOT / "static",
         )
         try:
-            await _serve(app, signals, stop, skip)
+            await _serve(app, signals, stop, skip, turn.listening if turn else None)
         finally:
             await app.stop(skip)
     finally:
@@ -60,10 +78,14 @@ async def serve(
 
 
 async def _serve(
-    app: Application, signals: Sequence[signal.Signals], stop: asyncio.Event, skip: asyncio.Event
+    app: Application,
+    signals: Sequence[signal.Signals],
+    stop: asyncio.Event,
+    skip: asyncio.Event,
+    listening: Listening | None,
 ) -> None:
     """Start, and serve until `stop` is set."""
-    if await _start(app, stop) is None:
+    if await _start(app, stop, listening) is None:
         return
     settings = app.services.settings
     _tune_garbage_collector()
@@ -102,13 +124,13 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-async def _start(app: Application, stop: asyncio.Event) -> str | None:
+async def _start(app: Application, stop: asyncio.Event, listening: Listening | None) -> str | None:
     """Start the application; return its URL, or None if `stop` was set before it serves.
 
     A start may wait for a Redis, for the process number of a process that has died, or for a
     module's `on_start`.
     """
-    starting = asyncio.create_task(app.start())
+    starting = asyncio.create_task(app.start(listening))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if await cancel_all({starting, stopping}):
@@ -142,19 +164,39 @@ def run(names: Sequence[str], data_type: type[msgspec.Struct]) -> int:
         return 0
     if sys.argv[1:2] and sys.argv[1] in COMMANDS:
         return _run_command(modules)
+    turn = find_turn(os.environ)
     try:
+        if turn is None and parse_program_settings(sys.argv[1:], os.environ).reload:
+            return _supervise(modules)
         own = own_records(load_extensions(modules))
         settings = parse_settings(sys.argv[1:], os.environ, own)
     except (InvalidModule, SettingsError) as error:
         print(f"latchkey: {error}", file=sys.stderr)
         return 2
     os.umask(0o077)  # SQLite makes files that only their owner can read
+    if turn is not None:
+        turn.wait()
     try:
-        _run(serve(settings, modules, data_type))
+        _run(serve(settings, modules, data_type, turn))
     except (FileOwned, FolderBusy, StartFailed, StoreError, ValueError, OSError) as error:
         print(f"latchkey: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _supervise(modules: Sequence[str]) -> int:
+    """Run the program in a child that is replaced when files change; raises SettingsError."""
+    settings = parse_program_settings(sys.argv[1:], os.environ)
+    config = config_path(sys.argv[1:], os.environ)
+    roots = [*folders(ROOT, modules), *([config.resolve()] if config else [])]
+    if settings.store == "memory":
+        log.warning("--store memory forgets all sessions at each reload; sqlite keeps them")
+    os.umask(0o077)
+    try:
+        return asyncio.run(Supervisor(listen(settings), roots).run())
+    except OSError as error:
+        print(f"latchkey: {error}", file=sys.stderr)
+        return 1
 
 
 def _run_command(modules: Sequence[str]) -> int:

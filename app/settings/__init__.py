@@ -5,7 +5,12 @@ Imports nothing else of app.
 
 from app.settings import values
 from app.settings.addresses import Network
-from app.settings.command_line import Parser, parse_settings
+from app.settings.command_line import (
+    Parser,
+    config_path,
+    parse_program_settings,
+    parse_settings,
+)
 from app.settings.declaration import PREFIX, declared, setting
 from app.settings.own import OwnRecords, check_records, complete
 from app.settings.settings import Settings
@@ -20,7 +25,9 @@ __all__ = [
     "SettingsError",
     "check_records",
     "complete",
+    "config_path",
     "declared",
+    "parse_program_settings",
     "parse_settings",
     "setting",
     "values",

@@ -21,6 +21,7 @@ from app.settings.values import SettingsError
 
 _COMMANDS = ("backup FOLDER", "restore FOLDER")
 _CONFIG = PREFIX + "CONFIG"
+_DEBUGGER_TIMEOUT = 3600.0  # seconds
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,15 +46,44 @@ def parse_settings(
     unknown ones. Raises SettingsError with a sentence that names the setting; `--help` raises
     SystemExit.
     """
-    groups: dict[str, type[Any]] = {"": Settings, **(own or {})}
+    return _parse(arguments, environ, own or {}, others)
+
+
+def parse_program_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """Build the settings of the program alone; those of modules are not looked at.
+
+    Raises SettingsError.
+    """
+    known = [name for name in arguments if name not in ("-h", "--help")]
+    return _parse(known, environ, {}, None)
+
+
+def config_path(arguments: Sequence[str], environ: Mapping[str, str]) -> Path | None:
+    """Return the path of --config, or None."""
+    parser = Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    path = parser.parse_known_args(arguments)[0].config or environ.get(_CONFIG)
+    return Path(path) if path else None
+
+
+def _parse(
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    own: OwnRecords,
+    others: Callable[[], Collection[str]] | None,
+) -> Settings:
+    """Build the settings; without `others` unknown names are ignored."""
+    groups: dict[str, type[Any]] = {"": Settings, **own}
     options = [each for group, record in groups.items() for each in declared(record, group)]
     parsed, rest = _parser(options).parse_known_args(arguments)
-    _refuse_unknown_flags(arguments, rest, options)
-    _refuse_unknown_variables(environ, [_CONFIG, *(each.variable for each in options)], others)
-    path = parsed.config or environ.get(_CONFIG)
-    config = ConfigFile(Path(path)) if path else None
-    if config is not None:
-        config.refuse_unknown(options, others)
+    path = config_path(arguments, environ)
+    config = ConfigFile(path) if path else None
+    if others is not None:
+        _refuse_unknown_flags(arguments, rest, options)
+        known = [_CONFIG, *(each.variable for each in options)]
+        _refuse_unknown_variables(environ, known, others)
+        if config is not None:
+            config.refuse_unknown(options, others)
     values: dict[str, dict[str, Any]] = {group: {} for group in groups}
     for option in options:
         source, value = option.flag, vars(parsed)[option.name]
@@ -74,6 +104,8 @@ def _implied(values: dict[str, Any]) -> dict[str, Any]:
     """Add what the given settings of the program mean for others."""
     if values.get("unix_socket") is not None and "host" not in values:
         values["host"] = ()  # the Unix socket only
+    if values.get("reload"):  # a debugger may stop the process for long
+        values.setdefault("ping_timeout", _DEBUGGER_TIMEOUT)
     return values
 
 

@@ -49,6 +49,12 @@ class Settings:
         "",
         "path below which everything is served, such as /app; empty: the root of the host",
     )
+    reload: bool = _option(
+        values.yes_no,
+        "no",
+        "for development: start anew when code, templates or static files change, and let "
+        "clients wait an hour for a debugger",
+    )
     data_dir: Path = _option(
         values.folder, "data", "folder for databases and keys, made with mode 0700"
     )

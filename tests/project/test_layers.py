@@ -61,9 +61,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.presence", "app.services", "app.sessions", "app.settings", "app.sockets"),
         *("app.start_and_stop", "app.stores", "app.transport", "app.web"),
     ),
+    "app.reload": ("app.common", "app.ops", "app.settings"),
     "app.program": (
-        *("app.application", "app.common", "app.extensions", "app.ops", "app.settings"),
-        *("app.start_and_stop", "app.stores"),
+        *("app.application", "app.common", "app.extensions", "app.ops", "app.reload"),
+        *("app.settings", "app.start_and_stop", "app.stores"),
     ),
     "app.testing": (
         *("app.accounts", "app.application", "app.services", "app.sessions", "app.settings"),

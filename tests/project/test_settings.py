@@ -36,6 +36,7 @@ CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
         "/a/b-c.d",
         ("app", "//evil.example", "/a//b", "/a/../b", "/.", "/a b", "/a?b", "/é", "/a\n"),
     ),
+    "reload": (False, "yes", True, "no", ("", "true")),
     "data_dir": (Path("data"), "/srv/x", Path("/srv/x"), "y", ("",)),
     "process_number": (0, "9999", 9999, "7", ("-1", "10000", "one")),
     "store": (

@@ -1,0 +1,54 @@
+"""The child of --reload: it imports the new code, waits for its turn, and serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import MutableMapping
+
+from app.ops.listening import Listening
+
+#: The descriptors that the supervisor passes: of the turn, of the answer, and of the sockets.
+VARIABLE = "RELOAD_DESCRIPTORS"
+READY, GO = b"r", b"g"
+
+
+class Turn:
+    """What ties a child to its supervisor."""
+
+    def __init__(self, descriptors: list[int]) -> None:
+        self._turn, self._answer, *sockets = descriptors
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+        #: The sockets of the supervisor, to serve from the turn on.
+        self.listening = Listening([socket.socket(fileno=each) for each in sockets], inherited=True)
+        for sock in self.listening.sockets:
+            sock.setblocking(False)
+
+    def wait(self) -> None:
+        """Tell that the code is imported, and wait for the turn; end if it does not come."""
+        os.write(self._answer, READY)
+        os.close(self._answer)
+        # Ctrl-C ends the process meanwhile: app/__main__.py sees to that
+        if os.read(self._turn, 1) != GO:
+            sys.exit(0)
+
+    def follow(self) -> None:
+        """Stop when the supervisor has died; call it on a running loop."""
+        asyncio.get_running_loop().add_reader(self._turn, self._stop)
+
+    def _stop(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._turn)
+        with contextlib.suppress(OSError):
+            os.close(self._turn)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def find_turn(environ: MutableMapping[str, str]) -> Turn | None:
+    """Return the turn if this process is a child; None for any other process."""
+    descriptors = environ.pop(VARIABLE, "")
+    return Turn([int(word) for word in descriptors.split(",")]) if descriptors else None

@@ -1,0 +1,146 @@
+"""--reload: the program starts anew when its files change, and its clients come back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.reload.files import Files
+from app.settings import parse_settings
+from tests.support.node_client import NodeVisitor
+from tests.support.paths import ROOT
+from tests.support.process import Process, process
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.limit(120)
+
+
+class Development:
+    """A copy of the program that runs with --reload."""
+
+    def __init__(self, root: Path, running: Process, log: Path) -> None:
+        self.root, self.running, self._log = root, running, log
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def replace(self, name: str, old: str, new: str) -> None:
+        """Edit a file, as an editor does that writes another one first."""
+        path = self.root / name
+        text = path.read_text()
+        assert old in text
+        beside = path.with_name(path.name + "~")
+        beside.write_text(text.replace(old, new))
+        beside.replace(path)
+
+
+@contextlib.asynccontextmanager
+async def development(tmp_path: Path, *flags: str) -> AsyncIterator[Development]:
+    root, log = tmp_path / "fork", tmp_path / "log"
+    for name in ("app", "handlers", "static"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    async with process(
+        tmp_path / "data", "--reload", *flags, log=log, root=root, program="app", PYTHONPATH=""
+    ) as running:
+        try:
+            yield Development(root, running, log)
+        finally:
+            if running.process.returncode is None:
+                await running.stop(signal.SIGINT)
+
+
+async def test_clients_and_sessions_outlive_changes_of_code_and_faults_in_it(
+    tmp_path: Path,
+) -> None:
+    """Code, a template, a static file; code that cannot be imported leaves the old one serving."""
+    async with development(tmp_path) as here, NodeVisitor(here.running.url) as ann:
+        await ann.sign_up("ann")
+        sockets = [await ann.socket(each, reconnection=True) for each in ("polling", "websocket")]
+        assert await ann.incr() == 1
+
+        # code
+        here.replace("handlers/counter.py", "data.count += 1", "data.count += 10")
+        await until(lambda: all(socket.connects == 2 for socket in sockets), 60)
+        assert await ann.incr() == 11
+        assert await sockets[0].call("whoami") == "ann"
+        assert await sockets[1].call("incr") == 21
+
+        # code that cannot be imported
+        here.replace("handlers/counter.py", "data.count += 10", "data.count +=")
+        await until(lambda: "the old code goes on" in here.log(), 60)
+        assert "SyntaxError" in here.log()
+        assert await sockets[0].call("incr") == 31
+        here.replace("handlers/counter.py", "data.count +=\n", "data.count += 100\n")
+        await until(lambda: all(socket.connects == 3 for socket in sockets), 60)
+        assert await sockets[1].call("incr") == 131
+
+        # a template and a static file
+        _, before = await ann.get("/")
+        here.replace("handlers/templates/base.html", "Latchkey</a>", "Keylatch</a>")
+        here.replace("static/counter.js", '"use strict";', '"use strict"; // changed')
+        await until(lambda: all(socket.connects == 4 for socket in sockets), 60)
+        _, after = await ann.get("/")
+        assert "Keylatch</a>" in after
+        version = "counter.js?v="
+        assert before.partition(version)[2][:32] != after.partition(version)[2][:32]
+
+        for socket in sockets:
+            await socket.close()
+        # Ctrl-C at a terminal reaches the supervisor, which tells the child
+        assert await here.running.stop(signal.SIGINT) == 0
+        with pytest.raises(OSError):
+            await asyncio.open_connection("127.0.0.1", int(here.running.url.rpartition(":")[2]))
+
+
+async def test_the_child_ends_with_its_supervisor(tmp_path: Path) -> None:
+    """A supervisor that is killed leaves no process behind; SIGTERM drains and exits with 0."""
+    async with development(tmp_path, "--store=memory", "--drain-time=0") as here:
+        assert "--store memory forgets all sessions at each reload" in here.log()
+        supervisor = here.running.process.pid
+        children = Path(f"/proc/{supervisor}/task/{supervisor}/children")
+        if not children.exists():
+            pytest.skip("this kernel does not list the children of a process")
+        (child,) = (int(word) for word in children.read_text().split())
+        here.running.process.kill()
+        await here.running.process.wait()
+
+        def gone() -> bool:
+            try:
+                os.kill(child, 0)
+            except ProcessLookupError:
+                return True
+            return False
+
+        await until(gone, 30)
+    async with development(tmp_path / "again", "--store=memory", "--drain-time=0") as here:
+        assert await here.running.stop(signal.SIGTERM) == 0
+
+
+def test_a_debugger_may_stop_the_process_for_long() -> None:
+    """Clients learn from the handshake how long to wait; --ping-timeout is obeyed if given."""
+    assert parse_settings(["--reload"], {}).ping_timeout == 3600
+    assert parse_settings(["--reload", "--ping-timeout=7"], {}).ping_timeout == 7
+    assert parse_settings([], {"LATCHKEY_RELOAD": "yes"}).ping_timeout == 3600
+    assert parse_settings([], {}).ping_timeout == 20
+
+
+async def test_files_of_editors_and_caches_are_not_watched(tmp_path: Path) -> None:
+    """Files in any depth are, and several that change together are one change."""
+    deep = tmp_path / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    (tmp_path / "__pycache__").mkdir()
+    files = Files([tmp_path])
+    for name in ("__pycache__/x.py", ".x.py", "x.py~", "x.pyc", ".x.py.swp", "4913"):
+        (tmp_path / name).write_text("")
+    (deep / "page.html").write_text("")
+    (deep / "page.py").write_text("")
+    assert await files.changed() == [deep / "page.html", deep / "page.py"]
+    (deep / "page.py").unlink()
+    assert await files.changed() == [deep / "page.py"]
