@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from app.database import Schema
 from app.database.module_schemas import migrations_folder, module_schemas
+from app.hooks import TAKES, hook_error
 from app.ops.metrics import OwnMetrics
 from app.services import Services
 from app.sessions.end_reason import EndReason
@@ -128,6 +129,9 @@ def _load(name: str) -> Extension:
         for field in fields(Extension)
         if field.name not in _FOUND and hasattr(module, field.name)
     }
+    for hook in TAKES.keys() & offered.keys():
+        if offered[hook] is not None and (error := hook_error(hook, offered[hook])) is not None:
+            raise InvalidModule(f"{name}: {error}")
     folders = [Path(path) / "templates" for path in getattr(module, "__path__", ())]
     template_path = next((folder for folder in folders if folder.is_dir()), None)
     return Extension(

@@ -185,7 +185,7 @@ class SessionFor(Edit[D]):
             raise SessionEnded(self.session_id)
         return session
 
-    __aenter__ = Edit.begin
+    __aenter__ = Edit[D].begin  # the method itself; [D] is for type checkers
 
     def __aexit__(
         self,

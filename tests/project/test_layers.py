@@ -42,8 +42,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.common", "app.jobs", "app.ops", "app.presence", "app.sessions", "app.stores"),
         "app.transport",
     ),
+    "app.hooks": ("app.services", "app.sessions", "app.sockets"),
     "app.extensions": (
-        *("app.database", "app.ops", "app.services", "app.sessions", "app.settings", "app.sockets"),
+        *("app.database", "app.hooks", "app.ops", "app.services", "app.sessions", "app.settings"),
+        "app.sockets",
     ),
     "app.start_and_stop": ("app.common", "app.services", "app.settings"),
     "app.lifecycle": (

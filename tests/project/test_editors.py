@@ -1,0 +1,182 @@
+"""What mypy and pyright, and so editors, know in a module of a fork."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+pytestmark = [pytest.mark.xdist_group("editors")]
+
+GOOD = """
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import msgspec
+from tornado.web import authenticated
+
+from app.hooks import BeforeHandshake, OnLogin, OnSessionEnd, OnStart
+from app.services import Services
+from app.sessions import EndReason, Session
+from app.sockets import HandshakeHandler, event
+from handlers.session import BaseHandler, BaseNamespace, SessionData
+
+
+class Order(msgspec.Struct):
+    item: str
+    amount: int = 1
+
+
+class OrderHandler(BaseHandler):
+    @authenticated
+    async def post(self) -> None:
+        order = self.json(Order)
+        assert_type(order, Order)
+        assert_type(self.json(list[int]), list[int])
+        async with self.session as data:
+            assert_type(data, SessionData)
+        assert_type(self.session.data, SessionData)
+        assert_type(self.session.user, str | None)
+        await self.emit_to_session("ordered", order.item)
+        self.redirect(self.url("/"))
+
+
+class OrderNamespace(BaseNamespace):
+    login_required = True
+
+    async def on_connect(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
+        await self.enter_room(sid, "orders")
+
+    @event("new order")
+    async def order(self, sid: str, item: str) -> int:
+        async with self.session_for(sid) as data:
+            assert_type(data, SessionData)
+        session = await self.session_for(sid)
+        assert_type(session, Session[SessionData])
+        assert_type(session.data, SessionData)
+        assert_type(await self.user_for(sid), str | None)
+        await self.emit("ordered", {"item": item}, to="orders", skip_sid=sid)
+        await self.emit_to_session(sid, "ordered", item)
+        assert_type(self.rooms(sid), list[str | int])
+        return len(item)
+
+    async def on_user_join(self, user_id: str) -> None:
+        await self.emit("joined", user_id)
+
+
+async def start(services: Services) -> None:
+    services.background(note(services))
+
+
+async def note(services: Services) -> None:
+    await services.sessions.end("an id", "revoked")
+
+
+async def greet(session: Session[SessionData]) -> None:
+    assert_type(session.data, SessionData)
+
+
+def farewell(session: Session[SessionData], reason: EndReason) -> None:
+    pass
+
+
+def refuse(handler: HandshakeHandler) -> None:
+    assert_type(handler.remote_address, str)
+
+
+on_start: OnStart = start
+on_login: OnLogin = greet
+on_session_end: OnSessionEnd = farewell
+before_handshake: BeforeHandshake = refuse
+routes = [("/order", OrderHandler)]
+namespaces = [("/orders", OrderNamespace)]
+"""
+
+# each line with a comment `wrong` is an error, and no other
+BAD = """
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from app.hooks import OnLogin, OnSessionEnd, OnStart
+from app.services import Services
+from app.sessions import Session
+from handlers.session import BaseHandler, BaseNamespace, SessionData
+
+
+class Order(msgspec.Struct):
+    item: str
+
+
+class OrderHandler(BaseHandler):
+    async def post(self) -> None:
+        self.json(Order).itme  # wrong
+        async with self.session as data:
+            data.cuont = 1  # wrong
+        self.session.data.cuont  # wrong
+        self.session.usr  # wrong
+        self.emit_to_session(1)  # wrong
+
+
+class OrderNamespace(BaseNamespace):
+    async def on_order(self, sid: str, item: str) -> None:
+        async with self.session_for(sid) as data:
+            data.cuont = 1  # wrong
+        (await self.session_for(sid)).data.cuont  # wrong
+        await self.emit("ordered", item, too=sid)  # wrong
+        await self.enter_room(sid, item, 1)  # wrong
+        await self.emit_to_session(sid)  # wrong
+
+    async def before_event(self, sid: str) -> None:  # wrong
+        pass
+
+    async def on_user_join(self) -> None:  # wrong
+        pass
+
+
+def start() -> None:
+    pass
+
+
+async def greet(session: Session[SessionData], reason: str) -> None:
+    pass
+
+
+def farewell(session: Session[SessionData], reason: int) -> None:
+    pass
+
+
+on_start: OnStart = start  # wrong
+on_login: OnLogin = greet  # wrong
+on_session_end: OnSessionEnd = farewell  # wrong
+"""
+
+MYPY = ["mypy", "--no-error-summary", "--no-pretty", "--hide-error-context"]
+
+
+@pytest.mark.parametrize("checker", [MYPY, ["pyright"]], ids=["mypy", "pyright"])
+def test_a_checker_finds_what_is_wrong_and_nothing_else(tmp_path: Path, checker: list[str]) -> None:
+    """With the settings of pyproject.toml, which a fork has too."""
+    (tmp_path / "good_orders.py").write_text(GOOD)
+    (tmp_path / "bad_orders.py").write_text(BAD)
+    done = subprocess.run(
+        [sys.executable, "-m", *checker, tmp_path / "good_orders.py", tmp_path / "bad_orders.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    errors = re.findall(r"(\w+)\.py:(\d+)(?::\d+)?(?: -)?:? error", done.stdout)
+    wrong = [
+        ("bad_orders", str(number))
+        for number, line in enumerate(BAD.splitlines(), 1)
+        if line.endswith("# wrong")
+    ]
+    assert sorted(set(errors)) == sorted(wrong), done.stdout + done.stderr
