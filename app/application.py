@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from app.accounts import Accounts, open_database
+from app.accounts import Account, Accounts, open_database
+from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.common.rates import ProcessRate
 from app.devices import Devices, Watchers
@@ -33,6 +34,7 @@ from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
 from app.sessions.session import Session
 from app.settings import Settings, complete
+from app.sign_in import SignIn
 from app.socketio_client import CDN_SCRIPT, client_script
 from app.sockets.connections import Connections
 from app.sockets.handshake import HandshakeHandler
@@ -89,6 +91,8 @@ def make_app(
     database = open_database(settings, schemas(extensions))
     accounts = Accounts(database)
     devices = Devices(sessions, presence)
+    audit, outage_log = Audit(), RateLimitedLog(logging.getLogger("latchkey.outages"))
+    on_login: Listeners[[Session[Any]]] = Listeners("a login")
     services = Services(
         settings=settings,
         sessions=sessions,
@@ -107,10 +111,22 @@ def make_app(
         readiness=Readiness(
             {"store": StoreCheck(sessions.store).works, "database": accounts.answers}
         ),
-        audit=Audit(),
+        audit=audit,
         jobs=Jobs(cluster.repeat if cluster else None),
         client_log=RateLimitedLog(logging.getLogger("latchkey.clients")),
-        outage_log=RateLimitedLog(logging.getLogger("latchkey.outages")),
+        outage_log=outage_log,
+        on_login=on_login,
+        sign_in=SignIn(
+            sessions,
+            accounts,
+            audit,
+            outage_log,
+            on_login,
+            max_sessions_per_user=settings.max_sessions_per_user,
+            may_sign_in=[
+                extension.may_sign_in for extension in extensions if extension.may_sign_in
+            ],
+        ),
     )
     _register_listeners(services, connections, clock, cluster, extensions)
     _register_namespaces(services, extensions)
@@ -189,10 +205,17 @@ def _register_listeners(
     ]
     # a user signs in
     services.on_login += [
-        services.audit.signed_in,
         watchers.signed_in,  # account pages of the user add a row
         *(other.signed_in for other in clusters),
         *(extension.on_login for extension in extensions if extension.on_login is not None),
+    ]
+    # an account is stored, or deleted
+    services.accounts.on_created += [
+        extension.on_account_created for extension in extensions if extension.on_account_created
+    ]
+    services.accounts.on_deleted += [
+        lambda account: _end_user(sessions, account),  # sign-ins while it was deleted
+        *(extension.on_account_deleted for extension in extensions if extension.on_account_deleted),
     ]
     # a connection opens, closes or changes its transport
     connections.on_change += [
@@ -207,6 +230,10 @@ def _register_listeners(
     # another process tells of an end, a sign-in or a connection; Redis comes back after an outage
     for other in clusters:
         other.join(sessions, expiry, watchers)
+
+
+async def _end_user(sessions: Sessions[Any], account: Account) -> None:
+    await sessions.end_user(account.id)
 
 
 def _with_session(sessions: Sessions[Any], hook: Callable[[Session[Any], EndReason], Any]) -> Any:

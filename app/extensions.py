@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.accounts import Account
 from app.database import Schema
 from app.database.module_schemas import migrations_folder, module_schemas
 from app.hooks import TAKES, hook_error
@@ -19,6 +20,7 @@ from app.services import Services
 from app.sessions.end_reason import EndReason
 from app.sessions.session import Session
 from app.settings import OwnRecords, check_records, declared
+from app.sign_in import MaySignIn
 from app.sockets.handshake import HandshakeHook
 from app.sockets.namespace import BaseNamespace
 
@@ -51,6 +53,13 @@ class Extension:
     on_stop: Callable[[Services], Result] | None = None
     #: Refuses a Socket.IO handshake by raising `tornado.web.HTTPError`.
     before_handshake: HandshakeHook | None = None
+    #: Returns a sentence to refuse a sign-in of this account, or None; every way of signing in
+    #: asks it, before and after the session is stored.
+    may_sign_in: MaySignIn | None = None
+    #: Runs after an account was created, before its first sign-in.
+    on_account_created: Callable[[Account], Result] | None = None
+    #: Runs after an account was deleted.
+    on_account_deleted: Callable[[Account], Result] | None = None
     #: Runs when a user has signed in.
     on_login: Callable[[Session[Any]], Result] | None = None
     #: Runs when a session has ended, in the process that ended it.

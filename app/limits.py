@@ -43,9 +43,9 @@ class Limits:
         """Count a handshake of this address."""
         return await self._handshakes.take(subscriber(address))
 
-    async def account_page(self, user: str) -> int:
+    async def account_page(self, user_id: str) -> int:
         """Count a request of this user for the account page or one of its forms."""
-        return await self._account_pages.take(user)
+        return await self._account_pages.take(user_id)
 
     async def new_session(self, address: str) -> int:
         """Count a session that a page creates for this address."""
@@ -67,13 +67,13 @@ class Limits:
         """Count a failed login against the address and the account, or against the device."""
         await self._failures.hit(*_login_keys(address, account, device))
 
-    async def password_wait(self, account: str) -> int:
+    async def password_wait(self, user_id: str) -> int:
         """Return how long a signed-in user may not try the account's password; count nothing."""
-        return await self._failures.wait("signed in " + account)
+        return await self._failures.wait("signed in " + user_id)
 
-    async def password_failed(self, account: str) -> None:
+    async def password_failed(self, user_id: str) -> None:
         """Count a wrong password of a user who is signed in to this account."""
-        await self._failures.hit("signed in " + account)
+        await self._failures.hit("signed in " + user_id)
 
 
 def in_words(seconds: int) -> str:

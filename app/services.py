@@ -26,6 +26,7 @@ from app.sessions.manager import Sessions
 from app.sessions.room_name import session_room, user_room
 from app.sessions.session import Session
 from app.settings import Settings
+from app.sign_in import SignIn
 from app.transport import SocketServer
 
 T = TypeVar("T")
@@ -83,8 +84,9 @@ class Services:
     audit: Audit
     jobs: Jobs
     client_log: RateLimitedLog  # errors of clients
+    sign_in: SignIn  # gives a browser a session for an account
     outage_log: RateLimitedLog  # requests and events that failed because a store was down
-    on_login: Listeners[[Session[Any]]] = field(default_factory=lambda: Listeners("a login"))
+    on_login: Listeners[[Session[Any]]]  # told of each sign-in
     stopping: bool = False  # whether the process drains or stops
     _background: Background = field(default_factory=Background)
 

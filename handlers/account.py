@@ -39,7 +39,7 @@ class RevokeHandler(AccountPage):
         if id == public_id(self.session.id):
             await self.sign_out()
             self.answer_done(self.url("/login", next=self.url("/account")))
-        elif await self.services.devices.revoke(self.user, id):
+        elif await self.services.devices.revoke(self.user_id, id):
             self.done("device")
         else:
             raise HTTPError(404, "unknown session")
@@ -50,7 +50,7 @@ class RevokeOthersHandler(AccountPage):
 
     @authenticated
     async def post(self) -> None:
-        await self.services.devices.revoke_others(self.user, self.session.id)
+        await self.services.sessions.end_user(self.user_id, keep=self.session.id)
         self.done("others")
 
 
@@ -81,27 +81,33 @@ class PasswordFormHandler(AccountPage):
 
     async def prove(self, password: str) -> Proof:
         """Check the password of this user; raises HTTPError 403 or TooManyRequests."""
-        account = account_key(self.user)
+        user_id = self.user_id
         proof = await self.services.accounts.prove(
             self.user,
             password,
-            check_limits=lambda: self._check_limits(account),
+            check_limits=lambda: self._check_limits(user_id),
             address=subscriber(self.remote_address),
         )
-        if not proof or proof.name != self.user:
-            await self.services.limits.password_failed(account)
+        if not proof or proof.account is None or proof.account.id != user_id:
+            await self.services.limits.password_failed(user_id)
             self.audit("failure", reason=f"wrong password: {self.form}")
             raise HTTPError(403, "Wrong password.")
         return proof
 
-    async def _check_limits(self, account: str) -> None:
-        wait = await self.services.limits.password_wait(account)
+    async def _check_limits(self, user_id: str) -> None:
+        wait = await self.services.limits.password_wait(user_id)
         if wait:
             raise TooManyRequests(wait, "too many wrong passwords")
 
     def audit(self, event: str, *, reason: str = "") -> None:
         """Add an event of this user to the audit log."""
-        self.services.audit.add(event, user=self.user, address=self.remote_address, reason=reason)
+        self.services.audit.add(
+            event,
+            user=self.user,
+            address=self.remote_address,
+            reason=reason,
+            user_id=self.user_id,
+        )
 
     async def _refuse(self, status: int, sentence: str) -> None:
         self.set_status(status)
@@ -123,7 +129,7 @@ class PasswordHandler(PasswordFormHandler):
 
     async def act(self) -> None:
         password, new = self.fields("password", "new_password")
-        accounts, devices = self.services.accounts, self.services.devices
+        accounts = self.services.accounts
         proof = await self.prove(password)
         # before the change, because the other sessions could not be ended without the store
         await self.services.sessions.store.ping()
@@ -136,7 +142,7 @@ class PasswordHandler(PasswordFormHandler):
             # another device may have changed the password again and ended this session
             if not await self.regenerate(confirm=lambda: accounts.still_valid(changed, new)):
                 raise HTTPError(409, "Your password was changed once more just now; sign in again.")
-            await devices.revoke_others(self.user, self.session.id)
+            await self.services.sessions.end_user(self.user_id, keep=self.session.id)
         except StoreError as error:
             sentence = (
                 "Your password is changed, but the session store does not answer. "
@@ -163,16 +169,18 @@ class DeleteHandler(PasswordFormHandler):
 
     async def act(self) -> None:
         (password,) = self.fields("password")
-        proof, user = await self.prove(password), self.user
+        proof, user, user_id = await self.prove(password), self.user, self.user_id
         # sessions end first, so that none outlives its account if a later step fails
-        await self.services.devices.revoke_others(user, self.session.id)
+        await self.services.sessions.end_user(user_id, keep=self.session.id)
         await self.sign_out()
         if await self.services.accounts.delete(proof):
-            self.services.audit.add("deletion", user=user, address=self.remote_address)
-        elif await self.services.accounts.password_hash(user):
+            self.services.audit.add(
+                "deletion", user=user, address=self.remote_address, user_id=user_id
+            )
+        elif await self.services.accounts.by_id(user_id):
             raise HTTPError(409, "Your password was changed just now; the account is still there.")
         # again, for sign-ins meanwhile
-        await self.services.devices.revoke_others(user)
+        await self.services.sessions.end_user(user_id)
         self.answer_done(self.url("/"))
 
 
@@ -183,16 +191,16 @@ class AccountNamespace(BaseNamespace):
 
     def __init__(self, *options: Any) -> None:
         super().__init__(*options)
-        self._users: dict[str, str] = {}  # by sid
+        self._users: dict[str, str] = {}  # account ids by sid
 
     async def on_connect(self, sid: str) -> bool:
         try:
             session = await self.session_for(sid)
         except SessionEnded:
             return False
-        assert session.user is not None
-        self._users[sid] = session.user
-        self.services.device_watchers.watch(session.user, sid, session.id, self._send)
+        assert session.user_id is not None
+        self._users[sid] = session.user_id
+        self.services.device_watchers.watch(session.user_id, sid, session.id, self._send)
         return True
 
     def on_disconnect(self, sid: str) -> None:

@@ -45,16 +45,23 @@ class AccountPage(BaseHandler):
             raise SessionEnded(self.session.id)
         return self.session.user
 
+    @property
+    def user_id(self) -> str:
+        """Id of the user's account, in methods that require a sign-in."""
+        if self.session.user_id is None:
+            raise SessionEnded(self.session.id)
+        return self.session.user_id
+
     async def prepare(self) -> None:
         await super().prepare()
-        user = self.session.user
-        if user is not None and (wait := await self.services.limits.account_page(user)):
+        user_id = self.session.user_id
+        if user_id is not None and (wait := await self.services.limits.account_page(user_id)):
             raise TooManyRequests(wait, "too many requests for your account page")
 
     async def show(self, *, notice: str = "", form: str = "", wrong: str = "") -> None:
         """Write the page, or its content as JSON; `wrong` is the error of the form named `form`."""
         self.set_header("Cache-Control", "no-store")
-        devices = await self.services.devices.rows(self.user, [self.session.id])
+        devices = await self.services.devices.rows(self.user_id, [self.session.id])
         if self.wants_json:
             self._write_json(devices)
             return

@@ -7,8 +7,16 @@ from urllib.parse import quote
 
 from tornado.web import HTTPError
 
-from app.accounts import AccountsUnavailable, InvalidAccount, NameTaken, account_key
+from app.accounts import (
+    Account,
+    AccountsUnavailable,
+    InvalidAccount,
+    NameTaken,
+    Proof,
+    account_key,
+)
 from app.limits import in_words, subscriber
+from app.sign_in import SignInRefused
 from app.web.errors import TooManyRequests
 from handlers.session import BaseHandler
 
@@ -53,6 +61,8 @@ class CredentialsHandler(BaseHandler):
             self.set_header("Retry-After", str(error.wait))
             sentence = f"Too many tries; wait {in_words(error.wait)} and try again."
             self._refuse(429, sentence, username)
+        except SignInRefused as error:
+            self._refuse(403, error.sentence, username)
         except AccountsUnavailable as error:
             self.set_header("Retry-After", str(error.wait))
             self._refuse(error.status, str(error), username)
@@ -73,6 +83,18 @@ class CredentialsHandler(BaseHandler):
         """Sign in and return whether it succeeded; raises the errors that `post` answers."""
         raise NotImplementedError
 
+    async def enter_with(self, proof: Proof, password: str) -> bool:
+        """Sign in with a right password, unless it has changed meanwhile."""
+        accounts = self.services.accounts
+        assert proof.account is not None
+        self._password_hash = proof.password_hash or ""
+        return await self.services.sign_in(
+            self,
+            proof.account,
+            method="password",
+            confirm=lambda: accounts.still_valid(proof, password),
+        )
+
     async def check_limits(self, username: str) -> None:
         """Raise TooManyRequests while this address, account or device may not try."""
         limits = self.services.limits
@@ -87,10 +109,16 @@ class CredentialsHandler(BaseHandler):
             self.services.audit.refused("failure", address=address, reason="too many tries")
             raise TooManyRequests(wait, "too many tries")
 
-    async def failed(self, username: str, user: str | None, reason: str) -> None:
+    async def failed(self, username: str, account: Account | None, reason: str) -> None:
         """Count and log a failure that revealed something about an account."""
         await self.services.limits.login_failed(*self._limit_keys(username))
-        self.services.audit.add("failure", user=user, address=self.remote_address, reason=reason)
+        self.services.audit.add(
+            "failure",
+            user=account.name if account else None,
+            address=self.remote_address,
+            reason=reason,
+            user_id=account.id if account else None,
+        )
 
     def _limit_keys(self, username: str) -> tuple[str, str, str]:
         account, headers = account_key(username), self.request.headers.get_list("Cookie")
@@ -135,15 +163,12 @@ class LoginHandler(CredentialsHandler):
         proof = await accounts.prove(
             username, password, check_limits=lambda: self.check_limits(username), address=address
         )
-        if proof.name is None:
+        if proof.account is None:
             await self.failed(username, None, "unknown name")
         elif not proof:
-            await self.failed(username, proof.name, "wrong password")
+            await self.failed(username, proof.account, "wrong password")
         else:
-            self._password_hash = proof.password_hash or ""
-            return await self.sign_in(
-                proof.name, confirm=lambda: accounts.still_valid(proof, password)
-            )
+            return await self.enter_with(proof, password)
         return False
 
 
@@ -172,11 +197,14 @@ class RegisterHandler(CredentialsHandler):
             # counted, or this page would reveal any number of names
             await self.failed(username, None, "registration of a taken name")
             raise
-        user, self._password_hash = proof.name or "", proof.password_hash or ""
-        self.services.audit.add("registration", user=user, address=self.remote_address)
-        # sessions of a deleted account of the same name
-        await self.services.devices.revoke_others(user)
-        return await self.sign_in(user, confirm=lambda: accounts.still_valid(proof, password))
+        assert proof.account is not None
+        self.services.audit.add(
+            "registration",
+            user=proof.account.name,
+            address=self.remote_address,
+            user_id=proof.account.id,
+        )
+        return await self.enter_with(proof, password)
 
 
 class LogoutHandler(BaseHandler):

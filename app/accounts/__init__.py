@@ -3,15 +3,19 @@
 Imports database, settings, stores and common.
 """
 
+from app.accounts.account import Account, Identity
 from app.accounts.accounts import Accounts, AccountsUnavailable, AddressBusy, open_database
 from app.accounts.database import accounts as accounts_table
-from app.accounts.passwords import InvalidAccount, NameTaken, account_key
+from app.accounts.passwords import IdentityTaken, InvalidAccount, NameTaken, account_key
 from app.accounts.table import Proof
 
 __all__ = [
+    "Account",
     "Accounts",
     "AccountsUnavailable",
     "AddressBusy",
+    "Identity",
+    "IdentityTaken",
     "InvalidAccount",
     "NameTaken",
     "Proof",

@@ -32,7 +32,7 @@ async def _add(settings: Settings, name: str, password: str) -> str:
     settings.make_data_dir()
     with data_folder.use(settings.data_dir):
         database = open_database(settings)
-        accounts = Accounts(database)
+        accounts = Accounts(database, announces=False)  # hooks run in the server
         try:
             return await accounts.register(name, password)
         finally:

@@ -11,9 +11,11 @@ from typing import TypeVar
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from app.accounts.account import Account, Identity, is_storable
 from app.accounts.database import SCHEMA
 from app.accounts.passwords import clean_name, clean_password
 from app.accounts.table import AccountTable, Proof
+from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.database import Database, DatabaseUnavailable, Schema
 from app.database.errors import reason
@@ -62,8 +64,12 @@ class Accounts:
     database fails, and AddressBusy if the share of the address is used.
     """
 
-    def __init__(self, database: Database) -> None:
-        """`database` is one of `open_database`."""
+    def __init__(self, database: Database, *, announces: bool = True) -> None:
+        """`database` is one of `open_database`.
+
+        With `announces` unset, leave it to the server to tell of new accounts.
+        """
+        self._announces = announces
         self._table = AccountTable(database)
         self._hashes = Workers(
             "accounts hash", threads=_WORKERS, max_queue=_MAX_QUEUE, share=_MAX_PER_ADDRESS
@@ -75,6 +81,27 @@ class Accounts:
         self._asking: asyncio.Task[bool] | None = None
         self._failures = RateLimitedLog(log)
         self._failed_at = -1.0  # loop time of the database's last failure
+        #: Called after an account was stored, or deleted; see `announce`.
+        self.on_created: Listeners[[Account]] = Listeners("a new account")
+        self.on_deleted: Listeners[[Account]] = Listeners("the deletion of an account")
+
+    # -- find --
+
+    async def by_id(self, account_id: str) -> Account | None:
+        """Return the account with this id, such as `session.user_id`; None if it is deleted."""
+        if not is_storable(account_id):
+            return None
+        return await self._work(self._reads, lambda: self._table.by_id(account_id))
+
+    async def by_name(self, name: str) -> Account | None:
+        """Return the account with this name, in any spelling; None if there is none."""
+        return await self._work(self._reads, lambda: self._table.by_name(name))
+
+    async def by_identity(self, identity: Identity) -> Account | None:
+        """Return the account that somebody at another issuer has here; None if there is none."""
+        return await self._work(self._reads, lambda: self._table.by_identity(identity))
+
+    # -- create --
 
     async def register(
         self, name: str, password: str, *, check_limits: Callable[[], Awaitable[None]] | None = None
@@ -94,9 +121,56 @@ class Accounts:
     ) -> Proof:
         """Create an account; raises InvalidAccount. For `check_limits` see `prove`."""
         name, password = clean_name(name), clean_password(password)
-        return await self._work(
-            self._hashes, lambda: self._table.create(name, password), check_limits, address
+        announced = self._announces and not self.on_created
+        proof = await self._work(
+            self._hashes,
+            lambda: self._table.create(name, password, announced=announced),
+            check_limits,
+            address,
         )
+        assert proof.account is not None
+        await self.announce(proof.account)
+        return proof
+
+    async def add(self, name: str, *, identity: Identity | None = None) -> Account:
+        """Create an account that has no password, for users who sign in another way.
+
+        `identity` is who the user is at another issuer; `by_identity` finds the account by it.
+        Raises NameTaken, IdentityTaken or another InvalidAccount, with a sentence for the user.
+        """
+        name = clean_name(name)
+        announced = self._announces and not self.on_created
+        account = await self._work(
+            self._reads, lambda: self._table.add(name, identity, announced=announced)
+        )
+        await self.announce(account)
+        return account
+
+    async def announce(self, account: Account) -> None:
+        """Tell the listeners of a new account, unless they were told.
+
+        `create` and `add` do so. What the command line or an older release created is announced
+        by its first sign-in. If a process dies meanwhile, the listeners may be told again.
+        """
+        if account.announced or not self._announces:
+            return
+        await self.on_created.tell(account)
+        await self._work(self._reads, lambda: self._table.set_announced(account.id))
+
+    # -- other issuers --
+
+    async def link(self, account: Account, identity: Identity) -> None:
+        """Let `by_identity` find this account, for a user who is signed in and proves the other.
+
+        Raises IdentityTaken if another account has it. An account may have several.
+        """
+        await self._work(self._reads, lambda: self._table.link(account.id, identity))
+
+    async def unlink(self, account: Account, identity: Identity) -> bool:
+        """Let `by_identity` find this account no more; return whether it did."""
+        return await self._work(self._reads, lambda: self._table.unlink(account.id, identity))
+
+    # -- passwords --
 
     async def verify(
         self, name: str, password: str, *, check_limits: Callable[[], Awaitable[None]] | None = None
@@ -149,9 +223,30 @@ class Accounts:
             self._hashes, lambda: self._table.change_password(proof, password), address=address
         )
 
+    # -- delete --
+
     async def delete(self, proof: Proof) -> bool:
-        """Delete an account; return False if account or password have changed since `proof`."""
-        return await self._work(self._reads, lambda: self._table.delete(proof))
+        """Delete an account; return False if account or password have changed since `proof`.
+
+        The account page ends the sessions before and after; `remove` leaves that to its caller.
+        """
+        deleted = await self._work(self._reads, lambda: self._table.delete(proof))
+        if deleted and proof.account is not None:
+            await self.on_deleted.tell(proof.account)
+        return deleted
+
+    async def remove(self, account: Account) -> bool:
+        """Delete an account without its password; return False if it is deleted already.
+
+        End its sessions before, by `services.sessions.end_user(account.id)`: those that begin
+        meanwhile are ended after it is deleted.
+        """
+        removed = await self._work(self._reads, lambda: self._table.remove(account.id))
+        if removed:
+            await self.on_deleted.tell(account)
+        return removed
+
+    # -- the database --
 
     async def answers(self) -> bool:
         """Whether the database can be written and read; simultaneous calls share a result."""

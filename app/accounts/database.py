@@ -1,18 +1,42 @@
-"""The table of accounts, and the check that it can be written."""
+"""The tables of accounts, and the check that it can be written."""
 
 from __future__ import annotations
 
 import secrets
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import ColumnElement
 
+from app.accounts.account import new_account_id
 from app.database import Schema, sqlite
 from app.database.errors import DatabaseUnusable, reason
 from app.settings import Settings
 from app.stores.sqlite import health
+
+
+class RandomId(ColumnElement[str]):
+    """An id that the database makes, for rows of a release that knew no ids.
+
+    That release may run beside this one during a rolling restart, or again after it.
+    """
+
+    inherit_cache = True
+
+
+@compiles(RandomId, "sqlite")
+def _in_sqlite(element: RandomId, compiler: Any, **options: Any) -> str:
+    return "('u:' || lower(hex(randomblob(16))))"
+
+
+@compiles(RandomId, "postgresql")
+def _in_postgresql(element: RandomId, compiler: Any, **options: Any) -> str:
+    return "('u:' || replace(gen_random_uuid()::text, '-', ''))"
+
 
 _metadata = sa.MetaData()
 accounts = sa.Table(
@@ -20,10 +44,23 @@ accounts = sa.Table(
     _metadata,
     sa.Column("key", sa.Text, primary_key=True),  # what all spellings of the name share
     sa.Column("name", sa.Text, nullable=False),
+    # empty for an account that signs in another way
     sa.Column("password_hash", sa.Text, nullable=False),
     sa.Column("created", sa.Double, nullable=False),  # seconds since 1970
+    sa.Column("id", sa.Text, nullable=False, default=new_account_id, server_default=RandomId()),
+    # whether `on_account_created` has run
+    sa.Column("announced", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.UniqueConstraint("id", name="accounts_id_key"),
 )
-#: The table and its migrations. A new database gets the table as above, without running these;
+identities = sa.Table(
+    "identities",
+    _metadata,
+    sa.Column("issuer", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("account_id", sa.Text, nullable=False),
+    sa.Index("identities_by_account", "account_id"),
+)
+#: The tables and their migrations. A new database gets the tables as above, without running these;
 #: a test compares both.
 SCHEMA = Schema(
     name="app.accounts",

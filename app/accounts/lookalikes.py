@@ -36,7 +36,7 @@ def lookalikes(key: str) -> set[str]:
     character looks only like itself: `rn` differs from `m` and `1` from `l`, because names of
     honest users have both.
     """
-    skeleton = _skeleton(key)
+    skeleton = skeleton_of(key)
     found = {skeleton}
     for script, letters in _spellings().items():
         own = _ANY_SCRIPT | {script}
@@ -51,7 +51,8 @@ def lookalikes(key: str) -> set[str]:
     return found - {key}
 
 
-def _skeleton(key: str) -> str:
+def skeleton_of(key: str) -> str:
+    """Return what all keys share that look alike (UTS 39, 4)."""
     letters = unicodedata.normalize("NFD", key)
     prototypes = _prototypes()
     return unicodedata.normalize("NFC", "".join(prototypes.get(one, one) for one in letters))

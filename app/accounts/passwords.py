@@ -33,6 +33,8 @@ _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U000e0000-\U000e0fff]"
 )
+# `oidc:ann`, `https://id.example.com/ann` or the id of an account
+_ISSUER = re.compile(r"[^\W\d_][\w+.-]*:|.*//", re.DOTALL)
 
 
 class InvalidAccount(ValueError):
@@ -41,6 +43,10 @@ class InvalidAccount(ValueError):
 
 class NameTaken(InvalidAccount):
     """Another account has this name."""
+
+
+class IdentityTaken(InvalidAccount):
+    """Another account has this identity of another issuer."""
 
 
 def _normal(text: str, longest: int) -> str | None:
@@ -69,7 +75,17 @@ def clean_name(name: str) -> str:
         raise InvalidAccount("A name has no control characters and no invisible ones.")
     if mixes_scripts(clean):
         raise InvalidAccount("Use the letters of one alphabet in a name, not of several.")
+    refuse_issuer(clean)
     return clean
+
+
+def refuse_issuer(name: str) -> None:
+    """Raise InvalidAccount for a name that could be another issuer's, or the id of an account."""
+    if _ISSUER.match(name):
+        raise InvalidAccount(
+            "A name has no // and does not begin with a word and a colon, because it would look "
+            "like a web address or a name of another site."
+        )
 
 
 def account_key(name: str) -> str:

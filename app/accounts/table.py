@@ -6,14 +6,25 @@ import logging
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from app.accounts.account import Account, Identity, new_account_id
 from app.accounts.database import accounts as _accounts
 from app.accounts.database import check
-from app.accounts.lookalikes import lookalikes
-from app.accounts.passwords import InvalidAccount, NameTaken, Passwords, account_key, clean_password
+from app.accounts.database import identities as _identities
+from app.accounts.lookalikes import lookalikes, skeleton_of
+from app.accounts.passwords import (
+    IdentityTaken,
+    InvalidAccount,
+    NameTaken,
+    Passwords,
+    account_key,
+    clean_password,
+    refuse_issuer,
+)
 from app.database import Database
 from app.database.errors import reason
 
@@ -29,11 +40,16 @@ def _of(keys: Collection[str]) -> sa.Select[tuple[str]]:
 class Proof:
     """The result of a password check; true if the password was right."""
 
-    name: str | None  # as it is stored; None if no account has the name
+    account: Account | None  # None if no account has the name
     password_hash: str | None = field(default=None, repr=False)  # None if the password was wrong
 
     def __bool__(self) -> bool:
         return self.password_hash is not None
+
+    @property
+    def name(self) -> str | None:
+        """The name as it is stored; None if no account has it."""
+        return None if self.account is None else self.account.name
 
 
 class AccountTable:
@@ -47,41 +63,90 @@ class AccountTable:
         self._engine = database.engine
         self._passwords = Passwords()
 
-    def create(self, name: str, password: str) -> Proof:
+    def create(self, name: str, password: str, *, announced: bool) -> Proof:
+        """Add an account with a password; raises InvalidAccount or NameTaken."""
         password_hash = self._passwords.hash(password)
+        return Proof(self._add(name, password_hash, None, announced), password_hash)
+
+    def add(self, name: str, identity: Identity | None, *, announced: bool) -> Account:
+        """Add an account without a password; raises InvalidAccount or NameTaken."""
+        return self._add(name, "", identity, announced)
+
+    def _add(
+        self, name: str, password_hash: str, identity: Identity | None, announced: bool
+    ) -> Account:
         key = account_key(name)
+        refuse_issuer(skeleton_of(key))
+        account = Account(id=new_account_id(), name=name, created=time.time(), announced=announced)
         row = {
             "key": key,
             "name": name,
             "password_hash": password_hash,
-            "created": time.time(),
+            "created": account.created,
+            "id": account.id,
+            "announced": announced,
         }
         try:
             with self._database.writing() as connection:
                 if connection.execute(_of(lookalikes(key)).limit(1)).first():
                     raise NameTaken("This name looks like one that is taken; choose another one.")
                 connection.execute(sa.insert(_accounts), row)
+                if identity is not None:
+                    connection.execute(sa.insert(_identities), _link(account.id, identity))
         except IntegrityError:
+            if identity is not None and self.by_identity(identity) is not None:
+                raise IdentityTaken("This identity belongs to another account.") from None
             raise NameTaken("This name is taken; choose another one.") from None
-        return Proof(name, password_hash)
+        return account
+
+    def by_id(self, account_id: str) -> Account | None:
+        return self._account(_accounts.c.id == account_id)
+
+    def by_name(self, name: str) -> Account | None:
+        return self._account(_accounts.c.key == account_key(name))
+
+    def by_identity(self, identity: Identity) -> Account | None:
+        linked = sa.select(_identities.c.account_id).where(_is(identity)).scalar_subquery()
+        return self._account(_accounts.c.id == linked)
+
+    def link(self, account_id: str, identity: Identity) -> None:
+        """Let an identity name an account, if none has it; raises InvalidAccount."""
+        try:
+            with self._database.writing() as connection:
+                same = sa.select(_accounts.c.id).where(_accounts.c.id == account_id)
+                if connection.execute(same.with_for_update()).first() is None:
+                    raise InvalidAccount("This account does not exist any more.")
+                connection.execute(sa.insert(_identities), _link(account_id, identity))
+        except IntegrityError:
+            owner = self.by_identity(identity)
+            if owner is None or owner.id != account_id:
+                raise IdentityTaken("This identity belongs to another account.") from None
+
+    def unlink(self, account_id: str, identity: Identity) -> bool:
+        mine = _is(identity) & (_identities.c.account_id == account_id)
+        with self._database.writing() as connection:
+            return connection.execute(sa.delete(_identities).where(mine)).rowcount == 1
+
+    def set_announced(self, account_id: str) -> None:
+        same = _accounts.c.id == account_id
+        with self._database.writing() as connection:
+            connection.execute(sa.update(_accounts).where(same).values(announced=True))
 
     def prove(self, name: str, password: str) -> Proof:
         row = self._row(name)
-        proof = Proof(str(row.name) if row else None)
+        account = None if row is None else _to_account(row)
+        # an account without a password fails like a wrong password, and takes as long
+        stored = (str(row.password_hash) if row else None) or None
         try:
             password = clean_password(password)
         except InvalidAccount:
             # no account can have this password, but the check takes as long as any other
-            row, password = None, ""
-        if (
-            not self._passwords.verify(str(row.password_hash) if row else None, password)
-            or row is None
-        ):
-            return proof
-        password_hash = str(row.password_hash)
-        if self._passwords.outdated(password_hash):
-            password_hash = self._rehash(row.name, password_hash, password)
-        return Proof(proof.name, password_hash)
+            stored, password = None, ""
+        if not self._passwords.verify(stored, password) or account is None or stored is None:
+            return Proof(account)
+        if self._passwords.outdated(stored):
+            stored = self._rehash(account, stored, password)
+        return Proof(account, stored)
 
     def password_hash(self, name: str) -> str:
         row = self._row(name)
@@ -89,7 +154,7 @@ class AccountTable:
 
     def still_valid(self, proof: Proof, password: str) -> bool:
         row = self._row(proof.name or "")
-        if row is None or row.name != proof.name:
+        if row is None or proof.account is None or row.id != proof.account.id:
             return False
         # another sign-in may have renewed the hash of the same password
         return row.password_hash == proof.password_hash or bool(self.prove(row.name, password))
@@ -99,31 +164,45 @@ class AccountTable:
         statement = sa.update(_accounts).where(self._same(proof)).values(password_hash=new)
         with self._database.writing() as connection:
             changed = connection.execute(statement).rowcount == 1
-        return Proof(proof.name, new if changed else None)
+        return Proof(proof.account, new if changed else None)
 
     def delete(self, proof: Proof) -> bool:
+        return self._delete(self._same(proof), proof.account.id if proof.account else "")
+
+    def remove(self, account_id: str) -> bool:
+        """Delete an account without its password."""
+        return self._delete(_accounts.c.id == account_id, account_id)
+
+    def _delete(self, which: sa.ColumnElement[bool], account_id: str) -> bool:
         with self._database.writing() as connection:
-            return connection.execute(sa.delete(_accounts).where(self._same(proof))).rowcount == 1
+            if connection.execute(sa.delete(_accounts).where(which)).rowcount != 1:
+                return False
+            mine = _identities.c.account_id == account_id
+            connection.execute(sa.delete(_identities).where(mine))
+            return True
 
     def check(self) -> None:
         check(self._engine, self._database.settings)
 
-    def _row(self, name: str) -> sa.Row[str, str] | None:
-        with self._engine.connect() as connection:
-            return connection.execute(
-                sa.select(_accounts.c.name, _accounts.c.password_hash).where(
-                    _accounts.c.key == account_key(name)
-                )
-            ).first()
+    def _row(self, name: str) -> sa.Row[Any] | None:
+        return self._find(_accounts.c.key == account_key(name))
 
-    def _rehash(self, name: str, old: str, password: str) -> str:
+    def _find(self, which: sa.ColumnElement[bool]) -> sa.Row[Any] | None:
+        with self._engine.connect() as connection:
+            return connection.execute(sa.select(_accounts).where(which)).first()
+
+    def _account(self, which: sa.ColumnElement[bool]) -> Account | None:
+        row = self._find(which)
+        return None if row is None else _to_account(row)
+
+    def _rehash(self, account: Account, old: str, password: str) -> str:
         """Store a hash with the current parameters and return it.
 
         If the password was changed meanwhile, the change stays and the old hash is returned.
         """
         try:
             new = self._passwords.hash(password)
-            same = self._same(Proof(name, old))
+            same = self._same(Proof(account, old))
             with self._database.writing() as connection:
                 statement = sa.update(_accounts).where(same).values(password_hash=new)
                 return new if connection.execute(statement).rowcount else old
@@ -133,6 +212,26 @@ class AccountTable:
             return old
 
     def _same(self, proof: Proof) -> sa.ColumnElement[bool]:
-        """Match the account if name and password hash are those of the proof."""
-        key, password_hash = account_key(proof.name or ""), proof.password_hash or ""
-        return (_accounts.c.key == key) & (_accounts.c.password_hash == password_hash)
+        """Match the account if id and password hash are those of the proof."""
+        if proof.account is None or not proof.password_hash:
+            return sa.false()
+        same_hash = _accounts.c.password_hash == proof.password_hash
+        return (_accounts.c.id == proof.account.id) & same_hash
+
+
+def _to_account(row: sa.Row[Any]) -> Account:
+    return Account(id=row.id, name=row.name, created=row.created, announced=bool(row.announced))
+
+
+def _link(account_id: str, identity: Identity) -> dict[str, str]:
+    return {
+        "account_id": account_id,
+        "issuer": identity.issuer,
+        "subject": identity.subject,
+    }
+
+
+def _is(identity: Identity) -> sa.ColumnElement[bool]:
+    """Match the row of an identity."""
+    columns = _identities.c
+    return (columns.issuer == identity.issuer) & (columns.subject == identity.subject)

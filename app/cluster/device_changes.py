@@ -17,7 +17,7 @@ log = logging.getLogger("latchkey.devices")
 
 _CHANNEL = "latchkey:devices"
 _BATCH_INTERVAL = 0.1  # seconds; longer than `Presence` takes to write what is broadcast here
-_Message = tuple[list[str], list[str]]  # ids of sessions whose connections changed; users
+_Message = tuple[list[str], list[str]]  # ids of sessions whose connections changed; account ids
 
 
 class Watchers(Protocol):
@@ -26,7 +26,7 @@ class Watchers(Protocol):
     def connections_changed(self, session_id: str) -> None:
         """Update the list that this session is in."""
 
-    def changed(self, user: str) -> None:
+    def changed(self, user_id: str) -> None:
         """Update the list of a user."""
 
 
@@ -55,8 +55,8 @@ class DeviceChanges:
 
     def signed_in(self, session: Session[Any]) -> None:
         """Broadcast that the user of this session has signed in."""
-        if session.user is not None:
-            self._users.add(session.user)
+        if session.user_id is not None:
+            self._users.add(session.user_id)
             self._publish_soon()
 
     def stop(self) -> None:

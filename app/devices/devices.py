@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
@@ -23,19 +22,22 @@ class Presence(Protocol):
 
 
 class Devices:
-    """The sessions of users, as the account page lists and ends them."""
+    """The sessions of users, as the account page lists and ends them.
+
+    Users are named by the ids of their accounts.
+    """
 
     def __init__(self, sessions: Sessions[Any], presence: Presence) -> None:
         self.presence = presence
         self._sessions = sessions
         self._lifetimes = sessions.lifetimes
 
-    async def rows(self, user: str, asking: Collection[str]) -> DeviceList:
+    async def rows(self, user_id: str, asking: Collection[str]) -> DeviceList:
         """Return the devices of a user, including those of the session ids in `asking`.
 
         If there are too many, the least recently seen are left out.
         """
-        records, more = await self._latest(user, asking)
+        records, more = await self._latest(user_id, asking)
         records.sort(key=lambda record: (record.created, record.id), reverse=True)
         transports = await self.presence.transports([record.id for record in records])
         agents = await describe({record.user_agent for record in records})
@@ -53,42 +55,33 @@ class Devices:
             )
         return devices
 
-    async def revoke(self, user: str, id: str) -> str | None:
+    async def revoke(self, user_id: str, id: str) -> str | None:
         """End the session of this user with this public id, and return its session id.
 
         Returns None if this user has no such session, even if another user has.
         """
-        record = await self._sessions.store.find(user, id)
+        record = await self._sessions.store.find(user_id, id)
         if record is not None and await self._sessions.end(record.id, "revoked"):
             return record.id
         return None
 
-    async def revoke_others(self, user: str, keep: str = "") -> int:
+    async def revoke_others(self, user_id: str, keep: str = "") -> int:
         """End all sessions of this user but `keep`; return how many were ended.
 
         Repeats until no other session is left, so that a sign-in meanwhile is ended too.
         """
-        ended = 0
-        while True:
-            records = await self._sessions.store.of_user(user)
-            others = [record.id for record in records if record.id != keep]
-            if not others:
-                return ended
-            # together, so that the store can write them in one transaction
-            ended += sum(
-                await asyncio.gather(*(self._sessions.end(id, "revoked") for id in others))
-            )
+        return await self._sessions.end_user(user_id, keep=keep)
 
-    async def _latest(self, user: str, asking: Collection[str]) -> tuple[list[Record], int]:
+    async def _latest(self, user_id: str, asking: Collection[str]) -> tuple[list[Record], int]:
         """Return the records of one list, and the number of those left out."""
         store = self._sessions.store
-        records = {record.id: record for record in await store.of_user(user, _MAX_DEVICES)}
+        records = {record.id: record for record in await store.of_user(user_id, _MAX_DEVICES)}
         more = 0
         if len(records) >= _MAX_DEVICES:
-            more = await store.count(user) - _MAX_DEVICES
+            more = await store.count(user_id) - _MAX_DEVICES
             missing = [id for id in asking if id not in records][:_MAX_DEVICES]
             found = (await store.load_many(missing)).values() if missing else ()
-            asked = {record.id: record for record in found if record.user == user}
+            asked = {record.id: record for record in found if record.user_id == user_id}
             # these take the places of the least recently seen
             records = dict([*records.items()][: _MAX_DEVICES - len(asked)]) | asked
         living = [

@@ -34,27 +34,27 @@ class Watchers:
 
     def __init__(self, devices: Devices) -> None:
         self._devices = devices
-        self._watches: dict[str, _Watch] = {}  # by user
+        self._watches: dict[str, _Watch] = {}  # by account id
         self._users: dict[str, str] = {}  # by session id, for the sessions in watched lists
         self._background = Background()
 
-    def watch(self, user: str, sid: str, session_id: str, send: Send) -> None:
+    def watch(self, user_id: str, sid: str, session_id: str, send: Send) -> None:
         """Send this socket the list of its user soon and after each change, until `unwatch`."""
-        watch = self._watches.get(user)
+        watch = self._watches.get(user_id)
         if watch is None:
-            watch = self._watches[user] = _Watch()
-            watch.task = self._background.start(self._follow(user, watch))
+            watch = self._watches[user_id] = _Watch()
+            watch.task = self._background.start(self._follow(user_id, watch))
         watch.sockets[sid] = session_id, send
         watch.changed.set()
 
-    def unwatch(self, user: str, sid: str) -> None:
+    def unwatch(self, user_id: str, sid: str) -> None:
         """Send this socket no more lists."""
-        watch = self._watches.get(user)
+        watch = self._watches.get(user_id)
         if watch is None or watch.sockets.pop(sid, None) is None:
             return
         watch.sent.pop(sid, None)
         if not watch.sockets:
-            del self._watches[user]
+            del self._watches[user_id]
             self._forget(watch)
 
     async def stop(self) -> None:
@@ -65,33 +65,33 @@ class Watchers:
             self._forget(watch)
         await self._background.stop()
 
-    def changed(self, user: str) -> None:
+    def changed(self, user_id: str) -> None:
         """Build the list of this user again."""
-        watch = self._watches.get(user)
+        watch = self._watches.get(user_id)
         if watch is not None:
             watch.changed.set()
 
     def connections_changed(self, session_id: str) -> None:
         """Follow a connection of this session that opened, closed or changed its transport."""
-        user = self._users.get(session_id)
-        if user is not None:
-            self.changed(user)
+        user_id = self._users.get(session_id)
+        if user_id is not None:
+            self.changed(user_id)
 
     async def signed_in(self, session: Session[Any]) -> None:
         """Follow a sign-in."""
-        if session.user is not None:
-            self.changed(session.user)
+        if session.user_id is not None:
+            self.changed(session.user_id)
 
     async def session_ended(
         self, session_id: str, reason: EndReason, record: Record | None
     ) -> None:
         """Follow the end of a session."""
         # another process that ended the session sends its id only
-        user = self._users.get(session_id) if record is None else record.user
-        if user is not None:
-            self.changed(user)
+        user_id = self._users.get(session_id) if record is None else record.user_id
+        if user_id is not None:
+            self.changed(user_id)
 
-    async def _follow(self, user: str, watch: _Watch) -> None:
+    async def _follow(self, user_id: str, watch: _Watch) -> None:
         """Build and send the lists of one user, one after the other, while sockets watch.
 
         A list that took long is followed by a longer pause, so that the other users' requests
@@ -104,19 +104,19 @@ class Watchers:
             watch.changed.clear()
             began = loop.time()
             try:
-                await self._send(user, watch)
+                await self._send(user_id, watch)
             except StoreError as error:
                 log.info("a list of devices is late, the store failed: %s", error)
             except Exception:
                 log.exception("a list of devices could not be sent")
             pause = max(_MIN_INTERVAL, _PAUSE_FACTOR * (loop.time() - began))
 
-    async def _send(self, user: str, watch: _Watch) -> None:
+    async def _send(self, user_id: str, watch: _Watch) -> None:
         asking = {session_id for session_id, _ in watch.sockets.values()}
-        devices = await self._devices.rows(user, asking)
+        devices = await self._devices.rows(user_id, asking)
         if not watch.sockets:  # they left meanwhile
             return
-        self._index(user, watch, devices)
+        self._index(user_id, watch, devices)
         for sid, (session_id, send) in list(watch.sockets.items()):
             # a session that ended without this process knowing gets no list of its former user
             if session_id not in devices or sid not in watch.sockets:
@@ -128,12 +128,12 @@ class Watchers:
                 await send(sid, devices.seen_by(session_id))
             await asyncio.sleep(0)  # one user may have thousands of sockets
 
-    def _index(self, user: str, watch: _Watch, devices: DeviceList) -> None:
+    def _index(self, user_id: str, watch: _Watch, devices: DeviceList) -> None:
         """Remember the sessions of this list as those of this user."""
         for session_id in watch.session_ids - devices.keys():
             self._users.pop(session_id, None)
         watch.session_ids = set(devices)
-        self._users.update(dict.fromkeys(devices, user))
+        self._users.update(dict.fromkeys(devices, user_id))
 
     def _forget(self, watch: _Watch) -> None:
         watch.task.cancel()

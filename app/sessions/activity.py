@@ -86,10 +86,10 @@ class Activity:
         self._flushed = self._clock()
         await self._write(list(self._unwritten))
 
-    async def flush_user(self, user: str) -> None:
+    async def flush_user(self, user_id: str) -> None:
         """Write what was noted of the sessions of one user."""
         await self._write(
-            [id for id, (_, record) in self._unwritten.items() if record.user == user]
+            [id for id, (_, record) in self._unwritten.items() if record.user_id == user_id]
         )
 
     async def close(self) -> None:

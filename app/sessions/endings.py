@@ -42,17 +42,17 @@ class Endings:
         log.error("stored session data does not fit its type, session ended: %s", error)
         await self.end(session_id, "revoked")
 
-    async def end_oldest(self, user: str, maximum: int, *, keep: str) -> int:
+    async def end_oldest(self, user_id: str, maximum: int, *, keep: str) -> int:
         """End the least recently seen sessions of a user beyond `maximum`; return how many.
 
         Never the one with the id `keep`. Activity that other processes noted less than
         `flush_interval` seconds ago is unknown here.
         """
-        if await self._store.count(user) <= maximum:
+        if await self._store.count(user_id) <= maximum:
             return 0
-        await self._lifetimes.activity.flush_user(user)
+        await self._lifetimes.activity.flush_user(user_id)
         ended = 0
-        while removed := await self._store.trim(user, maximum, keep):
+        while removed := await self._store.trim(user_id, maximum, keep):
             ended += len(removed)
             await self._announce_removed((record, "revoked") for record in removed)
         return ended

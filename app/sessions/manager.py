@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic
 
@@ -13,9 +14,9 @@ from app.sessions.errors import SessionEnded
 from app.sessions.lifetimes import Lifetimes
 from app.sessions.records import SessionRecords
 from app.sessions.regeneration import regenerate
-from app.sessions.session import Session, SessionFor, load
+from app.sessions.session import Session, SessionFor, from_record, load
 from app.sessions.timeouts import Timeouts
-from app.stores import Record, SessionStore
+from app.stores import MAX_LISTED, Record, SessionStore
 from app.stores.counted import StoreCounts
 
 
@@ -59,6 +60,27 @@ class Sessions(Generic[D]):
         """Return an object that reads this session by `await` and edits it by `async with`."""
         return SessionFor(self.records, session_id)
 
+    def edit(self, session_id: str) -> SessionFor[D]:
+        """Edit any session: `async with services.sessions.edit(session_id) as data`.
+
+        Works for sessions of other processes too, and promises what `self.session` of a page does.
+        The block raises SessionEnded if there is no such session, and StoreBusy or
+        StoreUnavailable if the store does not give it.
+        """
+        if not session_id:  # a visitor's session that is not stored
+            raise SessionEnded(session_id)
+        return SessionFor(self.records, session_id)
+
+    async def of_user(self, user_id: str, limit: int = MAX_LISTED) -> list[Session[D]]:
+        """Return the living sessions of an account, the last seen first, at most `limit`."""
+        found = []
+        for record in await self.store.of_user(user_id, limit):
+            if self.lifetimes.limit_reached(record) is None:
+                session = await from_record(self.records, record)
+                if session is not None:
+                    found.append(session)
+        return found
+
     def visitor(
         self,
         *,
@@ -81,32 +103,56 @@ class Sessions(Generic[D]):
     # -- create --
 
     async def create(
-        self, *, remote_address: str, user_agent: str, user: str | None = None
+        self,
+        *,
+        remote_address: str,
+        user_agent: str,
+        user_id: str | None = None,
+        user_name: str | None = None,
     ) -> Session[D]:
-        """Store a new session and return it; its cookie may be sent from then on."""
+        """Store a new session and return it; its cookie may be sent from then on.
+
+        It is a visitor's, or that of the account `user_id`, which is shown as `user_name`.
+        """
         record = await self.records.add(
             self.records.codec.blank,
             remote_address=remote_address,
             user_agent=user_agent,
-            user=user,
+            user_id=user_id,
+            user_name=user_name,
         )
         return Session(self.records, record)
 
     async def sign_in(
-        self, session: Session[D], user: str, *, remote_address: str, user_agent: str
+        self,
+        session: Session[D],
+        user_id: str,
+        *,
+        user_name: str | None = None,
+        remote_address: str,
+        user_agent: str,
     ) -> Session[D]:
         """Give the session a new id and a user; the old id is dead on return.
 
-        A visitor's data is kept, another user's is not. The caller calls `announce_end` for the
+        Handlers call `services.sign_in`, which also asks whether the account may. A visitor's data
+        is kept, another user's is not. The caller calls `announce_end` for the
         old id once the new cookie is on its way, so that its sockets come back with that. Raises
         SessionEnded.
         """
         if session.record is None:
             return await self.create(
-                remote_address=remote_address, user_agent=user_agent, user=user
+                remote_address=remote_address,
+                user_agent=user_agent,
+                user_id=user_id,
+                user_name=user_name,
             )
         record = await regenerate(
-            self.records, session.id, user, remote_address=remote_address, user_agent=user_agent
+            self.records,
+            session.id,
+            user_id,
+            user_name=user_name,
+            remote_address=remote_address,
+            user_agent=user_agent,
         )
         return Session(self.records, record)
 
@@ -138,19 +184,36 @@ class Sessions(Generic[D]):
 
     # -- end --
 
-    async def end(self, session_id: str, reason: EndReason) -> bool:
+    async def end(self, session_id: str, reason: EndReason = "revoked") -> bool:
         """End a session: its record is removed, and its connections here are closed, on return.
 
-        Returns whether there was one. Raises StoreUnavailable, and then nothing was ended.
+        Other processes close theirs a moment later. Returns whether there was one. Raises
+        StoreUnavailable, and then nothing was ended.
         """
         return await self._endings.end(session_id, reason)
 
-    async def end_oldest(self, user: str, maximum: int, *, keep: str) -> int:
+    async def end_user(self, user_id: str, *, keep: str = "", reason: EndReason = "revoked") -> int:
+        """End all sessions of an account but the one with the id `keep`; return how many.
+
+        Repeats until no other session is left, so that a sign-in meanwhile is ended too. Raises
+        StoreUnavailable; sessions may be left then.
+        """
+        ended = 0
+        while True:
+            others = [
+                record.id for record in await self.store.of_user(user_id) if record.id != keep
+            ]
+            if not others:
+                return ended
+            # together, so that the store can write them in one transaction
+            ended += sum(await asyncio.gather(*(self.end(id, reason) for id in others)))
+
+    async def end_oldest(self, user_id: str, maximum: int, *, keep: str) -> int:
         """End the sessions of a user beyond `maximum`, but not `keep`; return how many.
 
         The least recently seen ones end first.
         """
-        return await self._endings.end_oldest(user, maximum, keep=keep)
+        return await self._endings.end_oldest(user_id, maximum, keep=keep)
 
     async def purge(self, limit: int, as_of: float | None = None) -> Sequence[Record]:
         """End up to `limit` sessions that have expired, and return their records.

@@ -51,7 +51,13 @@ class SessionRecords(Generic[D]):
         return None
 
     async def add(
-        self, data: bytes, *, remote_address: str, user_agent: str, user: str | None = None
+        self,
+        data: bytes,
+        *,
+        remote_address: str,
+        user_agent: str,
+        user_id: str | None = None,
+        user_name: str | None = None,
     ) -> Record:
         """Store a new record with an id that was never used (OWASP ASVS 5.0, 7.2.4)."""
         timeouts, now = self.lifetimes.timeouts, self.lifetimes.clock()
@@ -60,8 +66,9 @@ class SessionRecords(Generic[D]):
             data=data,
             created=now,
             seen=now,
-            expires=timeouts.first_expires(now) if user is None else timeouts.expires(now, now),
-            user=user,
+            expires=timeouts.first_expires(now) if user_id is None else timeouts.expires(now, now),
+            user_id=user_id,
+            user_name=user_name,
             remote_address=remote_address,
             user_agent=user_agent[:_MAX_USER_AGENT],
         )

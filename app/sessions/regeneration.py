@@ -9,9 +9,15 @@ from app.stores import Record
 
 
 async def regenerate(
-    records: SessionRecords[D], session_id: str, user: str, *, remote_address: str, user_agent: str
+    records: SessionRecords[D],
+    session_id: str,
+    user_id: str,
+    *,
+    user_name: str | None,
+    remote_address: str,
+    user_agent: str,
 ) -> Record:
-    """Move a session to a new id that belongs to `user`; the old id is dead on return.
+    """Move a session to a new id that belongs to this user; the old id is dead on return.
 
     The data of a visitor or of the same user is kept, another user's is not. The end of the old
     id is not announced: its sockets are closed when the new cookie is on its way. Raises
@@ -21,12 +27,16 @@ async def regenerate(
     await edit.begin()
     old = edit.locked
     assert old is not None  # or `begin` would have raised
-    data = old.data if old.user in (None, user) else records.codec.blank
+    data = old.data if old.user_id in (None, user_id) else records.codec.blank
     new: Record | None = None
     try:
         try:
             new = await records.add(
-                data, remote_address=remote_address, user_agent=user_agent, user=user
+                data,
+                remote_address=remote_address,
+                user_agent=user_agent,
+                user_id=user_id,
+                user_name=user_name,
             )
             return await _replace(records, old, new)
         finally:

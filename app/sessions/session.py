@@ -79,8 +79,13 @@ class Session(Generic[D]):
 
     @property
     def user(self) -> str | None:
-        """Name of the user who signed in, or None."""
+        """Name of the user who signed in, to show it; None for a visitor."""
         return None if self.record is None else self.record.user
+
+    @property
+    def user_id(self) -> str | None:
+        """Id of the account that signed in, which never changes nor returns; None for a visitor."""
+        return None if self.record is None else self.record.user_id
 
     @property
     def created(self) -> float:
@@ -200,10 +205,13 @@ class SessionFor(Edit[D]):
 async def load(records: SessionRecords[D], session_id: str) -> Session[D] | None:
     """Return the living session with this id, or None; end one that is unreadable."""
     record = await records.find(session_id)
-    if record is None:
-        return None
+    return None if record is None else await from_record(records, record)
+
+
+async def from_record(records: SessionRecords[D], record: Record) -> Session[D] | None:
+    """Return the session of a record; end it and return None if it is unreadable."""
     try:
         return Session(records, record)
     except InvalidData as error:
-        await records.endings.end_unreadable(session_id, error)
+        await records.endings.end_unreadable(record.id, error)
         return None

@@ -35,7 +35,7 @@ class Timeouts:
 
     def is_new(self, record: Record) -> bool:
         """Whether no client has sent this session's cookie back, as far as the record tells."""
-        return record.user is None and record.expires < self.expires(record.created, record.seen)
+        return record.user_id is None and record.expires < self.expires(record.created, record.seen)
 
     def expires_if_seen(self, record: Record, seen: float, *, cookie_returned: bool) -> float:
         """Return when this session ends if it was last seen then.

@@ -65,19 +65,19 @@ class CountedStore:
     async def destroy(self, session_id: str) -> Record | None:
         return await self._count("destroy", self._store.destroy(session_id))
 
-    async def of_user(self, user: str, limit: int = MAX_LISTED) -> list[Record]:
-        return await self._count("of_user", self._store.of_user(user, limit))
+    async def of_user(self, user_id: str, limit: int = MAX_LISTED) -> list[Record]:
+        return await self._count("of_user", self._store.of_user(user_id, limit))
 
-    async def count(self, user: str) -> int:
-        return await self._count("count", self._store.count(user))
+    async def count(self, user_id: str) -> int:
+        return await self._count("count", self._store.count(user_id))
 
-    async def find(self, user: str, public_id: str) -> Record | None:
-        return await self._count("find", self._store.find(user, public_id))
+    async def find(self, user_id: str, public_id: str) -> Record | None:
+        return await self._count("find", self._store.find(user_id, public_id))
 
     async def trim(
-        self, user: str, maximum: int, keep: str, limit: int = MAX_LISTED
+        self, user_id: str, maximum: int, keep: str, limit: int = MAX_LISTED
     ) -> list[Record]:
-        return await self._count("trim", self._store.trim(user, maximum, keep, limit))
+        return await self._count("trim", self._store.trim(user_id, maximum, keep, limit))
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         return await self._count("purge", self._store.purge(now, limit))

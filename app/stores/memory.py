@@ -21,7 +21,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
-        self._of_user: dict[str, dict[str, str]] = {}  # user -> public id -> id
+        self._of_user: dict[str, dict[str, str]] = {}  # user id -> public id -> id
         # of the records that expire: a time at or before that, and the id
         self._heap: list[tuple[float, str]] = []
         self._locks = Locks()
@@ -59,28 +59,28 @@ class MemoryStore:
         await self._locks.acquire(session_id)
         return MemoryLease(self, session_id, self._records.get(session_id))
 
-    async def of_user(self, user: str, limit: int = MAX_LISTED) -> list[Record]:
-        return heapq.nlargest(limit, self._all_of(user), key=lambda record: record.seen)
+    async def of_user(self, user_id: str, limit: int = MAX_LISTED) -> list[Record]:
+        return heapq.nlargest(limit, self._all_of(user_id), key=lambda record: record.seen)
 
-    async def count(self, user: str) -> int:
-        return len(self._of_user.get(user, ()))
+    async def count(self, user_id: str) -> int:
+        return len(self._of_user.get(user_id, ()))
 
-    async def find(self, user: str, public_id: str) -> Record | None:
-        session_id = self._of_user.get(user, {}).get(public_id)
+    async def find(self, user_id: str, public_id: str) -> Record | None:
+        session_id = self._of_user.get(user_id, {}).get(public_id)
         return None if session_id is None else self._records[session_id]
 
     async def trim(
-        self, user: str, maximum: int, keep: str, limit: int = MAX_LISTED
+        self, user_id: str, maximum: int, keep: str, limit: int = MAX_LISTED
     ) -> list[Record]:
-        excess = min(await self.count(user) - maximum, limit)
-        others = [record for record in self._all_of(user) if record.id != keep]
+        excess = min(await self.count(user_id) - maximum, limit)
+        others = [record for record in self._all_of(user_id) if record.id != keep]
         removed = heapq.nsmallest(excess, others, key=lambda record: record.seen)
         for record in removed:
             self._remove(record.id)
         return removed
 
-    def _all_of(self, user: str) -> list[Record]:
-        return [self._records[id] for id in self._of_user.get(user, {}).values()]
+    def _all_of(self, user_id: str) -> list[Record]:
+        return [self._records[id] for id in self._of_user.get(user_id, {}).values()]
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         removed: list[Record] = []
@@ -106,8 +106,8 @@ class MemoryStore:
     def _put(self, record: Record) -> None:
         self._records[record.id] = record
         self._push(record)
-        if record.user is not None:
-            self._of_user.setdefault(record.user, {})[public_id(record.id)] = record.id
+        if record.user_id is not None:
+            self._of_user.setdefault(record.user_id, {})[public_id(record.id)] = record.id
 
     def _push(self, record: Record) -> None:
         if record.expires < math.inf:
@@ -115,11 +115,11 @@ class MemoryStore:
 
     def _remove(self, session_id: str) -> Record | None:
         record = self._records.pop(session_id, None)
-        if record is not None and record.user is not None:
-            ids = self._of_user[record.user]
+        if record is not None and record.user_id is not None:
+            ids = self._of_user[record.user_id]
             ids.pop(public_id(session_id), None)
             if not ids:
-                del self._of_user[record.user]
+                del self._of_user[record.user_id]
         return record
 
 

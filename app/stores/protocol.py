@@ -60,22 +60,22 @@ class RecordStore(Protocol):
 
 
 class UserSessions(Protocol):
-    """The records of one user. Every method may raise StoreUnavailable."""
+    """The records of one user, by account id. Every method may raise StoreUnavailable."""
 
-    async def of_user(self, user: str, limit: int = MAX_LISTED) -> list[Record]:
+    async def of_user(self, user_id: str, limit: int = MAX_LISTED) -> list[Record]:
         """Read the records of this user that were seen last, the latest first, by an index."""
         ...
 
-    async def count(self, user: str) -> int:
+    async def count(self, user_id: str) -> int:
         """Count the records of this user."""
         ...
 
-    async def find(self, user: str, public_id: str) -> Record | None:
+    async def find(self, user_id: str, public_id: str) -> Record | None:
         """Read the record of this user with this public id, by an index."""
         ...
 
     async def trim(
-        self, user: str, maximum: int, keep: str, limit: int = MAX_LISTED
+        self, user_id: str, maximum: int, keep: str, limit: int = MAX_LISTED
     ) -> list[Record]:
         """Remove the least recently seen records beyond `maximum`, and return them.
 

@@ -19,7 +19,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """The stored form of one session. Times are seconds since 1970 (UTC).
 
     `data` is opaque to the store. The session ends at `expires` unless it is touched (infinity:
-    never). `version` grows by one with every save under a lock.
+    never). `version` grows by one with every save under a lock. `user_id` is the id of the account
+    that is signed in, and the index of `UserSessions`; both it and `user_name` are None for a
+    visitor. A release that knew no ids stored the name as `user_id`, and no `user_name`: the name
+    is the id of those accounts.
     """
 
     id: str
@@ -27,14 +30,20 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     created: float
     seen: float
     expires: float
-    user: str | None = None
+    user_id: str | None = None
     remote_address: str = ""
     user_agent: str = ""
     version: int = 1
+    user_name: str | None = None
 
     def __repr__(self) -> str:
         """Show only the public id, for logs."""
         return f"<Record of session {public_id(self.id)}>"
+
+    @property
+    def user(self) -> str | None:
+        """The name of the user who is signed in, to show; None for a visitor."""
+        return self.user_id if self.user_name is None else self.user_name
 
     def with_data(self, data: bytes) -> Record:
         """Return the next version of this record, with other data."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Generic
 
+from app.accounts import Account
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded
-from app.stores import Record, StoreError
+from app.sign_in import Confirm
+from app.stores import Record
 from app.transport.tornado_private import response_begun
 from app.web.security_headers import SecurityHeaders
 from app.web.session_lookup import SessionLookup
-
-#: Tells, after a new session was stored, whether it may stay.
-Confirm = Callable[[], Awaitable[bool]]
 
 
 class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
@@ -50,30 +48,22 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
 
     # -- sign-in and sign-out --
 
-    async def sign_in(self, user: str, *, confirm: Confirm | None = None) -> bool:
-        """Give this browser a new session id for `user`; return whether it has one.
-
-        `confirm` is called after the new session was stored and before listeners are. If it
-        returns False or raises, the new session is ended and the browser is a visitor.
-
-        Sockets of the old id are closed when the response with the new cookie is on its way.
-        """
-        await self._renew(user)
-        confirmed = await self._confirmed(confirm)
-        if confirmed:
-            await self._end_oldest(user)
-            await self.services.on_login.tell(self.session)
-        return confirmed
+    async def sign_in(
+        self, account: Account | str, *, method: str = "own", confirm: Confirm | None = None
+    ) -> bool:
+        """Sign in an account, or a user without one: see `services.sign_in`."""
+        return await self.services.sign_in(self, account, method=method, confirm=confirm)
 
     async def regenerate(self, *, confirm: Confirm | None = None) -> bool:
         """Give this browser a new session id for the same user; return whether it has one.
 
-        `confirm` and sockets: as for `sign_in`.
+        `confirm` and sockets: as for `services.sign_in`.
         """
-        if self.session.user is None:
+        user_id, user_name = self.session.user_id, self.session.user
+        if user_id is None or user_name is None:
             raise RuntimeError("only the session of a user is regenerated; a visitor signs in")
-        await self._renew(self.session.user)
-        return await self._confirmed(confirm)
+        await self.renew_session(user_id, user_name)
+        return confirm is None or await self.services.sign_in.confirmed(self, confirm)
 
     async def sign_out(self) -> None:
         """End the session; its connections at this process are closed when this returns."""
@@ -87,45 +77,31 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         self.session = self.visitor()
         self._sent_id = ""
 
-    async def _renew(self, user: str) -> None:
+    async def renew_session(self, user_id: str, user_name: str) -> None:
+        """Give this browser a session with a new id for a user; `services.sign_in` calls it.
+
+        Sockets of the old id are closed when the response with the new cookie is on its way.
+        """
         old = self.session.record
         if old is None:
             await self._may_create()
         try:
-            self.session = await self._signed_in(user)
+            self.session = await self._signed_in(user_id, user_name)
         except SessionEnded:
             # the old session ended meanwhile, but the user is authenticated
             self.session = self.visitor()
-            self.session = await self._signed_in(user)
+            self.session = await self._signed_in(user_id, user_name)
         if old is not None:
             self._replaced = old
 
-    async def _signed_in(self, user: str) -> Session[D]:
+    async def _signed_in(self, user_id: str, user_name: str) -> Session[D]:
         return await self.services.sessions.sign_in(
-            self.session, user, remote_address=self.remote_address, user_agent=self.user_agent
+            self.session,
+            user_id,
+            user_name=user_name,
+            remote_address=self.remote_address,
+            user_agent=self.user_agent,
         )
-
-    async def _confirmed(self, confirm: Confirm | None) -> bool:
-        """Call `confirm`; end the session that was just stored unless it returns True."""
-        confirmed = False
-        try:
-            confirmed = confirm is None or await confirm()
-        finally:
-            if not confirmed:
-                session_id = self.session.id
-                self.become_visitor()
-                await self.services.sessions.end(session_id, "revoked")
-        return confirmed
-
-    async def _end_oldest(self, user: str) -> None:
-        """End the least recently seen sessions of this user beyond --max-sessions-per-user."""
-        most = self.services.settings.max_sessions_per_user
-        if not most:
-            return
-        try:
-            await self.services.sessions.end_oldest(user, most, keep=self.session.id)
-        except StoreError as error:  # the next sign-in ends them
-            self.services.outage_log.add(self.remote_address, error)
 
     # -- called by Tornado --
 

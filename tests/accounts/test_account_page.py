@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app import testing
+from tests.support.accounts import account_id
 from tests.support.browsers import joined, session_id
 from tests.support.clock import Clock
 from tests.support.devices import (
@@ -64,8 +65,10 @@ async def test_names_and_addresses_are_escaped(tmp_path: Path) -> None:
     name = '"><script>alert(1)</script>'
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up(name)
-        sessions = site.services.sessions
-        await sessions.create(remote_address="<script>alert(2)</script>", user_agent="", user=name)
+        sessions, user_id = site.services.sessions, await account_id(site, name)
+        await sessions.create(
+            remote_address="<script>alert(2)</script>", user_agent="", user_id=user_id
+        )
         page = (await ask(ann, "/account")).text
         assert "<script>alert" not in page
         assert page.count("&lt;script&gt;alert(2)") == 1
@@ -162,16 +165,18 @@ async def test_a_user_with_very_many_sessions_gets_the_latest(tmp_path: Path) ->
         await ann.sign_up("ann")
         # pages that ask are activity, so those below are seen later still
         clock.now += 1000
-        sessions = site.services.sessions
+        sessions, user_id = site.services.sessions, await account_id(site, "ann")
         for number in range(150):
-            await sessions.create(remote_address=f"192.0.2.{number}", user_agent="", user="ann")
+            await sessions.create(
+                remote_address=f"192.0.2.{number}", user_agent="", user_id=user_id
+            )
         clock.now -= 500
         page = (await ask(ann, "/account")).text
         assert len(ids(page)) == 100
         assert ids(page)[0] == id_of(ann)
         assert "51 more are not shown" in text(page)
         await send(ann, "form", "/account/sessions/revoke-others", PAGE)
-        assert len(await sessions.store.of_user("ann")) == 1
+        assert len(await sessions.store.of_user(user_id)) == 1
         assert "more are not shown" not in (await ask(ann, "/account")).text
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.accounts import account_id
 from tests.support.browsers import PythonVisitor, ended, joined, session_id
 from tests.support.clock import Clock
 from tests.support.fork import fork
@@ -69,8 +70,9 @@ async def test_a_sign_in_beyond_the_limit_ends_the_session_that_was_seen_first(
         assert [await user_of(one) for one in (first, second, third, other)] == [
             *("ann", None, "ann", "bob"),
         ]
+        user_id = await account_id(site, "ann")
         ends = [line for line in caplog.messages if line.startswith("end ")]
-        assert ends == ["end user='ann' address='127.0.0.1' reason='revoked'"]
+        assert ends == [f"end user='ann' address='127.0.0.1' reason='revoked' user_id={user_id!r}"]
 
 
 async def test_sign_ins_at_once_leave_as_many_as_may_be(tmp_path: Path) -> None:
@@ -82,7 +84,7 @@ async def test_sign_ins_at_once_leave_as_many_as_may_be(tmp_path: Path) -> None:
     ):
         await site.services.accounts.register("ann", "correct horse battery")
         await asyncio.gather(*(signed_in(stack, site) for _ in range(12)))
-        assert len(await store.of_user("ann")) == 3
+        assert len(await store.of_user(await account_id(site, "ann"))) == 3
 
 
 async def test_the_session_that_signs_in_stays_whatever_the_clocks_say(tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ async def test_the_session_that_signs_in_stays_whatever_the_clocks_say(tmp_path:
         await signed_in(stack, site)
         clock.now -= 3
         late = await signed_in(stack, site)
-        (record,) = await site.services.sessions.store.of_user("ann")
+        (record,) = await site.services.sessions.store.of_user(await account_id(site, "ann"))
         assert record.id == session_id(late.cookie)
 
 
@@ -125,12 +127,17 @@ async def test_many_sessions_of_an_older_release_are_ended_at_the_next_sign_in(
         sessions, heard = site.services.sessions, []
         sessions.on_end.append(lambda id, reason, record: heard.append(id))
         await site.services.accounts.register("ann", "correct horse battery")
+        user_id = await account_id(site, "ann")
         made = [
-            (await sessions.records.add(b"\x80", remote_address="", user_agent="", user="ann")).id
+            (
+                await sessions.records.add(
+                    b"\x80", remote_address="", user_agent="", user_id=user_id
+                )
+            ).id
             for _ in range(350)
         ]
         await signed_in(stack, site)
-        assert await sessions.store.count("ann") == 5
+        assert await sessions.store.count(user_id) == 5
         assert len(heard) == len(set(heard)) == 346
         assert set(heard) <= set(made)
 
@@ -147,7 +154,7 @@ async def test_the_limit_holds_for_all_processes(tmp_path: Path) -> None:
         socket = await joined(first, "websocket")
         await asyncio.gather(*(signed_in(stack, site) for site in (two, one, two, one)))
         await until(lambda: ended(socket) == REVOKED)
-        assert await one.services.sessions.store.count("ann") == 2
+        assert await one.services.sessions.store.count(await account_id(one, "ann")) == 2
 
 
 async def test_without_a_limit_all_stay(tmp_path: Path) -> None:
@@ -159,4 +166,4 @@ async def test_without_a_limit_all_stay(tmp_path: Path) -> None:
         await site.services.accounts.register("ann", "correct horse battery")
         for _ in range(4):
             await signed_in(stack, site)
-        assert await site.services.sessions.store.count("ann") == 4
+        assert await site.services.sessions.store.count(await account_id(site, "ann")) == 4

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.accounts import account_id
 from tests.support.browser_devices import GONE, known, rows, sign_in, two_devices
 from tests.support.chromium import (
     CUT,
@@ -210,7 +211,7 @@ async def test_a_device_is_signed_out_by_keyboard(tmp_path: Path, chromium: Any)
         outline = "it => getComputedStyle(it).outlineStyle + getComputedStyle(it).outlineWidth"
         assert await wanted.evaluate(outline) == "solid3px"
         # a list that comes in meanwhile must not move the focus
-        site.services.device_watchers.changed("Ann")
+        site.services.device_watchers.changed(await account_id(site, "Ann"))
         await here.keyboard.press("Enter")
         await rows(here, 1)
         assert await here.evaluate("() => document.activeElement.id") == "devices-title"
@@ -223,9 +224,10 @@ async def test_that_there_are_more_devices_is_said_as_long_as_it_is_true(
     async with serve(tmp_path) as site, person(chromium, site) as ann:
         await known(site)
         page = await sign_in(ann)
-        sessions = site.services.sessions
+        sessions, user_id = site.services.sessions, await account_id(site, "Ann")
         made = [
-            await sessions.create(remote_address="", user_agent="", user="Ann") for _ in range(101)
+            await sessions.create(remote_address="", user_agent="", user_id=user_id)
+            for _ in range(101)
         ]
         await page.reload()
         await rows(page, 100)
@@ -258,7 +260,7 @@ async def test_a_name_of_markup_stays_text_in_live_rows(tmp_path: Path, chromium
             return found
 
         site.services.devices.rows = evil
-        site.services.device_watchers.changed("Ann")
+        site.services.device_watchers.changed(await account_id(site, "Ann"))
         from playwright.async_api import expect
 
         await expect((await rows(page, 1)).first).to_contain_text("<img src=x onerror=alert(1)>")
@@ -362,7 +364,7 @@ async def test_a_page_that_was_cut_off_learns_that_its_session_ended(
         await known(site)
         page = await sign_in(ann)
         await live(page)
-        (record,) = await site.services.sessions.store.of_user("Ann")
+        (record,) = await site.services.sessions.store.of_user(await account_id(site, "Ann"))
         await site.services.sessions.store.destroy(record.id)
         await site.services.connections.close_all()
         await is_gone(page, "Your session has ended.")

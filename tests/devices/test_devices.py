@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.stores.memory import MemoryStore
+from tests.support.accounts import account_id
 from tests.support.browsers import ended, joined, session_id
 from tests.support.devices import (
     FIREFOX,
@@ -145,19 +146,19 @@ async def test_sign_ins_during_sign_out_everywhere_else_are_ended(tmp_path: Path
     store = SuspendingStore(MemoryStore())
     async with serve(tmp_path, store=store) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
-        sessions = site.services.sessions
+        sessions, user_id = site.services.sessions, await account_id(site, "ann")
 
         async def sign_in_often() -> None:
             for _ in range(5):
-                await sessions.create(remote_address="::1", user_agent="late", user="ann")
+                await sessions.create(remote_address="::1", user_agent="late", user_id=user_id)
 
         await sign_in_often()
         own = session_id(ann.cookie)
         ended, _ = await asyncio.gather(
-            site.services.devices.revoke_others("ann", own), sign_in_often()
+            site.services.devices.revoke_others(user_id, own), sign_in_often()
         )
         assert ended > 5
-        assert [record.id for record in await store.of_user("ann")] == [own]
+        assert [record.id for record in await store.of_user(user_id)] == [own]
 
 
 async def test_an_event_of_a_disconnected_client_logs_no_error(

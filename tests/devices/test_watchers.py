@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.devices import Devices
+from tests.support.accounts import account_id
 from tests.support.browsers import browser, each_client, joined, session_id
 from tests.support.clock import Clock
 from tests.support.devices import (
@@ -109,6 +110,7 @@ async def test_a_list_for_many_sockets_does_not_block_the_loop(tmp_path: Path) -
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
         watchers, session = site.services.device_watchers, session_id(ann.cookie)
+        user_id = await account_id(site, "ann")
         sent: list[str] = []
         behind: list[int] = []
 
@@ -116,10 +118,10 @@ async def test_a_list_for_many_sockets_does_not_block_the_loop(tmp_path: Path) -
             sent.append(sid)
             number = len(sent)
             asyncio.get_running_loop().call_soon(lambda: behind.append(len(sent) - number))
-            watchers.unwatch("ann", "3")
+            watchers.unwatch(user_id, "3")
 
         for number in range(20):
-            watchers.watch("ann", str(number), session, send)
+            watchers.watch(user_id, str(number), session, send)
         await until(lambda: len(behind) == 19)
         assert set(behind) == {0}
         assert "3" not in sent
@@ -210,12 +212,13 @@ async def test_no_list_is_built_without_watchers(
         await ann.sign_up("ann")
         await bob.sign_up("bob")
         watch = await watching(bob)
-        await until(lambda: looks == ["bob"])
+        user_id = await account_id(site, "bob")
+        await until(lambda: looks == [user_id])
         socket = await joined(ann, "websocket")
         await socket.close()
         await ann.post("/logout")
         await asyncio.sleep(0.5)
-        assert looks == ["bob"]
+        assert looks == [user_id]
         await watch.close()
         await until(lambda: not site.services.device_watchers._watches)
         assert not site.services.device_watchers._users

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.stores import public_id
+from tests.support.accounts import account_id
 from tests.support.browsers import session_id
 from tests.support.clock import Clock
 from tests.support.devices import NEW
@@ -37,6 +38,7 @@ async def test_the_audit_log_of_an_account(tmp_path: Path, lines: list[str]) -> 
     """Registrations, sign-ins, failures, ends, changes and deletions, with user and address."""
     async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as two:
         await ann.sign_up("Ann")
+        user_id = f"user_id={await account_id(site, 'ann')!r}"
         await two.sign_in("ann")
         for name, word in (("ANN", "wrong wrong"), ("my password by mistake", PASSWORD)):
             await send(two, "json", "/login", username=name, password=word)
@@ -48,17 +50,17 @@ async def test_the_audit_log_of_an_account(tmp_path: Path, lines: list[str]) -> 
         await until(lambda: len(list(lines)) == 11)
         assert sorted(lines) == sorted(
             [
-                f"registration {who}",
-                f"sign-in {who}",
-                f"sign-in {who}",
-                f"failure {who} reason='wrong password'",
+                f"registration {who} {user_id}",
+                f"sign-in {who} {user_id} method='password'",
+                f"sign-in {who} {user_id} method='password'",
+                f"failure {who} reason='wrong password' {user_id}",
                 "failure address='127.0.0.1' reason='unknown name'",
-                f"end {who} reason='revoked'",
-                f"failure {who} reason='wrong password: password'",
-                f"password change {who}",
-                f"end {who} reason='regenerated'",
-                f"end {who} reason='logout'",
-                f"deletion {who}",
+                f"end {who} reason='revoked' {user_id}",
+                f"failure {who} reason='wrong password: password' {user_id}",
+                f"password change {who} {user_id}",
+                f"end {who} reason='regenerated' {user_id}",
+                f"end {who} reason='logout' {user_id}",
+                f"deletion {who} {user_id}",
             ]
         )
 
@@ -124,6 +126,7 @@ async def test_an_expired_session_of_a_user_is_logged_and_a_visitors_is_not(
         Visitor(site.url) as visitor,
     ):
         await ann.sign_up("ann")
+        user_id = await account_id(site, "ann")
         await visitor.incr()
         clock.now += 86_401
         store, ids = (
@@ -137,4 +140,4 @@ async def test_an_expired_session_of_a_user_is_logged_and_a_visitors_is_not(
         await until(gone)
         await until(lambda: any(line.startswith("end") for line in lines))
         ends = [line for line in lines if line.startswith("end")]
-        assert ends == ["end user='ann' address='127.0.0.1' reason='idle'"]
+        assert ends == [f"end user='ann' address='127.0.0.1' reason='idle' user_id={user_id!r}"]

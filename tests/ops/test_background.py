@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from app.common.background import Background, wait_until_set
+from tests.support.accounts import account_id
 from tests.support.browsers import ended
 from tests.support.devices import shown, watching
 from tests.support.paths import ROOT
@@ -146,15 +147,16 @@ async def test_a_watcher_that_swallows_its_cancellation_ends(
                 await asyncio.sleep(5)
 
         before = len(tasks())
-        watchers.watch("ann", "1", next(iter(await session_ids(site, "ann"))), send)
+        user_id = await account_id(site, "ann")
+        watchers.watch(user_id, "1", next(iter(await session_ids(site, user_id))), send)
         await sending.wait()
-        watchers.unwatch("ann", "1")
+        watchers.unwatch(user_id, "1")
         await until(lambda: len(tasks()) == before)
         assert not watchers._users
 
 
-async def session_ids(site: Site, user: str) -> list[str]:
-    records = site.services.sessions.store.of_user(user)
+async def session_ids(site: Site, user_id: str) -> list[str]:
+    records = site.services.sessions.store.of_user(user_id)
     found: Any = await records
     return [record.id for record in (found[0] if isinstance(found, tuple) else found)]
 

@@ -23,16 +23,18 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.accounts": ("app.common", "app.database", "app.settings", "app.stores"),
     "app.limits": ("app.common", "app.settings"),
     "app.ops": ("app.common", "app.sessions", "app.settings", "app.stores"),
+    "app.sign_in": ("app.accounts", "app.common", "app.ops", "app.sessions", "app.stores"),
     "app.jobs": ("app.common",),
     "app.presence": ("app.common", "app.stores"),
     "app.services": (
         *("app.accounts", "app.common", "app.database", "app.devices", "app.jobs", "app.limits"),
-        *("app.ops", "app.presence"),
-        *("app.sessions", "app.settings", "app.transport"),
+        *("app.ops", "app.presence", "app.sessions", "app.settings", "app.sign_in"),
+        "app.transport",
     ),
     "app.web": (
-        *("app.socketio_client", "app.common", "app.database", "app.limits", "app.services"),
-        *("app.sessions", "app.settings", "app.stores", "app.transport"),
+        *("app.accounts", "app.socketio_client", "app.common", "app.database", "app.limits"),
+        *("app.services", "app.sessions", "app.settings", "app.sign_in", "app.stores"),
+        "app.transport",
     ),
     "app.sockets": (
         *("app.common", "app.database", "app.services", "app.sessions", "app.stores"),
@@ -44,8 +46,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "app.hooks": ("app.services", "app.sessions", "app.sockets"),
     "app.extensions": (
-        *("app.database", "app.hooks", "app.ops", "app.services", "app.sessions", "app.settings"),
-        "app.sockets",
+        *("app.accounts", "app.database", "app.hooks", "app.ops", "app.services", "app.sessions"),
+        *("app.settings", "app.sign_in", "app.sockets"),
     ),
     "app.start_and_stop": ("app.common", "app.services", "app.settings"),
     "app.lifecycle": (
@@ -60,7 +62,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.application": (
         *("app.accounts", "app.socketio_client", "app.common", "app.devices", "app.extensions"),
         *("app.jobs", "app.lifecycle", "app.limits", "app.ops", "app.optional_cluster"),
-        *("app.presence", "app.services", "app.sessions", "app.settings", "app.sockets"),
+        *("app.presence", "app.services", "app.sessions", "app.settings", "app.sign_in"),
+        "app.sockets",
         *("app.start_and_stop", "app.stores", "app.transport", "app.web"),
     ),
     "app.reload": ("app.common", "app.ops", "app.settings"),

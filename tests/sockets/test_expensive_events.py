@@ -13,6 +13,7 @@ from app import limits
 from app.devices import watchers as module
 from app.stores import public_id
 from app.stores.memory import MemoryStore
+from tests.support.accounts import account_id
 from tests.support.counting_store import CountingStore
 from tests.support.devices import watching
 from tests.support.forms import PAGE, PASSWORD, ask
@@ -27,7 +28,7 @@ async def with_sessions(site: Site, user: str, number: int) -> list[str]:
     """Store sessions of this user; return their ids."""
     sessions = site.services.sessions
     return [
-        (await sessions.records.add(FIRST, remote_address="", user_agent="", user=user)).id
+        (await sessions.records.add(FIRST, remote_address="", user_agent="", user_id=user)).id
         for _ in range(number)
     ]
 
@@ -40,7 +41,7 @@ async def test_a_public_id_is_looked_up_in_one_call_known_or_not(tmp_path: Path)
         Visitor(site.url) as ann,
     ):
         await ann.sign_up("ann")
-        made = await with_sessions(site, "ann", 300)
+        made = await with_sessions(site, await account_id(site, "ann"), 300)
         socket = await ann.socket("websocket", namespaces=("/account",))
         await until(lambda: "of_user" in store.calls)
         await site.services.device_watchers.stop()  # whose list asks as well
@@ -63,8 +64,8 @@ async def test_signing_out_everywhere_ends_all_in_pages(tmp_path: Path) -> None:
     class Paged(CountingStore):
         largest = 0
 
-        async def of_user(self, user: str, limit: int = 100) -> Any:
-            found = await super().of_user(user, limit)
+        async def of_user(self, user_id: str, limit: int = 100) -> Any:
+            found = await super().of_user(user_id, limit)
             self.largest = max(self.largest, len(found))
             return found
 
@@ -74,9 +75,9 @@ async def test_signing_out_everywhere_ends_all_in_pages(tmp_path: Path) -> None:
         Visitor(site.url) as ann,
     ):
         await ann.sign_up("ann")
-        await with_sessions(site, "ann", 450)
+        await with_sessions(site, await account_id(site, "ann"), 450)
         assert (await ann.post("/account/sessions/revoke-others"))[0] == 204
-        assert await store.inner.count("ann") == 1
+        assert await store.inner.count(await account_id(site, "ann")) == 1
         assert store.largest == 100
 
 
@@ -124,19 +125,20 @@ async def test_a_list_that_takes_long_is_computed_less_often(
     spans: list[tuple[float, float]] = []
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
+        user_id = await account_id(site, "ann")
         devices, watchers = site.services.devices, site.services.device_watchers
         rows = devices.rows
 
         async def slow(*arguments: Any) -> Any:
             began = loop.time()
-            watchers.changed("ann")
+            watchers.changed(user_id)
             await asyncio.sleep(took)
             spans.append((began, loop.time()))
             return await rows(*arguments)
 
         monkeypatch.setattr(devices, "rows", slow)
         socket = await watching(ann)
-        await until(lambda: watchers.changed("ann") or len(spans) >= 4)
+        await until(lambda: watchers.changed(user_id) or len(spans) >= 4)
         await socket.close()
     for (_, end), (begin, _) in itertools.pairwise(spans):
         assert begin - end >= 4 * took * 0.99

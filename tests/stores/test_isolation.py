@@ -16,6 +16,7 @@ from app.stores import StoreUnavailable
 from app.stores.redis.subscriptions import Subscriber
 from app.stores.sqlite.store import SqliteStore
 from app.transport.tasks import Tasks
+from tests.support.accounts import account_id
 from tests.support.browsers import ended, session_id
 from tests.support.clock import Clock
 from tests.support.redis_server import RedisServer, shared_server
@@ -247,6 +248,7 @@ async def test_a_socket_that_cannot_be_sent_to_keeps_no_other_from_its_list(
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
         watchers, session = site.services.device_watchers, session_id(ann.cookie)
+        user_id = await account_id(site, "ann")
         sent: list[str] = []
 
         async def send(sid: str, rows: list[Any]) -> None:
@@ -255,7 +257,7 @@ async def test_a_socket_that_cannot_be_sent_to_keeps_no_other_from_its_list(
             sent.append(sid)
 
         for number in range(3):
-            watchers.watch("ann", str(number), session, send)
+            watchers.watch(user_id, str(number), session, send)
         await until(lambda: sent == ["0", "2"], 3)
         assert injected(caplog) == 1
 

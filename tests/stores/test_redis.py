@@ -250,14 +250,14 @@ async def test_records_and_indexes_have_a_time_to_live() -> None:
     month = 30 * 86_400_000
     async with processes(1) as (store,):
         with shared_server().client() as redis:
-            await store.save(record("a", user="anna"))
+            await store.save(record("a", user_id="anna"))
             first = redis.pttl("latchkey:{a}")
             assert month + 90_000 < first <= month + 100_000
             assert redis.pttl("latchkey:user:anna") >= first - 1000
             await store.touch({"a": (2000.0, 12_000.0)})
             assert redis.pttl("latchkey:{a}") > month + 9_000_000
             assert redis.pttl("latchkey:user:anna") > month + 9_000_000
-            await store.save(record("b", user="anna", expires=float("inf")))
+            await store.save(record("b", user_id="anna", expires=float("inf")))
             assert redis.pttl("latchkey:{b}") == redis.pttl("latchkey:user:anna") == -1
             await store.destroy("a")
             await store.destroy("b")
@@ -268,8 +268,8 @@ async def test_an_index_drops_ids_without_a_record() -> None:
     """The sessions of a user, and those to purge, are the ones that have a record."""
     async with processes(1) as (store,):
         with shared_server().client() as redis:
-            await store.save(record("a", user="anna"))
-            await store.save(record("b", user="anna"))
+            await store.save(record("a", user_id="anna"))
+            await store.save(record("b", user_id="anna"))
             redis.delete("latchkey:{a}")
             assert [found.id for found in await store.of_user("anna")] == ["b"]
             assert redis.zrange("latchkey:user:anna", 0, -1) == [b"b"]
@@ -295,7 +295,7 @@ async def test_sessions_of_an_older_release_are_found_by_public_id() -> None:
     """An older release wrote no index of public ids; the first call makes it, once."""
     async with processes() as (one, _):
         for number in range(7):
-            await one.save(record(str(number), seen=1000.0 + number, user="anna"))
+            await one.save(record(str(number), seen=1000.0 + number, user_id="anna"))
         with shared_server().client() as client:
             for number in range(5):
                 client.hdel(f"latchkey:{{{number}}}", "public")
@@ -303,7 +303,7 @@ async def test_sessions_of_an_older_release_are_found_by_public_id() -> None:
             client.zadd("latchkey:user:anna", {"gone": 1.0})
         calls = counted(one)
         found = await asyncio.gather(*(one.find("anna", public_id("3")) for _ in range(20)))
-        assert found == [record("3", seen=1003.0, user="anna")] * 20
+        assert found == [record("3", seen=1003.0, user_id="anna")] * 20
         assert calls["UNINDEXED"] == 2
         calls.clear()
         for number in range(7):
@@ -316,7 +316,7 @@ async def test_sessions_of_an_older_release_are_found_by_public_id() -> None:
 async def test_an_index_drops_public_ids_without_a_record() -> None:
     """An older release leaves the public id of an ended session in the index."""
     async with processes() as (one, _):
-        await one.save(record("a", user="anna"))
+        await one.save(record("a", user_id="anna"))
         with shared_server().client() as client:
             client.delete("latchkey:{a}")
             assert await one.find("anna", public_id("a")) is None
@@ -326,12 +326,12 @@ async def test_an_index_drops_public_ids_without_a_record() -> None:
 async def test_the_index_of_public_ids_lives_as_long_as_the_sessions() -> None:
     """Redis forgets it with the list of the user, also after a touch."""
     async with processes() as (one, _):
-        await one.save(record("a", user="anna"))
+        await one.save(record("a", user_id="anna"))
         await one.touch({"a": (2000.0, 12_000.0)})
         with shared_server().client() as client:
             lists = client.pttl("latchkey:user:anna"), client.pttl("latchkey:public:anna")
             assert lists[0] == pytest.approx(lists[1], abs=2000)
-        await one.save(record("b", user="anna", expires=math.inf))
+        await one.save(record("b", user_id="anna", expires=math.inf))
         with shared_server().client() as client:
             assert client.pttl("latchkey:public:anna") == -1
 
@@ -428,7 +428,7 @@ async def test_an_invalid_record_does_not_affect_others(how: str) -> None:
     """It counts as missing, and batches go on with the other records."""
     async with processes() as (one, two):
         for id in "abc":
-            await one.save(record(id, user="ann"))
+            await one.save(record(id, user_id="ann"))
         with shared_server().client() as redis:
             redis.execute_command(*SPOILT[how])
         if how != "no hash":

@@ -437,21 +437,21 @@ _OLD_INSERT = (
 async def test_a_file_of_an_older_release_is_migrated(tmp_path: Path) -> None:
     """All its sessions are found, by public id too, also those that it writes later."""
     path = tmp_path / "sessions.sqlite3"
-    before = [record("a", user="anna"), record("b", user="bert"), record("c")]
+    before = [record("a", user_id="anna"), record("b", user_id="bert"), record("c")]
     with contextlib.closing(sqlite3.connect(path)) as old:
         old.executescript(_OLD_SCHEMA)
-        old.executemany(_OLD_INSERT, [msgspec.structs.astuple(found) for found in before[:2]])
+        old.executemany(_OLD_INSERT, [msgspec.structs.astuple(found)[:-1] for found in before[:2]])
         old.commit()
     await SqliteStore(path).close()
     with contextlib.closing(sqlite3.connect(path)) as old:  # somebody went back for a while
-        old.execute(_OLD_INSERT, msgspec.structs.astuple(before[2]))
-        old.execute(_OLD_INSERT, msgspec.structs.astuple(record("d", user="anna")))
+        old.execute(_OLD_INSERT, msgspec.structs.astuple(before[2])[:-1])
+        old.execute(_OLD_INSERT, msgspec.structs.astuple(record("d", user_id="anna"))[:-1])
         old.commit()
     store = SqliteStore(path)
     for found in before:
         assert await store.load(found.id) == found
     for id, user in (("a", "anna"), ("b", "bert"), ("d", "anna")):
-        assert await store.find(user, public_id(id)) == record(id, user=user)
+        assert await store.find(user, public_id(id)) == record(id, user_id=user)
     assert await store.count("anna") == 2
     await store.close()
 
@@ -478,7 +478,7 @@ async def test_reads_of_many_rows_run_on_their_own_thread(tmp_path: Path) -> Non
         return run(*arguments)
 
     store._readers._run = noted  # type: ignore[method-assign,assignment]
-    await store.save(record("a", user="anna"))
+    await store.save(record("a", user_id="anna"))
     await asyncio.gather(
         *(store.of_user("anna"), store.count("anna"), store.load_many(["a"])),
         *(store.purge(0.0, 10), store.trim("anna", 0, "a")),

@@ -26,7 +26,8 @@ async def test_a_saved_record_is_loaded_as_it_was(kind: str, tmp_path: Path) -> 
         "id",
         data=bytes(range(256)),
         expires=math.inf,
-        user="änne\0",
+        user_id="u:änne\0",
+        user_name="änne\0",
         remote_address="2001:db8::1",
         user_agent="Mozilla/5.0 \xff é",
         version=7,
@@ -103,9 +104,9 @@ async def test_one_of_two_concurrent_destroys_gets_the_record(kind: str, tmp_pat
 async def test_touch_changes_the_times_and_nothing_else(kind: str, tmp_path: Path) -> None:
     """`seen` and `expires` change; data and version stay; an unknown id is ignored."""
     async with opened(kind, tmp_path) as store:
-        await store.save(record(user="anna"))
+        await store.save(record(user_id="anna"))
         await store.touch({"a": (1050.0, 1150.0), "nobody": (1.0, 2.0)})
-        assert await store.load("a") == record(user="anna", seen=1050.0)
+        assert await store.load("a") == record(user_id="anna", seen=1050.0)
         assert await store.load("nobody") is None
 
 
@@ -238,14 +239,14 @@ async def test_of_user_follows_every_change(kind: str, tmp_path: Path) -> None:
     """The sessions of a user are the records that exist, as they are now."""
     async with opened(kind, tmp_path) as store:
         for id, user in (("a", "anna"), ("b", "anna"), ("c", "bert"), ("d", None)):
-            await store.save(record(id, user=user))
+            await store.save(record(id, user_id=user))
         await store.touch({"a": (1050.0, 1150.0)})
         await (await store.lock("a")).save(b"one")
         await store.destroy("b")
         assert await store.of_user("anna") == [
-            record("a", user="anna", seen=1050.0, data=b"one", version=2)
+            record("a", user_id="anna", seen=1050.0, data=b"one", version=2)
         ]
-        assert await store.of_user("bert") == [record("c", user="bert")]
+        assert await store.of_user("bert") == [record("c", user_id="bert")]
         assert await store.of_user("nobody") == []
 
 
@@ -253,7 +254,7 @@ async def test_of_user_reads_a_page_of_those_seen_last(kind: str, tmp_path: Path
     """The latest come first, also after a touch; the others are only counted."""
     async with opened(kind, tmp_path) as store:
         for number in range(7):
-            await store.save(record(str(number), seen=1000.0 + number, user="anna"))
+            await store.save(record(str(number), seen=1000.0 + number, user_id="anna"))
         await store.touch({"2": (1050.0, 1150.0)})
         assert [found.id for found in await store.of_user("anna", 3)] == ["2", "6", "5"]
         assert await store.count("anna") == 7
@@ -263,12 +264,12 @@ async def test_of_user_reads_a_page_of_those_seen_last(kind: str, tmp_path: Path
 async def test_a_record_is_found_by_its_public_id(kind: str, tmp_path: Path) -> None:
     """Only among the records of its user, as it is now, and until it is removed."""
     async with opened(kind, tmp_path) as store:
-        await store.save(record("a", user="anna"))
-        await store.save(record("b", user="bert"))
+        await store.save(record("a", user_id="anna"))
+        await store.save(record("b", user_id="bert"))
         await store.save(record("c"))
         await (await store.lock("a")).save(b"one")
         assert await store.find("anna", public_id("a")) == record(
-            "a", user="anna", data=b"one", version=2
+            "a", user_id="anna", data=b"one", version=2
         )
         for user, id in (("anna", "b"), ("bert", "a"), ("anna", "c"), ("nobody", "a")):
             assert await store.find(user, public_id(id)) is None
@@ -282,12 +283,12 @@ async def test_trim_removes_the_least_recently_seen(kind: str, tmp_path: Path) -
     """It removes records beyond the number, in portions, except the one to keep."""
     async with opened(kind, tmp_path) as store:
         for number in range(8):
-            await store.save(record(str(number), seen=1000.0 + number, user="anna"))
-        await store.save(record("other", seen=1.0, user="bert"))
+            await store.save(record(str(number), seen=1000.0 + number, user_id="anna"))
+        await store.save(record("other", seen=1.0, user_id="bert"))
         assert await store.trim("anna", 8, "0") == []
         first = await store.trim("anna", 3, "0", 3)
         assert [gone.id for gone in first] == ["1", "2", "3"]
-        assert first[0] == record("1", seen=1001.0, user="anna")
+        assert first[0] == record("1", seen=1001.0, user_id="anna")
         assert [gone.id for gone in await store.trim("anna", 3, "0", 3)] == ["4", "5"]
         assert await store.trim("anna", 3, "0", 3) == []
         assert {found.id for found in await store.of_user("anna")} == {"0", "6", "7"}
@@ -300,7 +301,7 @@ async def test_concurrent_trims_remove_no_more_than_one(kind: str, tmp_path: Pat
     """Each record is returned once."""
     async with opened(kind, tmp_path) as store:
         for number in range(20):
-            await store.save(record(str(number), seen=1000.0 + number, user="anna"))
+            await store.save(record(str(number), seen=1000.0 + number, user_id="anna"))
         removed = await asyncio.gather(*(store.trim("anna", 5, "19") for _ in range(4)))
         ids = [gone.id for some in removed for gone in some]
         assert sorted(ids, key=int) == [str(number) for number in range(15)]

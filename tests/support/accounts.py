@@ -10,6 +10,13 @@ from app.settings import Settings
 from tests.support.forms import PASSWORD
 from tests.support.postgres import Place
 from tests.support.process import run
+from tests.support.site import Site
+
+
+async def account_id(site: Site, name: str) -> str:
+    """Return the id of the account with this name."""
+    account = await site.services.accounts.by_name(name)
+    return str(account.id)
 
 
 @contextlib.asynccontextmanager

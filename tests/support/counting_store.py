@@ -53,23 +53,23 @@ class CountingStore:
         await self.note("lock")
         return CountingLease(self, await self.inner.lock(session_id))
 
-    async def of_user(self, user: str, limit: int = MAX_LISTED) -> list[Record]:
+    async def of_user(self, user_id: str, limit: int = MAX_LISTED) -> list[Record]:
         await self.note("of_user")
-        return await self.inner.of_user(user, limit)
+        return await self.inner.of_user(user_id, limit)
 
-    async def count(self, user: str) -> int:
+    async def count(self, user_id: str) -> int:
         await self.note("count")
-        return await self.inner.count(user)
+        return await self.inner.count(user_id)
 
-    async def find(self, user: str, public_id: str) -> Record | None:
+    async def find(self, user_id: str, public_id: str) -> Record | None:
         await self.note("find")
-        return await self.inner.find(user, public_id)
+        return await self.inner.find(user_id, public_id)
 
     async def trim(
-        self, user: str, maximum: int, keep: str, limit: int = MAX_LISTED
+        self, user_id: str, maximum: int, keep: str, limit: int = MAX_LISTED
     ) -> list[Record]:
         await self.note("trim")
-        return await self.inner.trim(user, maximum, keep, limit)
+        return await self.inner.trim(user_id, maximum, keep, limit)
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         await self.note("purge")

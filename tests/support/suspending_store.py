@@ -62,19 +62,19 @@ class SuspendingStore:
             raise
         return SuspendingLease(lease)
 
-    async def of_user(self, user: str, limit: int = MAX_LISTED) -> list[Record]:
-        return await _around(lambda: self.inner.of_user(user, limit))
+    async def of_user(self, user_id: str, limit: int = MAX_LISTED) -> list[Record]:
+        return await _around(lambda: self.inner.of_user(user_id, limit))
 
-    async def count(self, user: str) -> int:
-        return await _around(lambda: self.inner.count(user))
+    async def count(self, user_id: str) -> int:
+        return await _around(lambda: self.inner.count(user_id))
 
-    async def find(self, user: str, public_id: str) -> Record | None:
-        return await _around(lambda: self.inner.find(user, public_id))
+    async def find(self, user_id: str, public_id: str) -> Record | None:
+        return await _around(lambda: self.inner.find(user_id, public_id))
 
     async def trim(
-        self, user: str, maximum: int, keep: str, limit: int = MAX_LISTED
+        self, user_id: str, maximum: int, keep: str, limit: int = MAX_LISTED
     ) -> list[Record]:
-        return await _around(lambda: self.inner.trim(user, maximum, keep, limit))
+        return await _around(lambda: self.inner.trim(user_id, maximum, keep, limit))
 
     async def purge(self, now: float, limit: int) -> list[Record]:
         return await _around(lambda: self.inner.purge(now, limit))

@@ -17,7 +17,8 @@ log = logging.getLogger("latchkey.redis")
 MAX_RECORDS = 20_000  # of about half a kilobyte each
 
 #: The fields of a record, in the order that `lua/read.lua` returns them in.
-FIELDS = ("version", "data", "seen", "expires", "user", "made")
+#: `user` is the id of the account, and a record of a release that knew no ids has no `name`.
+FIELDS = ("version", "data", "seen", "expires", "user", "made", "name")
 Row = list[Any]
 
 
@@ -103,7 +104,7 @@ class RecordCache:
                 yield record
 
     def _parse(self, session_id: str, row: Row) -> Record | None:
-        version, data, seen, expires, user, made = row
+        version, data, seen, expires, user, made, name = row
         if version is None:
             return None
         cached = self._records.get(session_id)
@@ -124,8 +125,9 @@ class RecordCache:
             created=created,
             seen=float(seen),
             expires=float(expires),
-            user=None if user is None else user.decode(),
+            user_id=None if user is None else user.decode(),
             remote_address=remote_address,
             user_agent=user_agent,
             version=int(version),
+            user_name=None if name is None else name.decode(),
         )

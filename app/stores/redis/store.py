@@ -44,6 +44,14 @@ def _ttl(seen: float, expires: float) -> str:
     return str(int((max(expires - seen, 0.0) + _EXTRA_LIFETIME) * 1000))
 
 
+def _user_words(record: Record) -> list[str]:
+    """Return what `ADD` takes of the user: the account id, the public id and the name."""
+    if record.user_id is None:
+        return []
+    name = [] if record.user_name is None else [record.user_name]
+    return [record.user_id, public_id(record.id), *name]
+
+
 class RedisStore:
     """A SessionStore in a Redis that other processes use too."""
 
@@ -86,13 +94,14 @@ class RedisStore:
 
     async def save(self, record: Record) -> None:
         made = msgspec.msgpack.encode((record.created, record.remote_address, record.user_agent))
-        user = () if record.user is None else (record.user, public_id(record.id))
+        user = _user_words(record)
         invalidations = self._cache.invalidations
         await self._client.run(
             scripts.ADD,
             (record_key(record.id),),
             *(record.id, _ttl(record.seen, record.expires)),
-            *(record.version, record.data, repr(record.seen), repr(record.expires), made, *user),
+            *(record.version, record.data, repr(record.seen), repr(record.expires), made),
+            *user,
         )
         self._cache.put(record, invalidations)
 
@@ -112,43 +121,43 @@ class RedisStore:
     def lock(self, session_id: str) -> Coroutine[Any, Any, Lease]:
         return self._locks.lock(session_id)
 
-    async def of_user(self, user: str, limit: int = MAX_LISTED) -> list[Record]:
-        found = await self._client.run(scripts.OF_USER, (), user, limit)
+    async def of_user(self, user_id: str, limit: int = MAX_LISTED) -> list[Record]:
+        found = await self._client.run(scripts.OF_USER, (), user_id, limit)
         return list(self._cache.read_pairs(found))
 
-    async def count(self, user: str) -> int:
-        return int(await self._client.execute("ZCARD", f"{PREFIX}user:{user}"))
+    async def count(self, user_id: str) -> int:
+        return int(await self._client.execute("ZCARD", f"{PREFIX}user:{user_id}"))
 
-    async def find(self, user: str, public_id: str) -> Record | None:
-        found = await self._client.run(scripts.FIND, (), user, public_id)
+    async def find(self, user_id: str, public_id: str) -> Record | None:
+        found = await self._client.run(scripts.FIND, (), user_id, public_id)
         if found == FindReply.UNINDEXED:
-            await self._index_once(user)
-            found = await self._client.run(scripts.FIND, (), user, public_id)
+            await self._index_once(user_id)
+            found = await self._client.run(scripts.FIND, (), user_id, public_id)
         return next(self._cache.read_pairs(found), None) if isinstance(found, list) else None
 
-    async def _index_once(self, user: str) -> None:
+    async def _index_once(self, user_id: str) -> None:
         """Share one run of `_index` between simultaneous calls."""
-        indexing = self._indexing.get(user)
+        indexing = self._indexing.get(user_id)
         if indexing is None:
-            indexing = asyncio.get_running_loop().create_task(self._index(user))
-            self._indexing[user] = indexing
-            indexing.add_done_callback(lambda _: self._indexing.pop(user))
+            indexing = asyncio.get_running_loop().create_task(self._index(user_id))
+            self._indexing[user_id] = indexing
+            indexing.add_done_callback(lambda _: self._indexing.pop(user_id))
         await asyncio.shield(indexing)
 
-    async def _index(self, user: str) -> None:
+    async def _index(self, user_id: str) -> None:
         """Index by public id the sessions that an older release stored without one."""
         offset, still = 0, 1
         while still:
-            still, ids = await self._client.run(scripts.UNINDEXED, (), user, offset, _BATCH)
+            still, ids = await self._client.run(scripts.UNINDEXED, (), user_id, offset, _BATCH)
             offset += still
             if ids:
                 words = [word for id in ids for word in (id, public_id(id.decode()))]
-                await self._client.run(scripts.INDEX, (), user, *words)
+                await self._client.run(scripts.INDEX, (), user_id, *words)
 
     async def trim(
-        self, user: str, maximum: int, keep: str, limit: int = MAX_LISTED
+        self, user_id: str, maximum: int, keep: str, limit: int = MAX_LISTED
     ) -> list[Record]:
-        found = await self._client.run(scripts.TRIM, (), user, maximum, keep, limit)
+        found = await self._client.run(scripts.TRIM, (), user_id, maximum, keep, limit)
         return list(self._cache.read_pairs(found))
 
     async def purge(self, now: float, limit: int) -> list[Record]:

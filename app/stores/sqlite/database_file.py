@@ -20,7 +20,8 @@ CREATE TABLE IF NOT EXISTS sessions (
     remote_address TEXT NOT NULL,
     user_agent TEXT NOT NULL,
     version INTEGER NOT NULL,
-    public_id TEXT
+    public_id TEXT,
+    user_name TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires);
 """
@@ -68,8 +69,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def _migrate(connection: sqlite3.Connection) -> None:
     """Migrate a file that an older release created, or wrote to in between."""
-    if not any(row[1] == "public_id" for row in connection.execute("PRAGMA table_info(sessions)")):
-        connection.execute("ALTER TABLE sessions ADD COLUMN public_id TEXT")
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(sessions)")}
+    for column in ("public_id", "user_name"):
+        if column not in columns:
+            connection.execute(f"ALTER TABLE sessions ADD COLUMN {column} TEXT")
     connection.executescript(_INDEXES)
     ids = connection.execute(f"SELECT id {_WITHOUT_PUBLIC_ID}").fetchall()
     if ids:

@@ -13,7 +13,9 @@ Row = tuple[Any, ...]  # the columns in the order of a record's fields
 
 MAX_IDS = 500  # in one statement; SQLite's oldest limit on its parameters is 999
 
-_COLUMNS = ", ".join(Record.__struct_fields__)
+# The column `user` holds the id of the account. It kept its name, because a release that knew no
+# ids stored the user's name there, which is the id of those accounts.
+_COLUMNS = ", ".join(Record.__struct_fields__).replace("user_id", "user")
 LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE id = ?"  # noqa: S608 (constants only)
 FIND = f"SELECT {_COLUMNS} FROM sessions WHERE user = ? AND public_id = ?"  # noqa: S608
 OF_USER = f"SELECT {_COLUMNS} FROM sessions WHERE user = ? ORDER BY seen DESC LIMIT ?"  # noqa: S608
@@ -26,7 +28,7 @@ COUNT = "SELECT count(*) FROM sessions WHERE user = ?"
 COUNT_TO = "SELECT count(*) FROM (SELECT 1 FROM sessions WHERE user = ? LIMIT ?)"
 INSERT = (
     f"INSERT INTO sessions ({_COLUMNS}, public_id) "  # noqa: S608
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 UPDATE = "UPDATE sessions SET data = ?, version = version + 1 WHERE id = ? AND version = ?"
 TOUCH = "UPDATE sessions SET seen = ?1, expires = max(expires, ?2) WHERE id = ?3 AND seen <= ?1"
@@ -47,7 +49,7 @@ def to_record(row: Row) -> Record:
 
 def to_insert(record: Record) -> Row:
     """Return the values for INSERT."""
-    public = None if record.user is None else public_id(record.id)
+    public = None if record.user_id is None else public_id(record.id)
     return (*msgspec.structs.astuple(record), public)
 
 

@@ -147,29 +147,29 @@ class SqliteStore:
 
     # -- sessions of a user --
 
-    async def of_user(self, user: str, limit: int = MAX_LISTED) -> list[Record]:
+    async def of_user(self, user_id: str, limit: int = MAX_LISTED) -> list[Record]:
         return [
-            to_record(row) for row in await self._readers.read_many(rows.OF_USER, (user, limit))
+            to_record(row) for row in await self._readers.read_many(rows.OF_USER, (user_id, limit))
         ]
 
-    async def count(self, user: str) -> int:
-        return int((await self._readers.read_many(rows.COUNT, (user,)))[0][0])
+    async def count(self, user_id: str) -> int:
+        return int((await self._readers.read_many(rows.COUNT, (user_id,)))[0][0])
 
-    async def find(self, user: str, public_id: str) -> Record | None:
-        found = self._readers.read(rows.FIND, (user, public_id))
+    async def find(self, user_id: str, public_id: str) -> Record | None:
+        found = self._readers.read(rows.FIND, (user_id, public_id))
         return to_record(found[0]) if found else None
 
     async def trim(
-        self, user: str, maximum: int, keep: str, limit: int = MAX_LISTED
+        self, user_id: str, maximum: int, keep: str, limit: int = MAX_LISTED
     ) -> list[Record]:
-        excess = min(await self.count(user) - maximum, limit)
+        excess = min(await self.count(user_id) - maximum, limit)
         if excess <= 0:
             return []
-        oldest = await self._readers.read_many(rows.OLDEST, (user, keep, excess))
+        oldest = await self._readers.read_many(rows.OLDEST, (user_id, keep, excess))
 
         def work(cursor: sqlite3.Cursor) -> list[Record]:
             # counted again inside of the transaction: another trim may have come in between
-            (count,) = cursor.execute(rows.COUNT_TO, (user, maximum + len(oldest))).fetchone()
+            (count,) = cursor.execute(rows.COUNT_TO, (user_id, maximum + len(oldest))).fetchone()
             removed: list[Record] = []
             for row in oldest:
                 if len(removed) < count - maximum and (

@@ -1,6 +1,6 @@
 -- Find a session of a user by its public id.
 --
--- ARGV[1]  user
+-- ARGV[1]  account id of the user
 -- ARGV[2]  public id
 --
 -- Returns {id, fields}, 'none', or 'unindexed' if some sessions of the user are not in the index.

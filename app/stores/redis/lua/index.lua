@@ -1,6 +1,6 @@
 -- Add sessions of a user to the index of public ids.
 --
--- ARGV  user, then for each session: id, public id
+-- ARGV  account id of the user, then for each session: id, public id
 local user, public = ARGV[1], 'latchkey:public:' .. ARGV[1]
 for i = 2, #ARGV, 2 do
   local key = 'latchkey:{' .. ARGV[i] .. '}'

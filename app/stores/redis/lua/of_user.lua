@@ -1,7 +1,7 @@
 -- Return the sessions of a user, last seen first: id, fields, id, fields, … Ids without a record
 -- leave the index.
 --
--- ARGV[1]  user
+-- ARGV[1]  account id of the user
 -- ARGV[2]  how many at most
 local index, found = 'latchkey:user:' .. ARGV[1], {}
 repeat

@@ -1,6 +1,6 @@
 -- Remove the least recently seen sessions of a user beyond a number; return id, fields, id, fields, …
 --
--- ARGV[1]  user
+-- ARGV[1]  account id of the user
 -- ARGV[2]  how many the user may have
 -- ARGV[3]  id of the session to keep
 -- ARGV[4]  how many to remove at most

@@ -1,6 +1,6 @@
 -- Look for sessions of a user that an older release stored without a public id.
 --
--- ARGV[1]  user
+-- ARGV[1]  account id of the user
 -- ARGV[2]  how many sessions to pass over
 -- ARGV[3]  how many to look at
 --

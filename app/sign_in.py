@@ -1,0 +1,170 @@
+"""Signing in: what happens between the proof of an account and its session."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from tornado.web import HTTPError
+
+from app.accounts import Account, Accounts
+from app.common.listeners import Listeners
+from app.common.rate_limited_log import RateLimitedLog
+from app.ops.audit import Audit
+from app.sessions.manager import Sessions
+from app.sessions.session import Session
+from app.stores import StoreError
+
+#: Tells, after a new session was stored, whether it may stay.
+Confirm = Callable[[], Awaitable[bool]]
+#: Returns a sentence that refuses a sign-in, or None.
+MaySignIn = Callable[[Account], Awaitable[str | None] | str | None]
+
+_DELETED = "This account does not exist any more."
+
+
+class SignInRefused(HTTPError):
+    """403: the account may not sign in; the sentence is for the user."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(403, "%s", sentence)
+        self.sentence = sentence
+
+
+class Browser(Protocol):
+    """The handler of the request that signs in."""
+
+    session: Session[Any]
+
+    @property
+    def remote_address(self) -> str:
+        """Address of the client."""
+        ...
+
+    async def renew_session(self, user_id: str, user_name: str) -> None:
+        """Give the browser a session with a new id for this user; raises TooManyRequests."""
+
+    def become_visitor(self) -> None:
+        """Make the browser forget its session."""
+
+
+class SignIn:
+    """The one way from a proven account to its session; handlers call it as `services.sign_in`."""
+
+    def __init__(
+        self,
+        sessions: Sessions[Any],
+        accounts: Accounts,
+        audit: Audit,
+        outage_log: RateLimitedLog,
+        on_login: Listeners[[Session[Any]]],
+        *,
+        max_sessions_per_user: int,
+        may_sign_in: Sequence[MaySignIn] = (),
+    ) -> None:
+        """`may_sign_in` are the hooks of that name; `max_sessions_per_user` is 0 for any number."""
+        self._sessions = sessions
+        self._accounts = accounts
+        self._audit = audit
+        self._outage_log = outage_log
+        self._maximum = max_sessions_per_user
+        self._may_sign_in = may_sign_in
+        self._on_login = on_login
+
+    async def __call__(
+        self,
+        handler: Browser,
+        account: Account | str,
+        *,
+        method: str,
+        confirm: Confirm | None = None,
+    ) -> bool:
+        """Sign in an account that the caller has proven; return whether the session may stay.
+
+        `method` names the proof in the audit log: "password", "oidc". `confirm` is called after
+        the new session was stored; if it returns False or raises, the session is ended, and the
+        browser is a visitor. By default it is whether the account still exists.
+
+        In this order: the hooks `may_sign_in` are asked, the session gets a new id (a visitor's
+        data is kept, another user's is not), `confirm`, the hooks once more, sessions beyond
+        --max-sessions-per-user end, the audit log, `on_login`. Sockets of the old id are closed
+        when the response with the new cookie is on its way.
+
+        Raises SignInRefused, a 403 that the page shows, TooManyRequests if the address has too
+        many new sessions, StoreError and AccountsUnavailable. A fork that keeps its accounts
+        elsewhere passes a string, which is both id and name if no account here has that name.
+        """
+        if isinstance(account, str):
+            account, confirm = await self._of_name(account, confirm)
+        await self._accounts.announce(account)
+        await self._check(handler, account, method)
+        await handler.renew_session(account.id, account.name)
+        if not await self._confirmed(handler, account, method, confirm):
+            return False
+        await self._end_oldest(handler, account)
+        self._audit.signed_in(handler.session, method)
+        await self._on_login.tell(handler.session)
+        return True
+
+    async def confirmed(self, handler: Browser, confirm: Confirm) -> bool:
+        """Call `confirm`; end the session that was just stored unless it returns True."""
+        confirmed = False
+        try:
+            confirmed = await confirm()
+        finally:
+            if not confirmed:
+                session_id = handler.session.id
+                handler.become_visitor()
+                await self._sessions.end(session_id, "revoked")
+        return confirmed
+
+    async def _of_name(self, name: str, confirm: Confirm | None) -> tuple[Account, Confirm | None]:
+        """Return the account of a name; one that is not in the database if there is none."""
+        account = await self._accounts.by_name(name)
+        if account is not None:
+            return account, confirm
+        return Account(id=name, name=name, created=0.0), confirm or _always
+
+    async def _check(self, handler: Browser, account: Account, method: str) -> None:
+        """Raise SignInRefused if a hook refuses this account."""
+        for hook in self._may_sign_in:
+            answer = hook(account)
+            sentence = answer if answer is None or isinstance(answer, str) else await answer
+            if sentence is not None:
+                self._audit.add(
+                    "failure",
+                    user=account.name,
+                    address=handler.remote_address,
+                    reason=f"refused: {sentence}",
+                    user_id=account.id,
+                    method=method,
+                )
+                raise SignInRefused(sentence)
+
+    async def _confirmed(
+        self, handler: Browser, account: Account, method: str, confirm: Confirm | None
+    ) -> bool:
+        async def check() -> bool:
+            if confirm is None:
+                if await self._accounts.by_id(account.id) is None:
+                    raise SignInRefused(_DELETED)
+            elif not await confirm():
+                return False
+            # a ban ends the sessions that it finds, which this one may not have been among
+            await self._check(handler, account, method)
+            return True
+
+        return await self.confirmed(handler, check)
+
+    async def _end_oldest(self, handler: Browser, account: Account) -> None:
+        """End the least recently seen sessions of this user beyond --max-sessions-per-user."""
+        if not self._maximum:
+            return
+        try:
+            await self._sessions.end_oldest(account.id, self._maximum, keep=handler.session.id)
+        except StoreError as error:  # the next sign-in ends them
+            self._outage_log.add(handler.remote_address, error)
+
+
+async def _always() -> bool:
+    return True
