@@ -196,7 +196,7 @@ class BaseNamespace(TypedNamespace, Generic[D]):
             raise ConnectionRefused("session ended")
         if self.login_required and session.user is None:
             raise ConnectionRefused("unauthorized")
-        client = self._clients.add(sid, context, session.user)
+        client = self._clients.add(sid, context, session.user_id)
         set_current(client)
         self._join(client)
         accepted = False
