@@ -5,6 +5,7 @@ Each command works on a connection that has a transaction already, and on one mo
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Collection
 from pathlib import Path
 
@@ -45,12 +46,12 @@ def make_revision(
     made = command.revision(
         config, message, autogenerate=not empty, version_path=str(schema.migrations)
     )
-    script = made[0] if isinstance(made, list) else made
-    return None if script is None else Path(script.path)
+    scripts = made if isinstance(made, list) else [made]
+    return next((Path(script.path) for script in scripts if script is not None), None)
 
 
 def _config(connection: sa.Connection, schema: Schema) -> Config:
-    config = Config()
+    config = Config(cmd_opts=argparse.Namespace(quiet=True))
     options = {
         "script_location": str(_ENVIRONMENT),
         "version_locations": str(schema.migrations),

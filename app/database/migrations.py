@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from traceback import walk_tb
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,6 +23,7 @@ from app.database.revisions import Revisions, read_revisions
 from app.database.schema import Schema, SchemaError, check_schemas
 
 log = logging.getLogger("latchkey.database")
+T = TypeVar("T")
 
 _POSTGRESQL_LOCK = "latchkey"  # name of the lock that one migrating process has
 _POLL_INTERVAL = 0.1  # seconds between two tries to get it
@@ -38,36 +39,44 @@ def migrate(engine: sa.Engine, schemas: Sequence[Schema]) -> None:
     check_schemas(schemas)
     revisions = _revisions(schemas)
     with engine.connect() as connection:
-        states = [_State(connection, schema, revisions[schema.name]) for schema in schemas]
-        behind = [state.schema.name for state in states if not state.is_current()]
+        states = [_State(connection, *each) for each in revisions.items()]
+        behind = [state for state in states if not state.is_current()]
     if behind:
         with exclusive(engine) as connection:
-            for schema in schemas:
-                _bring_to_head(_State(connection, schema, revisions[schema.name]))
+            make_or_migrate(connection, schemas)
 
 
-def _revisions(schemas: Sequence[Schema]) -> dict[str, Revisions | None]:
+def make_or_migrate(connection: sa.Connection, schemas: Sequence[Schema]) -> None:
+    """Bring the tables of all modules to their newest state, in the connection's transaction."""
+    for schema, revisions in _revisions(schemas).items():
+        _bring_to_head(_State(connection, schema, revisions))
+
+
+def _revisions(schemas: Sequence[Schema]) -> dict[Schema, Revisions | None]:
     return {
-        schema.name: read_revisions(schema.migrations) if schema.migrations else None
+        schema: read_revisions(schema.migrations) if schema.migrations else None
         for schema in schemas
     }
 
 
-def current_revisions(
-    engine: sa.Engine, schemas: Sequence[Schema]
-) -> list[tuple[Schema, str | None, str | None]]:
-    """Return each schema, its revision in the database and its newest one; None: there is none."""
-    revisions = _revisions(schemas)
+def status(engine: sa.Engine, schemas: Sequence[Schema]) -> list[tuple[str, str]]:
+    """Return the name of each module with tables, and a few words about them."""
     with engine.connect() as connection:
-        states = [_State(connection, schema, revisions[schema.name]) for schema in schemas]
         return [
-            (
-                state.schema,
-                ", ".join(sorted(state.stamped)) or None,
-                state.revisions.head if state.revisions else None,
-            )
-            for state in states
+            (schema.name, _State(connection, schema, revisions).describe())
+            for schema, revisions in _revisions(schemas).items()
         ]
+
+
+def downgrade(engine: sa.Engine, schema: Schema, revision: str) -> None:
+    """Run the migrations of a module backwards, down to a revision or to "base"."""
+    known = read_revisions(schema.migrations).known if schema.migrations else frozenset()
+    if revision not in {"base", *known}:
+        raise SchemaError(
+            f"{schema.name} has no revision {revision}; it has {', '.join(sorted(known)) or 'none'}"
+        )
+    with exclusive(engine) as connection:
+        run_scripts(schema, lambda alembic: alembic.downgrade(connection, schema, revision))
 
 
 class _State:
@@ -105,6 +114,19 @@ class _State:
                 f"{self.schema.name} {self.revisions.head}, or restore a backup"
             )
         return self.stamped == {self.revisions.head} or self._is_closed_but_fits()
+
+    def describe(self) -> str:
+        """Say in a few words how the tables in the database are."""
+        if self.revisions is None:
+            return "no migrations" + (", tables are missing" if self.missing else "")
+        head, stamped = self.revisions.head, ", ".join(sorted(self.stamped))
+        if self.stamped == {head}:
+            return f"{head}, the newest"
+        if self.stamped - self.revisions.known:
+            return f"{stamped}, of a newer release; the newest one here is {head}"
+        if not stamped:
+            return f"{'without a revision' if self.has_tables else 'not made'}; newest: {head}"
+        return f"{stamped}; newest: {head}"
 
     def check_columns(self, remedy: str) -> None:
         """Raise SchemaError if a table or a column of the metadata is not in the database."""
@@ -186,12 +208,16 @@ def _stamp(state: _State, revision: str) -> None:
     state.connection.execute(sa.insert(table), {"version_num": revision})
 
 
-def run_scripts(schema: Schema, work: Callable[[Any], None]) -> None:
-    """Run scripts of a module; an error of a script becomes a SchemaError that names its file."""
+def run_scripts(schema: Schema, work: Callable[[Any], T]) -> T:
+    """Give Alembic's commands to a function, and return its result.
+
+    An error of a script becomes a SchemaError that names its file.
+    """
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # one line a step is enough
     # it takes a quarter of a second to import, and most starts have nothing to migrate
     alembic = importlib.import_module("app.database.alembic_commands")
     try:
-        work(alembic)
+        return work(alembic)
     except Exception as error:
         if isinstance(error, SQLAlchemyError) and is_lost_connection(error):
             raise
@@ -206,7 +232,7 @@ def run_scripts(schema: Schema, work: Callable[[Any], None]) -> None:
         log.error("a migration of %s failed", schema.name, exc_info=error)
         raise SchemaError(
             f"{path} failed ({reason(error) or type(error).__name__}); the database is as it was "
-            "before this start. Correct the file, or start the release before"
+            "before. Correct the file, or start the release before"
         ) from error
 
 

@@ -15,7 +15,7 @@ class SchemaError(ValueError):
     """The tables of a module do not fit the database; the message says what to do."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Schema:
     """The tables of a module."""
 

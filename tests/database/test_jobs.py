@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -150,6 +151,29 @@ async def test_a_statement_that_takes_too_long_is_interrupted(place: Place) -> N
         answers = await asyncio.gather(*asked, return_exceptions=True)
         assert {type(answer) for answer in answers} == {DatabaseUnavailable}
         assert await database.run(add) == 1
+
+
+async def test_a_job_may_have_more_time_than_others(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL its statements have it too."""
+    monkeypatch.setattr(module, "_JOB_TIMEOUT", 0.3)
+    monkeypatch.setattr("app.database.postgresql._STATEMENT_TIMEOUT", 300)
+    monkeypatch.setattr("app.database.postgresql.LimitedConnection.answer_timeout", 0.3)
+
+    def slow(connection: sa.Connection) -> int:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT pg_sleep(0.6)")
+        else:
+            time.sleep(0.6)
+        return add(connection)
+
+    async with opened(place) as database:
+        with pytest.raises(DatabaseUnavailable):
+            await database.run(slow)
+        assert await database.run(slow, seconds=20) == 1
+        with pytest.raises(DatabaseUnavailable):  # the connection has its usual limits again
+            await database.run(slow)
 
 
 async def test_jobs_beyond_the_queue_are_refused_at_once(

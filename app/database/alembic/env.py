@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from alembic import context
+from alembic.runtime.migration import MigrationInfo
 from sqlalchemy.schema import SchemaItem
 
 from app.database.schema import Schema
+
+log = logging.getLogger("latchkey.database")
 
 
 def _is_seen(_: SchemaItem, name: str | None, kind: str, __: bool, ___: SchemaItem | None) -> bool:
@@ -20,6 +24,13 @@ def _skip_empty(_: Any, __: Any, directives: list[Any]) -> None:
         directives.clear()
 
 
+def _log_step(ctx: object, step: MigrationInfo, heads: object, run_args: object) -> None:
+    schema: Schema = context.config.attributes["schema"]
+    verb = "upgraded to" if step.is_upgrade else "downgraded to"
+    revisions = ", ".join(step.destination_revision_ids) or "base"
+    log.info("%s: %s revision %s", schema.name, verb, revisions)
+
+
 def _run() -> None:
     schema: Schema = context.config.attributes["schema"]
     context.configure(
@@ -28,6 +39,8 @@ def _run() -> None:
         version_table=schema.version_table,
         include_object=_is_seen,
         process_revision_directives=_skip_empty,
+        on_version_apply=_log_step,
+        transactional_ddl=True,  # of SQLite too, since its driver begins no transactions here
         render_as_batch=True,  # SQLite alters a table by making it anew
     )
     with context.begin_transaction():
