@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -110,9 +111,15 @@ MODULES = {
 CORE = [name for name in MODULES if name.split(".")[:2] in (["app", "sessions"], ["app", "stores"])]
 
 
-@functools.cache
 def tree(name: str) -> ast.Module:
+    """Return the syntax tree of a module; trees that are kept slow each garbage collection."""
     return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+
+
+@functools.cache
+def imported(name: str) -> frozenset[str]:
+    """Return the dotted names that a module of this repository imports."""
+    return frozenset(imports(name, tree(name)))
 
 
 def imports(name: str, source: ast.Module) -> set[str]:
@@ -146,7 +153,7 @@ def reached(name: str) -> set[str]:
     while waiting:
         module = waiting.pop()
         seen.add(module)
-        wanted = imports(module, tree(module)) if module in MODULES else set()
+        wanted = imported(module) if module in MODULES else frozenset()
         # to import a.b.c is to import a and a.b first
         waiting |= wanted | {parent for parent in [module.rpartition(".")[0]] if parent}
         waiting -= seen
@@ -158,8 +165,8 @@ def entry(name: str, table: dict[str, tuple[str, ...]]) -> str | None:
     return next((room for room in table if f"{name}.".startswith(f"{room}.")), None)
 
 
-def forbidden(name: str, source: ast.Module) -> list[str]:
-    """Return sentences about the imports of a module that the tables do not allow."""
+def forbidden(name: str, names: Iterable[str]) -> list[str]:
+    """Return sentences about those of a module's imports that the tables do not allow."""
     if name.split(".")[0] != "app" or name == "app" or name.endswith("__main__"):
         return []
     if entry(name, ROOMS) is None:
@@ -168,7 +175,7 @@ def forbidden(name: str, source: ast.Module) -> list[str]:
         f"{name} imports {wanted}, which {room} may not import"
         for table in (ROOMS, TRANSPORT)
         if (room := entry(name, table)) is not None
-        for wanted in sorted(imports(name, source) - {"app"})  # which holds the version only
+        for wanted in sorted(set(names) - {"app"})  # which holds the version only
         if (other := entry(wanted, table) or wanted.split(".")[0]) not in (room, *table[room])
         and other.split(".")[0] in ("app", "handlers")
         and (table is ROOMS or other in TRANSPORT)
@@ -245,24 +252,24 @@ def _assigned(node: ast.AST) -> list[str]:
     return [name for child in ast.iter_child_nodes(node) for name in _assigned(child)]
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_no_import_is_for_types_only(name: str) -> None:
+def test_no_import_is_for_types_only() -> None:
     """An import under TYPE_CHECKING hides that two files need each other; a Protocol shows it."""
-    assert "TYPE_CHECKING" not in MODULES[name].read_text(encoding="utf-8")
+    assert [
+        name
+        for name, path in MODULES.items()
+        if "TYPE_CHECKING" in path.read_text(encoding="utf-8")
+    ] == []
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_a_module_imports_only_what_its_room_may_import(name: str) -> None:
+def test_a_module_imports_only_what_its_room_may_import() -> None:
     """Imports for types and inside of functions count too."""
-    assert forbidden(name, tree(name)) == []
+    assert [found for name in MODULES for found in forbidden(name, imported(name))] == []
 
 
 def test_no_files_import_each_other() -> None:
     """Where two files need each other, the lower one states a Protocol."""
     graph = {
-        name: {
-            wanted for wanted in imports(name, tree(name)) if wanted in MODULES and wanted != name
-        }
+        name: {wanted for wanted in imported(name) if wanted in MODULES and wanted != name}
         for name in MODULES
     }
     assert circles(graph) == []
@@ -275,44 +282,50 @@ def test_no_rooms_import_each_other(table: dict[str, tuple[str, ...]]) -> None:
     for name in MODULES:
         room = entry(name, table)
         if room is not None and not name.endswith("__main__"):
-            others = {entry(wanted, table) for wanted in imports(name, tree(name))}
+            others = {entry(wanted, table) for wanted in imported(name)}
             graph[room] |= {other for other in others if other not in (None, room)}
     assert circles(graph) == []
 
 
-@pytest.mark.parametrize("name", CORE)
-def test_the_core_does_no_web_input_or_output(name: str) -> None:
+def test_the_core_does_no_web_input_or_output() -> None:
     """Session, codec and stores reach neither Tornado nor Socket.IO, on no way round either."""
-    web = {module for module in reached(name) if module.split(".")[0] in WEB}
-    assert not web, f"{name} must work without a web server, but it comes to import {web}"
-
-
-@pytest.mark.parametrize(
-    "name", [name for name in MODULES if name.split(".")[:2] == ["app", "transport"]]
-)
-def test_the_transport_knows_no_sessions(name: str) -> None:
-    """The transport carries connections; whose they are is decided above it."""
-    reach = {module for module in reached(name) if module.startswith("app.")}
-    known = {
-        module for module in reach if module.startswith(("app.sessions.session", "app.stores"))
+    found = {
+        name: {module for module in reached(name) if module.split(".")[0] in WEB} for name in CORE
     }
-    assert not known, f"{name} comes to import {known}"
+    assert {name: web for name, web in found.items() if web} == {}
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] == "app"])
-def test_no_module_of_app_keeps_state(name: str) -> None:
-    """make_app builds everything, so that a test can build ten applications."""
-    found = mutable_state(tree(name).body)
-    assert not found, (
-        f"{name} keeps {found} for the whole process; make it a tuple, a frozenset or a "
-        "MappingProxyType, or give it to an object that make_app builds"
-    )
+def test_the_transport_knows_no_sessions() -> None:
+    """The transport carries connections; whose they are is decided above it."""
+    found = {
+        name: {
+            module
+            for module in reached(name)
+            if module.startswith(("app.sessions.session", "app.stores"))
+        }
+        for name in MODULES
+        if name.split(".")[:2] == ["app", "transport"]
+    }
+    assert found
+    assert {name: known for name, known in found.items() if known} == {}
 
 
-@pytest.mark.parametrize("room", [*ROOMS, *TRANSPORT])
-def test_the_tables_name_only_what_exists(room: str) -> None:
+def test_no_module_of_app_keeps_state() -> None:
+    """make_app builds everything, so that a test can build ten applications.
+
+    What a module keeps becomes a tuple, a frozenset or a MappingProxyType, or belongs to an
+    object that make_app builds.
+    """
+    found = {
+        name: mutable_state(tree(name).body) for name in MODULES if name.split(".")[0] == "app"
+    }
+    assert found
+    assert {name: kept for name, kept in found.items() if kept} == {}
+
+
+def test_the_tables_name_only_what_exists() -> None:
     """A room that went away leaves no gap behind in the tables."""
-    assert room in MODULES
+    assert {*ROOMS, *TRANSPORT} - MODULES.keys() == set()
 
 
 @pytest.mark.parametrize(
@@ -361,7 +374,7 @@ def test_mutable_state_is_recognised(source: str, found: list[str]) -> None:
 )
 def test_a_forbidden_import_is_found(source: str, name: str, found: str) -> None:
     """However it is written, an import that the room may not have is refused."""
-    (sentence,) = forbidden(name, ast.parse(source))
+    (sentence,) = forbidden(name, imports(name, ast.parse(source)))
     assert sentence.startswith(f"{name} imports {found},")
 
 
@@ -374,5 +387,5 @@ def test_a_circle_is_found() -> None:
 def test_a_new_module_needs_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that is in no table is refused with a sentence that says what to do."""
     monkeypatch.setitem(MODULES, "app.stray", ROOT / "app" / "stray.py")
-    (sentence,) = forbidden("app.stray", ast.parse(""))
+    (sentence,) = forbidden("app.stray", ())
     assert "add it to ROOMS" in sentence

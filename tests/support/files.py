@@ -11,16 +11,19 @@ from tests.support.paths import ROOT
 
 def sources() -> Iterator[Path]:
     """Yield the files that git may track."""
-    return (path for path in ROOT.rglob("*") if path.is_file() and not _ignored(path))
+    patterns = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
+    return _files(ROOT, [*patterns, ".git"])
 
 
-def _ignored(path: Path) -> bool:
-    """Return whether .gitignore names this file, or a folder that it is in."""
-    relative = path.relative_to(ROOT)
-    for line in (ROOT / ".gitignore").read_text().splitlines():
-        pattern = line.strip("/")
-        if relative.is_relative_to(pattern) or any(
-            fnmatch.fnmatch(part, pattern) for part in relative.parts
+def _files(folder: Path, patterns: list[str]) -> Iterator[Path]:
+    """Yield the files below a folder, without files and folders that a pattern names."""
+    for path in folder.iterdir():
+        relative = path.relative_to(ROOT).as_posix()
+        if any(
+            fnmatch.fnmatch(name, pattern) for pattern in patterns for name in (path.name, relative)
         ):
-            return True
-    return ".git" in relative.parts
+            continue
+        if path.is_dir():
+            yield from _files(path, patterns)
+        else:
+            yield path
