@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from app.accounts import passwords
+from tests.support import groups
 from tests.support.chromium import launched
 from tests.support.demo import MODULES
 from tests.support.demo.session import SessionData
@@ -27,12 +28,18 @@ os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
 _TEST_TIMEOUT = 30.0  # seconds, unless the test has the mark `limit(seconds)`
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Run the whole suite in two processes per core, since tests mostly wait; a part in one."""
     if config.args_source is pytest.Config.ArgsSource.ARGS:
         return 0
     return 2 * len(os.sched_getaffinity(0))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each group of tests to one worker."""
+    return groups.scheduler(config, log)
 
 
 def pytest_collection_finish() -> None:

@@ -27,12 +27,7 @@ from tests.support.site import serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
-# two browsers for all tests: one in each of two workers
-pytestmark = [
-    pytest.mark.limit(60),
-    pytest.mark.xdist_group("browser 1"),
-    pytest.mark.asyncio(loop_scope="session"),
-]
+pytestmark = [pytest.mark.limit(60), pytest.mark.asyncio(loop_scope="session")]
 
 SCREENSHOT = ROOT / "docs" / "account.png"
 

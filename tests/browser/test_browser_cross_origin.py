@@ -11,12 +11,7 @@ from tests.support.cross_site import two_sites
 from tests.support.forms import PASSWORD
 from tests.support.watched_store import WatchedStore
 
-# two browsers for all tests: one in each of two workers
-pytestmark = [
-    pytest.mark.limit(60),
-    pytest.mark.xdist_group("browser 2"),
-    pytest.mark.asyncio(loop_scope="session"),
-]
+pytestmark = [pytest.mark.limit(60), pytest.mark.asyncio(loop_scope="session")]
 
 TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgraded": None}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,10 +15,10 @@ from tests.support.chromium import CUT, OVER_WEBSOCKET, person, press, register,
 from tests.support.plain_nginx import plain_nginx
 from tests.support.site import Site
 
-pytestmark = [pytest.mark.limit(60), pytest.mark.xdist_group("browser 2")]
+pytestmark = [pytest.mark.limit(60), pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_the_pages_work_below_a_path_behind_nginx(tmp_path: Path, chromium: str) -> None:
+async def test_the_pages_work_below_a_path_behind_nginx(tmp_path: Path, chromium: Any) -> None:
     """With deploy/nginx-base-path.conf: register, count by page and socket, see devices, leave."""
     from playwright.async_api import expect
 

@@ -43,12 +43,7 @@ DESK = """
 <figure><figcaption>Tab 1 · 127.0.0.1:8888</figcaption><img src="data:image/png;base64,{}"></figure>
 <figure><figcaption>Tab 2 · 127.0.0.1:8888</figcaption><img src="data:image/png;base64,{}"></figure>
 """
-# two browsers for all tests: one in each of two workers
-pytestmark = [
-    pytest.mark.limit(60),
-    pytest.mark.xdist_group("browser 2"),
-    pytest.mark.asyncio(loop_scope="session"),
-]
+pytestmark = [pytest.mark.limit(60), pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_a_newcomer_counts_in_two_tabs_until_signing_out_in_one(

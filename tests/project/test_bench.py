@@ -27,10 +27,9 @@ from bench.run import Result, rotated, run_row
 from handlers import modules
 from tests.support.requirements import skip
 
-pytestmark = [
-    pytest.mark.xdist_group("bench"),  # one process runs them all, so that servers start once
-    pytest.mark.skipif("counter" not in modules, reason="the bench measures handlers/counter.py"),
-]
+pytestmark = pytest.mark.skipif(
+    "counter" not in modules, reason="the bench measures handlers/counter.py"
+)
 TINY = Sizes(
     seconds=0.05,
     warm=0.05,

@@ -30,7 +30,6 @@ from tests.support.files import sources
 from tests.support.paths import ROOT
 from tests.support.requirements import skip
 
-pytestmark = pytest.mark.xdist_group("packaging")  # one process, so that the wheel is built once
 FETCHED = f"static/{assets.LOCAL}"
 
 

@@ -4,7 +4,7 @@
 
 A start of `python -m app` takes 0.75 s of CPU, of which 0.6 s are imports. The suite starts
 programs hundreds of times, and so imports once in each of its workers. A forked program has a
-process, arguments, environment, standard streams, signals and an exit code of its own.
+process, arguments, environment, umask, standard streams, signals and exit code of its own.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ async def start(
     (read_in, write_in), (read_out, write_out) = os.pipe(), os.pipe()
     read_error, write_error = (None, stderr) if stderr is not None else os.pipe()
     theirs = [read_in, write_out, write_error]
-    request = _Request(module, arguments, dict(environ))
+    request = _Request(module, arguments, dict(environ), _umask())
     reader, writer = await asyncio.open_unix_connection(sock=request.send(theirs))
     for pipe in theirs:
         if pipe != stderr:
@@ -161,6 +161,7 @@ class _Request:
     module: str
     arguments: tuple[str, ...]
     environ: dict[str, str]
+    umask: int
 
     def send(self, streams: list[int]) -> socket.socket:
         """Ask for a process with these standard streams; return the connection for answers."""
@@ -173,12 +174,20 @@ class _Request:
 
     def run(self) -> None:
         """Become the program."""
+        os.umask(self.umask)
         os.environ.clear()
         os.environ.update(self.environ)
         sys.argv[1:] = self.arguments
         # runpy warns of a module that is imported already
         sys.modules.pop(f"{self.module}.__main__", None)
         runpy.run_module(self.module, run_name="__main__", alter_sys=True)
+
+
+def _umask() -> int:
+    """Return the umask of this process, which can only be read by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 class _Server:

@@ -34,9 +34,6 @@ io.attach(http);
 http.listen(0, "127.0.0.1", () => console.log(http.address().port));
 """
 
-# one xdist worker runs them all, so that Node's server starts once
-pytestmark = pytest.mark.xdist_group("node's server")
-
 Talk = Callable[[int], Coroutine[Any, Any, list[Any]]]
 
 
