@@ -18,6 +18,7 @@ from app.extensions import Extension, load_extensions, own_records, schemas
 from app.jobs import Jobs
 from app.lifecycle import Application
 from app.limits import Limits
+from app.open_store import open_store
 from app.ops import data_folder
 from app.ops.audit import Audit
 from app.ops.counters import Counters
@@ -42,9 +43,7 @@ from app.sockets.namespaces import Namespaces
 from app.start_and_stop import StartAndStop
 from app.stores import Record, SessionStore
 from app.stores.counted import CountedStore, StoreCounts
-from app.stores.memory import MemoryStore
 from app.stores.readiness_check import StoreCheck
-from app.stores.sqlite.store import SqliteStore
 from app.transport import Listener, SocketServer
 from app.web.application import WebApplication
 from app.web.web_parts import web_parts
@@ -82,7 +81,7 @@ def make_app(
     check_last_key(settings, keys)
     cluster = open_cluster(settings) if settings.shared else None
     counters, store_counts, loop_lag = Counters(), StoreCounts(), LoopLag()
-    opened = store or (cluster.store if cluster else _open_store(settings))
+    opened = store or (cluster.store if cluster else open_store(settings))
     connections = Connections(on_session_end=settings.on_session_end)
     counted = CountedStore(opened, store_counts)
     sessions = _build_sessions(settings, counted, store_counts, data_type, clock, connections)
@@ -262,10 +261,3 @@ def _routes(server: SocketServer, extensions: Sequence[Extension]) -> list[Any]:
         (r"/socket\.io/?", HandshakeHandler, handshake),
         *(route for extension in extensions for route in extension.routes),
     ]
-
-
-def _open_store(settings: Settings) -> SessionStore:
-    """Open the store of --store; raises FileOwned or StoreUnavailable."""
-    if settings.store == "memory":
-        return MemoryStore()
-    return SqliteStore(settings.data_dir / "sessions.sqlite3")

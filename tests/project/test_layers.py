@@ -46,6 +46,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "app.transport",
     ),
     "app.hooks": ("app.services", "app.sessions", "app.sockets"),
+    "app.open_store": ("app.settings", "app.stores"),
     "app.extensions": (
         *("app.accounts", "app.database", "app.hooks", "app.ops", "app.services", "app.sessions"),
         *("app.settings", "app.sign_in", "app.sockets"),
@@ -62,9 +63,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "app.application": (
         *("app.accounts", "app.socketio_client", "app.common", "app.devices", "app.extensions"),
-        *("app.jobs", "app.lifecycle", "app.limits", "app.ops", "app.optional_cluster"),
-        *("app.presence", "app.services", "app.sessions", "app.settings", "app.sign_in"),
-        "app.sockets",
+        *("app.jobs", "app.lifecycle", "app.limits", "app.open_store", "app.ops"),
+        *("app.optional_cluster", "app.presence", "app.services", "app.sessions", "app.settings"),
+        *("app.sign_in", "app.sockets"),
         *("app.start_and_stop", "app.stores", "app.transport", "app.web"),
     ),
     "app.reload": ("app.common", "app.ops", "app.settings"),
