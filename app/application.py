@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from app.accounts import Account, Accounts, open_database
+from app.accounts import Account, Accounts, OldNames, open_database
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.common.rates import ProcessRate
@@ -89,6 +89,7 @@ def make_app(
     presence = cluster.presence(connections, keys) if cluster else connections
     database = open_database(settings, schemas(extensions))
     accounts = Accounts(database)
+    sessions.records.old_users = OldNames(accounts)
     devices = Devices(sessions, presence)
     audit, outage_log = Audit(), RateLimitedLog(logging.getLogger("latchkey.outages"))
     on_login: Listeners[[Session[Any]]] = Listeners("a login")

@@ -11,16 +11,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.accounts import Account
 from app.database import Schema
 from app.database.module_schemas import migrations_folder, module_schemas
-from app.hooks import TAKES, hook_error
+from app.hooks import TAKES, MaySignIn, OnAccountCreated, OnAccountDeleted, hook_error
 from app.ops.metrics import OwnMetrics
 from app.services import Services
 from app.sessions.end_reason import EndReason
 from app.sessions.session import Session
 from app.settings import OwnRecords, check_records, declared
-from app.sign_in import MaySignIn
 from app.sockets.handshake import HandshakeHook
 from app.sockets.namespace import BaseNamespace
 
@@ -57,9 +55,9 @@ class Extension:
     #: asks it, before and after the session is stored.
     may_sign_in: MaySignIn | None = None
     #: Runs after an account was created, before its first sign-in.
-    on_account_created: Callable[[Account], Result] | None = None
+    on_account_created: OnAccountCreated | None = None
     #: Runs after an account was deleted.
-    on_account_deleted: Callable[[Account], Result] | None = None
+    on_account_deleted: OnAccountDeleted | None = None
     #: Runs when a user has signed in.
     on_login: Callable[[Session[Any]], Result] | None = None
     #: Runs when a session has ended, in the process that ended it.

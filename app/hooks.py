@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import Any
 
+from app.accounts import Account
 from app.services import Services
 from app.sessions.end_reason import EndReason
 from app.sessions.session import Session
+from app.sign_in import MaySignIn as MaySignIn
 from app.sockets.handshake import HandshakeHandler
 
 Result = Awaitable[None] | None
@@ -18,6 +20,8 @@ Result = Awaitable[None] | None
 OnStart = Callable[[Services], Result]
 OnStop = Callable[[Services], Result]
 BeforeHandshake = Callable[[HandshakeHandler], Result]
+OnAccountCreated = Callable[[Account], Result]
+OnAccountDeleted = Callable[[Account], Result]
 OnLogin = Callable[[Session[Any]], Result]
 OnSessionEnd = Callable[[Session[Any], EndReason], Result]
 

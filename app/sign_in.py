@@ -96,7 +96,7 @@ class SignIn:
         """
         if isinstance(account, str):
             account, confirm = await self._of_name(account, confirm)
-        await self._accounts.announce(account)
+        account = await self._accounts.announce(account)
         await self._check(handler, account, method)
         await handler.renew_session(account.id, account.name)
         if not await self._confirmed(handler, account, method, confirm):

@@ -88,6 +88,8 @@ class PasswordFormHandler(AccountPage):
             check_limits=lambda: self._check_limits(user_id),
             address=subscriber(self.remote_address),
         )
+        if proof.account and proof.account.id == user_id and not proof.account.has_password:
+            raise HTTPError(409, "Your account has no password: you sign in to it another way.")
         if not proof or proof.account is None or proof.account.id != user_id:
             await self.services.limits.password_failed(user_id)
             self.audit("failure", reason=f"wrong password: {self.form}")

@@ -83,7 +83,9 @@ class AccountPage(BaseHandler):
     def _write_json(self, devices: DeviceList) -> None:
         """Write the user and the devices; `more` is the number of those without a row."""
         rows = msgspec.to_builtins(devices.seen_by(self.session.id))
-        self.write({"user": self.user, "devices": rows, "more": devices.more})
+        self.write(
+            {"user": self.user, "user_id": self.user_id, "devices": rows, "more": devices.more}
+        )
 
     def done(self, what: str) -> None:
         """Answer that a change was made: a form with the page, a script with 204."""

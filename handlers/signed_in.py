@@ -18,6 +18,7 @@ class SignedInHandler(BaseHandler):
         self.write(
             {
                 "user": session.user,
+                "user_id": session.user_id,
                 "expires": _seconds(session.expires),
                 "expires_at_latest": _seconds(latest),
                 "now": int(now),

@@ -6,6 +6,7 @@ Imports database, settings, stores and common.
 from app.accounts.account import Account, Identity
 from app.accounts.accounts import Accounts, AccountsUnavailable, AddressBusy, open_database
 from app.accounts.database import accounts as accounts_table
+from app.accounts.old_names import OldNames
 from app.accounts.passwords import IdentityTaken, InvalidAccount, NameTaken, account_key
 from app.accounts.table import Proof
 
@@ -18,6 +19,7 @@ __all__ = [
     "IdentityTaken",
     "InvalidAccount",
     "NameTaken",
+    "OldNames",
     "Proof",
     "account_key",
     "accounts_table",

@@ -22,6 +22,7 @@ class Account:
     created: float  # seconds since 1970
     #: Whether `on_account_created` has run; not yet for accounts that the command line made.
     announced: bool = True
+    has_password: bool = True
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
@@ -101,6 +102,10 @@ class Accounts:
         """Return the account that somebody at another issuer has here; None if there is none."""
         return await self._work(self._reads, lambda: self._table.by_identity(identity))
 
+    async def names_of_other_ids(self, names: Sequence[str]) -> set[str]:
+        """Return those of these names whose account has another id than its name."""
+        return await self._work(self._reads, lambda: self._table.names_of_other_ids(names))
+
     # -- create --
 
     async def register(
@@ -129,8 +134,7 @@ class Accounts:
             address,
         )
         assert proof.account is not None
-        await self.announce(proof.account)
-        return proof
+        return dataclasses.replace(proof, account=await self.announce(proof.account))
 
     async def add(self, name: str, *, identity: Identity | None = None) -> Account:
         """Create an account that has no password, for users who sign in another way.
@@ -143,19 +147,19 @@ class Accounts:
         account = await self._work(
             self._reads, lambda: self._table.add(name, identity, announced=announced)
         )
-        await self.announce(account)
-        return account
+        return await self.announce(account)
 
-    async def announce(self, account: Account) -> None:
-        """Tell the listeners of a new account, unless they were told.
+    async def announce(self, account: Account) -> Account:
+        """Tell the listeners of a new account, unless they were told; return it as it is then.
 
         `create` and `add` do so. What the command line or an older release created is announced
         by its first sign-in. If a process dies meanwhile, the listeners may be told again.
         """
         if account.announced or not self._announces:
-            return
+            return account
         await self.on_created.tell(account)
         await self._work(self._reads, lambda: self._table.set_announced(account.id))
+        return dataclasses.replace(account, announced=True)
 
     # -- other issuers --
 

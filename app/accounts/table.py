@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ from app.database import Database
 from app.database.errors import reason
 
 log = logging.getLogger("latchkey.accounts")
+
+_MAX_NAMES = 500  # in one query
 
 
 def _of(keys: Collection[str]) -> sa.Select[tuple[str]]:
@@ -77,7 +79,13 @@ class AccountTable:
     ) -> Account:
         key = account_key(name)
         refuse_issuer(skeleton_of(key))
-        account = Account(id=new_account_id(), name=name, created=time.time(), announced=announced)
+        account = Account(
+            id=new_account_id(),
+            name=name,
+            created=time.time(),
+            announced=announced,
+            has_password=bool(password_hash),
+        )
         row = {
             "key": key,
             "name": name,
@@ -108,6 +116,19 @@ class AccountTable:
     def by_identity(self, identity: Identity) -> Account | None:
         linked = sa.select(_identities.c.account_id).where(_is(identity)).scalar_subquery()
         return self._account(_accounts.c.id == linked)
+
+    def names_of_other_ids(self, names: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for start in range(0, len(names), _MAX_NAMES):
+            part = names[start : start + _MAX_NAMES]
+            columns = _accounts.c
+            query = sa.select(columns.key, columns.id).where(
+                columns.key.in_({account_key(name) for name in part})
+            )
+            with self._engine.connect() as connection:
+                ids = {row.key: row.id for row in connection.execute(query)}
+            found.update(name for name in part if ids.get(account_key(name), name) != name)
+        return found
 
     def link(self, account_id: str, identity: Identity) -> None:
         """Let an identity name an account, if none has it; raises InvalidAccount."""
@@ -220,7 +241,13 @@ class AccountTable:
 
 
 def _to_account(row: sa.Row[Any]) -> Account:
-    return Account(id=row.id, name=row.name, created=row.created, announced=bool(row.announced))
+    return Account(
+        id=row.id,
+        name=row.name,
+        created=row.created,
+        announced=bool(row.announced),
+        has_password=bool(row.password_hash),
+    )
 
 
 def _link(account_id: str, identity: Identity) -> dict[str, str]:

