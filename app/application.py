@@ -14,6 +14,7 @@ from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.common.rates import ProcessRate
 from app.devices import Devices, Watchers
+from app.emit.command import emit_command
 from app.extensions import Extension, load_extensions, own_records, schemas
 from app.jobs import Jobs
 from app.lifecycle import Application
@@ -21,6 +22,7 @@ from app.limits import Limits
 from app.open_store import open_store
 from app.ops import data_folder
 from app.ops.audit import Audit
+from app.ops.control import Command, ControlSocket, socket_path
 from app.ops.counters import Counters
 from app.ops.keys import check_last_key, signing_keys
 from app.ops.loop_lag import LoopLag
@@ -143,8 +145,16 @@ def make_app(
         web,
         folder_lock=folder_lock,
         modules=StartAndStop(extensions),
+        control=ControlSocket(
+            socket_path(settings.data_dir, settings.process_number), _commands(services)
+        ),
         cluster=cluster,
     )
+
+
+def _commands(services: Services) -> dict[str, Command]:
+    """Return the commands that operators and scripts have, by name."""
+    return {"emit": emit_command(services.socket_server)}
 
 
 def _build_sessions(

@@ -8,6 +8,7 @@ import time
 from typing import Protocol
 
 from app.common.background import cancel_all
+from app.ops.control import ControlSocket
 from app.ops.data_folder import FolderLock
 from app.ops.listening import Listening, listen
 from app.services import Services
@@ -47,6 +48,7 @@ class Application:
         *,
         folder_lock: FolderLock,
         modules: StartAndStop,
+        control: ControlSocket,
         cluster: Cluster | None = None,
     ) -> None:
         """`modules` starts and stops the modules; `cluster` is None for a process alone."""
@@ -56,6 +58,7 @@ class Application:
         self.http_server: HttpServer | None = None
         self._folder_lock = folder_lock
         self._modules = modules
+        self._control = control
         self._listening = Listening([])
 
     async def start(self, listening: Listening | None = None) -> str:
@@ -84,6 +87,7 @@ class Application:
         )
         sockets, kept = self._listening.sockets, self._listening.inherited
         await self.http_server.listen(sockets, kept=kept)
+        await self._control.start()
         self.services.expiry.start()
         self.services.loop_lag.start()
         self.services.presence.start()
@@ -118,6 +122,7 @@ class Application:
         services = self.services
         services.stopping = True
         self._listening.remove_files()
+        await self._control.stop()
         if self.http_server is not None:
             await self.http_server.stop_listening()
         await services.jobs.stop()

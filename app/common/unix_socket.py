@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import fcntl
+import inspect
 import os
 import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _MAX_PATH = 107  # bytes of an address (unix(7))
 _PROBE_TIMEOUT = 1.0  # seconds
@@ -67,6 +70,15 @@ def connect(path: Path, *, timeout: float | None) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def server_options(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
+    """Return options of `create_unix_server` so that it leaves the file to `UnixSocket.remove`.
+
+    Python 3.13 and later would delete it, also if another process keeps the socket open.
+    """
+    parameters = inspect.signature(loop.create_unix_server).parameters
+    return {"cleanup_socket": False} if "cleanup_socket" in parameters else {}
 
 
 @contextlib.contextmanager

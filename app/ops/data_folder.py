@@ -79,11 +79,12 @@ def _lock(folder: Path, kind: int, why: str) -> FolderLock:
 
 
 def entries(folder: Path) -> list[Path]:
-    """List a data folder without its locks and the files of a restore."""
+    """List a data folder without its locks, its sockets and the files of a restore."""
     return sorted(
         path
         for path in folder.iterdir()
         if path.suffix != ".lock" and path.name not in (RESTORING, PARTIAL)
+        if not path.is_socket()
     )
 
 

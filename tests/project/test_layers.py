@@ -66,8 +66,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.jobs", "app.lifecycle", "app.limits", "app.open_store", "app.ops"),
         *("app.optional_cluster", "app.presence", "app.services", "app.sessions", "app.settings"),
         *("app.sign_in", "app.sockets"),
+        "app.emit",
         *("app.start_and_stop", "app.stores", "app.transport", "app.web"),
     ),
+    "app.emit": ("app.common", "app.ops", "app.sessions", "app.settings", "app.stores"),
     "app.reload": ("app.common", "app.ops", "app.settings"),
     "app.program": (
         *("app.application", "app.common", "app.extensions", "app.ops", "app.reload"),

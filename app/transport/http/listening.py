@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from ssl import SSLContext
 from typing import Any
+
+from app.common import unix_socket
 
 _BACKLOG = 1024  # connections that may wait to be accepted
 
@@ -48,9 +49,7 @@ class Listener:
         }
         if sock.family != socket.AF_UNIX:
             return await loop.create_server(self._protocol, **options)
-        if "cleanup_socket" in inspect.signature(loop.create_unix_server).parameters:
-            # whoever has made the file removes it (Python 3.13 and later would)
-            options["cleanup_socket"] = False
+        options |= unix_socket.server_options(loop)
         return await loop.create_unix_server(self._protocol, **options)
 
     async def stop(self) -> None:

@@ -1,0 +1,44 @@
+"""A client of the control socket, for commands and scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.common import unix_socket
+from app.ops.control import CommandFailed
+
+
+def call(folder: Path, command: str, arguments: Mapping[str, Any], *, timeout: float) -> Any:
+    """Have a process that uses this data folder run a command; return its result.
+
+    `timeout` is in seconds. Raises CommandFailed with a sentence.
+    """
+    line = json.dumps({"command": command, "arguments": arguments}).encode() + b"\n"
+    refused = ""
+    for path in sorted(folder.glob("control*.sock")):
+        try:
+            with unix_socket.connect(path, timeout=timeout) as sock:
+                sock.sendall(line)
+                with sock.makefile("rb") as answers:
+                    answer = answers.readline()
+        except PermissionError:
+            refused = f"{path} is closed to this user; run the command as the program's user"
+            continue
+        except OSError:
+            continue  # a process that has died left it, or this one stops
+        if answer.endswith(b"\n"):
+            return _result(json.loads(answer))
+        refused = f"the process behind {path} closed the connection; see its log"
+    raise CommandFailed(
+        refused
+        or f"no process of the data folder {folder} answers; start it, or name another --data-dir"
+    )
+
+
+def _result(answer: dict[str, Any]) -> Any:
+    if "error" in answer:
+        raise CommandFailed(answer["error"])
+    return answer["result"]
