@@ -96,21 +96,27 @@ class Services:
         """Send an event to all sockets of a user in a namespace, at all processes.
 
         `user_id` is the account id; a tuple as `data` is several arguments. A user who signs in
-        later is not reached. Raises ValueError for a namespace that there is not.
+        later is not reached. Raises ValueError for an empty id, and for a namespace that there is
+        not.
         """
-        await self._emit(user_room(user_id), event, data, namespace)
+        await self._emit("user_id", user_id, user_room(user_id), event, data, namespace)
 
     async def emit_to_session(
         self, session_id: str, event: str, data: Any = None, namespace: str = "/"
     ) -> None:
         """Send an event to all sockets of a session in a namespace, at all processes.
 
-        A tuple as `data` is several arguments. Raises ValueError for a namespace that there is
-        not.
+        A tuple as `data` is several arguments. Raises ValueError for an empty id, and for a
+        namespace that there is not.
         """
-        await self._emit(session_room(session_id), event, data, namespace)
+        room = session_room(session_id or "")
+        await self._emit("session_id", session_id, room, event, data, namespace)
 
-    async def _emit(self, room: str, event: str, data: Any, namespace: str) -> None:
+    async def _emit(
+        self, what: str, id: str, room: str, event: str, data: Any, namespace: str
+    ) -> None:
+        if not id:
+            raise ValueError(f"{what} is empty, as that of a visitor is; emit to a room instead")
         if not self.socket_server.made.exists(namespace):
             raise ValueError(f"no module of handlers/ has the namespace {namespace}")
         await self.socket_server.emit(event, data, to=room, namespace=namespace)

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 
 from app.presence import Change, UserSockets
-from app.presence.users import Key, Told
+from app.presence.users import Forgotten, Key, Told
 from app.stores.redis import RedisClient
 from app.stores.redis.connection import Word
 from app.stores.redis.script import Script
@@ -32,12 +32,18 @@ class UserPresence:
         self._is_known = False  # whether Redis has heard of this process
 
     async def update(self, changes: Sequence[Change]) -> list[bool]:
-        """Note changes; return for each whether its user came as the first, or left as the last."""
+        """Note changes; return for each whether its user came as the first, or left as the last.
+
+        Raises Forgotten if Redis does not know this process.
+        """
         words: list[Word] = [self._process]
         for change in changes:
             value = "" if change.left else f"{change.sockets} {change.since:.3f}"
             words += (change.user_id, change.namespace, value)
-        return [told == 1 for told in await self._client.run(_UPDATE, (), *words)]
+        answers = await self._client.run(_UPDATE, (), *words)
+        if answers is None:
+            raise Forgotten
+        return [answer == 1 for answer in answers]
 
     async def users(self, namespace: str) -> list[str]:
         """Return the users in a namespace at any process."""

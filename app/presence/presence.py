@@ -11,7 +11,7 @@ from typing import Any
 
 from app.common.background import Background, wait_until_set
 from app.presence.hooks import Hooks
-from app.presence.users import Change, Key, Users, UsersHere, UserSockets
+from app.presence.users import Change, Forgotten, Key, Users, UsersHere, UserSockets
 from app.stores import StoreError
 
 log = logging.getLogger("latchkey.presence")
@@ -37,6 +37,7 @@ class Presence:
         self._alone = users is None
         self._here: dict[Key, _Here] = {}
         self._changed: set[Key] = set()
+        self._written: set[Key] = set()  # what the other processes know of this one
         self._dirty = asyncio.Event()
         self._hooks = Hooks(find)
         self._background = Background()
@@ -137,6 +138,9 @@ class Presence:
                     next_beat = loop.time() + _BEAT_INTERVAL
                     await self._beat()
                 await self._write()
+            except Forgotten:
+                next_beat = loop.time()
+                continue
             except StoreError:
                 await asyncio.sleep(1)
             except Exception:
@@ -147,11 +151,7 @@ class Presence:
 
     async def _beat(self) -> None:
         """Say that this process runs, and tell who has left with a process that does not."""
-        here = [
-            self._as_change(key)
-            for key, here in self._here.items()
-            if here.accepted and key not in self._changed
-        ]
+        here = [self._as_change(key)._replace(left=False) for key in self._written]
         for key, joined in await self._others.beat(here):
             self._hooks.tell(key, joined=joined)
 
@@ -168,6 +168,7 @@ class Presence:
                 self._dirty.set()
                 raise
             for key, change, is_new in zip(keys, changes, told, strict=True):
+                (self._written.discard if change.left else self._written.add)(key)
                 if is_new:
                     self._hooks.tell(key, joined=not change.left)
 

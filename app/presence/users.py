@@ -32,11 +32,18 @@ Key = tuple[str, str]
 Told = tuple[Key, bool]
 
 
+class Forgotten(Exception):
+    """What this process has written is gone; it has to call `beat` first."""
+
+
 class Users(Protocol):
     """The users at all processes. Its methods may raise StoreError."""
 
     async def update(self, changes: Sequence[Change]) -> list[bool]:
-        """Note changes; return for each whether its user came as the first, or left as the last."""
+        """Note changes; return for each whether its user came as the first, or left as the last.
+
+        Raises Forgotten.
+        """
         ...
 
     async def users(self, namespace: str) -> Collection[str]:

@@ -1,8 +1,9 @@
 -- Note which users came to a process or left it; return 1 for each that came as the first one, or
--- left as the last one.
+-- left as the last one; nothing if the process is not known.
 --
 -- ARGV  name of the process, then for each user: id, namespace, and what is kept (empty: left)
 local process, told = ARGV[1], {}
+if redis.call('hexists', 'latchkey:present', process) == 0 then return nil end
 local mine = 'latchkey:present:of:' .. process
 for i = 2, #ARGV, 3 do
   local user, namespace, kept = ARGV[i], ARGV[i + 1], ARGV[i + 2]
