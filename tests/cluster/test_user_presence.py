@@ -111,8 +111,6 @@ async def test_the_users_of_a_killed_process_leave(
         await eve.sign_up("eve")
         await ada.socket("websocket")
         await eve.socket("websocket")
-        eve.url = site.url
-        await eve.socket("websocket")
         ids = {await user_id(site, ada), await user_id(site, eve)}
 
         async def both() -> bool:
@@ -120,6 +118,9 @@ async def test_the_users_of_a_killed_process_leave(
             return users == ids
 
         await until(both)
+        eve.url = site.url
+        await eve.socket("websocket")
+        await until(lambda: site.services.presence._written)
         await killed.stop(signal.SIGKILL)
         users = site.services.presence._others
         times = await users._client.execute("HGETALL", "latchkey:present")
