@@ -33,6 +33,7 @@ class Presence:
 
     def __init__(self, find: Callable[[str], Any], users: Users | None = None) -> None:
         """`find` returns the namespace of a name, or None; `users` those of all processes."""
+        self._find = find
         self._others = users or UsersHere()
         self._alone = users is None
         self._here: dict[Key, _Here] = {}
@@ -46,8 +47,10 @@ class Presence:
         """Return the account ids of the users who are present in a namespace.
 
         In `on_connect` the client's own user is among them. If Redis is away, these are the users
-        of this process.
+        of this process. Raises ValueError for a namespace that there is not.
         """
+        if self._find(namespace) is None:
+            raise ValueError(f"no module of handlers/ has the namespace {namespace}")
         found = {user_id for name, user_id in self._here if name == namespace}
         with contextlib.suppress(StoreError):
             found.update(await self._others.users(namespace))

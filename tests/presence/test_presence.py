@@ -131,6 +131,8 @@ async def test_a_pattern_has_users_in_each_of_its_namespaces(
         await until(lambda: len(Lobby.told) == 2)
         assert await site.services.presence.users("/room/blue") == {ada}
         assert await site.services.presence.users("/room/green") == set()
+        with pytest.raises(ValueError, match="no module of handlers/ has the namespace /rooms"):
+            await site.services.presence.users("/rooms")
         await socket.close()
         await until(lambda: len(Lobby.told) == 4)
         assert sorted(Lobby.told[2:]) == [

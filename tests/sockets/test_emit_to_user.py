@@ -26,7 +26,8 @@ class NotifyHandler(BaseHandler):
     """A page that emits to the user of its session."""
 
     async def post(self) -> None:
-        await self.services.emit_to_user(str(self.session.user), "note", "page", "/inbox")
+        assert self.session.user_id is not None
+        await self.services.emit_to_user(self.session.user_id, "note", "page", "/inbox")
 
 
 @pytest.fixture

@@ -1,0 +1,89 @@
+"""The namespaces of docs/fork.md, run as they are written there."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.support.browsers import PythonVisitor, joined
+from tests.support.node_client import NodeVisitor
+from tests.support.paths import ROOT
+from tests.support.site import serve
+from tests.support.users import user_id
+from tests.support.waiting import until
+
+
+def section(title: str) -> str:
+    """Return one section of docs/fork.md."""
+    text = (ROOT / "docs" / "fork.md").read_text(encoding="utf-8")
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def module(name: str, code: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Make a module of code."""
+    made = ModuleType(name)
+    monkeypatch.setitem(sys.modules, name, made)
+    exec(compile(code, name, "exec"), made.__dict__)  # of our own document
+    return made
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """One module for each code block that defines a namespace."""
+    names = []
+    paths = {"Chat": "/chat", "Game": "/game", "Club": "/club", "Lobby": "/lobby"}
+    for title in ("Emit to users, and presence", "Events"):
+        for code in re.findall(r"```python\n(from .*?)```", section(title), re.DOTALL):
+            names.append(f"tests.document_{len(names)}")
+            made = module(names[-1], code, monkeypatch)
+            for kind, path in paths.items():
+                if cls := getattr(made, f"{kind}Namespace", None):
+                    made.__dict__["namespaces"] = [(path, cls)]
+    assert len(names) == 5
+    return ("handlers.sign_in", *names)
+
+
+async def test_the_namespaces_of_the_document_work(
+    tmp_path: Path, modules: tuple[str, ...]
+) -> None:
+    """Each does what the text beside it says, for both clients."""
+    async with (
+        serve(tmp_path, modules=modules) as site,
+        NodeVisitor(site.url) as visitor,
+        PythonVisitor(site.url) as guest,
+    ):
+        await visitor.sign_up("ada")
+        namespaces = ("/chat", "/game", "/club", "/lobby", "/room/blue")
+        socket: Any = await joined(visitor, "websocket", namespaces=namespaces)
+        other = await guest.socket("websocket", namespaces=("/chat",))
+        await other.call("chat message", "hello")
+        answer = await other.call("old", 1)
+        assert answer == {"error": "this server is too old for old"}
+        await until(lambda: ("chat message", ("hello",)) in socket.events("/chat"))
+        assert other.received == []
+        assert socket.connect_errors("/club") == [("banned", {"until": "2027-01-01"})]
+        assert await socket.call("move", {"count": 2}, namespace="/game") == 2
+        assert socket.events("/room/blue")[0] == ("welcome", ("blue",))
+        ada = await user_id(site, visitor)
+        await until(lambda: socket.events("/lobby") == [("users", ([ada],)), ("joined", (ada,))])
+
+
+async def test_the_acks_of_the_document_are_those_of_the_server(
+    tmp_path: Path, modules: tuple[str, ...]
+) -> None:
+    """Each row of its table."""
+    rows = re.findall(r"\| `emit\((.*)\)` \| `(\{.*\})` \|", section("Events"))
+    assert len(rows) == 5
+    async with (
+        serve(tmp_path, modules=modules) as site,
+        PythonVisitor(site.url) as visitor,
+    ):
+        socket = await visitor.socket("websocket", namespaces=("/game",))
+        for sent, ack in rows:
+            event, *args = eval(f"[{sent.replace('count', repr('count'))}]")
+            assert await socket.call(event, *args) == eval(ack), sent
