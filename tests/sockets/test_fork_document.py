@@ -35,7 +35,7 @@ def module(name: str, code: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """One module for each code block that defines a namespace."""
-    names = []
+    names: list[str] = []
     paths = {"Chat": "/chat", "Game": "/game", "Club": "/club", "Lobby": "/lobby"}
     for title in ("Emit to users, and presence", "Events"):
         for code in re.findall(r"```python\n(from .*?)```", section(title), re.DOTALL):
