@@ -132,6 +132,7 @@ def make_app(
     )
     _register_listeners(services, connections, clock, cluster, extensions)
     _register_namespaces(services, extensions)
+    _register_metrics(services, extensions)
     script = CDN_SCRIPT if static_path is None else client_script(static_path, settings.base_path)
     web = WebApplication(
         services,
@@ -262,6 +263,13 @@ def _register_namespaces(services: Services, extensions: Sequence[Extension]) ->
     for extension in extensions:
         for path, namespace in extension.namespaces:
             namespaces.add(path, namespace)
+
+
+def _register_metrics(services: Services, extensions: Sequence[Extension]) -> None:
+    """Show the metrics of the modules on /metrics."""
+    for extension in extensions:
+        own = extension.metrics
+        services.metrics.add(extension.name, own(services) if callable(own) else own)
 
 
 def _routes(server: SocketServer, extensions: Sequence[Extension]) -> list[Any]:

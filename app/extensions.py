@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from app.database import Schema
 from app.database.module_schemas import migrations_folder, module_schemas
 from app.hooks import TAKES, MaySignIn, OnAccountCreated, OnAccountDeleted, hook_error
-from app.ops.metrics import OwnMetrics
+from app.ops.own_metrics import OwnMetrics
 from app.services import Services
 from app.sessions.end_reason import EndReason
 from app.sessions.session import Session

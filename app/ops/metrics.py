@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import accumulate
 from typing import Protocol
 
@@ -21,12 +21,11 @@ from app.common.histogram import BOUNDS, Histogram
 from app.common.log_and_continue import logged
 from app.ops.counters import Counters
 from app.ops.loop_lag import LoopLag
+from app.ops.own_metrics import OwnCollectors, OwnMetrics
 from app.stores.counted import StoreCounts
 
 log = logging.getLogger("latchkey.metrics")
 
-#: Metrics of a module: a registry, or counters, gauges and other collectors.
-OwnMetrics = CollectorRegistry | Collector | Iterable[Collector]
 _Labels = tuple[str, ...]
 
 
@@ -97,12 +96,18 @@ class Metrics(Collector):
         self._engine = engine
         self._connections = connections
         self._process = ProcessCollector(registry=None)
+        self._own = OwnCollectors(self)
+
+    def add(self, module: str, metrics: OwnMetrics) -> None:
+        """Show the metrics of a module too; raises ValueError if they cannot be shown."""
+        self._own.add(module, metrics)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
         registry.register(self._process)
+        registry.register(self._own)
         return generate_latest(registry)
 
     def collect(self) -> Iterator[Metric]:

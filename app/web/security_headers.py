@@ -3,55 +3,41 @@
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from tornado.web import HTTPError, StaticFileHandler
 
 from app.transport.descriptors import out_of_descriptors
 from app.transport.http.headers import Headers
 from app.transport.tornado_private import begin_response
+from app.web.content_security import Additions, checked, content_security_policy
 from app.web.origin import sharing
 from app.web.origin_check import OriginCheck
-
-_HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
-
-
-@functools.lru_cache(256)
-def content_security_policy(
-    host: str, secure: bool, scripts: tuple[str, ...], ancestors: tuple[str, ...] = ()
-) -> str:
-    """Return a policy that allows own scripts and styles, `scripts`, and sockets to `host`.
-
-    `ancestors` are the sources whose pages may frame this site. The policy names the host because
-    `'self'` does not include WebSockets in older browsers.
-    """
-    socket = f" {'wss' if secure else 'ws'}://{host}" if _HOST.fullmatch(host) else ""
-    sources = " ".join(["'self'", *scripts])
-    frames = " ".join(ancestors) or "'none'"
-    return (
-        f"default-src 'none'; object-src 'none'; script-src {sources}; "
-        f"style-src 'self'; img-src 'self' data:; connect-src 'self'{socket}; "
-        f"form-action 'self'; frame-ancestors {frames}; base-uri 'none'"
-    )
 
 
 @functools.lru_cache(256)
 def _security_headers(
-    host: str, secure: bool, scripts: tuple[str, ...], ancestors: tuple[str, ...]
+    host: str,
+    secure: bool,
+    scripts: tuple[str, ...],
+    ancestors: tuple[str, ...],
+    additions: Additions,
 ) -> Headers:
     """Return the first headers of every response; copy them before a change."""
+    policy = content_security_policy(host, secure, scripts, ancestors, additions)
     headers = Headers(
         (
             ("Content-Type", "text/html; charset=UTF-8"),
-            ("Content-Security-Policy", content_security_policy(host, secure, scripts, ancestors)),
+            ("Content-Security-Policy", policy),
             ("X-Content-Type-Options", "nosniff"),
             ("Referrer-Policy", "same-origin"),
             ("Cross-Origin-Opener-Policy", "same-origin"),
             ("Cross-Origin-Resource-Policy", "same-origin"),
         )
     )
+    ancestors += dict(additions).get("frame-ancestors", ())
     # X-Frame-Options cannot list origins; browsers that know frame-ancestors ignore it
     if ancestors in ((), ("'self'",)):
         headers["X-Frame-Options"] = "SAMEORIGIN" if ancestors else "DENY"
@@ -63,6 +49,16 @@ def _security_headers(
 class SecurityHeaders(OriginCheck):
     """A handler whose responses have the security headers, errors included."""
 
+    #: Sources to allow besides those of the site, by directive of the Content-Security-Policy:
+    #: {"form-action": ("https://id.example.com",)}. A subclass inherits or replaces it.
+    content_security: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({})
+    _additions: ClassVar[Additions] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Check `content_security`; raises ValueError with a sentence."""
+        super().__init_subclass__(**options)
+        cls._additions = checked(cls.__qualname__, cls.content_security)
+
     def clear(self) -> None:
         """Begin the response with the security headers (`HttpServer` adds the date)."""
         request, web = self.request, self.web
@@ -71,6 +67,7 @@ class SecurityHeaders(OriginCheck):
             request.protocol == "https",
             web.socket_io_script.sources,
             web.frame_ancestors,
+            self._additions,
         ).copy()
         if web.trusted_origins:
             headers.update(sharing(request.headers, web.trusted_origins))
