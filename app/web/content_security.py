@@ -50,9 +50,7 @@ def checked(owner: str, additions: Mapping[str, Sequence[str]]) -> Additions:
 
 def _check_sources(where: str, directive: str, sources: Sequence[str]) -> None:
     if isinstance(sources, str) or not isinstance(sources, Sequence):
-        raise ValueError(
-            f"{where} is {sources!r}; write a tuple of sources, such as ({sources!r},)"
-        )
+        raise ValueError(f"{where} is {sources!r}; write a tuple such as ({sources!r},)")
     if not sources and directive not in _BARE:
         raise ValueError(f"{where} is empty; name a source, or leave the directive out")
     for source in sources:
