@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -15,6 +16,24 @@ POSTGRESQL = ["psycopg[binary]>=3.3"]
 # what app/testing and its fixtures need
 TESTING = ["aiohttp>=3.10", "pytest>=8.4", "pytest-asyncio>=1.1"]
 BENCH = ["uvicorn[standard]>=0.30"]
+
+
+def files_of(folder: Path) -> list[str]:
+    """Return the files of a folder, at any depth, that setuptools would leave out.
+
+    These are templates, static files, scripts and migrations: all but the modules of packages.
+    """
+    found = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and path.suffix not in (".pyc", ".pyo")
+        and not (path.suffix == ".py" and (path.parent / "__init__.py").exists())
+    ]
+    # setuptools reads them as patterns
+    return [glob.escape(path.relative_to(folder).as_posix()) for path in found]
+
 
 if __name__ == "__main__":
     setup(
@@ -31,15 +50,7 @@ if __name__ == "__main__":
         # under this name, since pytest imports it wherever the package is installed
         py_modules=["latchkey_pytest"],
         entry_points={"pytest11": ["latchkey_pytest = latchkey_pytest"]},
-        package_data={
-            "app": ["py.typed"],
-            "app.accounts": ["migrations/*.py"],
-            "app.database": ["alembic/*"],
-            "app.stores.redis": ["lua/*.lua"],
-            "app.cluster": ["lua/*.lua"],
-            "handlers": ["py.typed", "templates/*"],
-            "static": ["*", "*/*"],
-        },
+        package_data={name: files_of(HERE / name) for name in ("app", "handlers", "static")},
         include_package_data=False,
         install_requires=[
             # the next three are pinned to releases whose private parts the contract test has seen

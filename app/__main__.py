@@ -18,7 +18,7 @@ def main() -> int:
     from app.program import run
     from handlers.session import SessionData
 
-    return run(handlers.modules, SessionData)
+    return run(handlers, SessionData)
 
 
 if __name__ == "__main__":

@@ -71,8 +71,9 @@ def make_app(
 
     `modules` are the dotted names of modules that offer pages and sockets (see
     `app.extensions`), `data_type` is the record that each session holds, and the paths are the
-    folders of templates and of /static/. `clock` and `store` are for tests. Raises FileOwned,
-    FolderBusy, StoreUnavailable, ValueError or OSError with a sentence that says what to do.
+    folders of /static/ and of templates, which come after those of modules. `clock` and `store`
+    are for tests. Raises FileOwned, FolderBusy, StoreUnavailable, ValueError or OSError with a
+    sentence that says what to do.
     """
     extensions = load_extensions(modules)
     settings = complete(settings, own_records(extensions))
@@ -138,7 +139,7 @@ def make_app(
         services,
         web_parts(settings, keys, script),
         _routes(server, extensions),
-        template_path=template_path,
+        template_paths=_template_paths(extensions, template_path),
         static_path=static_path,
     )
     return Application(
@@ -280,3 +281,9 @@ def _routes(server: SocketServer, extensions: Sequence[Extension]) -> list[Any]:
         (r"/socket\.io/?", HandshakeHandler, handshake),
         *(route for extension in extensions for route in extension.routes),
     ]
+
+
+def _template_paths(extensions: Sequence[Extension], common: Path | None) -> list[Path]:
+    """Return the folders of templates: those of modules, which may replace common ones, first."""
+    paths = (*(extension.template_path for extension in extensions), common)
+    return [path for path in paths if path is not None]

@@ -18,7 +18,7 @@ from app.ops.own_metrics import OwnMetrics
 from app.services import Services
 from app.sessions.end_reason import EndReason
 from app.sessions.session import Session
-from app.settings import OwnRecords, check_records, declared
+from app.settings import OwnRecords, SettingsError, check_records, declared
 from app.sockets.handshake import HandshakeHook
 from app.sockets.namespace import BaseNamespace
 
@@ -117,8 +117,11 @@ def own_records(extensions: Sequence[Extension]) -> OwnRecords:
 
 
 def own_variables(names: Sequence[str]) -> list[str]:
-    """Return the environment variables of the settings of modules; raises InvalidModule."""
-    records = own_records(load_extensions(names))
+    """Return the environment variables of the settings of modules; raises SettingsError."""
+    try:
+        records = own_records(load_extensions(names))
+    except InvalidModule as error:
+        raise SettingsError(str(error)) from None
     return [each.variable for group, record in records.items() for each in declared(record, group)]
 
 

@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from app.application import Application, make_app
 from app.common.background import cancel_all
 from app.common.urls import without_credentials
 from app.extensions import InvalidModule, load_extensions, own_records, own_variables
+from app.module_list import listed
 from app.ops.backup_command import COMMANDS
 from app.ops.backup_command import main as run_backup_command
 from app.ops.data_folder import FolderBusy
@@ -150,22 +152,23 @@ def _tune_garbage_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-def run(names: Sequence[str], data_type: type[msgspec.Struct]) -> int:
-    """Run the program with these modules of handlers/ and this session data.
+def run(product: ModuleType | Sequence[str], data_type: type[msgspec.Struct]) -> int:
+    """Run the program with the modules of a product and its session data.
 
-    Return its exit code: 0, 1 if it fails, 2 if a setting is wrong.
+    `product` is a package such as `handlers`, whose list of modules `app.module_list` reads, or the
+    names of modules. Return its exit code: 0, 1 if it fails, 2 if a setting is wrong.
     """
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    modules = [name if "." in name else f"handlers.{name}" for name in names]
     if "--version" in sys.argv[1:]:
         print(_versions())
         return 0
-    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
-        return _run_command(modules)
     turn = find_turn(os.environ)
     try:
+        modules = listed(product) if isinstance(product, ModuleType) else product
+        if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+            return _run_command(modules)
         if turn is None and parse_program_settings(sys.argv[1:], os.environ).reload:
             return _supervise(modules)
         own = own_records(load_extensions(modules))

@@ -1,7 +1,11 @@
-"""Your pages and sockets: one module per subject, listed here.
+"""Pages and sockets: one module per subject, listed here. Your own are listed in `local.py`.
 
-`app/extensions.py` describes what a module may offer: `routes`, `namespaces`, `before_handshake`,
-`on_login` and `on_session_end`.
+A fork writes `handlers/local.py`, which this repository never has:
+
+    modules = ("chat",)  # yours; their routes and templates come before those below
+    without = ("counter",)  # those below that you leave out
+
+`docs/fork.md` describes what a module may offer.
 """
 
 modules = ("counter", "sign_in", "signed_in", "account", "health")

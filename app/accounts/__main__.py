@@ -62,8 +62,9 @@ def _variables_of_the_server() -> list[str]:
     """Return the variables that modules of handlers/ read; this takes half a second."""
     import handlers
     from app.extensions import own_variables
+    from app.module_list import listed
 
-    return own_variables([f"handlers.{name}" for name in handlers.modules])
+    return own_variables(listed(handlers))
 
 
 def main(arguments: Sequence[str]) -> int:

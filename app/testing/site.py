@@ -16,6 +16,7 @@ import handlers
 import handlers.session
 from app.accounts import passwords
 from app.application import Application, make_app
+from app.module_list import listed
 from app.services import Services
 from app.sessions.clock import Clock
 from app.settings import Settings
@@ -85,7 +86,7 @@ async def serve(
 ) -> AsyncIterator[Site]:
     """Serve an application on a free port; stop it, and close its visitors, at the end.
 
-    Unless given, `modules` (dotted names) are those of `handlers.modules`, `data_type` is
+    Unless given, `modules` (dotted names) are those that `python -m app` serves, `data_type` is
     `handlers.session.SessionData`, `store` is a new MemoryStore, `clock` is a MovableClock and
     `data_dir` is a temporary folder. A string as `store` is a setting, such as "sqlite".
     `settings` are fields of `app.settings.Settings`. `cheap_hashes` makes passwords cost no time.
@@ -103,7 +104,7 @@ async def serve(
         with _cheap_hashes() if cheap_hashes else contextlib.nullcontext():
             app = make_app(
                 Settings(port=0, data_dir=data_dir, **settings),
-                modules=_modules() if modules is None else modules,
+                modules=listed(handlers) if modules is None else modules,
                 data_type=data_type or handlers.session.SessionData,
                 clock=clock or MovableClock(),
                 store=opened,
@@ -117,11 +118,6 @@ async def serve(
             if site is not None:
                 await site.close_visitors()
             await app.stop()
-
-
-def _modules() -> list[str]:
-    """Return the dotted names of the modules that `python -m app` serves."""
-    return [name if "." in name else f"handlers.{name}" for name in handlers.modules]
 
 
 def _cheap_hashes() -> contextlib.AbstractContextManager[Any]:

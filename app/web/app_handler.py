@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+from tornado.template import BaseLoader
 from tornado.web import RequestHandler
 
 from app.services import Services
+from app.web.template_folders import TemplateFolders
 from app.web.web_parts import WebParts
 
 
@@ -47,3 +49,7 @@ class AppHandler(RequestHandler):
     def user_agent(self) -> str:
         """User-Agent header of the client, which may contain anything."""
         return self.request.headers.get("User-Agent", "")
+
+    def create_template_loader(self, template_path: str) -> BaseLoader:
+        """Return a loader of templates from several folders (Tornado calls this once)."""
+        return TemplateFolders(template_path)

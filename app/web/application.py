@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,15 @@ class WebApplication(Dispatcher):
         web: WebParts,
         routes: Sequence[Any],
         *,
-        template_path: Path | None = None,
+        template_paths: Sequence[Path] = (),
         static_path: Path | None = None,
     ) -> None:
         """`routes` are as Tornado takes them; the folders are those of templates and /static/."""
         settings = services.settings
-        folders = {"template_path": template_path, "static_path": static_path}
+        folders = {
+            "template_path": os.pathsep.join(map(str, template_paths)) or None,
+            "static_path": static_path,
+        }
         super().__init__(
             list(routes),
             services=services,

@@ -15,12 +15,12 @@ _SOURCE = re.compile(r"[!-+\--:<-~]+")  # printable ASCII without space, comma a
 _KEYWORDS = ("self", "unsafe-inline", "unsafe-eval", "strict-dynamic", "wasm-unsafe-eval")
 _BARE = frozenset({"sandbox", "upgrade-insecure-requests"})  # directives that may have no value
 # fmt: off
-_DIRECTIVES = _BARE | {
+_DIRECTIVES = _BARE | frozenset({
     "default-src", "child-src", "connect-src", "font-src", "frame-src", "img-src", "manifest-src",
     "media-src", "object-src", "script-src", "script-src-elem", "script-src-attr", "style-src",
     "style-src-elem", "style-src-attr", "worker-src", "base-uri", "form-action",
     "frame-ancestors", "report-uri", "report-to", "require-trusted-types-for", "trusted-types",
-}
+})
 # fmt: on
 # which directive a browser follows where this one is missing (CSP 3, 6.8.3)
 _FALLBACKS = (

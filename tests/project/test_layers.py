@@ -51,6 +51,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.accounts", "app.database", "app.hooks", "app.ops", "app.services", "app.sessions"),
         *("app.settings", "app.sign_in", "app.sockets"),
     ),
+    "app.module_list": ("app.extensions",),
     "app.start_and_stop": ("app.common", "app.services", "app.settings"),
     "app.lifecycle": (
         *("app.common", "app.ops", "app.services", "app.settings", "app.start_and_stop"),
@@ -72,12 +73,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.emit": ("app.common", "app.ops", "app.sessions", "app.settings", "app.stores"),
     "app.reload": ("app.common", "app.ops", "app.settings"),
     "app.program": (
-        *("app.application", "app.common", "app.extensions", "app.ops", "app.reload"),
-        *("app.settings", "app.start_and_stop", "app.stores"),
+        *("app.application", "app.common", "app.extensions", "app.module_list", "app.ops"),
+        *("app.reload", "app.settings", "app.start_and_stop", "app.stores"),
     ),
     "app.testing": (
-        *("app.accounts", "app.application", "app.services", "app.sessions", "app.settings"),
-        *("app.stores", "handlers"),
+        *("app.accounts", "app.application", "app.module_list", "app.services", "app.sessions"),
+        *("app.settings", "app.stores", "handlers"),
     ),
 }
 # The packages inside of the transport and of the stores.

@@ -287,6 +287,19 @@ def can_build() -> bool:
     return "wheel" in versions or Version(versions["setuptools"]) >= Version("70.1")
 
 
+NESTED = (
+    "handlers/shop/__init__.py",
+    "handlers/shop/orders.py",
+    "handlers/shop/templates/shop/mail/receipt.txt",
+    "handlers/shop/templates/shop/[id].html",
+    "handlers/shop/migrations/0001_orders.py",
+    "handlers/shop_migrations/0001_first.py",
+    "handlers/templates/deep/er/page.html",
+    "static/.well-known/security.txt",
+    "static/img/icons/dark/a b.svg",
+)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel that was built from a copy of the repository, without a client in it yet."""
@@ -299,6 +312,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         target = folder / "tree" / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
+    for name in NESTED:
+        target = folder / "tree" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(f"# {name}")
+    (folder / "tree" / "handlers" / "__pycache__").mkdir()
+    (folder / "tree" / "handlers" / "__pycache__" / "left.pyc").write_text("")
     done = subprocess.run(
         f"{sys.executable} -m pip wheel . --no-deps --no-build-isolation -w {folder}".split(),
         cwd=folder / "tree",
@@ -314,7 +333,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.limit(300)
 def test_the_wheel_holds_what_pages_need(wheel: Path) -> None:
-    """Every module, template and static file is in it, and nothing of the tests."""
+    """Every module, template, migration and static file is in it, and nothing of the tests.
+
+    In folders at any depth, as a fork has them.
+    """
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     wanted = {
@@ -323,13 +345,36 @@ def test_the_wheel_holds_what_pages_need(wheel: Path) -> None:
         if path.relative_to(ROOT).parts[0] in ("app", "handlers", "static") and path.suffix != ".c"
     }
     assert wanted <= names
+    assert set(NESTED) <= names
+    assert not [name for name in names if "__pycache__" in name]
     assert any(name.startswith("handlers/templates/") for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {
         "app",
         "handlers",
         "static",
         "latchkey",
+        "latchkey_pytest.py",
     }
+
+
+def test_a_source_distribution_holds_them_too(wheel: Path) -> None:
+    """A wheel that is built from it is the same."""
+    tree = wheel.parent / "tree"
+    done = subprocess.run(
+        [sys.executable, "-c", "import build_backend; print(build_backend.build_sdist('..'))"],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert set(NESTED) <= names
+    assert "app/cluster/lua/lead.lua" in names
+    assert not [name for name in names if "__pycache__" in name]
 
 
 def test_the_wheel_holds_the_client(wheel: Path) -> None:
