@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,22 @@ import sqlalchemy as sa
 
 from app.database import Schema
 from app.database.module_schemas import migrations_folder, module_schemas
-from app.hooks import TAKES, MaySignIn, OnAccountCreated, OnAccountDeleted, hook_error
+from app.hooks import (
+    TAKES,
+    BeforeHandshake,
+    MaySignIn,
+    OnAccountCreated,
+    OnAccountDeleted,
+    OnLogin,
+    OnSessionEnd,
+    OnStart,
+    OnStop,
+    hook_error,
+)
 from app.ops.own_metrics import OwnMetrics
 from app.services import Services
-from app.sessions.end_reason import EndReason
-from app.sessions.session import Session
 from app.settings import OwnRecords, SettingsError, check_records, declared
-from app.sockets.handshake import HandshakeHook
 from app.sockets.namespace import BaseNamespace
-
-Result = Awaitable[None] | None
 
 
 class InvalidModule(ValueError):
@@ -46,11 +52,11 @@ class Extension:
     #: What the module registers with prometheus_client, or a function that returns it.
     metrics: OwnMetrics | Callable[[Services], OwnMetrics] = ()
     #: Runs before the first request, when the stores are open.
-    on_start: Callable[[Services], Result] | None = None
+    on_start: OnStart | None = None
     #: Runs after the last request, before the stores close.
-    on_stop: Callable[[Services], Result] | None = None
+    on_stop: OnStop | None = None
     #: Refuses a Socket.IO handshake by raising `tornado.web.HTTPError`.
-    before_handshake: HandshakeHook | None = None
+    before_handshake: BeforeHandshake | None = None
     #: Returns a sentence to refuse a sign-in of this account, or None; every way of signing in
     #: asks it, before and after the session is stored.
     may_sign_in: MaySignIn | None = None
@@ -59,9 +65,9 @@ class Extension:
     #: Runs after an account was deleted.
     on_account_deleted: OnAccountDeleted | None = None
     #: Runs when a user has signed in.
-    on_login: Callable[[Session[Any]], Result] | None = None
+    on_login: OnLogin | None = None
     #: Runs when a session has ended, in the process that ended it.
-    on_session_end: Callable[[Session[Any], EndReason], Result] | None = None
+    on_session_end: OnSessionEnd | None = None
     #: Tables of its own, which are made or migrated at the start.
     metadata: sa.MetaData | None = None
     #: The folder of their migrations: `migrations` in a package, `NAME_migrations` beside a module.

@@ -11,15 +11,28 @@ from app.accounts import Account
 from app.services import Services
 from app.sessions.end_reason import EndReason
 from app.sessions.session import Session
-from app.sign_in import MaySignIn as MaySignIn
-from app.sockets.handshake import HandshakeHandler
+from app.sign_in import MaySignIn
+from app.sockets.handshake import HandshakeHook
+
+__all__ = [
+    "TAKES",
+    "BeforeHandshake",
+    "MaySignIn",
+    "OnAccountCreated",
+    "OnAccountDeleted",
+    "OnLogin",
+    "OnSessionEnd",
+    "OnStart",
+    "OnStop",
+    "hook_error",
+]
 
 Result = Awaitable[None] | None
 
 # A type checker knows the hooks of a module if it says `on_login: OnLogin = greet`.
 OnStart = Callable[[Services], Result]
 OnStop = Callable[[Services], Result]
-BeforeHandshake = Callable[[HandshakeHandler], Result]
+BeforeHandshake = HandshakeHook
 OnAccountCreated = Callable[[Account], Result]
 OnAccountDeleted = Callable[[Account], Result]
 OnLogin = Callable[[Session[Any]], Result]

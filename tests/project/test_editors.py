@@ -21,7 +21,8 @@ from typing import Any, assert_type
 import msgspec
 from tornado.web import authenticated
 
-from app.hooks import BeforeHandshake, OnLogin, OnSessionEnd, OnStart
+from app.accounts import Account
+from app.hooks import BeforeHandshake, MaySignIn, OnLogin, OnSessionEnd, OnStart
 from app.services import Services
 from app.sessions import EndReason, Session
 from app.sockets import HandshakeHandler, event
@@ -43,6 +44,7 @@ class OrderHandler(BaseHandler):
             assert_type(data, SessionData)
         assert_type(self.session.data, SessionData)
         assert_type(self.session.user, str | None)
+        assert_type(self.session.user_id, str | None)
         await self.emit_to_session("ordered", order.item)
         self.redirect(self.url("/"))
 
@@ -86,11 +88,16 @@ def farewell(session: Session[SessionData], reason: EndReason) -> None:
     pass
 
 
+async def banned(account: Account) -> str | None:
+    return f"{account.name} is banned." if account.id == "b" else None
+
+
 def refuse(handler: HandshakeHandler) -> None:
     assert_type(handler.remote_address, str)
 
 
 on_start: OnStart = start
+may_sign_in: MaySignIn = banned
 on_login: OnLogin = greet
 on_session_end: OnSessionEnd = farewell
 before_handshake: BeforeHandshake = refuse
@@ -106,7 +113,8 @@ from typing import Any
 
 import msgspec
 
-from app.hooks import OnLogin, OnSessionEnd, OnStart
+from app.accounts import Account
+from app.hooks import MaySignIn, OnLogin, OnSessionEnd, OnStart
 from app.services import Services
 from app.sessions import Session
 from handlers.session import BaseHandler, BaseNamespace, SessionData
@@ -146,6 +154,10 @@ def start() -> None:
     pass
 
 
+async def banned(account: Account) -> bool:
+    return True
+
+
 async def greet(session: Session[SessionData], reason: str) -> None:
     pass
 
@@ -155,6 +167,7 @@ def farewell(session: Session[SessionData], reason: int) -> None:
 
 
 on_start: OnStart = start  # wrong
+may_sign_in: MaySignIn = banned  # wrong
 on_login: OnLogin = greet  # wrong
 on_session_end: OnSessionEnd = farewell  # wrong
 """

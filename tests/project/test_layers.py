@@ -45,8 +45,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.common", "app.jobs", "app.ops", "app.presence", "app.sessions", "app.stores"),
         "app.transport",
     ),
-    "app.hooks": (*("app.accounts", "app.services", "app.sessions", "app.sign_in", "app.sockets"),),
     "app.open_store": ("app.settings", "app.stores"),
+    "app.hooks": ("app.accounts", "app.services", "app.sessions", "app.sign_in", "app.sockets"),
     "app.extensions": (
         *("app.accounts", "app.database", "app.hooks", "app.ops", "app.services", "app.sessions"),
         *("app.settings", "app.sign_in", "app.sockets"),
