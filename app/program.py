@@ -21,6 +21,7 @@ import msgspec
 
 from app import __version__
 from app.application import Application, make_app
+from app.check import check
 from app.common.background import cancel_all
 from app.common.urls import without_credentials
 from app.extensions import InvalidModule, load_extensions, own_records, own_variables
@@ -46,6 +47,7 @@ from app.stores.sqlite.database_file import FileOwned
 
 log = logging.getLogger("latchkey")
 ROOT = Path(__file__).resolve().parent.parent
+_CHECK = "--check"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -169,6 +171,9 @@ def run(product: ModuleType | Sequence[str], data_type: type[msgspec.Struct]) ->
         modules = listed(product) if isinstance(product, ModuleType) else product
         if sys.argv[1:2] and sys.argv[1] in COMMANDS:
             return _run_command(modules)
+        if _CHECK in sys.argv[1:]:
+            os.umask(0o077)
+            return check([word for word in sys.argv[1:] if word != _CHECK], os.environ, modules)
         if turn is None and parse_program_settings(sys.argv[1:], os.environ).reload:
             return _supervise(modules)
         own = own_records(load_extensions(modules))

@@ -59,6 +59,20 @@ def _revisions(schemas: Sequence[Schema]) -> dict[Schema, Revisions | None]:
     }
 
 
+def pending(engine: sa.Engine, schemas: Sequence[Schema]) -> list[str]:
+    """Return the names of the modules whose tables the next start makes or migrates.
+
+    Raises SchemaError if it cannot, and SQLAlchemyError if the database cannot be used.
+    """
+    check_schemas(schemas)
+    with engine.connect() as connection:
+        return [
+            schema.name
+            for schema, revisions in _revisions(schemas).items()
+            if not _State(connection, schema, revisions).is_current()
+        ]
+
+
 def status(engine: sa.Engine, schemas: Sequence[Schema]) -> list[tuple[str, str]]:
     """Return the name of each module with tables, and a few words about them."""
     with engine.connect() as connection:

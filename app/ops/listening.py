@@ -73,7 +73,7 @@ def _listen_on_hosts(sockets: list[socket.socket], hosts: Sequence[str], port: i
     for host in hosts:
         unavailable: OSError | None = None
         before = len(sockets)
-        for family, address in _resolve(host):
+        for family, address in resolve(host):
             if (family, address) in taken:
                 continue
             try:
@@ -89,8 +89,8 @@ def _listen_on_hosts(sockets: list[socket.socket], hosts: Sequence[str], port: i
             raise _cannot_listen(host, port, unavailable) from unavailable
 
 
-def _resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
-    """Return the addresses of a host, those of IPv4 first."""
+def resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    """Return the addresses of a host, those of IPv4 first; raises OSError."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:

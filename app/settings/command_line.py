@@ -124,6 +124,11 @@ def _parser(options: Sequence[Declared]) -> Parser:
         metavar="FILE",
         help="file of settings (TOML); flags and environment win (default: none)",
     )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="check settings, stores and database, print what is found, and exit",
+    )
     groups: dict[str, Any] = {"": parser}
     for option in options:
         if option.group not in groups:

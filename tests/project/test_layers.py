@@ -71,10 +71,15 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.start_and_stop", "app.stores", "app.transport", "app.web"),
     ),
     "app.emit": ("app.common", "app.ops", "app.sessions", "app.settings", "app.stores"),
+    "app.check": (
+        *("app.accounts", "app.common", "app.database", "app.extensions", "app.ops"),
+        *("app.settings", "app.stores", "app.web"),
+    ),
     "app.reload": ("app.common", "app.ops", "app.settings"),
     "app.program": (
         *("app.application", "app.common", "app.extensions", "app.module_list", "app.ops"),
         *("app.reload", "app.settings", "app.start_and_stop", "app.stores"),
+        "app.check",
     ),
     "app.testing": (
         *("app.accounts", "app.application", "app.module_list", "app.services", "app.sessions"),

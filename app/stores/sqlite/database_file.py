@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
 from pathlib import Path
+from urllib.parse import quote
 
 from app.stores.record import public_id
 
@@ -32,6 +34,7 @@ CREATE INDEX IF NOT EXISTS sessions_by_public_id ON sessions (user, public_id)
     WHERE user IS NOT NULL;
 DROP INDEX IF EXISTS sessions_by_user;
 """
+_ADDED_COLUMNS = ("public_id", "user_name")  # that files of older releases lack
 _WITHOUT_PUBLIC_ID = "FROM sessions WHERE user IS NOT NULL AND public_id IS NULL"
 
 
@@ -67,10 +70,23 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def inspect(path: Path) -> tuple[int, bool]:
+    """Return the number of sessions in a file, and whether it has the tables of this release.
+
+    Changes nothing, and may run while another process owns the file. Raises sqlite3.Error.
+    """
+    url = f"file:{quote(str(path))}?mode=rw"
+    with contextlib.closing(sqlite3.connect(url, uri=True)) as connection:
+        connection.execute("PRAGMA query_only = ON")
+        (count,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(sessions)")}
+        return count, set(_ADDED_COLUMNS) <= columns
+
+
 def _migrate(connection: sqlite3.Connection) -> None:
     """Migrate a file that an older release created, or wrote to in between."""
     columns = {row[1] for row in connection.execute("PRAGMA table_info(sessions)")}
-    for column in ("public_id", "user_name"):
+    for column in _ADDED_COLUMNS:
         if column not in columns:
             connection.execute(f"ALTER TABLE sessions ADD COLUMN {column} TEXT")
     connection.executescript(_INDEXES)
