@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -91,22 +90,18 @@ def _check_row(engine: sa.Engine) -> None:
 
 
 def _check_sqlite(engine: sa.Engine, path: Path) -> None:
-    said: object = ""
     with engine.connect() as connection:
         sqlite.without_transactions(connection)
         connection.execute(sa.select(accounts.c.key).limit(1)).first()
         page_size = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
-        for _ in range(health.ATTEMPTS):
-            mark = health.new_mark()
+        log = health.Check(path, page_size)
+        for mark in log.marks():
             try:
                 connection.exec_driver_sql(health.write_mark(mark))
             except OperationalError as error:
                 if "locked" in reason(error):  # by another program, such as a backup, for a while
                     return
                 raise
-            try:
-                if health.mark_after_crash(path, page_size) in (mark, None):
-                    return
-            except sqlite3.Error as error:
-                said = error
-    raise DatabaseUnusable(health.damage(path, said))
+            if log.keeps(mark):
+                return
+    raise DatabaseUnusable(log.damage())

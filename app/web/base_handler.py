@@ -15,6 +15,8 @@ from app.web.form import is_json, read_fields
 from app.web.json_body import T, read_json
 from app.web.session_handler import SessionHandler
 
+_SIGN_IN_FIRST = "sign in first"
+
 
 class BaseHandler(SessionHandler[D], Generic[D]):
     """A page or endpoint with a session.
@@ -75,8 +77,19 @@ class BaseHandler(SessionHandler[D], Generic[D]):
     def get_login_url(self) -> str:
         """Return where `@tornado.web.authenticated` sends a visitor; a script gets a 401."""
         if self.wants_json:
-            raise HTTPError(401, "sign in first")
+            raise HTTPError(401, _SIGN_IN_FIRST)
         return super().get_login_url()
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log the 401 that a refused script gets; a form goes to the login page without a line.
+
+        The error itself is a 403, which `@tornado.web.authenticated` raises in both cases.
+        """
+        if raised_by_authenticated(value):
+            if not self.wants_json:
+                return
+            value = HTTPError(401, _SIGN_IN_FIRST)
+        super().log_exception(typ, value, tb)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer an error as a page or as `{"error": sentence}`."""
@@ -87,7 +100,7 @@ class BaseHandler(SessionHandler[D], Generic[D]):
             self._send_to_login("your session has ended; sign in again")
             return
         if raised_by_authenticated(error):
-            self._send_to_login("sign in first")
+            self._send_to_login(_SIGN_IN_FIRST)
             return
         answer = error_answer(error, status_code, reason_phrase(self))
         self.set_status(answer.status)

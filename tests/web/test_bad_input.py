@@ -11,6 +11,7 @@ from tests.support.browsers import PythonVisitor, each_mode, joined, session_id
 from tests.support.node_client import NodeVisitor
 from tests.support.raw import POLLING, UPGRADE, WEBSOCKET, Raw
 from tests.support.site import serve
+from tests.support.visitor import Visitor
 from tests.support.waiting import until
 from tests.support.watched_store import WatchedStore
 
@@ -199,3 +200,15 @@ async def test_a_static_path_with_a_nul_gets_404(
     async with serve(tmp_path) as site, Raw(site.url) as raw:
         assert (await raw.ask(path)).status in (400, 404)
         assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_the_log_has_the_status_that_a_refused_visitor_gets(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A script gets 401, and the log says so; a form is sent to the login page without a line."""
+    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
+        assert (await visitor.post("/account/password", json={}))[0] == 401
+        form = await visitor.http.post(site.url + "/account/password", allow_redirects=False)
+        assert (form.status, form.headers["Location"]) == (303, "/login?next=%2Faccount")
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "latchkey.clients"]
+    assert line == ("127.0.0.1: POST '/account/password': HTTP 401: Unauthorized (sign in first)")

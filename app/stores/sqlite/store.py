@@ -195,20 +195,12 @@ class SqliteStore:
 
     async def _check_health(self) -> None:
         self._readers.read("SELECT id FROM sessions LIMIT 1", ())
-        said: object = ""
-        for _ in range(health.ATTEMPTS):
-            mark = health.new_mark()
+        check = health.Check(self._path, self._page_size)
+        for mark in check.marks():
             await self._write_mark(mark)
-            try:
-                found = await asyncio.to_thread(
-                    health.mark_after_crash, self._path, self._page_size
-                )
-            except sqlite3.Error as error:
-                said = error
-                continue
-            if found in (mark, None):
+            if await asyncio.to_thread(check.keeps, mark):
                 return
-        raise StoreUnavailable(health.damage(self._path, said))
+        raise StoreUnavailable(check.damage())
 
     async def _write_mark(self, mark: int) -> None:
         await self._write(lambda cursor: cursor.execute(health.write_mark(mark)))
