@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import handlers
 from tests.handlers.site import serve_handlers
-from tests.support.paths import ROOT
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
@@ -34,10 +32,3 @@ async def test_whoami_acks_null_for_a_visitor_and_then_the_name(tmp_path: Path) 
         socket = await visitor.socket("websocket")
         assert await socket.call("whoami") == "ann"
         await socket.close()
-
-
-def test_the_readme_adds_a_module_to_those_that_are_there() -> None:
-    """The line to change in handlers/__init__.py is shown as it has to be."""
-    names = (*handlers.modules, "chat")
-    line = f"modules = {names}".replace("'", '"')
-    assert line in (ROOT / "README.md").read_text(encoding="utf-8")
