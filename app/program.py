@@ -62,9 +62,9 @@ async def serve(
     A child of --reload has had its `turn`, and serves the sockets of its supervisor.
     """
     stop, skip = asyncio.Event(), asyncio.Event()
-    signals = _listen_to_signals(stop, skip)
+    signals, received = _listen_to_signals(stop, skip)
     if turn is not None:
-        turn.follow()
+        turn.follow(lambda: received(signal.SIGINT))
     try:
         app = make_app(
             settings,
@@ -106,8 +106,13 @@ async def _serve(
         await app.drain(skip)
 
 
-def _listen_to_signals(stop: asyncio.Event, skip: asyncio.Event) -> list[signal.Signals]:
-    """Set `stop` at the first signal and `skip` at the second; return the list of signals."""
+def _listen_to_signals(
+    stop: asyncio.Event, skip: asyncio.Event
+) -> tuple[list[signal.Signals], Callable[[signal.Signals], None]]:
+    """Set `stop` at the first signal and `skip` at the second.
+
+    Return the list of signals, and the function to call as if one had come.
+    """
     signals: list[signal.Signals] = []
 
     def received(number: signal.Signals) -> None:
@@ -118,7 +123,7 @@ def _listen_to_signals(stop: asyncio.Event, skip: asyncio.Event) -> list[signal.
 
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, received, number)
-    return signals
+    return signals, received
 
 
 def _ignore_signals() -> None:

@@ -60,13 +60,18 @@ def _read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     for name, command in made.items():
         if name != "revision":
             command.add_argument("--data-dir", metavar="VALUE", help="as for python -m app")
-        command.add_argument("--database", metavar="VALUE", help="as for python -m app")
+        for flag in ("--database", "--config"):
+            command.add_argument(flag, metavar="VALUE", help="as for python -m app")
     return parser.parse_args(arguments)
 
 
 def _settings(given: argparse.Namespace) -> Settings:
     """Return the settings; `revision` uses SQLite unless --database is given."""
-    flags = {"--data-dir": vars(given).get("data_dir"), "--database": given.database}
+    flags = {
+        "--config": given.config,
+        "--data-dir": vars(given).get("data_dir"),
+        "--database": given.database,
+    }
     if given.command == "revision" and given.database is None:
         flags["--database"] = "sqlite"
     return parse_settings(

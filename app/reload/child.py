@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
 import socket
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 
 from app.ops.listening import Listening
 
@@ -37,15 +35,19 @@ class Turn:
         if os.read(self._turn, 1) != GO:
             sys.exit(0)
 
-    def follow(self) -> None:
-        """Stop when the supervisor has died; call it on a running loop."""
-        asyncio.get_running_loop().add_reader(self._turn, self._stop)
+    def follow(self, stop: Callable[[], None]) -> None:
+        """Call `stop` when the supervisor ends the turn or has died; needs a running loop.
 
-    def _stop(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._turn)
-        with contextlib.suppress(OSError):
+        It is no signal, because pdb takes SIGINT for itself.
+        """
+        loop = asyncio.get_running_loop()
+
+        def ended() -> None:
+            loop.remove_reader(self._turn)
             os.close(self._turn)
-        os.kill(os.getpid(), signal.SIGINT)
+            stop()
+
+        loop.add_reader(self._turn, ended)
 
 
 def find_turn(environ: MutableMapping[str, str]) -> Turn | None:

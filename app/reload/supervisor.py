@@ -19,6 +19,7 @@ from app.reload.files import Files
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENT = 1.0  # seconds after which a child that stops is told to hurry
 _KILL_TIMEOUT = 10.0  # seconds after which a child that does not stop is killed
+_CTRL_C_TIMEOUT = 3.0  # the same, when the user wants to stop
 
 
 class Supervisor:
@@ -79,7 +80,7 @@ class Supervisor:
             await cancel_all({ready})
             await new.stop()
         elif not ready.result():
-            await new.exited
+            await new.stop()
             old = "the old code goes on" if self._child else "nothing is served"
             _say(f"the new code does not start, {old}; waiting for the next change")
         else:
@@ -91,6 +92,7 @@ class Supervisor:
     def _report_exit(self) -> None:
         assert self._child is not None
         _say(f"the program ended with code {self._child.exited.result()}; waiting for a change")
+        self._child.end_turn()
         self._child = None
 
     async def _end(self, number: signal.Signals) -> int:
@@ -98,12 +100,12 @@ class Supervisor:
         if child is None:
             return 0
         if number == signal.SIGINT and _owns_terminal():
-            # Ctrl-C has reached the child too, and a second signal would cut its stop short
+            # Ctrl-C has reached the child too; a debugger may keep it from acting on that
             await asyncio.wait({child.exited}, timeout=_PATIENT)
         if number == signal.SIGTERM:
             child.send(number)
             await asyncio.wait({child.exited})
-        return await child.stop()
+        return await child.stop(_CTRL_C_TIMEOUT)
 
 
 class Child:
@@ -154,26 +156,29 @@ class Child:
         with contextlib.suppress(BrokenPipeError):
             os.write(self._turn, GO)
 
+    def end_turn(self) -> None:
+        """Ask the child to stop; a second call does nothing."""
+        for descriptor in (self._turn, self._answer):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._turn = self._answer = -1
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if the child is still there."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
-    async def stop(self) -> int:
-        """Stop the child as Ctrl-C does, kill it if it does not stop; return its exit code."""
-        for seconds in (_PATIENT, _KILL_TIMEOUT):
-            if not self.exited.done():
-                self.send(signal.SIGINT)
-                await asyncio.wait({self.exited}, timeout=seconds)
+    async def stop(self, kill_timeout: float = _KILL_TIMEOUT) -> int:
+        """Stop the child, kill it if it does not stop in time; return its exit code."""
+        self.end_turn()
+        await asyncio.wait({self.exited}, timeout=_PATIENT)
         if not self.exited.done():
-            _say(f"the program does not stop within {_KILL_TIMEOUT:g} s and is killed")
+            self.send(signal.SIGTERM)  # it hurries at a second request
+            await asyncio.wait({self.exited}, timeout=kill_timeout)
+        if not self.exited.done():
+            _say(f"the program does not stop within {kill_timeout:g} s and is killed")
             self.send(signal.SIGKILL)
-        code = await self.exited
-        for descriptor in (self._turn, self._answer):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        self._turn = self._answer = -1
-        return code
+        return await self.exited
 
 
 def _owns_terminal() -> bool:

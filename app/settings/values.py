@@ -19,12 +19,12 @@ class SettingsError(ValueError):
 def host(value: str) -> str:
     """Return an address to listen on."""
     address = value.strip()
+    if "/" in address:
+        raise SettingsError("is no address; write --unix-socket for a Unix socket")
     try:
         address.encode("idna")
     except UnicodeError:
         address = ""
-    if "/" in address:
-        raise SettingsError("is no address; write --unix-socket for a Unix socket")
     if not address:
         raise SettingsError(
             "must be an address such as 127.0.0.1; 0.0.0.0 is every IPv4 address, :: every IPv6 one"

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from app.settings import parse_settings
 from tests.support.node_client import NodeVisitor
 from tests.support.paths import ROOT
 from tests.support.process import Process, process
+from tests.support.requirements import find_program
+from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.limit(120)
@@ -41,11 +44,16 @@ class Development:
         beside.replace(path)
 
 
-@contextlib.asynccontextmanager
-async def development(tmp_path: Path, *flags: str) -> AsyncIterator[Development]:
-    root, log = tmp_path / "fork", tmp_path / "log"
+def copy_program(tmp_path: Path) -> Path:
+    root = tmp_path / "fork"
     for name in ("app", "handlers", "static"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+@contextlib.asynccontextmanager
+async def development(tmp_path: Path, *flags: str) -> AsyncIterator[Development]:
+    root, log = copy_program(tmp_path), tmp_path / "log"
     async with process(
         tmp_path / "data", "--reload", *flags, log=log, root=root, program="app", PYTHONPATH=""
     ) as running:
@@ -97,6 +105,74 @@ async def test_clients_and_sessions_outlive_changes_of_code_and_faults_in_it(
         assert await here.running.stop(signal.SIGINT) == 0
         with pytest.raises(OSError):
             await asyncio.open_connection("127.0.0.1", int(here.running.url.rpartition(":")[2]))
+
+
+class Terminal:
+    """A terminal, what was printed on it, and the keys that are pressed."""
+
+    def __init__(self) -> None:
+        self._master, self.slave = os.openpty()
+        self.printed = b""
+        asyncio.get_running_loop().add_reader(self._master, self._read)
+
+    def _read(self) -> None:
+        try:
+            self.printed += os.read(self._master, 4096)
+        except OSError:
+            asyncio.get_running_loop().remove_reader(self._master)
+
+    def press(self, keys: bytes) -> None:
+        self.printed = b""
+        os.write(self._master, keys)
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._master)
+        os.close(self.slave)
+
+
+async def test_a_breakpoint_and_ctrl_c_work_at_a_terminal(tmp_path: Path) -> None:
+    """The handler stops in pdb; clients stay; a reload and Ctrl-C work afterwards."""
+    root, terminal = copy_program(tmp_path), Terminal()
+    counter = root / "handlers" / "counter.py"
+    edit = "        async with self.session as data:\n            data.count += 1\n        await "
+    text = counter.read_text()
+    assert edit in text
+    counter.write_text(text.replace(edit, "        breakpoint()\n" + edit, 1))
+    child = await asyncio.create_subprocess_exec(
+        *(find_program("setsid"), "--ctty", sys.executable, "-m", "app", "--reload", "--port=0"),
+        *(f"--data-dir={tmp_path}/data", "--ping-interval=0.2"),
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": ""},
+        stdin=terminal.slave,
+        stdout=terminal.slave,
+        stderr=terminal.slave,
+    )
+    try:
+        await until(lambda: b"; Ctrl-C stops it" in terminal.printed, 30)
+        url = "http://" + terminal.printed.decode().partition("http://")[2].split()[0]
+        async with Visitor(url) as ann:
+            socket = await ann.socket("websocket")
+            request = asyncio.create_task(ann.incr())
+            await until(lambda: b"(Pdb)" in terminal.printed)
+            terminal.press(b"p self.request.path\n")
+            await until(lambda: b"'/incr'" in terminal.printed)
+            await asyncio.sleep(1)  # several intervals of the heartbeat
+            terminal.press(b"c\n")
+            assert await request == 1
+            assert await socket.call("incr") == 2
+            assert socket.connects == 1
+            (root / "static" / "new.css").write_text("")
+            await until(lambda: b"; Ctrl-C stops it" in terminal.printed, 30)
+            assert b"(Pdb)" not in terminal.printed
+            await socket.close()
+        terminal.press(b"\x03")
+        assert await asyncio.wait_for(child.wait(), 20) == 0
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+        terminal.close()
 
 
 async def test_the_child_ends_with_its_supervisor(tmp_path: Path) -> None:
