@@ -225,3 +225,27 @@ async def test_a_process_that_was_taken_for_dead_comes_back(
         here.start()
         await until(lambda: told() == ["join", "leave", "join"])
         assert len(await one.services.presence.users("/lobby")) == 1
+
+
+async def test_the_next_change_writes_anew_what_redis_has_lost(
+    tmp_path: Path, modules: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not wait for the heartbeat, and tells of nobody twice."""
+    monkeypatch.setattr(presence, "_BEAT_INTERVAL", 60.0)
+    async with (
+        sites(tmp_path, 1, modules=modules) as (site,),
+        PythonVisitor(site.url) as ada,
+        PythonVisitor(site.url) as eve,
+    ):
+        await ada.sign_up("ada")
+        await eve.sign_up("eve")
+        socket = await at(site, ada)
+        await until(lambda: told() == ["join"])
+        redis = site.services.presence._others._client
+        await redis.execute("DEL", *await redis.execute("KEYS", "latchkey:present*"))
+        await at(site, eve)
+        await until(lambda: told() == ["join", "join"])
+        names = await redis.execute("HKEYS", "latchkey:present:in:/lobby")
+        assert len(names) == 2
+        await socket.close()
+        await until(lambda: told() == ["join", "join", "leave"])
