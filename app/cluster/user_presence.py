@@ -78,7 +78,7 @@ class UserPresence:
         self._is_known = True
         return told
 
-    async def stop(self) -> list[Key]:
+    async def stop(self, here: Sequence[Key]) -> list[Key]:
         """Let other processes tell who has left, once the clients had time to reach them."""
         await self._client.run(_BEAT, (), self._process, int(_STOP_TIMEOUT * 1000))
         return []

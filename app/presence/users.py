@@ -1,4 +1,4 @@
-"""The users of the whole site who have sockets: an interface, and the one of a single process."""
+"""The users of the whole site who have sockets: an interface, and that of a single process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class UserSockets(msgspec.Struct, frozen=True):
     """The sockets of one user in one namespace, at all processes."""
 
     namespace: str
-    sockets: int  # 0 while the user is expected back, see `GRACE`
+    sockets: int  # 0 while the user is expected back, see `here.GRACE`
     since: float  # seconds since 1970 when the user came
 
 
@@ -23,6 +23,7 @@ class Change(NamedTuple):
     user_id: str
     sockets: int  # at this process
     since: float
+    is_new: bool  # not told before
     left: bool  # not expected back
 
 
@@ -61,26 +62,16 @@ class Users(Protocol):
         """
         ...
 
-    async def stop(self) -> Sequence[Key]:
-        """Say that this process stops; return the users whom no process will tell of."""
+    async def stop(self, here: Sequence[Key]) -> Sequence[Key]:
+        """Say that this process stops; return those of its users whom no process will tell of."""
         ...
 
 
-class UsersHere:
-    """The users of a process that serves alone."""
-
-    def __init__(self) -> None:
-        self._told: set[Key] = set()
+class Alone:
+    """The `Users` of a process that serves alone: there are no others."""
 
     async def update(self, changes: Sequence[Change]) -> list[bool]:
-        return [self._update(change) for change in changes]
-
-    def _update(self, change: Change) -> bool:
-        key = change.namespace, change.user_id
-        if change.left == (key not in self._told):
-            return False
-        (self._told.discard if change.left else self._told.add)(key)
-        return True
+        return [change.left != change.is_new for change in changes]
 
     async def users(self, namespace: str) -> Collection[str]:
         return ()
@@ -91,6 +82,5 @@ class UsersHere:
     async def beat(self, here: Sequence[Change]) -> Sequence[Told]:
         return ()
 
-    async def stop(self) -> Sequence[Key]:
-        left, self._told = [*self._told], set()
-        return left
+    async def stop(self, here: Sequence[Key]) -> Sequence[Key]:
+        return here

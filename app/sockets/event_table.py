@@ -15,20 +15,20 @@ from app.sockets.event import HOOKS, methods_by_event
 class EventTable:
     """The methods of one namespace class, and how each checks its arguments."""
 
-    def __init__(self, cls: type, *, validate: bool) -> None:
-        """`validate` is whether methods check their arguments and results.
-
-        Raises ValueError for two methods of one event, for hooks that cannot be called, and for
-        annotations that cannot be checked.
+    def __init__(self, cls: type) -> None:
+        """Raises ValueError for two methods of one event, for hooks that cannot be called, for
+        switches that are no bool, and for annotations that cannot be checked.
         """
+        _check_switches(cls)
         self._named = methods_by_event(cls)
         self._other_names = {*HOOKS, *self._named.values()}  # no events by their own name
         self.has_catch_all = hasattr(cls, "on_any")
         self._checks: dict[str, Check] = {}
+        validate = getattr(cls, "validate", False)
         _check_hooks(cls)
         for attribute in dir(cls):
             handles = attribute.startswith("on_") or attribute in self._other_names
-            if validate and handles and attribute not in HOOKS - {"on_connect", "on_any"}:
+            if handles and validate and attribute not in HOOKS - {"on_connect", "on_any"}:
                 self._checks[attribute] = Check(cls, attribute)
 
     def method(self, namespace: object, event: str) -> Callable[..., Any] | None:
@@ -47,10 +47,12 @@ class EventTable:
         return method if method is None or check is None else check.around(method)
 
 
-@functools.cache
-def event_table(cls: type, validate: bool) -> EventTable:
+def event_table(cls: type) -> EventTable:
     """Return the table of a namespace class; pattern namespaces make many objects of one."""
-    return EventTable(cls, validate=validate)
+    return _remembered(cls)
+
+
+_remembered = functools.cache(EventTable)
 
 
 #: The arguments with which the server calls a hook.
@@ -63,6 +65,16 @@ _ARGUMENTS = MappingProxyType(
         "on_user_leave": ("user_id",),
     }
 )
+
+
+def _check_switches(cls: type) -> None:
+    """Refuse a method or a value that has the name of a switch."""
+    for name in ("login_required", "ordered", "validate", "ignore_unknown"):
+        if not isinstance(getattr(cls, name, False), bool):
+            raise ValueError(
+                f"{cls.__qualname__}.{name} is a switch of namespaces, True or False; "
+                "give your method or value another name"
+            )
 
 
 def _check_hooks(cls: type) -> None:

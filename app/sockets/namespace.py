@@ -18,7 +18,7 @@ from app.sockets.clients import Client, Clients, set_current
 from app.sockets.connection_refused import ConnectionRefused
 from app.sockets.event_errors import EventErrors
 from app.sockets.event_handlers import EventHandlers
-from app.sockets.event_table import EventTable, event_table
+from app.sockets.event_table import event_table
 from app.sockets.handler_method import EventHandler
 from app.sockets.socket_context import SocketContext
 from app.sockets.typed_namespace import TypedNamespace
@@ -53,16 +53,10 @@ class BaseNamespace(TypedNamespace, Generic[D]):
         self.services = services
         self.pattern = namespace
         self._clients = Clients()
-        self._handlers = EventHandlers(self, self.check(), self._seconds)
+        self._handlers = EventHandlers(self, event_table(type(self)), self._seconds)
         self._by_event = self._handlers.by_event
         self._errors = EventErrors(services, namespace)
         self._has_own_check = type(self).before_event is not BaseNamespace.before_event
-
-    @classmethod
-    def check(cls) -> EventTable:
-        """Find the methods of all events; raise ValueError for those that cannot work."""
-        kind: type = cls  # or a type checker finds that it has no hash
-        return event_table(kind, cls.validate)
 
     # -- called by the server --
 
@@ -211,7 +205,7 @@ class BaseNamespace(TypedNamespace, Generic[D]):
             if not accepted:
                 self._forget(client)
         if client.user_id is not None:
-            self.services.presence.accept(self.namespace, client.user_id)
+            self.services.presence.here.accept(self.namespace, client.user_id)
         return verdict
 
     def _join(self, client: Client) -> None:
@@ -221,12 +215,12 @@ class BaseNamespace(TypedNamespace, Generic[D]):
         enter(client.sid, self.namespace, client.room)
         if client.user_id is not None:
             enter(client.sid, self.namespace, user_room(client.user_id))
-            self.services.presence.enter(self.namespace, client.user_id)
+            self.services.presence.here.enter(self.namespace, client.user_id)
 
     def _forget(self, client: Client) -> None:
         self._clients.remove(client.sid)
         if client.user_id is not None:
-            self.services.presence.leave(self.namespace, client.user_id)
+            self.services.presence.here.leave(self.namespace, client.user_id)
 
     async def _disconnect(self, sid: str, reason: str = "") -> None:
         hook, client = self._handlers.hook("disconnect"), self._clients.find(sid)

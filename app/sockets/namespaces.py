@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from app.services import Services
+from app.sockets.event_table import event_table
 from app.sockets.namespace import BaseNamespace
 from app.sockets.namespace_pattern import NamespacePattern, is_pattern
 
@@ -29,7 +30,7 @@ class Namespaces:
         Raises ValueError with a sentence if either is invalid, or the pattern is taken.
         """
         pattern = NamespacePattern(name)
-        cls.check()
+        event_table(cls)
         _check_arguments(name, cls)
         if not is_pattern(name):
             self._services.socket_server.register_namespace(cls(name, self._services))

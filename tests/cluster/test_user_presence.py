@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.cluster import user_presence
-from app.presence import presence
+from app.presence import here, presence
 from tests.support.browsers import PythonVisitor, browser, each_client, joined
 from tests.support.demo.session import BaseNamespace
 from tests.support.fork import fork
@@ -37,7 +37,7 @@ class Lobby(BaseNamespace):
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """A namespace with hooks, and times so short that tests are."""
-    monkeypatch.setattr(presence, "GRACE", 0.2)
+    monkeypatch.setattr(here, "GRACE", 0.2)
     monkeypatch.setattr(presence, "_BEAT_INTERVAL", 0.1)
     monkeypatch.setattr(user_presence, "_STOP_TIMEOUT", 0.5)
     monkeypatch.setattr(Lobby, "told", [])
@@ -85,7 +85,7 @@ async def test_one_process_tells_of_a_user_at_several(
         await first.close()
         await third.close()
         await until(lambda: has(1))
-        await until(lambda: not places[0].services.presence._here)
+        await until(lambda: not len(places[0].services.presence.here))
         assert told() == ["join"]
         await second.close()
         await until(lambda: told() == ["join", "leave"])
@@ -122,7 +122,7 @@ async def test_the_users_of_a_killed_process_leave(
         await eve.socket("websocket")
         await until(lambda: site.services.presence._written)
         await killed.stop(signal.SIGKILL)
-        users = site.services.presence._others
+        users = site.services.presence._site
         times = await users._client.execute("HGETALL", "latchkey:present")
         (dead,) = {name.decode() for name in times} - {users._process}
         assert float(times[dead.encode()]) > 0
@@ -188,7 +188,7 @@ async def test_presence_survives_an_outage_and_the_loss_of_its_keys(
             server.kill()
             assert await one.services.presence.users("/lobby") == {ids["ada"], ids["eve"]}
             await goes.close()
-            await until(lambda: len(one.services.presence._here) == 1)
+            await until(lambda: len(one.services.presence.here) == 1)
             assert told() == ["join", "join"]
             server.start()
             await until(lambda: told() == ["join", "join", "leave"])
@@ -216,13 +216,13 @@ async def test_a_process_that_was_taken_for_dead_comes_back(
         await ada.sign_up("ada")
         await at(two, ada)
         await until(lambda: told() == ["join"])
-        here = two.services.presence
-        await here._background.stop()  # as a process that is suspended
-        redis, process = here._others._client, here._others._process
+        suspended = two.services.presence
+        await suspended._background.stop()
+        redis, process = suspended._site._client, suspended._site._process
         await redis.execute("HSET", "latchkey:present", process, "1")
         await until(lambda: told() == ["join", "leave"])
         assert await one.services.presence.users("/lobby") == set()
-        here.start()
+        suspended.start()
         await until(lambda: told() == ["join", "leave", "join"])
         assert len(await one.services.presence.users("/lobby")) == 1
 
@@ -241,7 +241,7 @@ async def test_the_next_change_writes_anew_what_redis_has_lost(
         await eve.sign_up("eve")
         socket = await at(site, ada)
         await until(lambda: told() == ["join"])
-        redis = site.services.presence._others._client
+        redis = site.services.presence._site._client
         await redis.execute("DEL", *await redis.execute("KEYS", "latchkey:present*"))
         await at(site, eve)
         await until(lambda: told() == ["join", "join"])

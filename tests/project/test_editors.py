@@ -25,7 +25,7 @@ from app.accounts import Account
 from app.hooks import BeforeHandshake, MaySignIn, OnLogin, OnSessionEnd, OnStart
 from app.services import Services
 from app.sessions import EndReason, Session
-from app.sockets import HandshakeHandler, event
+from app.sockets import ConnectionRefused, HandshakeHandler, event
 from handlers.session import BaseHandler, BaseNamespace, SessionData
 
 
@@ -66,7 +66,13 @@ class OrderNamespace(BaseNamespace):
         await self.emit("ordered", {"item": item}, to="orders", skip_sid=sid)
         await self.emit_to_session(sid, "ordered", item)
         assert_type(self.rooms(sid), list[str | int])
+        assert_type(await self.services.presence.users("/orders"), set[str])
+        for row in await self.services.presence.of("an id"):
+            await self.services.emit_to_user("an id", "open", row.sockets, namespace=row.namespace)
         return len(item)
+
+    async def on_any(self, sid: str, event: str, *args: Any) -> None:
+        raise ConnectionRefused("closed", {"until": self.parameters["day"]})
 
     async def on_user_join(self, user_id: str) -> None:
         await self.emit("joined", user_id)
@@ -142,6 +148,8 @@ class OrderNamespace(BaseNamespace):
         await self.emit("ordered", item, too=sid)  # wrong
         await self.enter_room(sid, item, 1)  # wrong
         await self.emit_to_session(sid)  # wrong
+        await self.services.emit_to_user(None, "ordered")  # wrong
+        await self.services.presence.user("/orders")  # wrong
 
     async def before_event(self, sid: str) -> None:  # wrong
         pass

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.services import Services
 from tests.support.browsers import PythonVisitor, browser, each_client, joined, session_id
 from tests.support.demo.session import BaseHandler, BaseNamespace
 from tests.support.fork import fork
@@ -121,6 +122,30 @@ async def test_emits_to_a_user_and_a_session_reach_all_processes(
             assert await socket.event("note", namespace="/inbox") == b"\x00"
             assert await socket.event("note", namespace="/inbox") == "session"
         assert await notes(hers) == []
+
+
+async def test_a_job_that_starts_with_the_server_emits_to_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To everybody who is present, as a dashboard does."""
+
+    def on_start(services: Services) -> None:
+        async def work() -> None:
+            for id in await services.presence.users("/inbox"):
+                await services.emit_to_user(id, "note", id, namespace="/inbox")
+
+        services.every(0.02, work)
+
+    modules = fork(monkeypatch, namespaces=[("/inbox", Inbox)], on_start=on_start)
+    async with (
+        sites(tmp_path, 2, modules=modules) as (one, two),
+        PythonVisitor(one.url) as visitor,
+    ):
+        await visitor.sign_up("ada")
+        visitor.url = two.url
+        socket = await visitor.socket("websocket", namespaces=("/inbox",))
+        ada = await user_id(one, visitor)
+        assert [await socket.event("note") for _ in range(4)] == [ada] * 4
 
 
 @pytest.mark.parametrize("id", ["", None])

@@ -158,9 +158,17 @@ class LongConnect(BaseNamespace):
     async def on_connect(self, sid: str, environ: Any, auth: Any, more: Any) -> None: ...
 
 
+class OldMethod(BaseNamespace):
+    """A method that has the name of a switch."""
+
+    def validate(self, text: str) -> bool:  # type: ignore[override]  # pyright: ignore
+        return bool(text)
+
+
 @pytest.mark.parametrize(
     ("cls", "words"),
     [
+        (OldMethod, "OldMethod.validate is a switch of namespaces.*another name"),
         (Clash, "Clash: one and two both handle the event 'said'"),
         (ClashWithPlain, "ClashWithPlain: on_said and one both handle the event 'said'"),
         (OldEvent, r"OldEvent.on_user_join is called .* @event\('user_join'\)"),
