@@ -3,45 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from app.accounts import Account, Identity, IdentityTaken, InvalidAccount, NameTaken
-from app.accounts.passwords import Passwords
-from app.database.engine import open_engine
 from tests.support.accounts import add, opened
 from tests.support.forms import PASSWORD
+from tests.support.old_release import make_accounts
 from tests.support.postgres import Place
 
 _ID = re.compile(r"u:[0-9a-f]{32}")
-#: The table as it was before accounts had ids.
-OLD_TABLE = (
-    "CREATE TABLE accounts (key TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, "
-    "password_hash TEXT NOT NULL, created {double} NOT NULL)"
-)
-
-
-def make_old(place: Place, names: Sequence[str]) -> None:
-    """Make the database that a release without ids has left, with these accounts."""
-    engine = open_engine(place.settings, connections=1)
-    double = "DOUBLE PRECISION" if engine.dialect.name == "postgresql" else "DOUBLE"
-    password_hash = Passwords().hash(PASSWORD)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(OLD_TABLE.format(double=double))
-        for name in names:
-            row = {"key": name.casefold(), "name": name, "hash": password_hash}
-            connection.execute(
-                sa.text("INSERT INTO accounts VALUES (:key, :name, :hash, 1000.5)"), row
-            )
-    engine.dispose()
 
 
 async def test_the_name_is_the_id_of_an_account_that_is_older_than_ids(place: Place) -> None:
     """So that its sessions and the rows of forks, which hold the name, are still its own."""
-    make_old(place, ["Zoë", "ann"])
+    make_accounts(place, ["Zoë", "ann"])
     async with opened(place) as accounts:
         old = Account(id="Zoë", name="Zoë", created=1000.5)
         assert await accounts.by_id("Zoë") == await accounts.by_name("ZOË") == old
@@ -53,7 +30,7 @@ async def test_the_name_is_the_id_of_an_account_that_is_older_than_ids(place: Pl
 
 async def test_an_id_never_returns(place: Place) -> None:
     """A new account with the name of a deleted one has another id, whichever release made that."""
-    make_old(place, ["ann"])
+    make_accounts(place, ["ann"])
     async with opened(place) as accounts:
         seen = {"ann"}
         for _ in range(3):
@@ -72,7 +49,7 @@ async def test_an_id_never_returns(place: Place) -> None:
 
 async def test_an_older_release_may_run_beside_this_one(place: Place) -> None:
     """The accounts that it makes get ids from the database, and it can undo nothing of ours."""
-    make_old(place, ["ann"])
+    make_accounts(place, ["ann"])
     async with opened(place) as accounts:
         mine = (await accounts.create("bob", PASSWORD)).account
         place.run("INSERT INTO accounts (key, name, password_hash, created) VALUES ('c','C','',1)")
