@@ -114,6 +114,7 @@ async def test_an_account_without_a_password_has_none_that_is_right(place: Place
         assert await accounts.by_id(account.id) == account
 
 
+@pytest.mark.asvs("6.8.1")
 async def test_an_identity_names_one_account(place: Place) -> None:
     """It is found by issuer and subject together, and leaves with its account."""
     ann_there, bob_there = Identity("https://a.example", "1"), Identity("https://b.example", "1")

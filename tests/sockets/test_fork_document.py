@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from tests.support.browsers import PythonVisitor, joined
+from tests.support.fork_document import module, section
 from tests.support.node_client import NodeVisitor
-from tests.support.paths import ROOT
 from tests.support.site import serve
 from tests.support.users import user_id
 from tests.support.waiting import until
-
-
-def section(title: str) -> str:
-    """Return one section of docs/fork.md."""
-    text = (ROOT / "docs" / "fork.md").read_text(encoding="utf-8")
-    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
-
-
-def module(name: str, code: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Make a module of code."""
-    made = ModuleType(name)
-    monkeypatch.setitem(sys.modules, name, made)
-    exec(compile(code, name, "exec"), made.__dict__)  # of our own document
-    return made
 
 
 @pytest.fixture
