@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -88,7 +89,7 @@ def store_in_redis(sessions: Sequence[OldSession]) -> None:
     """Store these sessions in the Redis of the test session as that release did."""
     with shared_server().client() as redis:
         for one in sessions:
-            fields = {
+            fields: dict[Any, Any] = {
                 "version": 1,
                 "data": one.data,
                 "seen": repr(one.seen),
