@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
 import logging
@@ -10,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,14 +111,23 @@ def _format(path: Path) -> None:
         subprocess.run(command, check=False)  # noqa: S603  (a path that this program has made)
 
 
+def _data_folder(settings: Settings, *, make: bool) -> AbstractContextManager[object]:
+    """Lock the data folder if the database is in it; raises OSError if it is missing."""
+    if settings.database != "sqlite":
+        return contextlib.nullcontext()
+    if make:
+        settings.make_data_dir()
+    elif not settings.data_dir.is_dir():
+        raise OSError(f"there is no data folder {settings.data_dir}; name it by --data-dir")
+    return data_folder.use(settings.data_dir)
+
+
 def _run(given: argparse.Namespace, settings: Settings) -> list[str]:
     """Run a command; return the lines to print."""
     all_schemas = [SCHEMA, *schemas(load_extensions(_MODULES))]
     if given.command == "revision":
         return [_revision(settings, all_schemas, given)]
-    if given.command == "upgrade":
-        settings.make_data_dir()
-    with data_folder.use(settings.data_dir):
+    with _data_folder(settings, make=given.command == "upgrade"):
         engine = open_engine(settings, connections=1)
         try:
             if given.command == "upgrade":

@@ -35,7 +35,7 @@ class Job(Generic[T]):
         """Run in this thread, and commit; raises what the function raises, or GivenUp."""
         with self._transaction() as connection, self._interruptible(connection):
             result = self._work(connection)
-            if isinstance(result, sa.Result):
+            if isinstance(result, sa.Result) and _has_rows(result):
                 raise TypeError(
                     "a job returned a result whose connection is closed; "
                     "return result.all(), .first() or .scalar() instead"
@@ -69,3 +69,8 @@ class Job(Generic[T]):
         finally:
             with self._lock:
                 self._interrupt = None
+
+
+def _has_rows(result: sa.Result[Any]) -> bool:
+    """Whether a result is that of a SELECT, or of a statement with RETURNING."""
+    return not isinstance(result, sa.CursorResult) or result.returns_rows

@@ -200,6 +200,7 @@ async def test_a_result_that_is_closed_is_refused(place: Place) -> None:
     async with opened(place) as database:
         with pytest.raises(TypeError, match=r"return result\.all"):
             await database.read(lambda connection: connection.execute(sa.select(notes)))
+        await database.run(lambda connection: connection.execute(sa.delete(notes)))
 
 
 async def test_a_coroutine_function_is_refused(place: Place) -> None:

@@ -1,0 +1,151 @@
+"""A fork's pages and events on the database: errors, and others meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from app.database.module_schemas import module_schemas
+from app.extensions import load_extensions, schemas
+from app.ops.backup import backup
+from tests.support.demo.session import BaseHandler, BaseNamespace
+from tests.support.fork import fork
+from tests.support.postgres import Place
+from tests.support.site import serve
+from tests.support.visitor import Visitor
+
+metadata = sa.MetaData()
+notes = sa.Table("notes", metadata, sa.Column("text", sa.Text, primary_key=True))
+
+
+def add(connection: sa.Connection) -> int:
+    connection.execute(sa.insert(notes), {"text": "hello"})
+    return connection.execute(sa.select(sa.func.count()).select_from(notes)).scalar_one()
+
+
+class NotesHandler(BaseHandler):
+    async def post(self) -> None:
+        self.write({"notes": await self.services.database.run(add)})
+
+
+class NotesNamespace(BaseNamespace):
+    async def on_add(self, sid: str) -> int:
+        return await self.services.database.run(add)
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """The modules of handlers/, with one that has a table, a page and a namespace."""
+    return fork(
+        monkeypatch,
+        metadata=metadata,
+        routes=[("/notes", NotesHandler)],
+        namespaces=[("/notes", NotesNamespace)],
+    )
+
+
+async def test_a_page_and_an_event_store_in_a_table_of_their_module(
+    place: Place, tmp_path: Path, modules: tuple[str, ...]
+) -> None:
+    place.moved(tmp_path / "data")
+    async with (
+        serve(tmp_path, modules=modules, database=place.database) as site,
+        Visitor(site.url) as ann,
+    ):
+        assert await ann.post("/notes") == (200, '{"notes": 1}')
+        socket = await ann.socket(namespaces=("/notes",))
+        place.run("DELETE FROM notes")
+        assert await socket.call("add") == 1
+    assert place.run("SELECT text FROM notes") == [("hello",)]
+
+
+async def test_an_outage_gets_503_and_an_error_ack(
+    tmp_path: Path,
+    modules: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Both say what to do, the log has no traceback, and afterwards all is well."""
+    monkeypatch.setattr("app.database.sqlite._LOCK_TIMEOUT", 0.1)
+    sentence = "The database does not answer; try again in a moment."
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as ann:
+        socket = await ann.socket(namespaces=("/notes",))
+        file = tmp_path / "data" / "accounts.sqlite3"
+        with contextlib.closing(sqlite3.connect(file)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answer = await ann.post("/notes", json={})
+            assert (answer.status, answer.error) == (503, sentence)
+            assert answer.headers["Retry-After"] == "2"
+            assert await socket.call("add") == {"error": sentence}
+        assert not any(record.exc_info for record in caplog.records)
+        assert site.services.counters.event_errors == {"database": 1}
+        assert await socket.call("add") == 1
+
+
+async def test_a_file_that_was_replaced_stores_nothing(
+    tmp_path: Path, modules: tuple[str, ...]
+) -> None:
+    """A job whose data would be lost is an outage."""
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as ann:
+        file = tmp_path / "data" / "accounts.sqlite3"
+        assert await ann.post("/notes") == (200, '{"notes": 1}')
+        file.unlink()
+        assert (await ann.post("/notes")).status == 503
+        assert not file.exists()
+
+
+async def test_slow_jobs_delay_neither_sign_ins_nor_the_event_loop(
+    tmp_path: Path, modules: tuple[str, ...]
+) -> None:
+    """Jobs have threads and connections of their own."""
+    gate = threading.Event()
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as ann:
+        await ann.sign_up("ann")
+        slow = [
+            asyncio.ensure_future(site.services.database.read(lambda _: gate.wait(20), seconds=20))
+            for _ in range(50)
+        ]
+        try:
+            await ann.sign_in("ann")
+            await ann.sign_up("bob")
+            assert (await ann.get("/readyz")).status == 200
+            assert not any(job.done() for job in slow)
+        finally:
+            gate.set()
+        assert await asyncio.gather(*slow) == [True] * 50
+
+
+async def test_a_backup_has_the_tables_of_modules(tmp_path: Path, modules: tuple[str, ...]) -> None:
+    """They are in the file of the accounts."""
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as ann:
+        await ann.post("/notes")
+        backup(site.services.settings, tmp_path / "copy")
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy" / "accounts.sqlite3")) as copy:
+        assert copy.execute("SELECT * FROM notes").fetchall() == [("hello",)]
+
+
+def test_metadata_that_is_none_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extension = load_extensions(fork(monkeypatch, metadata={"notes": notes}))
+    with pytest.raises(ValueError, match=r"metadata must be a sqlalchemy\.MetaData"):
+        schemas(extension)
+
+
+def test_metadata_that_several_modules_import_has_one_owner(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The module that has migrations, or else the first one."""
+    assert [
+        each.name for each in module_schemas([("a", metadata, None), ("b", metadata, None)])
+    ] == ["a"]
+    (only,) = module_schemas([("a", metadata, None), ("b", metadata, tmp_path)])
+    assert (only.name, only.migrations) == ("b", tmp_path)
+    with pytest.raises(ValueError, match="a and b have migrations of the same metadata"):
+        module_schemas([("a", metadata, tmp_path), ("b", metadata, tmp_path)])
