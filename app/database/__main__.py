@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 import handlers
 from app.accounts.database import SCHEMA
@@ -156,7 +156,7 @@ def main(arguments: Sequence[str]) -> int:
     except (SchemaError, FolderBusy, OSError) as error:
         print(f"latchkey: {error}", file=sys.stderr)
         return 1
-    except SQLAlchemyError as error:
+    except DBAPIError as error:
         assert settings is not None
         print(f"latchkey: {not_opened(settings, error)}", file=sys.stderr)
         return 1

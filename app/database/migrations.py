@@ -15,7 +15,7 @@ from traceback import walk_tb
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, NoReferencedTableError, SQLAlchemyError
 
 from app.database import sqlite
 from app.database.errors import is_lost_connection, reason
@@ -203,9 +203,9 @@ def _bring_to_head(state: _State) -> None:
         return
     schema, connection, revisions = state.schema, state.connection, state.revisions
     if revisions is None:
-        schema.metadata.create_all(connection, tables=state.missing, checkfirst=False)
+        _make(connection, schema, state.missing)
     elif schema.starts_at_head and not state.stamped and not state.has_tables:
-        schema.metadata.create_all(connection, checkfirst=False)
+        _make(connection, schema, state.missing)
         _stamp(state, revisions.head)
     else:
         if not state.stamped and state.has_tables:
@@ -214,6 +214,23 @@ def _bring_to_head(state: _State) -> None:
             _stamp(state, revisions.base)
         run_scripts(schema, lambda alembic: alembic.upgrade(connection, schema, "head"))
         _State(connection, schema, revisions).check_columns("make a revision that adds it")
+
+
+def _make(connection: sa.Connection, schema: Schema, tables: list[sa.Table]) -> None:
+    """Make tables from the metadata."""
+    try:
+        schema.metadata.create_all(connection, tables=tables, checkfirst=False)
+    except NoReferencedTableError as error:
+        raise SchemaError(
+            f"{schema.name}: {reason(error)}; refer to a table of another module by its column, "
+            "such as sa.ForeignKey(accounts_table.c.id) with accounts_table of app.accounts"
+        ) from error
+    except SQLAlchemyError as error:
+        if isinstance(error, DBAPIError):
+            raise
+        raise SchemaError(
+            f"{schema.name}: its tables cannot be made ({reason(error)}); correct its metadata"
+        ) from error
 
 
 def _stamp(state: _State, revision: str) -> None:

@@ -71,7 +71,7 @@ def _not_included(settings: Settings) -> list[str]:
     """Return a sentence for each kind of data that is outside the data folder."""
     found = []
     if settings.database != "sqlite":
-        found.append("Not in the copy: accounts, which are in PostgreSQL. Use pg_dump.")
+        found.append("Not in the copy: accounts and tables, which are in PostgreSQL. Use pg_dump.")
     if settings.shared:
         found.append("Not in the copy: sessions, which are in Redis. Keep its RDB or AOF file.")
     if settings.store == "memory":

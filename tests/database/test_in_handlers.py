@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from app.accounts import open_database
+from app.database import Schema, SchemaError
 from app.database.module_schemas import module_schemas
 from app.extensions import load_extensions, schemas
 from app.ops.backup import backup
+from app.settings import Settings
 from tests.support.demo.session import BaseHandler, BaseNamespace
 from tests.support.fork import fork
 from tests.support.postgres import Place
@@ -149,3 +152,12 @@ def test_metadata_that_several_modules_import_has_one_owner(
     assert (only.name, only.migrations) == ("b", tmp_path)
     with pytest.raises(ValueError, match="a and b have migrations of the same metadata"):
         module_schemas([("a", metadata, tmp_path), ("b", metadata, tmp_path)])
+
+
+def test_a_foreign_key_by_name_to_another_module_says_how_to_write_it(tmp_path: Path) -> None:
+    """SQLAlchemy looks for the name among the tables of the same metadata."""
+    wrong = sa.MetaData()
+    refer = sa.ForeignKey("accounts.id")
+    sa.Table("marks", wrong, sa.Column("account", refer, primary_key=True))
+    with pytest.raises(SchemaError, match=r"^tests\.marks: .*accounts_table\.c\.id"):
+        open_database(Settings(data_dir=tmp_path), [Schema(name="tests.marks", metadata=wrong)])

@@ -222,14 +222,20 @@ async def test_a_migration_that_leaves_a_row_without_its_row_is_refused(
 async def test_a_row_of_a_module_goes_with_its_account(place: Place) -> None:
     """A foreign key to the accounts is the same promise on both databases."""
     metadata = sa.MetaData()
-    refer = sa.ForeignKey(accounts.c.key, ondelete="CASCADE")
+    refer = sa.ForeignKey(accounts.c.id, ondelete="CASCADE")
     table = sa.Table("marks", metadata, sa.Column("account", sa.Text, refer))
     database = open_database(place.settings, [Schema(name="tests.marks", metadata=metadata)])
-    row: dict[str, Any] = {"key": "ann", "name": "Ann", "password_hash": "", "created": 1.0}
+    row: dict[str, Any] = {
+        "key": "ann",
+        "name": "Ann",
+        "password_hash": "",
+        "created": 1.0,
+        "id": "u:1",
+    }
     await database.run(lambda c: c.execute(sa.insert(accounts), row).rowcount)
-    await database.run(lambda c: c.execute(sa.insert(table), {"account": "ann"}).rowcount)
+    await database.run(lambda c: c.execute(sa.insert(table), {"account": "u:1"}).rowcount)
     with pytest.raises(IntegrityError):
-        await database.run(lambda c: c.execute(sa.insert(table), {"account": "bob"}).rowcount)
+        await database.run(lambda c: c.execute(sa.insert(table), {"account": "u:2"}).rowcount)
     await database.run(lambda c: c.execute(sa.delete(accounts)).rowcount)
     await database.close()
     assert place.run("SELECT * FROM marks") == []

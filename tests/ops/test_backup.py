@@ -91,12 +91,12 @@ async def test_a_backup_during_registrations_has_all_that_came_before(tmp_path: 
         *(ACCOUNTS, SESSIONS, "secret_key", "secret_key.used"),
     }
     with sqlite3.connect(copy / ACCOUNTS) as accounts, sqlite3.connect(copy / SESSIONS) as sessions:
-        names = {name for (name,) in accounts.execute("SELECT name FROM accounts")}
+        rows = accounts.execute("SELECT name, id FROM accounts").fetchall()
         users = {user for (user,) in sessions.execute("SELECT user FROM sessions") if user}
     accounts.close()
     sessions.close()
-    assert {"ann", *before} <= names
-    assert users <= names
+    assert {"ann", *before} <= {name for name, _ in rows}
+    assert users <= {id for _, id in rows}
     await restore(new, copy)
     assert stat.S_IMODE(new.stat().st_mode) == 0o700
     assert modes(new) == {0o600}
