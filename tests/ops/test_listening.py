@@ -19,8 +19,10 @@ import pytest
 from app.common import unix_socket
 from app.ops import systemd
 from app.settings import parse_settings
+from app.transport.http.server import HttpServer
 from app.web.security_headers import SecurityHeaders
 from tests.support.fork import fork
+from tests.support.http_site import HttpSite
 from tests.support.paths import ROOT
 from tests.support.plain_nginx import plain_nginx
 from tests.support.ports import free_port
@@ -196,6 +198,26 @@ async def test_a_restart_under_systemd_loses_no_connection(tmp_path: Path) -> No
             assert [status for status, _ in await asyncio.gather(*requests)] == [200] * 20
             second.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(second.wait(), 20) == 0
+
+
+async def test_a_client_that_waits_when_the_process_stops_is_served_by_the_next_one() -> None:
+    """The socket stays open elsewhere, so what it has queued is left there."""
+    kept = socket.create_server(("127.0.0.1", 0))
+    kept.setblocking(False)
+    first, second = HttpSite(), HttpSite()
+    with kept, socket.create_connection(kept.getsockname()) as client:
+        first.server = HttpServer(first.app, max_body_size=1000)
+        listening = first.server.listen([kept.dup()], kept=True)
+        await listening
+        # the client is queued before the loop may accept it, and has sent nothing yet
+        await first.server.close(0.1)
+        second.server = HttpServer(second.app, max_body_size=1000)
+        await second.server.listen([kept.dup()], kept=True)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        client.setblocking(False)
+        answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 100), 10)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        await second.server.close(0.1)
 
 
 @pytest.mark.limit(60)
