@@ -247,6 +247,21 @@ async def test_the_program_ends_when_a_module_cannot_start(tmp_path: Path) -> No
     assert told.read_text().splitlines()[1:] == ["start product.second", "stop product.first"]
 
 
+async def test_the_program_refuses_a_module_that_does_not_exist(tmp_path: Path) -> None:
+    """With code 2 and one sentence; an error inside of a module has its traceback."""
+    write_product(tmp_path, "")
+    main = tmp_path / "product" / "__main__.py"
+    main.write_text(main.read_text().replace("product.second", "product.secnod"))
+    out, err = await (child := await start(tmp_path)).communicate()
+    assert (child.returncode, out) == (2, b"")
+    assert err == b"latchkey: there is no module product.secnod; did you mean second?\n"
+    (tmp_path / "product" / "secnod.py").write_text("import no_such_package")
+    out, err = await (child := await start(tmp_path)).communicate()
+    assert (child.returncode, out) == (1, b"")
+    assert b'secnod.py", line 1' in err
+    assert err.endswith(b"ModuleNotFoundError: No module named 'no_such_package'\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_during_on_start_ends_the_program(
     tmp_path: Path, number: signal.Signals

@@ -229,6 +229,7 @@ async def test_a_second_process_on_the_same_data_is_refused(tmp_path: Path) -> N
         (["--port"], {}, ["--port: expected one argument; see python -m app --help"]),
         (["--secret-keys", "--port=1"], {}, ["--secret-keys: expected one argument"]),
         (["--help=me"], {}, ["--help"]),
+        (["serve"], {}, ["'serve' is no command", "backup FOLDER", "--flag=value"]),
         ([], {"LATCHKEY_PORT": "many"}, ["LATCHKEY_PORT", "whole number"]),
         ([], {"LATCHKEY_PROT": "1"}, ["LATCHKEY_PROT", "LATCHKEY_PORT"]),
     ],

@@ -1,0 +1,86 @@
+"""A fork without the counter and with its own sign-in page serves, and its tests stay green."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.files import sources
+from tests.support.paths import ROOT
+from tests.support.process import process
+from tests.support.visitor import Visitor
+
+FILES = {
+    "handlers/local.py": 'modules = ("brand", "chat")\nwithout = ("counter",)\n',
+    "handlers/brand/__init__.py": '"""How this site looks."""\n',
+    "handlers/brand/templates/login.html": "<form method=post>Enter our shop"
+    "<input name=username><input name=password></form>",
+    "handlers/brand/templates/base.html": "<link href=\"{{ static_url('shop.css') }}\">"
+    "{% block main %}{% end %}",
+    "handlers/chat.py": '''"""The chat of this fork."""
+
+from handlers.session import BaseHandler
+
+
+class HomeHandler(BaseHandler):
+    """The page."""
+
+    def get(self) -> None:
+        self.finish("welcome to the chat")
+
+
+routes = [("/", HomeHandler)]
+''',
+    "static/shop.css": "body { color: teal }\n",
+}
+# tests of the parts that it left out or replaced
+TESTS = ("tests/accounts/test_sign_in.py", "tests/handlers/test_counter.py")
+
+
+@pytest.fixture(scope="module")
+def fork(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository, with the files of a fork."""
+    folder = tmp_path_factory.mktemp("fork")
+    for path in sources():
+        target = folder / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+async def test_the_fork_serves_what_its_local_py_lists(fork: Path, tmp_path: Path) -> None:
+    """Its home page and its sign-in, upstream's other pages in its frame, and no counter."""
+    async with (
+        process(tmp_path / "data", "--store=memory", root=fork, program="app") as site,
+        Visitor(site.url) as visitor,
+    ):
+        assert await visitor.get("/") == (200, "welcome to the chat")
+        assert (await visitor.post("/incr"))[0] == 404
+        assert "Enter our shop" in (await visitor.get("/login"))[1]
+        status, register = await visitor.get("/register")
+        assert status == 200
+        assert "/static/shop.css?" in register
+        assert (await visitor.get("/static/shop.css"))[0] == 200
+        await visitor.sign_up("ann")
+        assert (await visitor.get("/account"))[0] == 200
+
+
+@pytest.mark.limit(300)
+def test_the_tests_of_upstream_stay_green_in_the_fork(fork: Path) -> None:
+    """Since they serve modules and templates of their own choice."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *TESTS],
+        cwd=fork,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
