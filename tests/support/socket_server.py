@@ -96,10 +96,15 @@ class Server:
         self.clients.append(websocket)
         return websocket
 
-    async def client(self, namespace: str = "/") -> WebSocket:
-        """Open a WebSocket that has joined a namespace."""
+    async def unjoined(self) -> WebSocket:
+        """Open a WebSocket that has joined no namespace yet."""
         websocket = await self.websocket()
         websocket.sid = json.loads((await websocket.receive())[1:])["sid"]
+        return websocket
+
+    async def client(self, namespace: str = "/") -> WebSocket:
+        """Open a WebSocket that has joined a namespace."""
+        websocket = await self.unjoined()
         prefix = "" if namespace == "/" else namespace + ","
         await websocket.send("40" + prefix)
         assert (await websocket.receive()).startswith("40" + prefix)

@@ -4,91 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import gc
-import inspect
 import sys
 import types
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
-import uvloop
 
-from app.transport.tasks import Tasks
+from tests.support.begun_tasks import (
+    Seen,
+    current,
+    on_both_loops,
+    pauses,
+    timer,
+    turn,
+)
 
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop] | None] = {
-    "asyncio": None,
-    "uvloop": uvloop.new_event_loop,
-}
 mark: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="")
-
-
-class Seen:
-    """Starts coroutines; records the calls of the loop's exception handler and of `done`."""
-
-    def __init__(self) -> None:
-        self.tasks = Tasks()
-        self.done: list[asyncio.Task[None]] = []
-        self.errors: list[BaseException] = []
-        asyncio.get_running_loop().set_exception_handler(
-            lambda _, context: self.errors.append(context.get("exception") or Exception(context))
-        )
-
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> bool:
-        return self.tasks.start(coroutine, self.done.append)
-
-    async def settled(self, done: int) -> None:
-        async with asyncio.timeout(5):
-            while len(self.done) < done:
-                await asyncio.sleep(0)
-
-
-def on_both_loops(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run a test on asyncio's loop and on uvloop; an unexpected error of the loop fails it."""
-
-    @functools.wraps(test)
-    def wrapped(loop: str, **arguments: Any) -> None:
-        async def main() -> None:
-            seen = Seen()
-            await asyncio.wait_for(test(seen, **arguments), 10)
-            await asyncio.sleep(0)
-            gc.collect()
-            assert not seen.errors
-
-        with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-            runner.run(main())
-
-    _, *parameters = inspect.signature(test).parameters.values()
-    parameters.append(inspect.Parameter("loop", inspect.Parameter.KEYWORD_ONLY))
-    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    marked: Callable[..., None] = pytest.mark.parametrize("loop", LOOPS)(wrapped)
-    return marked
-
-
-def current() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    assert task is not None
-    return task
-
-
-async def turn() -> None:
-    """Wait without a future."""
-    await asyncio.sleep(0)
-
-
-async def timer() -> None:
-    """Wait for a future."""
-    await asyncio.sleep(0.001)
-
-
-async def child() -> None:
-    """Wait for another task."""
-    await asyncio.create_task(asyncio.sleep(0))
-
-
-pauses = pytest.mark.parametrize("pause", [turn, timer, child])
 
 
 @on_both_loops
@@ -225,193 +159,6 @@ async def test_a_cancelled_wait_ends(seen: Seen, turns: int) -> None:
     assert tasks[0].cancel("because")
     await seen.settled(1)
     assert tasks[0].cancelled()
-
-
-@pytest.mark.parametrize("turns", [0, 2])
-@pauses
-@on_both_loops
-async def test_a_coroutine_may_refuse_a_cancellation(seen: Seen, pause: Any, turns: int) -> None:
-    heard: list[Any] = []
-
-    async def work() -> None:
-        heard.append(current())
-        try:
-            await asyncio.get_running_loop().create_future()
-        except asyncio.CancelledError as cancelled:
-            current().uncancel()
-            await pause()
-            heard.append(cancelled.args)
-        await pause()
-
-    seen.start(work())
-    for _ in range(turns):
-        await turn()
-    heard[0].cancel("because")
-    await seen.settled(1)
-    assert heard[1:] == [("because",)]
-    assert not heard[0].cancelled()
-
-
-@pytest.mark.parametrize("turns", [0, 2])
-@on_both_loops
-async def test_a_cancellation_reaches_the_awaited_task_first(seen: Seen, turns: int) -> None:
-    """The coroutine continues when the awaited task has cleaned up."""
-    order: list[Any] = []
-
-    async def inner() -> None:
-        try:
-            await asyncio.sleep(5)
-        finally:
-            await timer()
-            order.append("inner")
-
-    async def work() -> None:
-        order.append(current())
-        inside = asyncio.create_task(inner())
-        await turn()  # it has begun
-        seen.start(outer(inside))
-
-    async def outer(inside: asyncio.Task[None]) -> None:
-        order[0] = current()
-        try:
-            await inside
-        finally:
-            order.append("outer")
-
-    seen.start(work())
-    await turn()
-    await turn()
-    for _ in range(turns):
-        await turn()
-    order[0].cancel()
-    await seen.settled(2)
-    assert order[1:] == ["inner", "outer"]
-    assert order[0].cancelled()
-
-
-@on_both_loops
-async def test_a_cancellation_wins_over_a_result_that_was_not_received(
-    seen: Seen,
-) -> None:
-    """As in any task: the future is done, and the coroutine has not continued yet."""
-    loop = asyncio.get_running_loop()
-    for turns in range(3):
-        future = loop.create_future()
-        tasks: list[Any] = []
-
-        async def work(future: Any = future, tasks: Any = tasks) -> None:
-            tasks.append(current())
-            await future
-
-        seen.start(work())
-        for _ in range(turns):
-            await turn()
-        future.set_result(None)
-        tasks[0].cancel()
-        await seen.settled(turns + 1)
-        assert tasks[0].cancelled()
-
-
-@on_both_loops
-async def test_a_result_right_after_a_cancellation_is_too_late(seen: Seen) -> None:
-    future = asyncio.get_running_loop().create_future()
-    tasks: list[Any] = []
-
-    async def work() -> None:
-        tasks.append(current())
-        await asyncio.shield(future)
-        tasks.append("went on")
-
-    seen.start(work())
-    tasks[0].cancel()
-    future.set_result(None)
-    await seen.settled(1)
-    assert tasks[0].cancelled()
-    assert len(tasks) == 1
-
-
-@on_both_loops
-async def test_a_cancellation_after_the_end_changes_nothing(seen: Seen) -> None:
-    """A caller may cancel a task that has ended, such as an earlier search."""
-    tasks: list[Any] = []
-    went_on: list[int] = []
-
-    async def search(number: int, waits: bool) -> None:
-        tasks.append(current())
-        if waits:
-            await turn()
-        went_on.append(number)
-
-    for number in range(6):
-        seen.start(search(number, waits=False))
-        tasks[-1].cancel()
-        seen.start(search(number, waits=True))
-        await seen.settled(number + 1)
-        tasks[-1].cancel()
-    await turn()
-    assert went_on == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
-    assert not any(task.cancelled() for task in tasks)
-
-
-@pauses
-@on_both_loops
-async def test_a_timeout_ends_a_wait_and_only_that(seen: Seen, pause: Any) -> None:
-    order: list[str] = []
-    never = asyncio.get_running_loop().create_future()
-
-    async def work() -> None:
-        for wait in (asyncio.sleep(5), asyncio.shield(never), pause()):
-            try:
-                async with asyncio.timeout(0.05):
-                    await wait
-            except TimeoutError:
-                order.append("late")
-            else:
-                order.append("in time")
-        assert not current().cancelling()
-
-    seen.start(work())
-    await seen.settled(1)
-    assert order == ["late", "late", "in time"]
-    assert not never.done()
-
-
-@on_both_loops
-async def test_a_timeout_that_is_over_at_once_ends_the_first_wait(seen: Seen) -> None:
-    order: list[str] = []
-
-    async def work() -> None:
-        try:
-            async with asyncio.timeout(0):
-                await asyncio.sleep(5)
-        except TimeoutError:
-            order.append("late")
-
-    seen.start(work())
-    await seen.settled(1)
-    assert order == ["late"]
-
-
-@on_both_loops
-async def test_a_task_group_belongs_to_its_task(seen: Seen) -> None:
-    order: list[str] = []
-
-    async def fail() -> None:
-        raise LookupError
-
-    async def work() -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(asyncio.sleep(5))
-                group.create_task(fail())
-        except* LookupError:
-            order.append("failed")
-        await turn()
-        order.append("went on")
-
-    seen.start(work())
-    await seen.settled(1)
-    assert order == ["failed", "went on"]
 
 
 @pytest.mark.parametrize("turns", [0, 2])

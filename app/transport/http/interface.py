@@ -6,7 +6,7 @@
 - `app/transport/engineio/handler.py` needs more of the connection: `SocketConnection`. On another
   server pages work, and `/socket.io/` does not.
 
-`tests/transport/test_http_interface.py` serves the pages by `tornado.httpserver.HTTPServer`.
+`tests/transport/http/test_interface.py` serves the pages by `tornado.httpserver.HTTPServer`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,115 @@
+"""A WebSocket probes and takes over from polling."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.support.raw_websocket import (
+    HANDSHAKE,
+    Closed,
+    WebSocket,
+)
+from tests.support.socket_server import Server, served
+
+
+async def upgrade(server: Server, sid: str) -> WebSocket:
+    websocket = await server.websocket(f"{HANDSHAKE}websocket&sid={sid}")
+    await websocket.send("2probe")
+    assert await websocket.receive() == "3probe"
+    return websocket
+
+
+@served()
+async def test_a_connection_moves_from_polling_to_websocket(server: Server) -> None:
+    """The WebSocket sends packets that no poll has fetched, but no NOOP."""
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    await server.poll(sid)
+    websocket = await upgrade(server, sid)
+    assert server.sio.transport(sid) == "polling"
+    await server.sio.emit("between")
+    await websocket.send("5", '42["message","x"]')
+    assert await websocket.receive() == '42["between"]'
+    assert await websocket.receive() == '42["message-back","x"]'
+    assert server.upgraded == [sid]
+    assert server.sio.transport(sid) == "websocket"
+    assert await websocket.quiet()
+
+
+@served()
+async def test_a_probe_ends_an_open_poll(server: Server) -> None:
+    """The client waits for the poll's response before it upgrades."""
+    sid = await server.handshake()
+    poll = asyncio.create_task(server.poll(sid))
+    await asyncio.sleep(0.02)
+    await upgrade(server, sid)
+    assert (await asyncio.wait_for(poll, 0.05)).body == b"6"
+
+
+@served()
+async def test_a_poll_during_the_upgrade_waits_for_its_outcome(server: Server) -> None:
+    """It waits for 100 ms and gets a NOOP, or 400 if the connection has moved."""
+    loop = asyncio.get_running_loop()
+    sid = await server.handshake()
+    websocket = await upgrade(server, sid)
+    began = loop.time()
+    assert (await server.poll(sid)).body == b"6"
+    assert 0.08 < loop.time() - began < 2
+    poll = asyncio.create_task(server.poll(sid))
+    await asyncio.sleep(0.02)
+    await websocket.send("5")
+    assert (await poll).status == 400
+    assert (await server.poll(sid)).json == {"code": 3, "message": "Bad request"}
+    assert (await server.post(sid, "40")).json == {"code": 3, "message": "Bad request"}
+
+
+@served()
+async def test_a_second_upgrade_is_closed(server: Server) -> None:
+    """It gets its 101 and a close frame; the first upgrade goes on."""
+    sid = await server.handshake()
+    first = await upgrade(server, sid)
+    second = await server.websocket(f"{HANDSHAKE}websocket&sid={sid}")
+    assert await second.closed() == Closed(None)
+    await first.send("5")
+    third = await server.websocket(f"{HANDSHAKE}websocket&sid={sid}")
+    assert await third.closed() == Closed(None)
+    await first.send("40")
+    assert (await first.receive()).startswith("40")
+    assert not server.closed
+
+
+@pytest.mark.parametrize("packets", [["abc"], ["5"], ["2probe", "4hello"], [b"x"], ["2"]])
+@served()
+async def test_a_failed_probe_closes_only_its_websocket(server: Server, packets: list[Any]) -> None:
+    """The connection stays on polling."""
+    sid = await server.handshake()
+    websocket = await server.websocket(f"{HANDSHAKE}websocket&sid={sid}")
+    await websocket.send(*packets)
+    assert isinstance(await websocket.closed(), Closed)
+    assert (await server.post(sid, "40")).status == 200
+    assert (await server.poll(sid)).body.startswith(b"40")
+    again = await upgrade(server, sid)
+    await again.send("5")
+
+
+@served()
+async def test_an_upgrade_has_a_time_limit(server: Server, monkeypatch: Any) -> None:
+    """In python-engineio a stalled upgrade answers polls for ever."""
+    monkeypatch.setattr("app.transport.engineio.probe.UPGRADE_TIMEOUT", 0.1)
+    sid = await server.handshake()
+    websocket = await upgrade(server, sid)
+    assert await websocket.closed() == Closed(None)
+    await server.post(sid, "40")
+    assert (await server.poll(sid)).body.startswith(b"40")
+
+
+@served()
+async def test_closing_a_connection_closes_its_probe(server: Server) -> None:
+    """No WebSocket stays open."""
+    sid = await server.handshake()
+    websocket = await upgrade(server, sid)
+    await server.post(sid, "1")
+    assert isinstance(await websocket.closed(), Closed)
