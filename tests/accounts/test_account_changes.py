@@ -15,16 +15,18 @@ from tests.support.devices import (
     NEW,
 )
 from tests.support.forms import PASSWORD, each_kind, send, who
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
 
 @pytest.mark.asvs("6.2.2", "7.2.4", "7.4.3")
 @each_kind
-async def test_a_changed_password_ends_all_other_sessions(tmp_path: Path, kind: str) -> None:
+async def test_a_changed_password_ends_all_other_sessions(
+    site: Site, ann: Visitor, kind: str
+) -> None:
     """This one gets a new id and stays; the old cookie and the old password are worth nothing."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as two:
+    async with Visitor(site.url) as two:
         await ann.sign_up("ann")
         await ann.incr()
         await two.sign_in("ann")
@@ -75,9 +77,11 @@ async def test_sockets_come_back_after_a_change_of_the_password(tmp_path: Path) 
 @pytest.mark.asvs("6.2.3", "7.5.1", "7.5.3")
 @each_kind
 @pytest.mark.parametrize("path", ["/account/password", "/account/delete"])
-async def test_a_wrong_password_changes_nothing(tmp_path: Path, kind: str, path: str) -> None:
+async def test_a_wrong_password_changes_nothing(
+    site: Site, ann: Visitor, kind: str, path: str
+) -> None:
     """403 with a sentence, beside the form on the page; other devices stay."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as two:
+    async with Visitor(site.url) as two:
         await ann.sign_up("ann")
         await two.sign_in("ann")
         answer = await send(ann, kind, path, password="wrong wrong wrong", new_password=NEW)
@@ -89,9 +93,11 @@ async def test_a_wrong_password_changes_nothing(tmp_path: Path, kind: str, path:
 
 @each_kind
 @pytest.mark.parametrize("new", ["", "short", "x" * 129])
-async def test_a_bad_new_password_changes_nothing(tmp_path: Path, kind: str, new: str) -> None:
+async def test_a_bad_new_password_changes_nothing(
+    site: Site, ann: Visitor, kind: str, new: str
+) -> None:
     """With 422 and the rule; no session ends."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as two:
+    async with Visitor(site.url) as two:
         await ann.sign_up("ann")
         await two.sign_in("ann")
         answer = await send(ann, kind, "/account/password", password=PASSWORD, new_password=new)
@@ -146,9 +152,11 @@ async def test_a_failing_database_is_reported(
 
 @pytest.mark.asvs("7.4.2")
 @each_kind
-async def test_a_deleted_account_is_gone_with_its_sessions(tmp_path: Path, kind: str) -> None:
+async def test_a_deleted_account_is_gone_with_its_sessions(
+    site: Site, ann: Visitor, kind: str
+) -> None:
     """Sign-in fails, all sessions are ended, and the name can be registered again."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as two:
+    async with Visitor(site.url) as two:
         await ann.sign_up("ann")
         await two.sign_in("ann")
         answer = await send(ann, kind, "/account/delete", password=PASSWORD)

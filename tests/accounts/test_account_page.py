@@ -22,7 +22,7 @@ from tests.support.devices import (
     watching,
 )
 from tests.support.forms import PAGE, PASSWORD, ask, each_kind, send, who
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 
 
@@ -86,30 +86,29 @@ async def test_names_and_addresses_are_escaped(tmp_path: Path) -> None:
 )
 @each_kind
 async def test_a_visitor_is_sent_to_sign_in(
-    tmp_path: Path, method: str, path: str, kind: str
+    visitor: Visitor, method: str, path: str, kind: str
 ) -> None:
     """A page by redirection, which leads back to the account; a script by 401 with a sentence."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
-        await visitor.incr()
-        before = visitor.cookie
-        if method == "POST":
-            answer = await send(visitor, kind, path, password=PASSWORD)
-        else:
-            answer = await ask(
-                visitor, path, **({"Accept": "application/json"} if kind == "json" else {})
-            )
-        if kind == "json":
-            assert (answer.status, answer.error) == (401, "sign in first")
-        else:
-            assert answer.status in (302, 303)
-            assert answer.headers["Location"] == "/login?next=%2Faccount"
-        assert visitor.cookie == before
+    await visitor.incr()
+    before = visitor.cookie
+    if method == "POST":
+        answer = await send(visitor, kind, path, password=PASSWORD)
+    else:
+        answer = await ask(
+            visitor, path, **({"Accept": "application/json"} if kind == "json" else {})
+        )
+    if kind == "json":
+        assert (answer.status, answer.error) == (401, "sign in first")
+    else:
+        assert answer.status in (302, 303)
+        assert answer.headers["Location"] == "/login?next=%2Faccount"
+    assert visitor.cookie == before
 
 
 @pytest.mark.asvs("3.3.4")
-async def test_no_session_id_leaves_the_server(tmp_path: Path) -> None:
+async def test_no_session_id_leaves_the_server(site: Site, ann: Visitor) -> None:
     """Neither page nor event holds a session's id; the public id opens nothing."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as thief:
+    async with Visitor(site.url) as thief:
         await ann.sign_up("ann")
         socket = await watching(ann)
         rows = await shown(socket, lambda rows: True)
@@ -130,10 +129,10 @@ async def test_no_session_id_leaves_the_server(tmp_path: Path) -> None:
     "headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "same-site"}], ids=str
 )
 async def test_another_site_cannot_use_the_forms(
-    tmp_path: Path, path: str, headers: dict[str, str]
+    site: Site, ann: Visitor, path: str, headers: dict[str, str]
 ) -> None:
     """A cross-origin POST gets 403 and changes nothing."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as two:
+    async with Visitor(site.url) as two:
         await ann.sign_up("ann")
         await two.sign_in("ann")
         answer = await send(
@@ -182,9 +181,9 @@ async def test_a_user_with_very_many_sessions_gets_the_latest(tmp_path: Path) ->
 
 @pytest.mark.asvs("3.5.3")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
-async def test_a_link_changes_nothing(tmp_path: Path, method: str) -> None:
+async def test_a_link_changes_nothing(site: Site, ann: Visitor, method: str) -> None:
     """What ends or changes something is a POST, and nothing else."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as two:
+    async with Visitor(site.url) as two:
         await ann.sign_up("ann")
         await two.sign_in("ann")
         for path in (

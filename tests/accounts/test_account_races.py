@@ -56,10 +56,10 @@ async def login_during(site: Site, late: Visitor, held: Held, act: Any) -> Answe
 @pytest.mark.parametrize("change", ["password", "delete"])
 @pytest.mark.parametrize("step", ["proved", "stored", "confirmed"])
 async def test_a_login_does_not_outlive_the_password_that_it_proved(
-    tmp_path: Path, change: str, step: str
+    site: Site, ann: Visitor, change: str, step: str
 ) -> None:
     """Held after it was verified, stored or confirmed, it ends with all other sessions."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as late:
+    async with Visitor(site.url) as late:
         await ann.sign_up("ann")
         services, user_id = site.services, await account_id(site, "ann")
 
@@ -84,9 +84,9 @@ async def test_a_login_does_not_outlive_the_password_that_it_proved(
         assert len(await services.sessions.store.of_user(user_id)) == (change == "password")
 
 
-async def test_two_changes_of_a_password_at_once_make_one(tmp_path: Path) -> None:
+async def test_two_changes_of_a_password_at_once_make_one(site: Site, ann: Visitor) -> None:
     """Of two devices that change it, one has to hear that it was too late."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as two:
+    async with Visitor(site.url) as two:
         await ann.sign_up("ann")
         await two.sign_in("ann")
         words = ["the first new one", "the second new one"]
@@ -178,9 +178,9 @@ async def test_a_password_that_was_changed_meanwhile_signs_no_user_in(
         assert await who(quick) == ("ann" if then == "password" else None)
 
 
-async def test_a_login_just_before_a_deletion_is_signed_out_by_it(tmp_path: Path) -> None:
+async def test_a_login_just_before_a_deletion_is_signed_out_by_it(site: Site, ann: Visitor) -> None:
     """Who signs in after the sessions were ended and before the account is gone is out as well."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as late:
+    async with Visitor(site.url) as late:
         await ann.sign_up("ann")
         held = Held(site.services.accounts, "delete")
         deletion = asyncio.ensure_future(send(ann, "json", "/account/delete", password=PASSWORD))

@@ -16,7 +16,7 @@ from app.settings import Settings
 from tests.support.accounts import add, opened, opened_at
 from tests.support.forms import PASSWORD
 from tests.support.postgres import Place
-from tests.support.site import serve
+from tests.support.site import Site
 from tests.support.visitor import Visitor
 
 CYRILLIC_ADMIN = "\u0430dmin"  # with the letter a of Cyrillic
@@ -80,9 +80,9 @@ def test_names_that_differ_are_no_lookalikes(one: str, other: str) -> None:
     assert one not in lookalikes(one)
 
 
-async def test_a_page_refuses_the_name_with_a_sentence(tmp_path: Path) -> None:
+async def test_a_page_refuses_the_name_with_a_sentence(site: Site, ann: Visitor) -> None:
     """Whether it mixes alphabets, or looks like a name that is taken."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as eve:
+    async with Visitor(site.url) as eve:
         await ann.sign_up("coco")
         for name, said in (
             (CYRILLIC_ADMIN, "one alphabet"),

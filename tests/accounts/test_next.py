@@ -9,7 +9,7 @@ import pytest
 
 from handlers.sign_in import safe_target
 from tests.support.forms import PASSWORD, known, send
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 
 ELSEWHERE = [
@@ -56,19 +56,18 @@ async def test_next_never_leads_to_another_site(tmp_path: Path, target: str) -> 
     ],
 )
 async def test_next_keeps_the_path_and_the_query(
-    tmp_path: Path, path: str, target: str, location: str
+    site: Site, ann: Visitor, path: str, target: str, location: str
 ) -> None:
     """A form comes back to where it was called from, also after a wrong password in between."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        if path == "/login":
-            await known(site, "ann")
-        async with ann.http.get(site.url + path, params={"next": target}) as page:
-            shown = re.search(r'name="next" value="([^"]*)"', await page.text())
-        assert shown is not None
-        carried = shown[1].replace("&amp;", "&")
-        assert carried == location
-        fields = {"username": "ann", "next": carried}
-        refused = await send(ann, "form", path, password="short", **fields)
-        assert f'name="next" value="{shown[1]}"' in refused.text
-        answer = await send(ann, "form", path, password=PASSWORD, **fields)
-        assert (answer.status, answer.headers["Location"]) == (303, location)
+    if path == "/login":
+        await known(site, "ann")
+    async with ann.http.get(site.url + path, params={"next": target}) as page:
+        shown = re.search(r'name="next" value="([^"]*)"', await page.text())
+    assert shown is not None
+    carried = shown[1].replace("&amp;", "&")
+    assert carried == location
+    fields = {"username": "ann", "next": carried}
+    refused = await send(ann, "form", path, password="short", **fields)
+    assert f'name="next" value="{shown[1]}"' in refused.text
+    answer = await send(ann, "form", path, password=PASSWORD, **fields)
+    assert (answer.status, answer.headers["Location"]) == (303, location)

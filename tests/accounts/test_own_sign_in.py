@@ -16,7 +16,7 @@ from tests.support.demo.session import BaseHandler
 from tests.support.devices import NEW
 from tests.support.fork import fork
 from tests.support.forms import PASSWORD, each_kind, send, who
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
@@ -324,14 +324,10 @@ async def test_accounts_without_a_password_are_told_so_on_the_account_page(
 
 
 async def test_a_deletion_by_the_fork_ends_the_sessions_of_the_account(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Site, ann: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of others stay."""
-    async with (
-        serve(tmp_path) as site,
-        Visitor(site.url) as ann,
-        Visitor(site.url) as bob,
-    ):
+    async with Visitor(site.url) as bob:
         await ann.sign_up("ann")
         await bob.sign_up("bob")
         socket = await ann.socket("polling")

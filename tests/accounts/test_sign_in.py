@@ -11,7 +11,7 @@ import pytest
 
 from app.database import sqlite
 from tests.support.forms import PAGE, PASSWORD, ask, count, each_kind, known, send, who
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 
 
@@ -19,18 +19,17 @@ from tests.support.visitor import Visitor
 @each_kind
 @pytest.mark.parametrize("path", ["/register", "/login"])
 async def test_registration_and_sign_in_sign_the_user_in(
-    tmp_path: Path, kind: str, path: str
+    site: Site, ann: Visitor, kind: str, path: str
 ) -> None:
     """A form is sent on with 303, JSON gets 204; the page then knows the user."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        if path == "/login":
-            await known(site, "Ann")
-        assert await who(ann) is None
-        answer = await send(ann, kind, path, username="Ann", password=PASSWORD)
-        assert answer.status == (303 if kind == "form" else 204)
-        assert answer.headers.get("Location") == ("/" if kind == "form" else None)
-        assert answer.text == ""
-        assert await who(ann) == "Ann"
+    if path == "/login":
+        await known(site, "Ann")
+    assert await who(ann) is None
+    answer = await send(ann, kind, path, username="Ann", password=PASSWORD)
+    assert answer.status == (303 if kind == "form" else 204)
+    assert answer.headers.get("Location") == ("/" if kind == "form" else None)
+    assert answer.text == ""
+    assert await who(ann) == "Ann"
 
 
 @pytest.mark.asvs("7.2.4")
@@ -38,10 +37,10 @@ async def test_registration_and_sign_in_sign_the_user_in(
 @each_kind
 @pytest.mark.parametrize("path", ["/register", "/login"])
 async def test_signing_in_changes_the_cookie_and_keeps_the_data(
-    tmp_path: Path, kind: str, path: str
+    site: Site, ann: Visitor, kind: str, path: str
 ) -> None:
     """The visitor's count is kept under a new id, and the old cookie is invalid."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as thief:
+    async with Visitor(site.url) as thief:
         if path == "/login":
             await known(site, "ann")
         await ann.incr()
@@ -57,35 +56,33 @@ async def test_signing_in_changes_the_cookie_and_keeps_the_data(
 
 
 @each_kind
-async def test_a_failed_sign_in_leaves_the_session_as_it_was(tmp_path: Path, kind: str) -> None:
+async def test_a_failed_sign_in_leaves_the_session_as_it_was(ann: Visitor, kind: str) -> None:
     """Neither the cookie nor the user nor the count changes."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        await ann.sign_up("ann")
-        await ann.incr()
-        before = ann.cookie
-        answer = await send(ann, kind, "/login", username="ann", password="wrong wrong wrong")
-        assert answer.status == 401
-        assert (ann.cookie, await who(ann), await count(ann)) == (before, "ann", 1)
+    await ann.sign_up("ann")
+    await ann.incr()
+    before = ann.cookie
+    answer = await send(ann, kind, "/login", username="ann", password="wrong wrong wrong")
+    assert answer.status == 401
+    assert (ann.cookie, await who(ann), await count(ann)) == (before, "ann", 1)
 
 
 @pytest.mark.asvs("6.3.8")
 @each_kind
 async def test_an_unknown_name_and_a_wrong_password_read_the_same(
-    tmp_path: Path, kind: str
+    site: Site, visitor: Visitor, kind: str
 ) -> None:
     """401 with the same words, and a form shows the name again but never the password."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
-        await known(site, "ann")
-        wrong = await send(visitor, kind, "/login", username="ann", password="wrong-password-1")
-        unknown = await send(visitor, kind, "/login", username="eve", password="wrong-password-1")
-        assert wrong.status == unknown.status == 401
-        assert wrong.error == unknown.error == "Wrong name or wrong password."
-        assert wrong.text.replace("ann", "eve") == unknown.text
-        assert "wrong-password-1" not in wrong.text
-        if kind == "form":
-            assert 'name="username" value="ann"' in wrong.text
-            assert wrong.headers["Cache-Control"] == "no-store"
-        assert visitor.cookie == ""
+    await known(site, "ann")
+    wrong = await send(visitor, kind, "/login", username="ann", password="wrong-password-1")
+    unknown = await send(visitor, kind, "/login", username="eve", password="wrong-password-1")
+    assert wrong.status == unknown.status == 401
+    assert wrong.error == unknown.error == "Wrong name or wrong password."
+    assert wrong.text.replace("ann", "eve") == unknown.text
+    assert "wrong-password-1" not in wrong.text
+    if kind == "form":
+        assert 'name="username" value="ann"' in wrong.text
+        assert wrong.headers["Cache-Control"] == "no-store"
+    assert visitor.cookie == ""
 
 
 @each_kind
@@ -104,16 +101,15 @@ async def test_an_unknown_name_and_a_wrong_password_read_the_same(
     ],
 )
 async def test_bad_fields_get_422_and_a_sentence(
-    tmp_path: Path, kind: str, path: str, fields: dict[str, str], said: str
+    site: Site, visitor: Visitor, kind: str, path: str, fields: dict[str, str], said: str
 ) -> None:
     """Missing, too long, too short, taken: the same words in JSON and in the form's page."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
-        await known(site, "ann")
-        answer = await send(visitor, kind, path, **fields)
-        assert answer.status == 422
-        assert said in answer.error
-        assert PASSWORD not in answer.text
-        assert visitor.cookie == ""
+    await known(site, "ann")
+    answer = await send(visitor, kind, path, **fields)
+    assert answer.status == 422
+    assert said in answer.error
+    assert PASSWORD not in answer.text
+    assert visitor.cookie == ""
 
 
 @pytest.mark.parametrize("path", ["/register", "/login"])
@@ -132,38 +128,35 @@ async def test_bad_fields_get_422_and_a_sentence(
     ],
 )
 async def test_a_json_body_of_another_shape_is_a_clients_error(
-    tmp_path: Path, path: str, body: str, status: int
+    visitor: Visitor, path: str, body: str, status: int
 ) -> None:
     """400 for what is no JSON, 422 for what is no object of texts; never a 500."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
-        headers = {"Content-Type": "application/json"}
-        raw = body.encode(errors="surrogateescape")
-        async with visitor.http.post(visitor.url + path, data=raw, headers=headers) as answer:
-            assert answer.status == status
-            assert list(await answer.json()) == ["error"]
+    headers = {"Content-Type": "application/json"}
+    raw = body.encode(errors="surrogateescape")
+    async with visitor.http.post(visitor.url + path, data=raw, headers=headers) as answer:
+        assert answer.status == status
+        assert list(await answer.json()) == ["error"]
 
 
 @pytest.mark.parametrize(("path", "status"), [("/register", 422), ("/login", 401)])
-async def test_text_that_is_no_unicode_is_refused(tmp_path: Path, path: str, status: int) -> None:
+async def test_text_that_is_no_unicode_is_refused(visitor: Visitor, path: str, status: int) -> None:
     """JSON can write a lone surrogate, which neither hashes nor goes into a database."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
-        for fields in ({"username": "a\ud800"}, {"password": "correct \udfff horse"}):
-            fields = {"username": "ann", "password": PASSWORD, **fields}
-            assert (await send(visitor, "json", path, **fields)).status == status
+    for fields in ({"username": "a\ud800"}, {"password": "correct \udfff horse"}):
+        fields = {"username": "ann", "password": PASSWORD, **fields}
+        assert (await send(visitor, "json", path, **fields)).status == status
 
 
 @pytest.mark.asvs("3.2.2")
-async def test_input_is_escaped_in_the_page(tmp_path: Path) -> None:
+async def test_input_is_escaped_in_the_page(visitor: Visitor) -> None:
     """Name and `next` come back as text, not as markup."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
-        evil = '"><script>alert(1)</script>'
-        answer = await send(
-            visitor, "form", "/login", username=evil, password=PASSWORD, next="/" + evil
-        )
-        assert answer.status == 401
-        assert "<script>alert" not in answer.text
-        await visitor.sign_up("<script>alert(2)</script>")
-        assert "<script>alert" not in (await ask(visitor)).text
+    evil = '"><script>alert(1)</script>'
+    answer = await send(
+        visitor, "form", "/login", username=evil, password=PASSWORD, next="/" + evil
+    )
+    assert answer.status == 401
+    assert "<script>alert" not in answer.text
+    await visitor.sign_up("<script>alert(2)</script>")
+    assert "<script>alert" not in (await ask(visitor)).text
 
 
 @each_kind
@@ -199,18 +192,17 @@ async def test_closed_registration_is_refused_with_403(
     ids=str,
 )
 async def test_another_site_cannot_sign_a_user_in_or_out(
-    tmp_path: Path, kind: str, path: str, headers: dict[str, str]
+    site: Site, ann: Visitor, kind: str, path: str, headers: dict[str, str]
 ) -> None:
     """A cross-origin POST gets 403 and changes nothing (login CSRF)."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        await known(site, "eve")
-        await ann.sign_up("ann")
-        before = ann.cookie
-        name = "eve" if path == "/login" else "mallory"
-        answer = await send(ann, kind, path, headers, username=name, password=PASSWORD)
-        assert answer.status == 403
-        assert "Set-Cookie" not in answer.headers
-        assert (ann.cookie, await who(ann)) == (before, "ann")
+    await known(site, "eve")
+    await ann.sign_up("ann")
+    before = ann.cookie
+    name = "eve" if path == "/login" else "mallory"
+    answer = await send(ann, kind, path, headers, username=name, password=PASSWORD)
+    assert answer.status == 403
+    assert "Set-Cookie" not in answer.headers
+    assert (ann.cookie, await who(ann)) == (before, "ann")
 
 
 async def test_a_trusted_origin_may_sign_in(tmp_path: Path) -> None:

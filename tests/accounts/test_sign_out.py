@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from tests.support.forms import PAGE, ask, count, send, who
-from tests.support.site import serve
+from tests.support.site import Site
 from tests.support.visitor import Visitor
 
 
@@ -25,10 +24,10 @@ from tests.support.visitor import Visitor
 )
 @pytest.mark.parametrize("user", ["ann", None])
 async def test_signing_out_ends_the_session(
-    tmp_path: Path, kind: str, accept: str, status: int, user: str | None
+    site: Site, ann: Visitor, kind: str, accept: str, status: int, user: str | None
 ) -> None:
     """303 for a form, 204 for JSON and fetch; the cookie goes, and is worth nothing any more."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as thief:
+    async with Visitor(site.url) as thief:
         if user is not None:
             await ann.sign_up(user)
         await ann.incr()
@@ -43,65 +42,61 @@ async def test_signing_out_ends_the_session(
 
 
 @pytest.mark.express("L4")
-async def test_signing_out_without_a_session_is_no_error(tmp_path: Path) -> None:
+async def test_signing_out_without_a_session_is_no_error(visitor: Visitor) -> None:
     """It is what a second click, or a second tab, does."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
-        assert (await send(visitor, "form", "/logout")).status == 303
-        assert (await send(visitor, "json", "/logout")).status == 204
+    assert (await send(visitor, "form", "/logout")).status == 303
+    assert (await send(visitor, "json", "/logout")).status == 204
 
 
 @pytest.mark.asvs("3.5.3")
 @pytest.mark.parametrize("path", ["/logout", "/incr"])
-async def test_a_get_signs_no_user_out(tmp_path: Path, path: str) -> None:
+async def test_a_get_signs_no_user_out(ann: Visitor, path: str) -> None:
     """GET changes nothing: 405, as a page."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        await ann.sign_up("ann")
-        assert (await ask(ann, path)).status == 405
-        assert await who(ann) == "ann"
+    await ann.sign_up("ann")
+    assert (await ask(ann, path)).status == 405
+    assert await who(ann) == "ann"
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/register"])
-async def test_pages_with_the_users_name_are_not_cached(tmp_path: Path, path: str) -> None:
+async def test_pages_with_the_users_name_are_not_cached(ann: Visitor, path: str) -> None:
     """So they are in no cache after the sign-out."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        await ann.sign_up("ann")
-        answer = await ask(ann, path)
-        assert answer.status == 200
-        assert "ann</" in answer.text
-        assert answer.headers["Cache-Control"] == "no-store"
+    await ann.sign_up("ann")
+    answer = await ask(ann, path)
+    assert answer.status == 200
+    assert "ann</" in answer.text
+    assert answer.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.asvs("3.4.3")
 @pytest.mark.parametrize("path", ["/", "/login", "/register", "/nowhere"])
-async def test_pages_have_no_inline_script_or_style(tmp_path: Path, path: str) -> None:
+async def test_pages_have_no_inline_script_or_style(visitor: Visitor, path: str) -> None:
     """The Content-Security-Policy forbids it, and so do we."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
-        text = (await ask(visitor, path)).text
-        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text)
-        for script in re.findall(r"<script[^>]*>[^<]*</script>", text):
-            assert " src=" in script
-            assert "></script>" in script
+    text = (await ask(visitor, path)).text
+    assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text)
+    for script in re.findall(r"<script[^>]*>[^<]*</script>", text):
+        assert " src=" in script
+        assert "></script>" in script
 
 
-async def test_an_error_before_the_session_lookup_gets_an_error_page(tmp_path: Path) -> None:
+async def test_an_error_before_the_session_lookup_gets_an_error_page(
+    site: Site, visitor: Visitor
+) -> None:
     """What is refused as cross-origin has a page too, with neither user nor sign-out."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
-        headers = {"Sec-Fetch-Site": "cross-site"}
-        answer = await send(visitor, "form", "/login", headers, username="a", password="b")
-        assert answer.status == 403
-        assert "<h1>" in answer.text
-        assert "Back to the start page" in answer.text
+    headers = {"Sec-Fetch-Site": "cross-site"}
+    answer = await send(visitor, "form", "/login", headers, username="a", password="b")
+    assert answer.status == 403
+    assert "<h1>" in answer.text
+    assert "Back to the start page" in answer.text
 
 
 async def test_the_next_user_of_a_browser_does_not_get_the_data_of_the_last(
-    tmp_path: Path,
+    visitor: Visitor,
 ) -> None:
     """Bob signs in where Ann is signed in and gets new data; a visitor's count is kept."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
-        await visitor.sign_up("bob")
-        await visitor.post("/logout")
-        assert await visitor.incr() == 1
-        await visitor.sign_up("ann")
-        assert await visitor.incr() == 2
-        await visitor.sign_in("bob")
-        assert await visitor.incr() == 1
+    await visitor.sign_up("bob")
+    await visitor.post("/logout")
+    assert await visitor.incr() == 1
+    await visitor.sign_up("ann")
+    assert await visitor.incr() == 2
+    await visitor.sign_in("bob")
+    assert await visitor.incr() == 1

@@ -22,7 +22,7 @@ from tests.support.devices import (
 )
 from tests.support.forms import ask, each_kind, send, who
 from tests.support.raw import Raw
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.stores import STORES, every_store
 from tests.support.suspending_store import SuspendingStore
 from tests.support.visitor import Visitor
@@ -49,28 +49,21 @@ async def test_a_device_is_signed_out_from_another(tmp_path: Path, kind: str) ->
 
 
 @each_kind
-async def test_signing_out_this_device_is_signing_out(tmp_path: Path, kind: str) -> None:
+async def test_signing_out_this_device_is_signing_out(ann: Visitor, kind: str) -> None:
     """Its own row ends the session that asks, and a form goes on to sign in again."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        await ann.sign_up("ann")
-        answer = await revoke(ann, kind, id_of(ann))
-        assert answer.status == (303 if kind == "form" else 204)
-        assert answer.headers.get("Location") == (
-            "/login?next=/account" if kind == "form" else None
-        )
-        assert (ann.cookie, await who(ann)) == ("", None)
+    await ann.sign_up("ann")
+    answer = await revoke(ann, kind, id_of(ann))
+    assert answer.status == (303 if kind == "form" else 204)
+    assert answer.headers.get("Location") == ("/login?next=%2Faccount" if kind == "form" else None)
+    assert (ann.cookie, await who(ann)) == ("", None)
 
 
 @each_kind
-async def test_signing_out_everywhere_else_leaves_this_one(tmp_path: Path, kind: str) -> None:
+async def test_signing_out_everywhere_else_leaves_this_one(
+    site: Site, ann: Visitor, kind: str
+) -> None:
     """All others of this user are over; another user's are not touched."""
-    async with (
-        serve(tmp_path) as site,
-        Visitor(site.url) as ann,
-        Visitor(site.url) as two,
-        Visitor(site.url) as three,
-        Visitor(site.url) as eve,
-    ):
+    async with Visitor(site.url) as two, Visitor(site.url) as three, Visitor(site.url) as eve:
         await ann.sign_up("ann")
         await two.sign_in("ann")
         await three.sign_in("ann")
@@ -84,9 +77,9 @@ async def test_signing_out_everywhere_else_leaves_this_one(tmp_path: Path, kind:
 
 @pytest.mark.asvs("7.5.2")
 @each_kind
-async def test_a_user_cannot_end_another_users_session(tmp_path: Path, kind: str) -> None:
+async def test_a_user_cannot_end_another_users_session(site: Site, ann: Visitor, kind: str) -> None:
     """Its public id, its session id and an unknown id get the same 404, byte for byte."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as eve:
+    async with Visitor(site.url) as eve:
         await ann.sign_up("ann")
         await eve.sign_up("eve")
         socket = await watching(eve)
@@ -107,16 +100,15 @@ async def test_a_user_cannot_end_another_users_session(tmp_path: Path, kind: str
 
 @pytest.mark.parametrize("junk", [None, 1, True, [], {"id": 1}, ["x"], "", "x" * 100_000], ids=str)
 async def test_revoke_refuses_any_invalid_id(
-    tmp_path: Path, junk: Any, caplog: pytest.LogCaptureFixture
+    ann: Visitor, junk: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is no public id is an unknown session; nothing fails."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        await ann.sign_up("ann")
-        socket = await watching(ann)
-        answer = await socket.client.call("revoke", (junk,), namespace="/account", timeout=5)
-        assert answer == {"error": "unknown session"}
-        assert "Traceback" not in caplog.text
-        await socket.close()
+    await ann.sign_up("ann")
+    socket = await watching(ann)
+    answer = await socket.client.call("revoke", (junk,), namespace="/account", timeout=5)
+    assert answer == {"error": "unknown session"}
+    assert "Traceback" not in caplog.text
+    await socket.close()
 
 
 @every_store

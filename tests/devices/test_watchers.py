@@ -19,7 +19,7 @@ from tests.support.devices import (
     shown,
     watching,
 )
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 from tests.support.watched_store import WatchedStore
@@ -105,26 +105,25 @@ async def test_the_same_list_is_not_sent_twice(
         await watch.close()
 
 
-async def test_a_list_for_many_sockets_does_not_block_the_loop(tmp_path: Path) -> None:
+async def test_a_list_for_many_sockets_does_not_block_the_loop(site: Site, ann: Visitor) -> None:
     """Other tasks run between two sockets; a socket that left meanwhile gets no list."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        await ann.sign_up("ann")
-        watchers, session = site.services.device_watchers, session_id(ann.cookie)
-        user_id = await account_id(site, "ann")
-        sent: list[str] = []
-        behind: list[int] = []
+    await ann.sign_up("ann")
+    watchers, session = site.services.device_watchers, session_id(ann.cookie)
+    user_id = await account_id(site, "ann")
+    sent: list[str] = []
+    behind: list[int] = []
 
-        async def send(sid: str, rows: list[Any]) -> None:
-            sent.append(sid)
-            number = len(sent)
-            asyncio.get_running_loop().call_soon(lambda: behind.append(len(sent) - number))
-            watchers.unwatch(user_id, "3")
+    async def send(sid: str, rows: list[Any]) -> None:
+        sent.append(sid)
+        number = len(sent)
+        asyncio.get_running_loop().call_soon(lambda: behind.append(len(sent) - number))
+        watchers.unwatch(user_id, "3")
 
-        for number in range(20):
-            watchers.watch(user_id, str(number), session, send)
-        await until(lambda: len(behind) == 19)
-        assert set(behind) == {0}
-        assert "3" not in sent
+    for number in range(20):
+        watchers.watch(user_id, str(number), session, send)
+    await until(lambda: len(behind) == 19)
+    assert set(behind) == {0}
+    assert "3" not in sent
 
 
 async def test_a_removed_session_gets_no_list(tmp_path: Path) -> None:

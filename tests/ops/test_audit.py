@@ -15,7 +15,7 @@ from tests.support.browsers import session_id
 from tests.support.clock import Clock
 from tests.support.devices import NEW
 from tests.support.forms import PASSWORD, send
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
@@ -34,9 +34,9 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return Lines()
 
 
-async def test_the_audit_log_of_an_account(tmp_path: Path, lines: list[str]) -> None:
+async def test_the_audit_log_of_an_account(site: Site, ann: Visitor, lines: list[str]) -> None:
     """Registrations, sign-ins, failures, ends, changes and deletions, with user and address."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as two:
+    async with Visitor(site.url) as two:
         await ann.sign_up("Ann")
         user_id = f"user_id={await account_id(site, 'ann')!r}"
         await two.sign_in("ann")

@@ -133,26 +133,23 @@ async def test_churn_leaves_nothing(
         await settled(site, before)
 
 
-async def test_a_watcher_that_swallows_its_cancellation_ends(
-    tmp_path: Path,
-) -> None:
+async def test_a_watcher_that_swallows_its_cancellation_ends(site: Site, ann: Visitor) -> None:
     """As the `send` of a fork may do."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        await ann.sign_up("ann")
-        watchers, sending = site.services.device_watchers, asyncio.Event()
+    await ann.sign_up("ann")
+    watchers, sending = site.services.device_watchers, asyncio.Event()
 
-        async def send(sid: str, rows: list[Any]) -> None:
-            sending.set()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(5)
+    async def send(sid: str, rows: list[Any]) -> None:
+        sending.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(5)
 
-        before = len(tasks())
-        user_id = await account_id(site, "ann")
-        watchers.watch(user_id, "1", next(iter(await session_ids(site, user_id))), send)
-        await sending.wait()
-        watchers.unwatch(user_id, "1")
-        await until(lambda: len(tasks()) == before)
-        assert not watchers._users
+    before = len(tasks())
+    user_id = await account_id(site, "ann")
+    watchers.watch(user_id, "1", next(iter(await session_ids(site, user_id))), send)
+    await sending.wait()
+    watchers.unwatch(user_id, "1")
+    await until(lambda: len(tasks()) == before)
+    assert not watchers._users
 
 
 async def session_ids(site: Site, user_id: str) -> list[str]:

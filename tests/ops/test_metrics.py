@@ -19,7 +19,7 @@ from app.stores.memory import MemoryStore
 from tests.support.fork import fork
 from tests.support.paths import ROOT
 from tests.support.raw import WEBSOCKET, Raw
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
@@ -44,9 +44,9 @@ def total(samples: Samples, prefix: str) -> float:
     return sum(value for name, value in samples.items() if name.startswith(prefix))
 
 
-async def test_connections_are_counted_by_transport(tmp_path: Path) -> None:
+async def test_connections_are_counted_by_transport(site: Site, ann: Visitor) -> None:
     """Open ones as they are, closed ones by the reason, and the sessions that they belong to."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as bob:
+    async with Visitor(site.url) as bob:
         await ann.incr()
         first = await ann.socket("websocket")
         await ann.socket("polling")

@@ -12,7 +12,7 @@ from tests.support.demo.session import BaseNamespace
 from tests.support.fork import fork
 from tests.support.node_client import NodeVisitor
 from tests.support.raw import POLLING, Raw
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 from tests.support.watched_store import WatchedStore
@@ -84,9 +84,9 @@ async def test_logout_leaves_other_sessions_alone(tmp_path: Path, client: str, m
 
 
 @pytest.mark.asvs("7.4.1")
-async def test_an_old_websocket_is_ignored_after_the_logout(tmp_path: Path) -> None:
+async def test_an_old_websocket_is_ignored_after_the_logout(site: Site, visitor: Visitor) -> None:
     """After the logout CONNECT and an event on the old WebSocket get no answer."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor, Raw(site.url) as raw:
+    async with Raw(site.url) as raw:
         await visitor.sign_up("ada")
         await raw.websocket(("Cookie", visitor.cookie))
         raw.send("40")
@@ -101,23 +101,24 @@ async def test_an_old_websocket_is_ignored_after_the_logout(tmp_path: Path) -> N
 
 
 @pytest.mark.asvs("7.4.1")
-async def test_an_old_polling_client_is_refused_after_the_logout(tmp_path: Path) -> None:
+async def test_an_old_polling_client_is_refused_after_the_logout(
+    site: Site, visitor: Visitor
+) -> None:
     """After the logout an Engine.IO id takes no CONNECT, whatever cookie comes with it."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
-        await visitor.sign_up("ada")
-        cookie = ("Cookie", visitor.cookie)
-        path = await poll_in(site.url, cookie)
-        await visitor.post("/logout")
+    await visitor.sign_up("ada")
+    cookie = ("Cookie", visitor.cookie)
+    path = await poll_in(site.url, cookie)
+    await visitor.post("/logout")
+    async with Raw(site.url) as raw:
+        assert (await raw.ask(path, cookie, method="POST", body=b"40")).status == 400
+    for _ in range(2):
         async with Raw(site.url) as raw:
-            assert (await raw.ask(path, cookie, method="POST", body=b"40")).status == 400
-        for _ in range(2):
-            async with Raw(site.url) as raw:
-                assert "40{" not in (await raw.ask(path, cookie)).body
+            assert "40{" not in (await raw.ask(path, cookie)).body
 
 
-async def test_a_waiting_poll_is_answered_by_the_end(tmp_path: Path) -> None:
+async def test_a_waiting_poll_is_answered_by_the_end(site: Site, visitor: Visitor) -> None:
     """A poll that waits during the logout returns with `session ended` at once."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor, Raw(site.url) as poll:
+    async with Raw(site.url) as poll:
         await visitor.sign_up("ada")
         cookie = ("Cookie", visitor.cookie)
         poll.write(await poll_in(site.url, cookie), cookie)

@@ -289,26 +289,25 @@ async def test_a_plain_client_cannot_claim_https(tmp_path: Path, transport: str)
         assert "Secure" not in cookie.split("; ")
 
 
-async def test_an_upgrade_after_the_end_is_an_unknown_id(tmp_path: Path) -> None:
+async def test_an_upgrade_after_the_end_is_an_unknown_id(visitor: Visitor) -> None:
     """Packets that wait for a last poll do not let a WebSocket in."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
-        _, opened = await visitor.get("/socket.io/?EIO=4&transport=polling")
-        sid = json.loads(opened[1:])["sid"]
-        polling = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
-        await visitor.post(polling, data="40")
-        await visitor.get(polling)
-        cookie = visitor.cookie
-        await visitor.post("/logout")
-        upgrade = {
-            "Cookie": cookie,
-            "Connection": "Upgrade",
-            "Upgrade": "websocket",
-            "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-        }
-        path = f"/socket.io/?EIO=4&transport=websocket&sid={sid}"
-        assert (await visitor.get(path, headers=upgrade))[0] == 400
-        assert "session ended" in (await visitor.get(polling, headers={"Cookie": cookie}))[1]
+    _, opened = await visitor.get("/socket.io/?EIO=4&transport=polling")
+    sid = json.loads(opened[1:])["sid"]
+    polling = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
+    await visitor.post(polling, data="40")
+    await visitor.get(polling)
+    cookie = visitor.cookie
+    await visitor.post("/logout")
+    upgrade = {
+        "Cookie": cookie,
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    path = f"/socket.io/?EIO=4&transport=websocket&sid={sid}"
+    assert (await visitor.get(path, headers=upgrade))[0] == 400
+    assert "session ended" in (await visitor.get(polling, headers={"Cookie": cookie}))[1]
 
 
 @pytest.mark.parametrize("path", [POLLING, WEBSOCKET])

@@ -24,8 +24,15 @@ class Visitor(testing.Visitor):
         await self.register(name, password)
 
     async def socket(
-        self, *transports: Any, namespaces: tuple[str, ...] = ("/",), **options: Any
+        self,
+        *names: str,
+        namespaces: tuple[str, ...] = (),
+        transport: testing.Transport | None = None,
+        **options: Any,
     ) -> Socket:
-        """Connect by these transports, as the official client takes them."""
-        transport = transports[0] if len(transports) == 1 else None
-        return await super().socket(*namespaces, transport=transport, **options)
+        """Connect; `names` are namespaces, or transports as the official client takes them."""
+        transports: list[Any] = [name for name in names if not name.startswith("/")]
+        if len(transports) == 1:
+            transport = transports[0]
+        spaces = namespaces or [name for name in names if name.startswith("/")]
+        return await super().socket(*spaces, transport=transport, **options)

@@ -243,26 +243,25 @@ async def tabs(site: Site, visitor: Visitor, count: int) -> list[Any]:
 
 @pytest.mark.parametrize("part", ["emit", "close"])
 async def test_all_sockets_of_an_ended_session_are_closed_though_one_fails(
-    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Site, ann: Visitor, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A socket closes even if sending it the reason fails."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        await tabs(site, ann, 3)
-        original, calls = getattr(Peer, part), []
+    await tabs(site, ann, 3)
+    original, calls = getattr(Peer, part), []
 
-        def fail_first(*arguments: Any, **options: Any) -> None:
-            calls.append(arguments)
-            if len(calls) == 1:
-                failing()
-            original(*arguments, **options)
+    def fail_first(*arguments: Any, **options: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 1:
+            failing()
+        original(*arguments, **options)
 
-        monkeypatch.setattr(Peer, part, fail_first)
-        (session_id,) = site.services.connections.session_ids()
-        await site.services.sessions.end(session_id, "logout")
-        left = 0 if part == "emit" else 1
-        assert len(site.services.connections) == left
-        assert len(calls) == 3
-        monkeypatch.undo()
+    monkeypatch.setattr(Peer, part, fail_first)
+    (session_id,) = site.services.connections.session_ids()
+    await site.services.sessions.end(session_id, "logout")
+    left = 0 if part == "emit" else 1
+    assert len(site.services.connections) == left
+    assert len(calls) == 3
+    monkeypatch.undo()
 
 
 async def test_all_connections_are_drained_though_one_fails(
@@ -284,21 +283,22 @@ async def test_all_connections_are_drained_though_one_fails(
         monkeypatch.undo()
 
 
-async def test_an_exception_in_a_listener_does_not_stop_the_others(tmp_path: Path) -> None:
+async def test_an_exception_in_a_listener_does_not_stop_the_others(
+    site: Site, ann: Visitor
+) -> None:
     """They hear of connections, disconnections, sign-ins and ended sessions."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        services, heard = site.services, []
-        services.connections.on_change[:0] = [failing]
-        services.on_login[:0] = [failing]
-        services.sessions.on_end[:0] = [failing]
-        services.connections.on_change.append(lambda session_id: heard.append("change"))
-        services.on_login.append(lambda session: heard.append("login"))
-        services.sessions.on_end.append(lambda *arguments: heard.append("end"))
-        await ann.sign_up("ann")
-        await ann.socket("websocket")
-        await ann.post("/logout")
-        await until(lambda: not services.connections)
-        assert set(heard) == {"change", "login", "end"}
+    services, heard = site.services, []
+    services.connections.on_change[:0] = [failing]
+    services.on_login[:0] = [failing]
+    services.sessions.on_end[:0] = [failing]
+    services.connections.on_change.append(lambda session_id: heard.append("change"))
+    services.on_login.append(lambda session: heard.append("login"))
+    services.sessions.on_end.append(lambda *arguments: heard.append("end"))
+    await ann.sign_up("ann")
+    await ann.socket("websocket")
+    await ann.post("/logout")
+    await until(lambda: not services.connections)
+    assert set(heard) == {"change", "login", "end"}
 
 
 @pytest.mark.parametrize("part", ["end", "limit_reached"])

@@ -10,7 +10,7 @@ import pytest
 from tests.support.browsers import PythonVisitor, each_mode, joined, session_id
 from tests.support.node_client import NodeVisitor
 from tests.support.raw import POLLING, UPGRADE, WEBSOCKET, Raw
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 from tests.support.watched_store import WatchedStore
@@ -63,10 +63,10 @@ async def test_a_broken_cookie_gets_a_new_session(tmp_path: Path, door: str, kin
 @pytest.mark.parametrize("good_first", [True, False])
 @pytest.mark.parametrize("kind", ["forged", "cut", "over-long", "cut to nothing", "not ASCII"])
 async def test_a_valid_cookie_counts_beside_a_broken_one(
-    tmp_path: Path, kind: str, good_first: bool, two_headers: bool
+    site: Site, visitor: Visitor, kind: str, good_first: bool, two_headers: bool
 ) -> None:
     """In either order."""
-    async with serve(tmp_path) as site, PythonVisitor(site.url) as visitor, Raw(site.url) as raw:
+    async with Raw(site.url) as raw:
         await visitor.incr()
         good = visitor.cookie
         pair = [good, broken_cookies(good)[kind]]

@@ -11,7 +11,7 @@ from app.settings import Settings
 from app.web.device_cookie import DeviceCookie
 from app.web.session_cookie import SessionCookie
 from tests.support.forms import PASSWORD, known, send
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 
 KEYS = ("an old key of sixteen", "a new key of sixteen")
@@ -157,13 +157,12 @@ async def test_a_new_password_makes_device_cookies_invalid(tmp_path: Path, chang
         await ann.sign_in("ann", "a quite new password")
 
 
-async def test_a_failed_sign_in_sets_no_device_cookie(tmp_path: Path) -> None:
+async def test_a_failed_sign_in_sets_no_device_cookie(site: Site, visitor: Visitor) -> None:
     """Only a successful sign-in sets it."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
-        await known(site, "ann")
-        for password, there in (("wrong wrong", False), (PASSWORD, True)):
-            answer = await send(visitor, "json", "/login", username="ann", password=password)
-            cookies = answer.headers.getall("Set-Cookie", [])
-            assert any("-device=" in cookie for cookie in cookies) == there
-            if there:
-                assert cookies[0].startswith("latchkey=")
+    await known(site, "ann")
+    for password, there in (("wrong wrong", False), (PASSWORD, True)):
+        answer = await send(visitor, "json", "/login", username="ann", password=password)
+        cookies = answer.headers.getall("Set-Cookie", [])
+        assert any("-device=" in cookie for cookie in cookies) == there
+        if there:
+            assert cookies[0].startswith("latchkey=")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.raw import POLLING, WEBSOCKET, Answer, Raw
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.watched_store import WatchedStore
 
@@ -127,9 +127,9 @@ async def test_what_is_no_request_has_those_that_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/account", "/login", "/register"])
-async def test_pages_of_a_person_are_kept_by_no_cache(tmp_path: Path, path: str) -> None:
+async def test_pages_of_a_person_are_kept_by_no_cache(site: Site, ann: Visitor, path: str) -> None:
     """no-store on responses with the user's name, on errors and on polls."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Raw(site.url) as raw:
+    async with Raw(site.url) as raw:
         await ann.sign_up("ann")
         for asked in (path, "/nowhere", POLLING):
             answer = await raw.ask(asked, ("Cookie", ann.cookie), PAGE)
@@ -137,10 +137,9 @@ async def test_pages_of_a_person_are_kept_by_no_cache(tmp_path: Path, path: str)
 
 
 @pytest.mark.asvs("3.5.7")
-async def test_scripts_are_the_same_for_everybody(tmp_path: Path) -> None:
+async def test_scripts_are_the_same_for_everybody(ann: Visitor, visitor: Visitor) -> None:
     """What is served as a script holds nothing of who asks, so no other site learns it."""
-    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as visitor:
-        await ann.sign_up("ann")
-        for path in sorted((ROOT / "static").glob("*.js")):
-            asked = f"/static/{path.name}"
-            assert await ann.get(asked) == await visitor.get(asked) == (200, path.read_text())
+    await ann.sign_up("ann")
+    for path in sorted((ROOT / "static").glob("*.js")):
+        asked = f"/static/{path.name}"
+        assert await ann.get(asked) == await visitor.get(asked) == (200, path.read_text())

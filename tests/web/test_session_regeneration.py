@@ -17,7 +17,7 @@ from tests.support.browsers import (
 )
 from tests.support.node_client import Driver, NodeVisitor
 from tests.support.raw import Raw
-from tests.support.site import serve
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 from tests.support.watched_store import WatchedStore
@@ -90,9 +90,9 @@ async def test_the_old_cookie_is_a_strangers(tmp_path: Path) -> None:
         assert session_id(answer.cookie) not in (session_id(old), session_id(visitor.cookie))
 
 
-async def test_a_websocket_of_the_old_id_is_closed(tmp_path: Path) -> None:
+async def test_a_websocket_of_the_old_id_is_closed(site: Site, visitor: Visitor) -> None:
     """A raw client that ignores the close gets nothing more on its old WebSocket."""
-    async with serve(tmp_path) as site, PythonVisitor(site.url) as visitor, Raw(site.url) as raw:
+    async with Raw(site.url) as raw:
         await visitor.incr()
         await raw.websocket(("Cookie", visitor.cookie))
         raw.send("40")

@@ -19,7 +19,6 @@ from app.transport.socketio import packet_json
 from tests.support.browsers import PythonVisitor
 from tests.support.redis_server import empty_redis
 from tests.support.sessions import Data, Profile, made, stored
-from tests.support.site import serve
 from tests.support.sites import sites, tabs_at
 from tests.support.socket_server import Echo, Server, served
 from tests.support.visitor import Visitor
@@ -133,14 +132,13 @@ async def test_lone_surrogates_in_session_data_are_stored_as_u_fffd() -> None:
 
 
 @pytest.mark.parametrize("half", [HALF, "\ufffd"])
-async def test_a_password_with_a_lone_surrogate_is_refused(tmp_path: Path, half: str) -> None:
+async def test_a_password_with_a_lone_surrogate_is_refused(visitor: Visitor, half: str) -> None:
     """A replaced character would make different passwords equal."""
-    async with serve(tmp_path) as site, Visitor(site.url) as visitor:
-        new = {"username": "ann", "password": "correct horse " + half}
-        status, _ = await visitor.post("/register", json=new)
-        assert status == 422
-        status, _ = await visitor.post("/login", json={"username": half, "password": half})
-        assert status == 401
+    new = {"username": "ann", "password": "correct horse " + half}
+    status, _ = await visitor.post("/register", json=new)
+    assert status == 422
+    status, _ = await visitor.post("/login", json={"username": half, "password": half})
+    assert status == 401
 
 
 async def test_a_lone_surrogate_reaches_other_processes_as_u_fffd(tmp_path: Path) -> None:
