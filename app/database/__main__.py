@@ -25,11 +25,10 @@ from app.database.module_schemas import migrations_place
 from app.database.schema import Schema, SchemaError
 from app.database.scratch import make_revision
 from app.extensions import InvalidModule, load_extensions, own_variables, schemas
+from app.module_list import listed
 from app.ops import data_folder
 from app.ops.data_folder import FolderBusy
 from app.settings import Parser, Settings, SettingsError, parse_settings
-
-_MODULES = tuple(name if "." in name else f"handlers.{name}" for name in handlers.modules)
 
 
 def _read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -79,7 +78,7 @@ def _settings(given: argparse.Namespace) -> Settings:
     return parse_settings(
         [f"{flag}={value}" for flag, value in flags.items() if value is not None],
         os.environ,
-        others=lambda: own_variables(_MODULES),
+        others=lambda: own_variables(listed(handlers)),
     )
 
 
@@ -124,7 +123,7 @@ def _data_folder(settings: Settings, *, make: bool) -> AbstractContextManager[ob
 
 def _run(given: argparse.Namespace, settings: Settings) -> list[str]:
     """Run a command; return the lines to print."""
-    all_schemas = [SCHEMA, *schemas(load_extensions(_MODULES))]
+    all_schemas = [SCHEMA, *schemas(load_extensions(listed(handlers)))]
     if given.command == "revision":
         return [_revision(settings, all_schemas, given)]
     with _data_folder(settings, make=given.command == "upgrade"):

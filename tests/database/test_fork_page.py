@@ -34,8 +34,7 @@ def project(tmp_path: Path) -> Path:
     (module,) = (code for kind, code in BLOCKS if code.startswith("# handlers/notes/__init__.py"))
     (folder / "handlers" / "notes").mkdir()
     (folder / "handlers" / "notes" / "__init__.py").write_text(module)
-    modules = folder / "handlers" / "__init__.py"
-    modules.write_text(modules.read_text().replace('"health"', '"health", "notes"'))
+    (folder / "handlers" / "local.py").write_text('modules = ("notes",)\n')
     return folder
 
 
