@@ -38,9 +38,10 @@ class Check:
         method = getattr(cls, attribute)
         types = self._types(method)
         parameters = list(inspect.signature(method).parameters.values())
-        # `self` and the sid go first; the server gives on_any the event, on_connect the environ
-        own = parameters[2 + (attribute in ("on_any", "on_connect")) :]
-        self._first = len(parameters) - len(own) - 1  # arguments that are not checked
+        is_plain = inspect.isfunction(inspect.getattr_static(cls, attribute))
+        # the sid goes first; the server gives on_any the event, and on_connect the environ
+        self._first = 1 + (attribute in ("on_any", "on_connect"))  # arguments not to be checked
+        own = parameters[self._first + is_plain :]  # after `self`
         self._is_connect = attribute == "on_connect"
         places = [it for it in own if it.kind in (it.POSITIONAL_ONLY, it.POSITIONAL_OR_KEYWORD)]
         rest = next((it for it in own if it.kind is it.VAR_POSITIONAL), None)
@@ -94,7 +95,7 @@ class Check:
         if kind is None:
             return value
         try:
-            return msgspec.convert(value, kind[0], builtin_types=_BINARY)
+            return msgspec.convert(value, kind[0], builtin_types=_BINARY, str_keys=True)
         except msgspec.ValidationError as error:
             raise InvalidArguments(_sentence(error, place)) from None
 
@@ -103,8 +104,8 @@ class Check:
         if self._result is None:
             return value
         try:
-            plain = msgspec.to_builtins(value, builtin_types=_BINARY)
-            msgspec.convert(plain, self._result[0], builtin_types=_BINARY)
+            plain = msgspec.to_builtins(value, builtin_types=_BINARY, str_keys=True)
+            msgspec.convert(plain, self._result[0], builtin_types=_BINARY, str_keys=True)
         except (msgspec.ValidationError, TypeError, ValueError) as error:
             raise InvalidResult(_sentence(error, "the result")) from None
         return plain

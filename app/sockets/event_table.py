@@ -28,7 +28,8 @@ class EventTable:
         _check_hooks(cls)
         for attribute in dir(cls):
             handles = attribute.startswith("on_") or attribute in self._other_names
-            if handles and validate and attribute not in HOOKS - {"on_connect", "on_any"}:
+            checked = validate and attribute not in HOOKS - {"on_connect", "on_any"}
+            if handles and checked and callable(getattr(cls, attribute)):
                 self._checks[attribute] = Check(cls, attribute)
 
     def method(self, namespace: object, event: str) -> Callable[..., Any] | None:

@@ -85,6 +85,10 @@ class Strict(BaseNamespace):
     async def on_bad_result(self, sid: str) -> list[Move]:
         return [Move(count="many")]  # type: ignore[arg-type]
 
+    @staticmethod
+    async def on_seats(sid: str, seats: dict[int, str]) -> dict[int, str]:
+        return {seat + 1: name for seat, name in seats.items()}
+
     async def on_any(self, sid: str, event: str, *numbers: int) -> int:
         return sum(numbers)
 
@@ -101,6 +105,7 @@ GOOD: list[tuple[tuple[Any, ...], Any]] = [
     (("named", {"name": "ada"}), "ada"),
     (("words", "a", "b", "c"), ["a", "b", "c"]),
     (("free", {"any": ["thing"]}), [{"any": ["thing"]}, 0]),
+    (("seats", {"7": "ada"}), {"8": "ada"}),
     (("no such", 1, 2, 3), 6),
 ]
 BAD: list[tuple[tuple[Any, ...], str]] = [
@@ -120,6 +125,7 @@ BAD: list[tuple[tuple[Any, ...], str]] = [
     (("named", {}), "object missing required field name at arg 1"),
     (("words", "a", "b", ""), "expected str of length >= 1 at arg 3"),
     (("free", None, "1"), "expected int, got str at arg 2"),
+    (("seats", {"x": "ada"}), "expected int, got str at arg 1 key"),
     (("no such", 1, "2"), "expected int, got str at arg 2"),
     (("when", "yesterday"), "invalid RFC3339 encoded datetime at arg 1"),
 ]
