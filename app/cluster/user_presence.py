@@ -67,7 +67,7 @@ class UserPresence:
         If Redis has lost what this process wrote, `here` is written again. If another process
         took this one for dead, the users who are `here` have come back.
         """
-        state, *members = await self._client.run(_BEAT, (), self._process, int(_TIMEOUT * 1000))
+        state, *members = await self._beat(_TIMEOUT)
         told = [(_key(member), False) for member in members]
         if state != b"known" and self._is_known:
             for start in range(0, len(here), _BATCH):
@@ -80,8 +80,13 @@ class UserPresence:
 
     async def stop(self, here: Sequence[Key]) -> list[Key]:
         """Let other processes tell who has left, once the clients had time to reach them."""
-        await self._client.run(_BEAT, (), self._process, int(_STOP_TIMEOUT * 1000))
+        await self._beat(_STOP_TIMEOUT, stops=True)
         return []
+
+    async def _beat(self, seconds: float, *, stops: bool = False) -> list[bytes]:
+        words = self._process, int(seconds * 1000), int(stops)
+        answer: list[bytes] = await self._client.run(_BEAT, (), *words)
+        return answer
 
 
 def _key(member: bytes) -> Key:

@@ -1,7 +1,7 @@
 -- Note that a process runs, and remove the users of those that do not. Return whether the process
 -- was known, removed by another one, or new, and then each user who has left with a dead process.
 --
--- ARGV  name of the process, milliseconds after which it is taken for dead
+-- ARGV  name of the process, milliseconds after which it is taken for dead, 1 if it stops
 local process, clock = ARGV[1], redis.call('time')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local state = 'new'
@@ -10,7 +10,11 @@ if redis.call('hexists', 'latchkey:present', process) == 1 then
 elseif redis.call('del', 'latchkey:present:removed:' .. process) == 1 then
   state = 'removed'
 end
-redis.call('hset', 'latchkey:present', process, string.format('%.0f', now + ARGV[2]))
+if ARGV[3] == '1' and redis.call('exists', 'latchkey:present:of:' .. process) == 0 then
+  redis.call('hdel', 'latchkey:present', process)
+else
+  redis.call('hset', 'latchkey:present', process, string.format('%.0f', now + ARGV[2]))
+end
 local answer = {state}
 local processes = redis.call('hgetall', 'latchkey:present')
 for i = 1, #processes, 2 do
