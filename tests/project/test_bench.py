@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+import handlers
+from app.module_list import listed
 from bench import work
 from bench.__main__ import exit_status
 from bench.clients import HttpClient, LoadError, SocketClient, frame
@@ -24,11 +26,10 @@ from bench.process import Server, StartError
 from bench.report import as_json, figure, summary, table
 from bench.rows import ROWS, Row, Target
 from bench.run import Result, rotated, run_row
-from handlers import modules
 from tests.support.requirements import skip
 
 pytestmark = pytest.mark.skipif(
-    "counter" not in modules, reason="the bench measures handlers/counter.py"
+    "handlers.counter" not in listed(handlers), reason="the bench measures handlers/counter.py"
 )
 TINY = Sizes(
     seconds=0.05,

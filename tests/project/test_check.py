@@ -31,7 +31,7 @@ async def test_it_checks_an_empty_place_and_makes_nothing(tmp_path: Path) -> Non
 async def test_it_checks_beside_the_running_program(tmp_path: Path) -> None:
     """Its port is in use, which is no fault, and its sessions and sockets go on."""
     data = tmp_path / "data"
-    async with process(data, program="app") as running, Visitor(running.url) as ann:
+    async with process(data) as running, Visitor(running.url) as ann:
         await ann.sign_up("ann")
         socket = await ann.socket("websocket")
         before = sorted(path.name for path in data.iterdir())
