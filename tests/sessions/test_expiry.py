@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from app.testing import Site
 from tests.support.browsers import PythonVisitor, browser, each_client, each_mode, ended, joined
 from tests.support.clock import Clock
 from tests.support.node_client import NodeVisitor
 from tests.support.site import serve
+from tests.support.visitor import Visitor
 from tests.support.waiting import until
 from tests.support.watched_store import WatchedStore
 
@@ -97,19 +99,14 @@ async def test_events_keep_a_session_alive(tmp_path: Path, client: str) -> None:
 
 
 @pytest.mark.express("A16")
-async def test_pages_keep_a_sessions_sockets_alive(tmp_path: Path) -> None:
+async def test_pages_keep_a_sessions_sockets_alive(latchkey: Site, visitor: Visitor) -> None:
     """A request that only reads restarts the idle timeout, for sockets too."""
-    clock = Clock()
-    async with (
-        serve(tmp_path, clock=clock, expiry_interval=0.05) as site,
-        PythonVisitor(site.url) as visitor,
-    ):
-        socket = await joined(visitor, "websocket")
-        for _ in range(3):
-            clock.now += 80_000
-            assert (await visitor.get("/"))[0] == 200
-            await site.services.expiry.run_round()
-        assert ended(socket) == []
+    socket = await visitor.socket("websocket")
+    for _ in range(3):
+        await latchkey.advance(80_000)
+        assert (await visitor.get("/"))[0] == 200
+    await latchkey.advance(0)
+    assert ended(socket) == []
 
 
 @pytest.mark.asvs("7.3.1")
@@ -132,19 +129,15 @@ async def test_heartbeats_and_emits_are_no_activity(tmp_path: Path, mode: str) -
 
 
 @pytest.mark.asvs("7.3.2")
-async def test_activity_does_not_prolong_the_lifetime(tmp_path: Path) -> None:
+async def test_activity_does_not_prolong_the_lifetime(latchkey: Site, visitor: Visitor) -> None:
     """A session that is used every day is ended as expired after 30 days."""
-    clock = Clock()
-    async with (
-        serve(tmp_path, clock=clock, expiry_interval=0.05) as site,
-        PythonVisitor(site.url) as visitor,
-    ):
-        socket = await joined(visitor, "websocket")
-        for _ in range(31):
-            clock.now += 82_800
-            assert await socket.call("count") == 0
-        clock.now += 82_800
-        await until(lambda: ended(socket) == EXPIRED)
+    socket = await visitor.socket("websocket")
+    for _ in range(31):
+        await latchkey.advance(82_800)
+        assert await socket.call("count") == 0
+    await latchkey.advance(82_800)
+    assert await socket.ended() == "expired"
+    assert ended(socket) == EXPIRED
 
 
 @pytest.mark.parametrize("limit", ["session_idle_timeout", "session_max_age"])
