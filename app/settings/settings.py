@@ -42,7 +42,7 @@ class Settings:
         "empty: none",
     )
     unix_socket_mode: int = _option(
-        values.mode, "660", "permissions of --unix-socket, as chmod takes them"
+        values.mode, "660", "octal number, as chmod takes it: the permissions of --unix-socket"
     )
     base_path: str = _option(
         values.base_path,

@@ -49,7 +49,8 @@ def delete(folder: Path) -> None:
 
 def replace(folder: Path) -> None:
     """Put a copy of the folder in its place, as a restore by hand does."""
-    shutil.copytree(folder, folder.with_name("copy"))
+    # a copy of a socket would listen to nobody
+    shutil.copytree(folder, folder.with_name("copy"), ignore=shutil.ignore_patterns("*.sock"))
     shutil.rmtree(folder)
     folder.with_name("copy").rename(folder)
 
