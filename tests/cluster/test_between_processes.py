@@ -21,8 +21,9 @@ from tests.support.devices import id_of, revoke, shown, watching
 from tests.support.paths import ROOT
 from tests.support.process import process
 from tests.support.redis_server import empty_redis, shared_server
-from tests.support.site import Site
+from tests.support.site import Site, serve
 from tests.support.sites import KEYS, sites, tabs_at
+from tests.support.users import user_id
 from tests.support.waiting import until
 
 # -- sessions --
@@ -108,7 +109,9 @@ async def test_a_redis_user_with_few_rights_is_enough(tmp_path: Path) -> None:
                 await two.services.sessions.purge(10)
                 await two.services.devices.presence.transports([session_id(visitor.cookie)])
                 await visitor.sign_up("ada")
-                assert len(await one.services.sessions.store.of_user("ada")) == 1
+                assert (
+                    len(await one.services.sessions.store.of_user(await user_id(one, visitor))) == 1
+                )
                 assert (await visitor.post("/logout"))[0] == 204
                 await until(lambda: all(ended(tab) for tab in tabs))
             assert redis.acl_log() == []
@@ -420,9 +423,10 @@ async def test_the_list_of_devices_has_connections_of_all_processes(tmp_path: Pa
         PythonVisitor(two.url) as other,
     ):
         await visitor.sign_up("ada")
+        ada = await user_id(one, visitor)
         session = await two.services.sessions.sign_in(
             two.services.sessions.visitor(remote_address="::1", user_agent=""),
-            "ada",
+            ada,
             remote_address="::1",
             user_agent="",
         )
@@ -433,9 +437,9 @@ async def test_the_list_of_devices_has_connections_of_all_processes(tmp_path: Pa
         (here,) = await tabs_at(visitor, one)
         (there,) = await tabs_at(other, two)
         await until(lambda: connected(one, session.id, ["websocket"]))
-        rows = await one.services.devices.rows("ada", [])
+        rows = await one.services.devices.rows(ada, [])
         assert [row.connections for row in rows.values()] == [["websocket"], ["websocket"]]
-        assert await one.services.devices.revoke_others("ada", session_id(visitor.cookie)) == 1
+        assert await one.services.devices.revoke_others(ada, session_id(visitor.cookie)) == 1
         await until(lambda: ended(there) == [{"reason": "revoked", "reconnect": True}])
         assert ended(here) == []
 
@@ -488,13 +492,14 @@ async def test_a_list_of_devices_follows_other_processes(
 ) -> None:
     """Signing in, coming, going and ending at one process shows on a page that another serves."""
     monkeypatch.setattr("app.devices.watchers._REFRESH_INTERVAL", 3600)
+    shared: dict[str, Any] = {"store": empty_redis(), "secret_keys": KEYS}
     async with (
-        sites(tmp_path) as (one, two),
+        serve(tmp_path, **shared) as one,
+        serve(tmp_path, **shared, process_number=1) as two,  # the same folder, so its accounts
         PythonVisitor(one.url) as here,
         PythonVisitor(two.url) as there,
     ):
         await here.sign_up("ann")
-        await two.services.accounts.register("ann", "correct horse battery")
         watch = await watching(here)
         await shown(watch, lambda rows: rows[0]["connections"] == ["websocket"])
         await there.sign_in("ann")
