@@ -385,6 +385,14 @@ def test_the_wheel_holds_the_client(wheel: Path) -> None:
         assert assets.is_client(archive.read(FETCHED))
 
 
+def test_the_wheel_has_the_plugin_of_pytest(wheel: Path) -> None:
+    """Under a name of its own, since other projects have an `app` too."""
+    with zipfile.ZipFile(wheel) as archive:
+        (points,) = (name for name in archive.namelist() if name.endswith("/entry_points.txt"))
+        assert "[pytest11]\nlatchkey_pytest = latchkey_pytest" in archive.read(points).decode()
+        assert {"latchkey_pytest.py", "app/testing/__init__.py"} <= {*archive.namelist()}
+
+
 def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     """Name, version, the Python and the packages that it needs."""
     with zipfile.ZipFile(wheel) as archive:
