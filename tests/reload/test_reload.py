@@ -46,8 +46,10 @@ class Development:
 
 def copy_program(tmp_path: Path) -> Path:
     root = tmp_path / "fork"
+    # without the list of a fork, which may leave out the counter
+    ignored = shutil.ignore_patterns("__pycache__", "local.py")
     for name in ("app", "handlers", "static"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, root / name, ignore=ignored)
     return root
 
 
