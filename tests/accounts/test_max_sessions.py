@@ -14,6 +14,7 @@ from tests.support.accounts import account_id
 from tests.support.browsers import PythonVisitor, ended, joined, session_id
 from tests.support.clock import Clock
 from tests.support.fork import fork
+from tests.support.postgres import Postgres
 from tests.support.site import Site, serve
 from tests.support.sites import sites
 from tests.support.visitor import Visitor
@@ -142,14 +143,14 @@ async def test_many_sessions_of_an_older_release_are_ended_at_the_next_sign_in(
         assert set(heard) <= set(made)
 
 
-async def test_the_limit_holds_for_all_processes(tmp_path: Path) -> None:
+async def test_the_limit_holds_for_all_processes(tmp_path: Path, postgres: Postgres) -> None:
     """A sign-in at one ends a session at another, whose socket is closed there."""
+    database = postgres.url(postgres.database())
     async with (
-        sites(tmp_path, max_sessions_per_user=2) as (one, two),
+        sites(tmp_path, max_sessions_per_user=2, database=database) as (one, two),
         contextlib.AsyncExitStack() as stack,
     ):
-        for site in (one, two):
-            await site.services.accounts.register("ann", "correct horse battery")
+        await one.services.accounts.register("ann", "correct horse battery")
         first = await signed_in(stack, one)
         socket = await joined(first, "websocket")
         await asyncio.gather(*(signed_in(stack, site) for site in (two, one, two, one)))
