@@ -87,12 +87,13 @@ def make_app(
     opened = store or (cluster.store if cluster else open_store(settings))
     connections = Connections(on_session_end=settings.on_session_end)
     counted = CountedStore(opened, store_counts)
-    sessions = _build_sessions(settings, counted, store_counts, data_type, clock, connections)
-    server = _build_server(settings, connections, counters, cluster)
-    presence = cluster.presence(connections, keys) if cluster else connections
     database = open_database(settings, schemas(extensions))
     accounts = Accounts(database)
-    sessions.records.old_users = OldNames(accounts)
+    sessions = _build_sessions(
+        settings, counted, store_counts, data_type, clock, connections, accounts
+    )
+    server = _build_server(settings, connections, counters, cluster)
+    presence = cluster.presence(connections, keys) if cluster else connections
     devices = Devices(sessions, presence)
     audit, outage_log = Audit(), RateLimitedLog(logging.getLogger("latchkey.outages"))
     on_login: Listeners[[Session[Any]]] = Listeners("a login")
@@ -166,6 +167,7 @@ def _build_sessions(
     data_type: type[msgspec.Struct],
     clock: Clock,
     connections: Connections,
+    accounts: Accounts,
 ) -> Sessions[Any]:
     return Sessions(
         store,
@@ -176,6 +178,7 @@ def _build_sessions(
         clock=clock,
         counts=counts,
         connected=lambda session_id: connections.count(session_id) > 0,
+        old_users=OldNames(accounts),
     )
 
 

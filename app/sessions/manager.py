@@ -12,7 +12,7 @@ from app.sessions.end_reason import EndReason
 from app.sessions.endings import Endings
 from app.sessions.errors import SessionEnded
 from app.sessions.lifetimes import Lifetimes
-from app.sessions.records import SessionRecords
+from app.sessions.records import OldUsers, SessionRecords
 from app.sessions.regeneration import regenerate
 from app.sessions.session import Session, SessionFor, from_record, load
 from app.sessions.timeouts import Timeouts
@@ -34,10 +34,12 @@ class Sessions(Generic[D]):
         clock: Clock,
         counts: StoreCounts | None = None,
         connected: Callable[[str], bool] = lambda session_id: False,
+        old_users: OldUsers | None = None,
     ) -> None:
         """`connected` tells whether a session has a live connection in this process.
 
-        `idle_timeout`, `max_age` and `new_timeout` are seconds, 0 for none.
+        `idle_timeout`, `max_age` and `new_timeout` are seconds, 0 for none. `old_users` checks
+        sessions that a release without account ids has stored; without it they are valid.
         """
         timeouts = Timeouts.of(idle=idle_timeout, max_age=max_age, new=new_timeout)
         self.store = store
@@ -45,7 +47,12 @@ class Sessions(Generic[D]):
         self.lifetimes = Lifetimes(store, timeouts, clock=clock, connected=connected)
         self._endings = Endings(store, self.lifetimes, clock)
         self.records = SessionRecords(
-            store, Codec(data_type), self.lifetimes, self._endings, counts or StoreCounts()
+            store,
+            Codec(data_type),
+            self.lifetimes,
+            self._endings,
+            counts or StoreCounts(),
+            old_users,
         )
         #: called with the id, the reason, and the record if this process removed it
         self.on_end = self._endings.on_end

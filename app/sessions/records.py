@@ -36,15 +36,16 @@ class SessionRecords(Generic[D]):
         lifetimes: Lifetimes,
         endings: Endings,
         counts: StoreCounts,
+        old_users: OldUsers | None = None,
     ) -> None:
+        """`old_users` checks sessions that a release without account ids has stored."""
         self.store = store
         self.codec = codec
         self.lifetimes = lifetimes
         self.endings = endings
         self.counts = counts
-        #: checks sessions that a release without account ids has stored; None: all are valid
-        self.old_users: OldUsers | None = None
-        self._checked: set[str] = set()  # ids of such sessions
+        self.old_users = old_users
+        self._checked: set[str] = set()  # ids of sessions that `old_users` has found valid
 
     async def find(self, session_id: str) -> Record | None:
         """Return the record of a living session; end one that has reached a limit."""
