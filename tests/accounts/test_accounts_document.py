@@ -1,33 +1,33 @@
-"""The code of docs/fork.md about accounts and sessions, run as it is written there."""
+"""The callback of OpenID Connect in docs/accounts.md, beside the product of docs/fork.md."""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-import handlers.session
 from tests.support.accounts import account_id
-from tests.support.fork_document import written_modules
-from tests.support.forms import PASSWORD, ask, count, who
-from tests.support.site import serve
+from tests.support.demo import session
+from tests.support.fork_document import section, served
+from tests.support.forms import PASSWORD, count, who
+from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 
-STOCK = ("handlers.counter", "handlers.sign_in", "handlers.health")
 
-
-class SessionData(handlers.session.SessionData):
+class SessionData(session.SessionData):
     """What the callback of the document needs."""
 
     oidc_state: str = ""
 
 
 @pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    """The stock modules and those of the two sections."""
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """The product, and the callback beside it."""
     provider: Any = ModuleType("mysite.oidc")
 
     async def verified_claims(code: str) -> dict[str, str]:
@@ -37,29 +37,63 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     provider.verified_claims = verified_claims
     monkeypatch.setitem(sys.modules, "mysite", ModuleType("mysite"))
     monkeypatch.setitem(sys.modules, "mysite.oidc", provider)
-    return (
-        *STOCK,
-        *written_modules("Accounts and signing in", monkeypatch),
-        *written_modules("Sessions from anywhere", monkeypatch),
+    names = served(tmp_path / "product", monkeypatch, "fork", "accounts")
+    return (*names, "handlers.oidc")
+
+
+async def appoint(site: Site, name: str) -> None:
+    """Make somebody a moderator as docs/fork.md does."""
+    (statement,) = re.findall(r"```sql\n(.*?)```", section("Sessions from anywhere"), re.DOTALL)
+    change = sa.text(statement.replace("'ann'", ":name"))
+    await site.services.database.run(
+        lambda connection: connection.execute(change, {"name": name}).rowcount
     )
 
 
-async def test_the_hooks_of_the_document_follow_accounts(
+async def test_moderators_of_the_document_reset_and_ban(
     tmp_path: Path, modules: tuple[str, ...]
 ) -> None:
-    """A member is welcome until they are banned, and forgotten with the account."""
-    members: Any = sys.modules["tests.document_members"]
-    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as ann:
-        await ann.sign_up("ann")
-        user_id = await account_id(site, "ann")
-        assert members.members == {user_id: "newcomer"}
-        members.banned.add(user_id)
-        answer = await ann.post("/login", json={"username": "ann", "password": PASSWORD})
+    """A member who is no moderator gets 403; a banned one is signed out and stays out."""
+    async with (
+        serve(tmp_path, modules=modules, data_type=SessionData) as site,
+        Visitor(site.url) as moderator,
+        Visitor(site.url) as bob,
+    ):
+        await moderator.sign_up("moderator")
+        await bob.sign_up("bob")
+        await bob.post("/incr")
+        bobs_id = await account_id(site, "bob")
+        assert (await bob.post(f"/ban/{bobs_id}")).status == 403
+        await appoint(site, "moderator")
+        assert (await moderator.post(f"/reset/{bobs_id}")).status == 204
+        assert await count(bob) == 0
+        assert (await moderator.post("/ban/u:nobody")).status == 404
+        assert (await moderator.post(f"/ban/{bobs_id}")).json() == {"ended": 1}
+        assert await who(bob) is None
+        answer = await bob.post("/login", json={"username": "bob", "password": PASSWORD})
         assert (answer.status, "You are banned" in answer.text) == (403, True)
+
+
+async def test_a_deleted_account_of_the_document_takes_its_row_along(
+    tmp_path: Path, modules: tuple[str, ...]
+) -> None:
+    """It had one since it was created."""
+    async with (
+        serve(tmp_path, modules=modules, data_type=SessionData) as site,
+        Visitor(site.url) as ann,
+    ):
+
+        async def members() -> list[str]:
+            table = sa.text("SELECT role FROM members")
+            return await site.services.database.read(
+                lambda connection: list(connection.scalars(table))
+            )
+
+        await ann.sign_up("ann")
+        assert await members() == ["newcomer"]
         accounts = site.services.accounts
-        assert await accounts.remove(await accounts.by_id(user_id))
-        assert members.members == {}
-        assert await who(ann) is None
+        assert await accounts.remove(await accounts.by_name("ann"))
+        assert await members() == []
 
 
 async def test_the_ways_of_signing_in_of_the_document_sign_in(
@@ -85,27 +119,3 @@ async def test_the_ways_of_signing_in_of_the_document_sign_in(
             assert (await other.get(callback + state)).status == 303
             assert await who(other) == name
             assert (await other.get(callback + state)).status == 403
-
-
-async def test_the_moderators_of_the_document_reach_all_sessions_of_an_account(
-    tmp_path: Path, modules: tuple[str, ...]
-) -> None:
-    """Others get 403."""
-    moderators: Any = sys.modules["tests.document_moderators"]
-    async with (
-        serve(tmp_path, modules=modules, data_type=SessionData) as site,
-        Visitor(site.url) as moderator,
-        Visitor(site.url) as ann,
-    ):
-        await moderator.sign_up("moderator")
-        await ann.sign_up("ann")
-        await ann.post("/incr")
-        user_id = await account_id(site, "ann")
-        assert (await ann.post(f"/kick/{user_id}")).status == 403
-        moderators.moderators.add(await account_id(site, "moderator"))
-        assert await count(ann) == 1
-        assert (await moderator.post(f"/reset/{user_id}")).status == 204
-        assert await count(ann) == 0
-        assert (await moderator.post(f"/kick/{user_id}")).json() == {"ended": 1}
-        assert await who(ann) is None
-        assert (await ask(moderator)).status == 200

@@ -1,12 +1,8 @@
-"""The code in docs/fork.md about pages, session data and tests does what the page says."""
+"""The code in docs/fork.md about session data and hooks does what the page says."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,31 +21,6 @@ def block(heading: str, first: str) -> str:
     found = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     (code,) = (text for text in found if first in text)
     return str(code)
-
-
-def in_the_demo(code: str) -> str:
-    """Use the demo's session, since a fork may change that of handlers/."""
-    return code.replace("handlers.session", "tests.support.demo.session").replace(
-        "handlers.orders", "orders"
-    )
-
-
-def test_the_pages_tests_pass(tmp_path: Path) -> None:
-    """The module of one section with the tests of another, in a project of their own."""
-    conftest = in_the_demo(block("Tests of your own", "# tests/conftest.py"))
-    conftest = conftest.rstrip() + ' | {"data_type": SessionData}\n'
-    conftest = "from tests.support.demo.session import SessionData\n" + conftest
-    (tmp_path / "conftest.py").write_text(conftest)
-    (tmp_path / "orders.py").write_text(in_the_demo(block("Pages and JSON", "orders.py")))
-    (tmp_path / "test_orders.py").write_text(block("Tests of your own", "test_orders.py"))
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-o", "asyncio_mode=auto", "-p", "no:cacheprovider"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert "5 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_pages_upgrade_takes_over_old_data() -> None:
@@ -75,5 +46,6 @@ def test_the_pages_upgrade_takes_over_old_data() -> None:
 def test_the_pages_hook_is_one() -> None:
     """It is called with a session."""
     names: dict[str, Any] = {}
-    exec(in_the_demo(block("Public API and versions", "OnLogin")), names)
+    code = block("Public API and versions", "OnLogin")
+    exec(code.replace("handlers.session", "tests.support.demo.session"), names)
     assert names["on_login"] is names["greet"]

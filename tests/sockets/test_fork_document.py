@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.browsers import PythonVisitor, joined
-from tests.support.fork_document import module, section
+from tests.support.demo.session import SessionData
+from tests.support.fork_document import section, served
 from tests.support.node_client import NodeVisitor
 from tests.support.site import serve
 from tests.support.users import user_id
@@ -17,19 +18,9 @@ from tests.support.waiting import until
 
 
 @pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    """One module for each code block that defines a namespace."""
-    names: list[str] = []
-    paths = {"Chat": "/chat", "Game": "/game", "Club": "/club", "Lobby": "/lobby"}
-    for title in ("Emit to users, and presence", "Events"):
-        for code in re.findall(r"```python\n(from .*?)```", section(title), re.DOTALL):
-            names.append(f"tests.document_{len(names)}")
-            made = module(names[-1], code, monkeypatch)
-            for kind, path in paths.items():
-                if cls := getattr(made, f"{kind}Namespace", None):
-                    made.__dict__["namespaces"] = [(path, cls)]
-    assert len(names) == 5
-    return ("handlers.sign_in", *names)
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """The modules of the page."""
+    return served(tmp_path / "product", monkeypatch)
 
 
 async def test_the_namespaces_of_the_document_work(
@@ -37,7 +28,7 @@ async def test_the_namespaces_of_the_document_work(
 ) -> None:
     """Each does what the text beside it says, for both clients."""
     async with (
-        serve(tmp_path, modules=modules) as site,
+        serve(tmp_path, modules=modules, data_type=SessionData) as site,
         NodeVisitor(site.url) as visitor,
         PythonVisitor(site.url) as guest,
     ):
@@ -50,7 +41,7 @@ async def test_the_namespaces_of_the_document_work(
         assert answer == {"error": "this server is too old for old"}
         await until(lambda: ("chat message", ("hello",)) in socket.events("/chat"))
         assert other.received == []
-        assert socket.connect_errors("/club") == [("banned", {"until": "2027-01-01"})]
+        assert socket.connect_errors("/club") == [("closed", {"until": "2027-01-01"})]
         assert await socket.call("move", {"count": 2}, namespace="/game") == 2
         assert socket.events("/room/blue")[0] == ("welcome", ("blue",))
         ada = await user_id(site, visitor)
@@ -64,7 +55,7 @@ async def test_the_acks_of_the_document_are_those_of_the_server(
     rows = re.findall(r"\| `emit\((.*)\)` \| `(\{.*\})` \|", section("Events"))
     assert len(rows) == 5
     async with (
-        serve(tmp_path, modules=modules) as site,
+        serve(tmp_path, modules=modules, data_type=SessionData) as site,
         PythonVisitor(site.url) as visitor,
     ):
         socket = await visitor.socket("websocket", namespaces=("/game",))
