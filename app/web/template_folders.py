@@ -20,10 +20,15 @@ class TemplateFolders(BaseLoader):
         self._loaded: dict[str, Template] = {}
 
     def resolve_path(self, name: str, parent_path: str | None = None) -> str:
-        """Return the name of a template that another one names, relative to its folder."""
+        """Return the name of a template that another one names.
+
+        It is relative to the folder of that one, or if that has none, to the folders of all, so
+        that `{% extends "base.html" %}` works at any depth.
+        """
         if not parent_path or parent_path.startswith(("<", "/")) or name.startswith("/"):
             return name
-        return posixpath.normpath(posixpath.join(posixpath.dirname(parent_path), name))
+        near = posixpath.normpath(posixpath.join(posixpath.dirname(parent_path), name))
+        return near if self._path(near) or not self._path(name) else name
 
     def load(self, name: str, parent_path: str | None = None) -> Template:
         """Return a template; raises FileNotFoundError if no folder has it."""
@@ -38,9 +43,12 @@ class TemplateFolders(BaseLoader):
         with self.lock:
             self._loaded.clear()
 
+    def _path(self, name: str) -> Path | None:
+        paths = (folder / name for folder in self._folders)
+        return next((path for path in paths if path.is_file()), None)
+
     def _find(self, name: str) -> Path:
-        for folder in self._folders:
-            if (path := folder / name).is_file():
-                return path
+        if (path := self._path(name)) is not None:
+            return path
         folders = ", ".join(map(str, self._folders))
         raise FileNotFoundError(f"there is no template {name} in {folders}")

@@ -85,9 +85,10 @@ async def test_a_deleted_account_of_the_document_takes_its_row_along(
 
         async def members() -> list[str]:
             table = sa.text("SELECT role FROM members")
-            return await site.services.database.read(
+            rows: list[str] = await site.services.database.read(
                 lambda connection: list(connection.scalars(table))
             )
+            return rows
 
         await ann.sign_up("ann")
         assert await members() == ["newcomer"]

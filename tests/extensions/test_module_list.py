@@ -133,6 +133,8 @@ async def test_templates_of_a_module_come_before_the_common_ones(
         product.write(f"{name}/templates/{name}/page.html", f'{{% include "part.html" %}} {name}')
         product.write(f"{name}/templates/{name}/part.html", "part of")
     product.write("second/templates/second.html", "only second")
+    framed = '{% extends "base.html" %}{% block main %}framed{% end %}'
+    product.write("second/templates/second/framed.html", framed)
     product.write("first/templates/base.html", "<title>shop</title>{% block main %}{% end %}")
     modules = (f"{product.name}.first", f"{product.name}.second", "handlers.sign_in")
     async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
@@ -140,6 +142,7 @@ async def test_templates_of_a_module_come_before_the_common_ones(
             name: await visitor.get(f"/first?template={name}")
             for name in ("both.html", "second.html", "first/page.html", "second/page.html")
         }
+        deep = await visitor.get("/first?template=second/framed.html")
         register = await visitor.get("/register")
         missing = await visitor.get("/second?template=no.html")
     assert {name: text for name, (_, text) in answers.items()} == {
@@ -148,6 +151,8 @@ async def test_templates_of_a_module_come_before_the_common_ones(
         "first/page.html": "part of first",
         "second/page.html": "part of second",
     }
+    # the frame is not in the folder of the page
+    assert deep == (200, "<title>shop</title>framed")
     # upstream's page in the fork's frame
     assert register[0] == 200
     assert "<title>shop</title>" in register[1]

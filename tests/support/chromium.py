@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from tests.support.forms import PASSWORD
 from tests.support.node_client import axe
 from tests.support.requirements import skip
-from tests.support.site import Site
 
 FLAGS = [
     "--no-sandbox",
@@ -39,10 +38,16 @@ def path() -> str:
     return found or skip("no browser: apt-get install chromium && pip install playwright")
 
 
+class Served(Protocol):
+    """A site, in this process or another one."""
+
+    url: str
+
+
 class Person:
     """A person with a browser of their own: one cookie jar, as many tabs as they like."""
 
-    def __init__(self, site: Site, context: Any, expected: Iterable[str]) -> None:
+    def __init__(self, site: Served, context: Any, expected: Iterable[str]) -> None:
         self.url = site.url
         self.context = context
         self._expected = tuple(expected)
@@ -78,7 +83,7 @@ async def launched() -> AsyncIterator[Any]:
 
 @contextlib.asynccontextmanager
 async def person(
-    chromium: Any, site: Site, *, expected: Iterable[str] = (), **options: Any
+    chromium: Any, site: Served, *, expected: Iterable[str] = (), **options: Any
 ) -> AsyncIterator[Person]:
     """Open a private window on this site; console errors without an `expected` part fail the test.
 
