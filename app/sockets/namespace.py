@@ -231,7 +231,7 @@ class BaseNamespace(TypedNamespace, Generic[D]):
         except SessionEnded:
             log.debug("on_disconnect found its session ended")
         except Exception:
-            log.exception("on_disconnect of namespace %s failed", self.namespace)
+            log.exception("on_disconnect of namespace %r failed", self.namespace)
         finally:
             if client is not None:
                 self._forget(client)

@@ -219,3 +219,29 @@ async def test_a_name_that_cannot_work_is_refused_at_the_start(
 def test_a_pattern_matches(pattern: str, namespace: str, values: dict[str, Any] | None) -> None:
     """A field is one part of a name, a number, or the rest."""
     assert NamespacePattern(pattern).match(namespace) == values
+
+
+async def test_the_name_of_a_namespace_writes_no_lines_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Clients choose it: line ends are escaped where handlers fail."""
+
+    class Failing(BaseNamespace):
+        async def on_connect(self, sid: str, environ: dict[str, Any]) -> None:
+            if self.parameters["name"].startswith("closed"):
+                raise RuntimeError("injected")
+
+        async def on_disconnect(self, sid: str, reason: str) -> None:
+            raise RuntimeError("injected")
+
+    def failures() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.exc_info]
+
+    modules = fork(monkeypatch, namespaces=[("/room/{name}", Failing)])
+    open_, closed = "/room/open\nroot signed in", "/room/closed\nroot signed in"
+    async with serve(tmp_path, modules=modules) as site, NodeVisitor(site.url) as visitor:
+        socket = await joined(visitor, "websocket", namespaces=("/", open_))
+        await socket.join(closed)
+        assert socket.errors(closed)
+    await until(lambda: len(failures()) == 2)
+    assert not any("\n" in line for line in failures())

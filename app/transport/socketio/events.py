@@ -64,7 +64,7 @@ class Events:
             else:
                 result = await server.trigger(event, namespace, sid, *data[1:])
         except Exception:
-            log.exception("the handler of an event in %s failed", namespace)
+            log.exception("the handler of an event in %r failed", namespace)
             self._failed()
             result = _internal_error()
         if id is None or result is server.not_handled or peer.connection.closed:
@@ -73,7 +73,7 @@ class Events:
         try:
             packet = packets.encode_ack(namespace, id, answer)
         except Exception as error:
-            log.error("the ack of event %r in %s cannot be sent: %s", event[:100], namespace, error)
+            log.error("the ack of event %r in %r cannot be sent: %s", event[:100], namespace, error)
             self._failed()
             packet = packets.encode_ack(namespace, id, [_internal_error()])
         peer.connection.send(packet)

@@ -103,7 +103,7 @@ class Membership:
         except ConnectionRefusedError:
             return {"message": "Connection refused by server"}
         except Exception:
-            log.exception("the connect handler of %s failed", namespace)
+            log.exception("the connect handler of %r failed", namespace)
             return refused
         return refused if verdict is False else None
 
@@ -149,7 +149,7 @@ class Membership:
         try:
             return packets.encode(packets.CONNECT_ERROR, namespace, None, refusal)
         except (TypeError, ValueError) as error:
-            log.error("connect error of %s cannot be sent: %s", namespace, error)
+            log.error("connect error of %r cannot be sent: %s", namespace, error)
             return packets.encode(packets.CONNECT_ERROR, namespace, None, Refused().error_args)
 
     # Leaving
@@ -199,7 +199,7 @@ class Membership:
         try:
             await self._server.trigger("disconnect", namespace, sid, reason)
         except Exception:
-            log.exception("the disconnect handler of %s failed", namespace)
+            log.exception("the disconnect handler of %r failed", namespace)
         finally:
             peer.update_join_timer()
             self._unregister(peer, namespace, sid)

@@ -253,7 +253,7 @@ async def test_a_refusal_with_unencodable_data_still_refuses(server: Server, cap
     await websocket.send("40/custom,")
     assert (await websocket.receive()).startswith('44/custom,{"message":')
     (line,) = [record for record in caplog.records if record.name == "app.transport"]
-    assert "connect error of /custom cannot be sent" in line.getMessage()
+    assert "connect error of '/custom' cannot be sent" in line.getMessage()
 
 
 @pytest.mark.parametrize("kind", BAD)
