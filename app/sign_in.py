@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from tornado.web import HTTPError
 
-from app.accounts import Account, Accounts
+from app.accounts import Account, Accounts, is_account_id
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.ops.audit import Audit
@@ -21,6 +21,7 @@ Confirm = Callable[[], Awaitable[bool]]
 MaySignIn = Callable[[Account], Awaitable[str | None] | str | None]
 
 _DELETED = "This account does not exist any more."
+_NO_NAME = "This is the id of an account, which is no name; nobody can sign in by it."
 
 
 class SignInRefused(HTTPError):
@@ -92,10 +93,11 @@ class SignIn:
 
         Raises SignInRefused, a 403 that the page shows, TooManyRequests if the address has too
         many new sessions, StoreError and AccountsUnavailable. A fork that keeps its accounts
-        elsewhere passes a string, which is both id and name if no account here has that name.
+        elsewhere passes a string, which is both id and name if no account here has that name; the
+        id of an account is refused, since users may choose their names elsewhere.
         """
         if isinstance(account, str):
-            account, confirm = await self._of_name(account, confirm)
+            account, confirm = await self._of_name(handler, account, method, confirm)
         account = await self._accounts.announce(account)
         await self._check(handler, account, method)
         await handler.renew_session(account.id, account.name)
@@ -106,7 +108,26 @@ class SignIn:
         await self._on_login.tell(handler.session)
         return True
 
-    async def confirmed(self, handler: Browser, confirm: Confirm) -> bool:
+    async def regenerated(self, handler: Browser, confirm: Confirm) -> bool:
+        """Return whether a session with a new id for the same user may stay, else end it.
+
+        Besides `confirm`, the hooks `may_sign_in` are asked: the old session may have been ended
+        by a ban. Raises SignInRefused.
+        """
+        user_id, name = handler.session.user_id or "", handler.session.user or ""
+
+        async def check() -> bool:
+            if not await confirm():
+                return False
+            if self._may_sign_in:
+                account = await self._accounts.by_id(user_id)
+                account = account or Account(id=user_id, name=name, created=0.0)
+                await self._check(handler, account, "regeneration")
+            return True
+
+        return await self._confirmed_by(handler, check)
+
+    async def _confirmed_by(self, handler: Browser, confirm: Confirm) -> bool:
         """Call `confirm`; end the session that was just stored unless it returns True."""
         confirmed = False
         try:
@@ -118,12 +139,20 @@ class SignIn:
                 await self._sessions.end(session_id, "revoked")
         return confirmed
 
-    async def _of_name(self, name: str, confirm: Confirm | None) -> tuple[Account, Confirm | None]:
-        """Return the account of a name; one that is not in the database if there is none."""
+    async def _of_name(
+        self, handler: Browser, name: str, method: str, confirm: Confirm | None
+    ) -> tuple[Account, Confirm | None]:
+        """Return the account of a name; one that is not in the database if there is none.
+
+        Raises SignInRefused for the id of an account, or of one that was deleted.
+        """
         account = await self._accounts.by_name(name)
         if account is not None:
             return account, confirm
-        return Account(id=name, name=name, created=0.0), confirm or _always
+        account = Account(id=name, name=name, created=0.0)
+        if is_account_id(name) or await self._accounts.by_id(name) is not None:
+            self._refuse(handler, account, method, _NO_NAME)
+        return account, confirm or _always
 
     async def _check(self, handler: Browser, account: Account, method: str) -> None:
         """Raise SignInRefused if a hook refuses this account."""
@@ -131,15 +160,18 @@ class SignIn:
             answer = hook(account)
             sentence = answer if answer is None or isinstance(answer, str) else await answer
             if sentence is not None:
-                self._audit.add(
-                    "failure",
-                    user=account.name,
-                    address=handler.remote_address,
-                    reason=f"refused: {sentence}",
-                    user_id=account.id,
-                    method=method,
-                )
-                raise SignInRefused(sentence)
+                self._refuse(handler, account, method, sentence)
+
+    def _refuse(self, handler: Browser, account: Account, method: str, sentence: str) -> NoReturn:
+        self._audit.add(
+            "failure",
+            user=account.name,
+            address=handler.remote_address,
+            reason=f"refused: {sentence}",
+            user_id=account.id,
+            method=method,
+        )
+        raise SignInRefused(sentence)
 
     async def _confirmed(
         self, handler: Browser, account: Account, method: str, confirm: Confirm | None
@@ -154,7 +186,7 @@ class SignIn:
             await self._check(handler, account, method)
             return True
 
-        return await self.confirmed(handler, check)
+        return await self._confirmed_by(handler, check)
 
     async def _end_oldest(self, handler: Browser, account: Account) -> None:
         """End the least recently seen sessions of this user beyond --max-sessions-per-user."""

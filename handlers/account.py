@@ -10,6 +10,7 @@ from app.accounts import AccountsUnavailable, InvalidAccount, Proof, account_key
 from app.devices import Device
 from app.limits import in_words, subscriber
 from app.sessions.session import SessionEnded
+from app.sign_in import SignInRefused
 from app.stores import StoreError, public_id
 from app.web.errors import TooManyRequests
 from handlers.account_page import AccountPage
@@ -72,6 +73,8 @@ class PasswordFormHandler(AccountPage):
             self.set_header("Retry-After", str(error.wait))
             sentence = f"Too many wrong passwords; wait {in_words(error.wait)} and try again."
             await self._refuse(429, sentence)
+        except SignInRefused as error:
+            await self._refuse(error.status_code, error.sentence)
         except HTTPError as error:
             await self._refuse(error.status_code, error.log_message or error.reason or "")
 

@@ -3,7 +3,7 @@
 Imports database, settings, stores and common.
 """
 
-from app.accounts.account import Account, Identity
+from app.accounts.account import Account, Identity, is_account_id
 from app.accounts.accounts import Accounts, AccountsUnavailable, AddressBusy, open_database
 from app.accounts.database import accounts as accounts_table
 from app.accounts.old_names import OldNames
@@ -23,5 +23,6 @@ __all__ = [
     "Proof",
     "account_key",
     "accounts_table",
+    "is_account_id",
     "open_database",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 
 _PREFIX = "u:"  # `clean_name` refuses names with a word and a colon in front
 _ID_BYTES = 16
+_ID = re.compile(rf"{_PREFIX}[0-9a-f]{{{2 * _ID_BYTES}}}")
 _MAX_LENGTH = 1024  # characters of an issuer or a subject
 
 
@@ -50,3 +52,8 @@ def is_storable(text: str) -> bool:
 def new_account_id() -> str:
     """Return an id that no account has or had: 128 random bits."""
     return _PREFIX + secrets.token_hex(_ID_BYTES)
+
+
+def is_account_id(text: str) -> bool:
+    """Return whether `new_account_id` may have made this, now or for an account that is gone."""
+    return _ID.fullmatch(text) is not None

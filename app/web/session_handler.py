@@ -57,13 +57,15 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
     async def regenerate(self, *, confirm: Confirm | None = None) -> bool:
         """Give this browser a new session id for the same user; return whether it has one.
 
-        `confirm` and sockets: as for `services.sign_in`.
+        `confirm` and sockets: as for `services.sign_in`. If the session has ended meanwhile, the
+        browser gets a new one only if `confirm` proves the user; raises SessionEnded without it,
+        and SignInRefused if a hook `may_sign_in` refuses.
         """
         user_id, user_name = self.session.user_id, self.session.user
         if user_id is None or user_name is None:
             raise RuntimeError("only the session of a user is regenerated; a visitor signs in")
-        await self.renew_session(user_id, user_name)
-        return confirm is None or await self.services.sign_in.confirmed(self, confirm)
+        await self._renew(user_id, user_name, proven=confirm is not None)
+        return confirm is None or await self.services.sign_in.regenerated(self, confirm)
 
     async def sign_out(self) -> None:
         """End the session; its connections at this process are closed when this returns."""
@@ -82,12 +84,18 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
 
         Sockets of the old id are closed when the response with the new cookie is on its way.
         """
+        await self._renew(user_id, user_name, proven=True)
+
+    async def _renew(self, user_id: str, user_name: str, *, proven: bool) -> None:
+        """Renew the session; one that has ended meanwhile does not come back unless `proven`."""
         old = self.session.record
         if old is None:
             await self._may_create()
         try:
             self.session = await self._signed_in(user_id, user_name)
         except SessionEnded:
+            if not proven:
+                raise
             # the old session ended meanwhile, but the user is authenticated
             self.session = self.visitor()
             self.session = await self._signed_in(user_id, user_name)

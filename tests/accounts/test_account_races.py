@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from app.accounts import Account
 from tests.support.accounts import account_id
+from tests.support.demo import MODULES
+from tests.support.demo.session import BaseHandler
 from tests.support.devices import NEW, id_of, ids
+from tests.support.fork import fork
 from tests.support.forms import PASSWORD, Answer, ask, each_kind, send, who
 from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
@@ -82,6 +86,49 @@ async def test_a_login_does_not_outlive_the_password_that_it_proved(
         assert await who(late) is None
         assert await who(ann) == ("ann" if change == "password" else None)
         assert len(await services.sessions.store.of_user(user_id)) == (change == "password")
+
+
+async def test_a_ban_during_a_change_of_the_password_leaves_no_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session that the ban has ended does not come back under a new id."""
+    banned: set[str] = set()
+
+    def may_sign_in(account: Account) -> str | None:
+        return "You are banned." if account.id in banned else None
+
+    modules = (*MODULES, *fork(monkeypatch, may_sign_in=may_sign_in)[-1:])
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as eve:
+        await eve.sign_up("eve")
+        user_id, services = await account_id(site, "eve"), site.services
+        held = Held(services.accounts, "change_password", after=True)
+        fields = {"password": PASSWORD, "new_password": NEW}
+        change = asyncio.ensure_future(send(eve, "json", "/account/password", **fields))
+        await asyncio.wait_for(held.reached.wait(), 5)
+        banned.add(user_id)
+        assert await services.sessions.end_user(user_id) == 1
+        held.go_on.set()
+        answer = await change
+        assert (answer.status, answer.json()) == (403, {"error": "You are banned."})
+        assert await services.sessions.of_user(user_id) == []
+        assert await who(eve) is None
+
+
+async def test_a_session_that_has_ended_is_not_regenerated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a proof of the user it would come back after a logout elsewhere."""
+
+    class Renewing(BaseHandler):
+        async def post(self) -> None:
+            await self.services.sessions.end(self.session.id)
+            await self.regenerate()
+
+    modules = fork(monkeypatch, routes=[(r"/renew", Renewing)])
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as ann:
+        await ann.sign_up("ann")
+        assert (await ann.post("/renew")).headers["Location"] == "/login?next=%2F"
+        assert await site.services.sessions.of_user(await account_id(site, "ann")) == []
 
 
 async def test_two_changes_of_a_password_at_once_make_one(site: Site, ann: Visitor) -> None:

@@ -153,6 +153,25 @@ async def test_may_sign_in_is_asked_by_every_way_of_signing_in(
         assert visitor.cookie == ""
 
 
+async def test_a_name_that_is_the_id_of_an_account_signs_nobody_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Users who choose their names elsewhere get the rows of no account, also not a deleted one."""
+    async with (
+        serve(tmp_path, modules=fork(monkeypatch, routes=ROUTES)) as site,
+        Visitor(site.url) as eve,
+    ):
+        accounts = site.services.accounts
+        ann, bob = await accounts.add("ann"), await accounts.add("bob")
+        assert await accounts.remove(bob)
+        for name in (ann.id, bob.id):
+            answer = await eve.post(f"/name?name={name}", headers={"Accept": "application/json"})
+            assert answer.status == 403
+            assert "is no name" in answer.json()["error"]
+        assert await who(eve) is None
+        assert await site.services.sessions.of_user(ann.id) == []
+
+
 async def test_a_ban_during_a_sign_in_leaves_no_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
