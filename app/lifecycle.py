@@ -146,7 +146,7 @@ class Application:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._close_stores()
         except (TimeoutError, StoreError) as error:
-            log.error("the stores were not closed in good order: %s", error or "too slow")
+            log.error("the stores were not closed in good order: %s", str(error) or "too slow")
 
     async def _finish_handlers(self, began: float, skip: asyncio.Event | None) -> None:
         """Wait for the handlers of the sockets that were closed at `began`, a monotonic time."""

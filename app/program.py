@@ -12,6 +12,7 @@ import os
 import platform
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +49,7 @@ from app.stores.sqlite.database_file import FileOwned
 log = logging.getLogger("latchkey")
 ROOT = Path(__file__).resolve().parent.parent
 _CHECK = "--check"
+_THREADS_TIMEOUT = 2.0  # seconds that threads have to end when all is closed
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -79,6 +81,7 @@ async def serve(
             await app.stop(skip)
     finally:
         _ignore_signals()
+        _end_in_time(0 if sys.exc_info()[0] is None else 1)
 
 
 async def _serve(
@@ -131,6 +134,21 @@ def _ignore_signals() -> None:
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
+
+
+def _end_in_time(code: int) -> None:
+    """End the process soon, though Python waits for threads: a job of a fork may never end."""
+
+    def end() -> None:
+        names = sorted(each.name for each in threading.enumerate() if not each.daemon)
+        names.remove(threading.main_thread().name)
+        log.error("the process ends, though threads still run threads=%s", ", ".join(names))
+        logging.shutdown()
+        os._exit(code)
+
+    timer = threading.Timer(_THREADS_TIMEOUT, end)
+    timer.daemon = True
+    timer.start()
 
 
 async def _start(app: Application, stop: asyncio.Event, listening: Listening | None) -> str | None:

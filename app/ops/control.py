@@ -113,7 +113,7 @@ class ControlSocket:
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = msgspec.json.decode(line, type=Request)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             return {"error": f"the request is not valid: {error}"}
         command = self._commands.get(request.command)
         if command is None:

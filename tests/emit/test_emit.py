@@ -139,12 +139,15 @@ async def test_the_control_socket_refuses_what_it_does_not_know(tmp_path: Path) 
 
         def talk() -> list[dict[str, Any]]:
             with unix_socket.connect(folder / "control.sock", timeout=5) as sock:
-                sock.sendall(b'nonsense\n{"command": "emit", "arguments": {"event": "x"}}\n')
+                deep = b'{"command": "emit", "arguments": {"data": ' + b"[" * 200_000
+                sock.sendall(b"nonsense\n" + deep + b"\n")
+                sock.sendall(b'{"command": "emit", "arguments": {"event": "x"}}\n')
                 with sock.makefile("rb") as answers:
-                    return [json.loads(answers.readline()) for _ in range(2)]
+                    return [json.loads(answers.readline()) for _ in range(3)]
 
-        wrong, right = await asyncio.to_thread(talk)
+        wrong, deep, right = await asyncio.to_thread(talk)
         assert "the request is not valid" in wrong["error"]
+        assert "the request is not valid" in deep["error"]
         assert right == {"result": None}
 
 

@@ -236,6 +236,26 @@ async def test_the_program_starts_and_stops_modules(tmp_path: Path) -> None:
     assert told.read_text().splitlines()[2:] == ["stop product.second", "stop product.first"]
 
 
+STUCK = """
+import time
+
+
+async def on_start(services):
+    services.background(services.database.run(lambda connection: time.sleep(60)))
+"""
+
+
+async def test_the_program_ends_though_a_job_does_not(tmp_path: Path) -> None:
+    """Python waits for threads, and none can be ended; the log names what is left."""
+    write_product(tmp_path, "")
+    (tmp_path / "product" / "second.py").write_text(STUCK)
+    log = tmp_path / "log"
+    async with process(tmp_path / "data", root=tmp_path, program="product", log=log) as site:
+        assert await site.stop() == 0
+    assert "the process ends, though threads still run threads=" in log.read_text()
+    assert "database_0" in log.read_text()
+
+
 async def test_the_program_ends_when_a_module_cannot_start(tmp_path: Path) -> None:
     """With code 1, a sentence that names the module, and its traceback before that."""
     told = write_product(tmp_path, "product.second")
