@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import msgspec
 from tornado.web import HTTPError, authenticated
 
-from app.accounts import AccountsUnavailable, InvalidAccount, Proof, account_key
+from app.accounts import AccountInUse, AccountsUnavailable, InvalidAccount, Proof, account_key
 from app.devices import Device
 from app.limits import in_words, subscriber
 from app.sessions.session import SessionEnded
@@ -64,6 +64,8 @@ class PasswordFormHandler(AccountPage):
     async def post(self) -> None:
         try:
             await self.act()
+        except AccountInUse as error:
+            await self._refuse(409, str(error))
         except InvalidAccount as error:
             await self._refuse(422, str(error))
         except AccountsUnavailable as error:

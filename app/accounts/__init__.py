@@ -7,11 +7,18 @@ from app.accounts.account import Account, Identity, is_account_id
 from app.accounts.accounts import Accounts, AccountsUnavailable, AddressBusy, open_database
 from app.accounts.database import accounts as accounts_table
 from app.accounts.old_names import OldNames
-from app.accounts.passwords import IdentityTaken, InvalidAccount, NameTaken, account_key
+from app.accounts.passwords import (
+    AccountInUse,
+    IdentityTaken,
+    InvalidAccount,
+    NameTaken,
+    account_key,
+)
 from app.accounts.table import Proof
 
 __all__ = [
     "Account",
+    "AccountInUse",
     "Accounts",
     "AccountsUnavailable",
     "AddressBusy",

@@ -233,6 +233,7 @@ class Accounts:
         """Delete an account; return False if account or password have changed since `proof`.
 
         The account page ends the sessions before and after; `remove` leaves that to its caller.
+        Raises AccountInUse if rows of a fork's table refer to it, and may not.
         """
         deleted = await self._work(self._reads, lambda: self._table.delete(proof))
         if deleted and proof.account is not None:
@@ -243,7 +244,7 @@ class Accounts:
         """Delete an account without its password; return False if it is deleted already.
 
         End its sessions before, by `services.sessions.end_user(account.id)`: those that begin
-        meanwhile are ended after it is deleted.
+        meanwhile are ended after it is deleted. Raises AccountInUse as `delete` does.
         """
         removed = await self._work(self._reads, lambda: self._table.remove(account.id))
         if removed:

@@ -45,6 +45,10 @@ class NameTaken(InvalidAccount):
     """Another account has this name."""
 
 
+class AccountInUse(InvalidAccount):
+    """An account cannot be deleted, because rows of a fork's table refer to it."""
+
+
 class IdentityTaken(InvalidAccount):
     """Another account has this identity of another issuer."""
 

@@ -17,6 +17,7 @@ from app.accounts.database import check
 from app.accounts.database import identities as _identities
 from app.accounts.lookalikes import lookalikes, skeleton_of
 from app.accounts.passwords import (
+    AccountInUse,
     IdentityTaken,
     InvalidAccount,
     NameTaken,
@@ -31,6 +32,11 @@ from app.database.errors import reason
 log = logging.getLogger("latchkey.accounts")
 
 _MAX_NAMES = 500  # in one query
+_KEEPS = (None, "NO ACTION", "RESTRICT")  # ON DELETE of a foreign key that forbids a deletion
+_IN_USE = (
+    "This account cannot be deleted, because other data of this site belongs to it. "
+    "Ask the operator of this site to delete it."
+)
 
 
 def _of(keys: Collection[str]) -> sa.Select[tuple[str]]:
@@ -195,12 +201,32 @@ class AccountTable:
         return self._delete(_accounts.c.id == account_id, account_id)
 
     def _delete(self, which: sa.ColumnElement[bool], account_id: str) -> bool:
-        with self._database.writing() as connection:
-            if connection.execute(sa.delete(_accounts).where(which)).rowcount != 1:
-                return False
-            mine = _identities.c.account_id == account_id
-            connection.execute(sa.delete(_identities).where(mine))
-            return True
+        try:
+            with self._database.writing() as connection:
+                if connection.execute(sa.delete(_accounts).where(which)).rowcount != 1:
+                    return False
+                mine = _identities.c.account_id == account_id
+                connection.execute(sa.delete(_identities).where(mine))
+                return True
+        except IntegrityError as error:
+            log.error(
+                "an account cannot be deleted, rows refer to it: give the foreign key "
+                "ondelete, or delete the rows before account=%r tables=%s why=%r",
+                account_id,
+                ",".join(self._tables_that_keep_accounts()),
+                reason(error),
+            )
+            raise AccountInUse(_IN_USE) from None
+
+    def _tables_that_keep_accounts(self) -> list[str]:
+        """Return the tables whose foreign keys do not say what follows a deletion."""
+        tables = sa.inspect(self._engine)
+        return [
+            table
+            for table in tables.get_table_names()
+            for key in tables.get_foreign_keys(table)
+            if key["referred_table"] == _accounts.name and key["options"].get("ondelete") in _KEEPS
+        ]
 
     def check(self) -> None:
         check(self._engine, self._database.settings)

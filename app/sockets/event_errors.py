@@ -15,6 +15,8 @@ log = logging.getLogger("latchkey.sockets")
 
 Ack = dict[str, str]  # {"error": sentence}
 
+_NO_STORE = "the session store does not answer; try again"
+
 
 class EventErrors:
     """The errors of one namespace; the methods return the ack of the event."""
@@ -37,6 +39,11 @@ class EventErrors:
         self._blame_client(f"event {event[:100]!r} came with {count} arguments")
         return {"error": f"{event} does not take {count} arguments"}
 
+    def refuse_client(self, error: StoreError | DatabaseUnavailable) -> str:
+        """Log the outage that a connect handler met; return the sentence for the client."""
+        self._services.outage_log.add(self._namespace, f"CONNECT: {error}")
+        return _NO_STORE if isinstance(error, StoreError) else str(error)
+
     async def report(self, session_id: str, event: str, error: Exception) -> Ack:
         """Act on an exception of a handler; `session_id` is that of the client."""
         if isinstance(error, SessionEnded):
@@ -44,7 +51,7 @@ class EventErrors:
         if isinstance(error, StoreError):
             self.count("store")
             self._services.outage_log.add(self._namespace, f"event {event[:100]!r}: {error}")
-            return {"error": "the session store does not answer; try again"}
+            return {"error": _NO_STORE}
         if isinstance(error, DatabaseUnavailable):
             self.count("database")
             self._services.outage_log.add(self._namespace, f"event {event[:100]!r}: {error}")

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Generic
 
 from app.common.histogram import Histogram
+from app.database import DatabaseUnavailable
 from app.services import Services
 from app.sessions.codec import D
 from app.sessions.room_name import user_room
@@ -22,6 +23,7 @@ from app.sockets.event_table import event_table
 from app.sockets.handler_method import EventHandler
 from app.sockets.socket_context import SocketContext
 from app.sockets.typed_namespace import TypedNamespace
+from app.stores import StoreError
 
 log = logging.getLogger("latchkey.sockets")
 
@@ -183,6 +185,12 @@ class BaseNamespace(TypedNamespace, Generic[D]):
     # -- clients --
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> Any:
+        try:
+            return await self._admit(sid, environ, auth)
+        except (StoreError, DatabaseUnavailable) as error:
+            raise ConnectionRefused(self._errors.refuse_client(error)) from None
+
+    async def _admit(self, sid: str, environ: dict[str, Any], auth: Any) -> Any:
         context: SocketContext = self.server.get_context(sid, self.namespace)
         session = await self.services.sessions.load(context.session_id)
         if session is None:

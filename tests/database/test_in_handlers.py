@@ -7,18 +7,22 @@ import contextlib
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from app.accounts import open_database
+from app.accounts import AccountInUse, accounts_table, open_database
 from app.database import Schema, SchemaError
 from app.database.module_schemas import module_schemas
 from app.extensions import load_extensions, schemas
 from app.ops.backup import backup
 from app.settings import Settings
+from app.stores import StoreUnavailable
+from app.testing import SocketRefused
 from tests.support.demo.session import BaseHandler, BaseNamespace
 from tests.support.fork import fork
+from tests.support.forms import PASSWORD
 from tests.support.postgres import Place
 from tests.support.site import serve
 from tests.support.visitor import Visitor
@@ -89,6 +93,67 @@ async def test_an_outage_gets_503_and_an_error_ack(
         assert not any(record.exc_info for record in caplog.records)
         assert site.services.counters.event_errors == {"database": 1}
         assert await socket.call("add") == 1
+
+
+class GreetingNamespace(BaseNamespace):
+    async def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
+        if auth == {"store": "down"}:
+            raise StoreUnavailable("cut off by a test")
+        await self.services.database.run(add)
+
+
+async def test_a_connect_handler_that_meets_an_outage_refuses_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has a line and no traceback, and afterwards clients may connect."""
+    monkeypatch.setattr("app.database.sqlite._LOCK_TIMEOUT", 0.1)
+    modules = fork(monkeypatch, metadata=metadata, namespaces=[("/hi", GreetingNamespace)])
+    async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as ann:
+        with contextlib.closing(sqlite3.connect(tmp_path / "data" / "accounts.sqlite3")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(SocketRefused, match=r"^The database does not answer; try again"):
+                await ann.socket("/hi")
+        with pytest.raises(SocketRefused, match=r"^the session store does not answer; try again"):
+            await ann.socket("/hi", auth={"store": "down"})
+        assert not any(record.exc_info for record in caplog.records)
+        assert "/hi: CONNECT: The database does not answer" in caplog.text
+        assert "/hi: CONNECT: cut off by a test" in caplog.text
+        await ann.socket("/hi")
+
+
+async def test_an_account_with_rows_that_keep_it_is_not_deleted(
+    place: Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The user gets a sentence, and the operator the name of the table; the account stays."""
+    place.moved(tmp_path / "data")
+    keeping = sa.MetaData()
+    refer = sa.ForeignKey(accounts_table.c.id)
+    sa.Table("bills", keeping, sa.Column("account", refer, primary_key=True))
+    modules = (*fork(monkeypatch, metadata=keeping), "handlers.account")
+    async with (
+        serve(tmp_path, modules=modules, database=place.database) as site,
+        Visitor(site.url) as ann,
+    ):
+        await ann.sign_up("ann")
+        place.run("INSERT INTO bills SELECT id FROM accounts")
+        answer = await ann.post("/account/delete", json={"password": PASSWORD})
+        assert (answer.status, answer.error.partition(",")[0]) == (
+            409,
+            "This account cannot be deleted",
+        )
+        assert "tables=bills" in caplog.text
+        accounts = site.services.accounts
+        account = await accounts.by_name("ann")
+        assert account is not None
+        with pytest.raises(AccountInUse):
+            await accounts.remove(account)
+        place.run("DELETE FROM bills")
+        await ann.sign_in("ann")
+        assert (await ann.post("/account/delete", json={"password": PASSWORD})).status == 204
+        assert await accounts.by_name("ann") is None
 
 
 async def test_a_file_that_was_replaced_stores_nothing(
