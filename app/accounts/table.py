@@ -225,7 +225,8 @@ class AccountTable:
             table
             for table in tables.get_table_names()
             for key in tables.get_foreign_keys(table)
-            if key["referred_table"] == _accounts.name and key["options"].get("ondelete") in _KEEPS
+            if key["referred_table"] == _accounts.name
+            and key.get("options", {}).get("ondelete") in _KEEPS
         ]
 
     def check(self) -> None:
