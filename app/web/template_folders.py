@@ -23,12 +23,13 @@ class TemplateFolders(BaseLoader):
         """Return the name of a template that another one names.
 
         It is relative to the folder of that one, or if that has none, to the folders of all, so
-        that `{% extends "base.html" %}` works at any depth.
+        that `{% extends "base.html" %}` works at any depth, in another base.html too.
         """
         if not parent_path or parent_path.startswith(("<", "/")) or name.startswith("/"):
             return name
         near = posixpath.normpath(posixpath.join(posixpath.dirname(parent_path), name))
-        return near if self._path(near) or not self._path(name) else name
+        found = near != parent_path and self._path(near)
+        return near if found or not self._path(name) else name
 
     def load(self, name: str, parent_path: str | None = None) -> Template:
         """Return a template; raises FileNotFoundError if no folder has it."""

@@ -133,8 +133,10 @@ async def test_templates_of_a_module_come_before_the_common_ones(
         product.write(f"{name}/templates/{name}/page.html", f'{{% include "part.html" %}} {name}')
         product.write(f"{name}/templates/{name}/part.html", "part of")
     product.write("second/templates/second.html", "only second")
-    framed = '{% extends "base.html" %}{% block main %}framed{% end %}'
+    product.write("second/templates/second/base.html", '{% extends "base.html" %}')
+    framed = '{% extends "base.html" %}{% block main %}framed{% include "here.html" %}{% end %}'
     product.write("second/templates/second/framed.html", framed)
+    product.write("first/templates/here.html", " here")
     product.write("first/templates/base.html", "<title>shop</title>{% block main %}{% end %}")
     modules = (f"{product.name}.first", f"{product.name}.second", "handlers.sign_in")
     async with serve(tmp_path, modules=modules) as site, Visitor(site.url) as visitor:
@@ -152,7 +154,7 @@ async def test_templates_of_a_module_come_before_the_common_ones(
         "second/page.html": "part of second",
     }
     # the frame is not in the folder of the page
-    assert deep == (200, "<title>shop</title>framed")
+    assert deep == (200, "<title>shop</title>framed here")
     # upstream's page in the fork's frame
     assert register[0] == 200
     assert "<title>shop</title>" in register[1]
