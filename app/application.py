@@ -157,7 +157,8 @@ def make_app(
 
 def _commands(services: Services) -> dict[str, Command]:
     """Return the commands that operators and scripts have, by name."""
-    return {"emit": emit_command(services.socket_server)}
+    server = services.socket_server
+    return {"emit": emit_command(server, server.made.exists)}
 
 
 def _build_sessions(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from app.emit.emission import Emission, InvalidEmission
 from app.ops.control import CommandFailed
 from app.ops.control_client import call
-from app.settings import Settings, parse_program_settings
+from app.settings import SettingsError, is_shared, read_some
 from app.stores import StoreUnavailable
 
 _TIMEOUT = 10.0  # seconds
@@ -25,6 +26,30 @@ class EmitFailed(Exception):
     """Nothing was emitted, or it is unknown; the message says why and what to do."""
 
 
+class InvalidSettings(EmitFailed, SettingsError):
+    """A setting of the emitter is wrong; the message names it and says what to write instead."""
+
+
+class Place(Protocol):
+    """Where a site is found, such as its Settings."""
+
+    @property
+    def store(self) -> str:
+        """Return the value of --store."""
+        ...
+
+    @property
+    def data_dir(self) -> Path:
+        """Return the data folder."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Place:
+    store: str = dataclasses.field(repr=False)  # it may hold a password
+    data_dir: Path
+
+
 class Emitter:
     """Emits to the sockets of a site, from a program that is not the site.
 
@@ -33,8 +58,8 @@ class Emitter:
     with an event loop call `await asyncio.to_thread(emitter.emit, …)`.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._host_id = secrets.token_hex(16)
 
     @classmethod
@@ -43,9 +68,12 @@ class Emitter:
     ) -> Emitter:
         """Read --store and --data-dir where the site does: flags, environment, --config.
 
-        Raises SettingsError.
+        It reads no other setting. Raises EmitFailed if one of them is wrong.
         """
-        return cls(parse_program_settings(arguments, environ))
+        try:
+            return cls(_Place(**read_some(("store", "data_dir"), arguments, environ)))
+        except SettingsError as error:
+            raise InvalidSettings(str(error)) from None
 
     def emit(
         self,
@@ -60,7 +88,7 @@ class Emitter:
         """Send an event to a room, a session or a user; without any, to the whole namespace.
 
         `data` is what JSON has, `session` a session id and `user` an account id. Raises
-        EmitFailed.
+        EmitFailed, also for a namespace that there is not; over Redis nobody checks that.
         """
         emission = Emission(
             event=event, data=data, namespace=namespace, room=room, session=session, user=user
@@ -68,11 +96,10 @@ class Emitter:
         try:
             emission.check()
             encoded = msgspec.json.encode(emission)
-            if self._settings.shared:
+            if is_shared(self._place.store):
                 asyncio.run(self._publish(emission))
             else:
-                folder: Path = self._settings.data_dir
-                call(folder, "emit", msgspec.json.decode(encoded), timeout=_TIMEOUT)
+                call(self._place.data_dir, "emit", msgspec.json.decode(encoded), timeout=_TIMEOUT)
         except (InvalidEmission, CommandFailed, StoreUnavailable, TypeError, ValueError) as error:
             raise EmitFailed(str(error)) from error
 
@@ -95,7 +122,7 @@ class Emitter:
             "callback": None,
             "host_id": self._host_id,
         }
-        redis = RedisClient(self._settings.store)
+        redis = RedisClient(self._place.store)
         try:
             heard = await redis.execute("PUBLISH", _CHANNEL, msgspec.json.encode(message))
         finally:

@@ -10,10 +10,12 @@ from app.settings.command_line import (
     config_path,
     parse_program_settings,
     parse_settings,
+    read_some,
 )
 from app.settings.declaration import PREFIX, declared, setting
 from app.settings.own import OwnRecords, check_records, complete
 from app.settings.settings import Settings
+from app.settings.store_urls import is_shared
 from app.settings.values import SettingsError
 
 __all__ = [
@@ -27,8 +29,10 @@ __all__ = [
     "complete",
     "config_path",
     "declared",
+    "is_shared",
     "parse_program_settings",
     "parse_settings",
+    "read_some",
     "setting",
     "values",
 ]

@@ -54,8 +54,20 @@ def parse_program_settings(arguments: Sequence[str], environ: Mapping[str, str])
 
     Raises SettingsError.
     """
-    known = [name for name in arguments if name not in ("-h", "--help")]
-    return _parse(known, environ, {}, None)
+    return _parse(_without_help(arguments), environ, {}, None)
+
+
+def read_some(
+    names: Collection[str], arguments: Sequence[str], environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return these settings of the program, by field; no other one is read or checked.
+
+    Raises SettingsError.
+    """
+    options = [each for each in declared(Settings) if each.field.name in names]
+    parsed, _ = _parser(options).parse_known_args(_without_help(arguments))
+    defaults = {each.field.name: each.default() for each in options}
+    return defaults | _read(options, parsed, environ, _config_file(arguments, environ))[""]
 
 
 def config_path(arguments: Sequence[str], environ: Mapping[str, str]) -> Path | None:
@@ -76,15 +88,37 @@ def _parse(
     groups: dict[str, type[Any]] = {"": Settings, **own}
     options = [each for group, record in groups.items() for each in declared(record, group)]
     parsed, rest = _parser(options).parse_known_args(arguments)
-    path = config_path(arguments, environ)
-    config = ConfigFile(path) if path else None
+    config = _config_file(arguments, environ)
     if others is not None:
         _refuse_unknown_flags(arguments, rest, options)
         known = [_CONFIG, *(each.variable for each in options)]
         _refuse_unknown_variables(environ, known, others)
         if config is not None:
             config.refuse_unknown(options, others)
-    values: dict[str, dict[str, Any]] = {group: {} for group in groups}
+    read = _read(options, parsed, environ, config)
+    values: dict[str, dict[str, Any]] = {group: read.get(group, {}) for group in groups}
+    settings = Settings(**_implied(values.pop("")))
+    records = {group: build(groups[group], group, given) for group, given in values.items()}
+    return dataclasses.replace(settings, own=records) if records else settings
+
+
+def _without_help(arguments: Sequence[str]) -> list[str]:
+    return [name for name in arguments if name not in ("-h", "--help")]
+
+
+def _config_file(arguments: Sequence[str], environ: Mapping[str, str]) -> ConfigFile | None:
+    path = config_path(arguments, environ)
+    return ConfigFile(path) if path else None
+
+
+def _read(
+    options: Sequence[Declared],
+    parsed: argparse.Namespace,
+    environ: Mapping[str, str],
+    config: ConfigFile | None,
+) -> dict[str, dict[str, Any]]:
+    """Return the values that are given, by group and field."""
+    values: dict[str, dict[str, Any]] = {option.group: {} for option in options}
     for option in options:
         source, value = option.flag, vars(parsed)[option.name]
         if isinstance(value, list):  # of a flag that may be repeated
@@ -95,9 +129,7 @@ def _parse(
             source, value = config.get(option) or (source, None)
         if value is not None:
             values[option.group][option.field.name] = option.read(source, value)
-    settings = Settings(**_implied(values.pop("")))
-    records = {group: build(groups[group], group, given) for group, given in values.items()}
-    return dataclasses.replace(settings, own=records) if records else settings
+    return values
 
 
 def _implied(values: dict[str, Any]) -> dict[str, Any]:

@@ -67,6 +67,10 @@ class Declared:
         """Return whether it has no default."""
         return self.field.metadata["default"] is None
 
+    def default(self) -> Any:
+        """Return the value if nothing is given; the setting must have a default."""
+        return self.field.metadata["parse"](self.field.metadata["default"])
+
     def missing(self) -> values.SettingsError:
         """Return the error for a required setting that is not given."""
         return values.SettingsError(

@@ -257,7 +257,7 @@ class Settings:
     @property
     def shared(self) -> bool:
         """Whether several processes share the sessions."""
-        return self.store not in ("sqlite", "memory")
+        return store_urls.is_shared(self.store)
 
     def make_data_dir(self) -> None:
         """Make the data folder if it is missing; raises OSError if it cannot be used."""

@@ -21,6 +21,11 @@ def store(value: str) -> str:
     )
 
 
+def is_shared(store: str) -> bool:
+    """Whether several processes share the sessions of this store."""
+    return store not in ("sqlite", "memory")
+
+
 def database(value: str) -> str:
     """Return "sqlite" or the URL of a PostgreSQL database."""
     if value == "sqlite":

@@ -16,7 +16,7 @@ from app.common import unix_socket
 from app.emit import EmitFailed, Emitter
 from app.ops.control import CommandFailed
 from app.ops.control_client import call
-from app.settings import PREFIX
+from app.settings import PREFIX, SettingsError
 from tests.support.browsers import session_id
 from tests.support.paths import ROOT
 from tests.support.redis_server import empty_redis
@@ -85,16 +85,16 @@ async def test_a_script_emits_by_the_running_process(tmp_path: Path) -> None:
 
 
 async def test_a_script_emits_over_redis(tmp_path: Path) -> None:
-    """To every process, without a data folder."""
+    """To every process; it needs the URL of Redis, and no other setting of the site."""
     options: dict[str, Any] = {"store": empty_redis(), "secret_keys": (KEY,)}
-    emitter = Emitter.from_settings(["--store", options["store"], f"--secret-keys={KEY}"], {})
+    emitter = Emitter.from_settings(["--store", options["store"]], {})
     with pytest.raises(EmitFailed, match="no process of the site listens"):
         await emit(emitter, "news")
     async with serve(tmp_path, **options) as site:
         await each_target(site, emitter)
         async with Visitor(site.url) as visitor:
             socket = await visitor.socket("websocket")
-            environ = {"LATCHKEY_STORE": options["store"], "LATCHKEY_SECRET_KEYS": KEY}
+            environ = {"LATCHKEY_STORE": options["store"], "LATCHKEY_PORT": "not read"}
             assert await command("news", "[1]", **environ) == (0, "")
             await until(lambda: socket.received == [("news", ([1],))])
             await socket.close()
@@ -119,6 +119,14 @@ async def test_a_wrong_call_is_refused(
     assert (found, sentence in wrong) == (code, True), wrong
 
 
+@pytest.mark.parametrize("wrong", ["--store=redis", "--config=no.toml"])
+def test_wrong_settings_are_failures_of_the_emitter(wrong: str) -> None:
+    """So a program that catches EmitFailed has them all."""
+    with pytest.raises(EmitFailed, match=r"must be sqlite|no\.toml") as error:
+        Emitter.from_settings([wrong], {})
+    assert isinstance(error.value, SettingsError)
+
+
 async def test_the_control_socket_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     """Each line gets an answer, and the connection goes on."""
     folder = tmp_path / "data"
@@ -133,6 +141,7 @@ async def test_the_control_socket_refuses_what_it_does_not_know(tmp_path: Path) 
             ("emit", {"event": "x", "user": 1}, "Expected `str | null`, got `int`"),
             ("emit", {"event": "x", "to": "y"}, "unknown field `to`"),
             ("emit", {"event": "connect"}, "cannot be the name of an event"),
+            ("emit", {"event": "x", "namespace": "/no"}, "no module of handlers/ has .* /no"),
         ):
             with pytest.raises(CommandFailed, match=sentence.replace("|", r"\|")):
                 await asyncio.to_thread(ask, name, arguments)
