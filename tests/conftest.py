@@ -15,15 +15,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from app import testing
 from app.accounts import passwords
 from tests.support import groups
 from tests.support.chromium import launched
-from tests.support.demo import MODULES
-from tests.support.demo.session import SessionData
 from tests.support.postgres import Place, Postgres
-from tests.support.site import Site
-from tests.support.visitor import Visitor
 
 # node and npm of the dev extra, for machines that have none
 os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
@@ -81,32 +76,6 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres()
     yield server
     server.remove()
-
-
-@pytest.fixture
-def latchkey_options(tmp_path: Path) -> dict[str, Any]:
-    """What the fixtures `latchkey` and `visitor` serve: the demo."""
-    return {"modules": MODULES, "data_type": SessionData, "data_dir": tmp_path / "data"}
-
-
-@pytest.fixture
-def site(latchkey: testing.Site) -> Site:
-    """The demo, whose parts a test looks into."""
-    return Site(latchkey.app, latchkey.url)
-
-
-@pytest.fixture
-async def visitor(site: Site) -> AsyncIterator[Visitor]:
-    """A browser without cookies."""
-    async with Visitor(site.url) as browser:
-        yield browser
-
-
-@pytest.fixture
-async def ann(site: Site) -> AsyncIterator[Visitor]:
-    """Ann's browser, in which she is not signed in yet."""
-    async with Visitor(site.url) as browser:
-        yield browser
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
+from tests.handlers.site import MODULES
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
 
 @pytest.fixture
 def latchkey_options() -> dict[str, Any]:
-    """Serve what `python -m app` serves."""
-    return {}
+    """Serve the modules of upstream, of which a fork may leave out some."""
+    return {"modules": MODULES}
 
 
 async def test_a_page_and_a_socket_raise_the_same_counter(visitor: Visitor) -> None:

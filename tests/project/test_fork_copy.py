@@ -35,10 +35,40 @@ class HomeHandler(BaseHandler):
 
 routes = [("/", HomeHandler)]
 ''',
+    # as docs/fork.md says in "Tests of your own"
+    "tests/test_chat.py": '''"""A test of this fork."""
+
+from app.testing import Site, Visitor
+
+
+async def test_the_home_page_is_the_chat(latchkey: Site, visitor: Visitor) -> None:
+    assert type(visitor) is Visitor
+    await visitor.register("ann")
+    assert await visitor.get("/") == (200, "welcome to the chat")
+    assert (await latchkey.visitor().post("/incr")).status == 404
+''',
+    "tests/shop/conftest.py": '''"""Options of these tests."""
+
+import pytest
+
+
+@pytest.fixture
+def latchkey_options():
+    return {"registration": "closed"}
+''',
+    "tests/shop/test_shop.py": '''"""A test in a folder of its own."""
+
+from app.testing import Visitor
+
+
+async def test_nobody_registers(visitor: Visitor) -> None:
+    assert (await visitor.get("/register")).status == 403
+''',
     "static/shop.css": "body { color: teal }\n",
 }
 # tests of the parts that it left out or replaced
 TESTS = ("tests/accounts/test_sign_in.py", "tests/handlers/test_counter.py")
+OWN = ("tests/test_chat.py", "tests/shop")
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +103,10 @@ async def test_the_fork_serves_what_its_local_py_lists(fork: Path, tmp_path: Pat
 
 
 @pytest.mark.limit(300)
-def test_the_tests_of_upstream_stay_green_in_the_fork(fork: Path) -> None:
-    """Since they serve modules and templates of their own choice."""
+def test_the_tests_of_fork_and_upstream_are_green_in_the_fork(fork: Path) -> None:
+    """The fork's are served its own modules, upstream's those of their own choice."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *TESTS],
+        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *TESTS, *OWN],
         cwd=fork,
         capture_output=True,
         text=True,
