@@ -199,7 +199,9 @@ async def the_story(karla: NodeVisitor, ann: Visitor, appoint: Callable[[str], o
 
 
 async def they_chat(karla: NodeSocket, ann: Any) -> None:
-    """A message reaches the others, and a long one nobody."""
+    """A message reaches the others, and one that is long or no string reaches nobody."""
+    answer = await karla.call("chat message", 5, namespace="/chat")
+    assert answer == {"error": "expected str, got int at arg 1"}
     assert await karla.call("chat message", "hello", namespace="/chat") is None
     assert await ann.event("chat message", namespace="/chat") == "hello"
     answer = await karla.call("chat message", "hello!", namespace="/chat")
