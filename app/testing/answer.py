@@ -50,3 +50,10 @@ class Answer(tuple[int, str]):
         found = re.search(r'<p [^>]*role="alert">([^<]+)</p>|<h1>([^<]+)</h1>\s*<p>', self.text)
         assert found is not None, f"{self.status}, and no error: {self.text[:500]!r}"
         return unescape(found[1] or found[2])
+
+    @property
+    def field(self) -> str:
+        """The path of the field that a 422 is about, such as `address.zip`."""
+        body = self.json()
+        assert "field" in body, f"{self.status}, and no field: {self.text[:500]!r}"
+        return str(body["field"])

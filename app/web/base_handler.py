@@ -10,7 +10,7 @@ from app.sessions.codec import D
 from app.sessions.room_name import session_room
 from app.sessions.session import SessionEnded
 from app.transport.tornado_private import reason_phrase, response_begun
-from app.web.errors import error_answer, raised_by_authenticated
+from app.web.errors import ErrorAnswer, error_answer, raised_by_authenticated
 from app.web.form import is_json, read_fields
 from app.web.json_body import T, read_json
 from app.web.session_handler import SessionHandler
@@ -48,8 +48,9 @@ class BaseHandler(SessionHandler[D], Generic[D]):
         """Return the body, which must be JSON, as a value of this annotated type.
 
         The type may be a msgspec.Struct, a TypedDict, a dataclass, `list[int]` and so on. Raises
-        HTTPError 415 if the body is not declared as JSON, 400 if it is not valid JSON, and 422
-        with a sentence that names the field if it does not fit.
+        HTTPError 415 if the body is not declared as JSON, 400 if it is not valid JSON, and
+        InvalidField (422) if it does not fit: the client gets `{"error": sentence, "field": path}`
+        of the first field that is wrong.
         """
         self._takes_json = True
         return read_json(self.request, kind)
@@ -107,17 +108,17 @@ class BaseHandler(SessionHandler[D], Generic[D]):
         self.set_header("Cache-Control", "no-store")
         if answer.retry_after:
             self.set_header("Retry-After", str(answer.retry_after))
-        self._write_sentence(answer.status, answer.sentence)
+        self._write_answer(answer)
 
-    def _write_sentence(self, status: int, sentence: str) -> None:
-        """Write the sentence of an error as JSON, as a page, or without templates as text."""
+    def _write_answer(self, answer: ErrorAnswer) -> None:
+        """Write what is wrong as JSON, as a page, or without templates as text."""
         if self.wants_json:
-            self.finish({"error": sentence})
+            self.finish(answer.body)
         elif self.settings.get("template_path"):
-            self.render("error.html", status=status, sentence=sentence)
+            self.render("error.html", status=answer.status, sentence=answer.sentence)
         else:
             self.set_header("Content-Type", "text/plain; charset=UTF-8")
-            self.finish(f"{status}: {sentence}\n")
+            self.finish(f"{answer.status}: {answer.sentence}\n")
 
     def _send_to_login(self, sentence: str) -> None:
         """Redirect a browser to the login page, send a script 401 with this sentence."""

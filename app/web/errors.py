@@ -21,12 +21,30 @@ class TooManyRequests(HTTPError):
         self.wait = wait
 
 
+class InvalidField(HTTPError):
+    """422: a field of a JSON body is wrong, as a client is told by `{"error", "field"}`.
+
+    `field` is the path to it, such as `address.zip` or `items[0].name`; "" is the whole body.
+    """
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(422, "%s", sentence)
+        self.field = field
+
+
 class ErrorAnswer(NamedTuple):
     """What a client gets for an error; `retry_after` is in seconds, 0: unknown."""
 
     status: int
     sentence: str
     retry_after: int = 0
+    field: str | None = None  # of a JSON body, if the error is about one
+
+    @property
+    def body(self) -> dict[str, str]:
+        """What a script gets."""
+        body = {"error": self.sentence}
+        return body if self.field is None else {**body, "field": self.field}
 
 
 def error_answer(error: BaseException | None, status: int, reason: str) -> ErrorAnswer:
@@ -40,7 +58,8 @@ def error_answer(error: BaseException | None, status: int, reason: str) -> Error
         return ErrorAnswer(status, sentence, error.wait)
     if isinstance(error, HTTPError) and error.log_message and status < 500:
         message = error.log_message % error.args if error.args else error.log_message
-        return ErrorAnswer(status, message)
+        field = error.field if isinstance(error, InvalidField) else None
+        return ErrorAnswer(status, message, field=field)
     return ErrorAnswer(status, reason)
 
 
