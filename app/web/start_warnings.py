@@ -24,11 +24,20 @@ def cookie_warning(settings: Settings) -> str | None:
     Browsers send a cookie to another site only with SameSite=None and Secure (RFC 6265bis, 5.6.7).
     """
     named = [*settings.trusted_origins, *settings.frame_ancestors]
+    own = _own_names(settings)
     foreign = [origin for origin in named if _is_foreign(origin, settings.allowed_hosts)]
+    foreign += _foreign_local([origin for origin in named if _is_local_origin(origin)], own)
     if not foreign:
         return None
     problem = f"browsers send no session cookie from pages of {foreign[0]}, which is another site"
     if settings.cookie_samesite != "none":
+        if _is_local_origin(foreign[0]) and any(_is_local(name) for name in own):
+            host = _host(foreign[0])
+            host = f"[{host}]" if ":" in host else host
+            return (
+                f"{problem} than {', '.join(own)}: open this server as {host} too, where only the "
+                f"port may differ, and set --allowed-hosts {host}"
+            )
         return f"{problem}: set --cookie-samesite none, and serve https"
     if settings.cookie_secure == "auto" and not settings.trusted_proxies:
         return (
@@ -39,16 +48,50 @@ def cookie_warning(settings: Settings) -> str | None:
 
 
 def _is_foreign(origin: str, hosts: tuple[str, ...]) -> bool:
-    """Return whether this origin certainly belongs to another site than these hosts."""
-    scheme, _, authority = origin.partition("://")
-    if scheme.endswith("-extension") or origin == "'self'":
+    """Return whether this origin, which is not local, belongs to another site than these hosts."""
+    scheme = origin.partition("://")[0]
+    if scheme.endswith("-extension") or origin == "'self'" or _is_local_origin(origin):
         return False  # an extension may have the permission to send cookies
     if scheme not in ("http", "https"):
         return True
-    host = urlsplit(f"//{authority}").hostname or ""
-    if _is_local(host):
-        return False  # during development the server is probably on the same machine
-    return _site(host) not in {_site(name) for name in hosts}
+    return _site(_host(origin)) not in {_site(name) for name in hosts}
+
+
+def _foreign_local(origins: list[str], own: tuple[str, ...]) -> list[str]:
+    """Return those of these local origins whose host is not one by which browsers know the server.
+
+    `localhost` and 127.0.0.1 are two sites. A list that also has an origin of the right host, or a
+    server whose names are not known, gives nothing.
+    """
+    if not own or any(_matches(_host(origin), own) for origin in origins):
+        return []
+    return origins
+
+
+def _own_names(settings: Settings) -> tuple[str, ...]:
+    """Return the host names by which browsers know this server; none if that is not known.
+
+    Behind a proxy these are the allowed hosts, else also the addresses on which it listens.
+    """
+    proxied = settings.trusted_proxies or settings.unix_socket is not None
+    names = (*settings.allowed_hosts, *(() if proxied else settings.host))
+    return () if {"*", "0.0.0.0", "::"} & {*names} else tuple(dict.fromkeys(names))  # noqa: S104
+
+
+def _matches(host: str, names: tuple[str, ...]) -> bool:
+    return any(
+        host == name.strip("[]") or (name.startswith("*.") and host.endswith(name[1:]))
+        for name in (name.lower() for name in names)
+    )
+
+
+def _is_local_origin(origin: str) -> bool:
+    return origin.startswith(("http://", "https://")) and _is_local(_host(origin))
+
+
+def _host(origin: str) -> str:
+    """Return the host of an origin, an IPv6 address without brackets."""
+    return urlsplit(f"//{origin.partition('://')[2]}").hostname or ""
 
 
 def _is_local(host: str) -> bool:
@@ -56,7 +99,7 @@ def _is_local(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        ip_address(host)
+        ip_address(host.strip("[]"))
     except ValueError:
         return False
     return True

@@ -180,7 +180,37 @@ PROXIES = {"trusted_proxies": (ip_network("127.0.0.1"),)}
         ({"trusted_origins": origins(TRUSTED), "allowed_hosts": hosts("*.example.org")}, None),
         ({"trusted_origins": origins(TRUSTED), "allowed_hosts": hosts("a.com")}, "-samesite none"),
         ({"trusted_origins": origins("http://localhost:3000,http://127.0.0.1:3000")}, None),
-        ({"trusted_origins": origins("http://[::1]:3000,http://a.localhost")}, None),
+        ({"trusted_origins": origins("http://127.0.0.1:3000")}, None),
+        ({"trusted_origins": origins("http://localhost:3000")}, "open this server as localhost"),
+        ({"trusted_origins": origins("http://localhost")}, "--allowed-hosts localhost"),
+        ({"trusted_origins": origins("http://[::1]:3000,http://a.localhost")}, "--allowed-hosts [::1]"),
+        ({"frame_ancestors": frame_ancestors("http://localhost:3000")}, "as localhost too"),
+        ({"trusted_origins": origins("http://127.0.0.1:3000"), "host": ("127.0.0.1",)}, None),
+        ({"trusted_origins": origins("http://localhost:3000"), "host": ("localhost",)}, None),
+        ({"trusted_origins": origins("http://localhost:3000"), "host": ("0.0.0.0",)}, None),
+        (
+            {
+                "trusted_origins": origins("http://localhost:3000"),
+                "allowed_hosts": hosts("localhost"),
+            },
+            None,
+        ),
+        (
+            {
+                "trusted_origins": origins("http://a.localhost"),
+                "allowed_hosts": hosts("*.localhost"),
+            },
+            None,
+        ),
+        (
+            {
+                "trusted_origins": origins("http://localhost:3000"),
+                "allowed_hosts": hosts("example.com"),
+                **PROXIES,
+            },
+            "--cookie-samesite none",
+        ),
+        ({"trusted_origins": origins("http://localhost:3000"), **PROXIES}, None),
         ({"trusted_origins": origins("chrome-extension://abcdefghijklmnop")}, None),
         ({"frame_ancestors": frame_ancestors("self")}, None),
     ],
