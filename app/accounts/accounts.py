@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -20,7 +20,7 @@ from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.database import Database, DatabaseUnavailable, Schema
 from app.database.errors import reason
-from app.database.workers import QueueFull, ShareUsed, Workers
+from app.database.workers import QueueFull, ShareUsed, Workers, WorkersClosed
 from app.settings import Settings
 
 log = logging.getLogger("latchkey.accounts")
@@ -35,6 +35,7 @@ _MAX_PER_ADDRESS = 20  # calls of one address that may run or wait
 _ANSWER_TIMEOUT = 2.0  # seconds for a call that has a thread
 _QUEUE_FULL = "Too many people are signing in right now. Try again in a moment."
 _ADDRESS_BUSY = "Too many sign-ins at once from your network. Try again in a moment."
+_CLOSED = "The database of accounts is closed, because this process of the site is stopping."
 _NO_ANSWER = "The database of accounts does not answer; try again in a moment."
 
 
@@ -61,8 +62,8 @@ class Accounts:
 
     Calls that compute a hash, calls that only read, and readiness have threads of their own. Each
     thread has its own connection. `address` is the key by which limits count a client; one address
-    gets a share of the queue. Every method raises AccountsUnavailable if the queue is full or the
-    database fails, and AddressBusy if the share of the address is used.
+    gets a share of the queue. Every method raises AccountsUnavailable if the queue is full, the
+    database fails or `close` was called, and AddressBusy if the share of the address is used.
     """
 
     def __init__(self, database: Database, *, announces: bool = True) -> None:
@@ -93,6 +94,16 @@ class Accounts:
         if not is_storable(account_id):
             return None
         return await self._work(self._reads, lambda: self._table.by_id(account_id))
+
+    async def by_ids(self, account_ids: Iterable[str]) -> dict[str, Account]:
+        """Return the accounts with these ids, by id; those that are deleted are missing.
+
+        It takes one call of the database for each 500 ids.
+        """
+        wanted = [each for each in dict.fromkeys(account_ids) if is_storable(each)]
+        if not wanted:
+            return {}
+        return await self._work(self._reads, lambda: self._table.by_ids(wanted))
 
     async def by_name(self, name: str) -> Account | None:
         """Return the account with this name, in any spelling; None if there is none."""
@@ -297,6 +308,8 @@ class Accounts:
             raise AddressBusy(_ADDRESS_BUSY) from None
         except QueueFull:
             raise AccountsUnavailable(_QUEUE_FULL) from None
+        except WorkersClosed:
+            raise AccountsUnavailable(_CLOSED) from None
         except (SQLAlchemyError, TimeoutError) as error:
             if isinstance(error, OperationalError | PoolTimeout | TimeoutError):
                 self._failed_at = loop.time()

@@ -116,6 +116,15 @@ class AccountTable:
     def by_id(self, account_id: str) -> Account | None:
         return self._account(_accounts.c.id == account_id)
 
+    def by_ids(self, account_ids: Sequence[str]) -> dict[str, Account]:
+        found: dict[str, Account] = {}
+        with self._engine.connect() as connection:
+            for start in range(0, len(account_ids), _MAX_NAMES):
+                part = account_ids[start : start + _MAX_NAMES]
+                query = sa.select(_accounts).where(_accounts.c.id.in_(part))
+                found.update((row.id, _to_account(row)) for row in connection.execute(query))
+        return found
+
     def by_name(self, name: str) -> Account | None:
         return self._account(_accounts.c.key == account_key(name))
 

@@ -22,7 +22,7 @@ from app.database.job import GivenUp, Job
 from app.database.migrations import migrate
 from app.database.schema import Schema
 from app.database.sqlite import checkpoint
-from app.database.workers import QueueFull, Workers
+from app.database.workers import QueueFull, Workers, WorkersClosed
 from app.settings import Settings
 
 log = logging.getLogger("latchkey.database")
@@ -32,6 +32,7 @@ _THREADS = 4
 _MAX_QUEUE = 200  # jobs that may wait for a thread
 _JOB_TIMEOUT = 5.0  # seconds for a job that has a thread
 _BUSY = "Too many requests wait for the database. Try again in a moment."
+_CLOSED = "The database is closed, because this process of the site is stopping."
 _NO_ANSWER = "The database does not answer; try again in a moment."
 _TOO_SLOW = "The database took too long; try again in a moment."
 
@@ -80,8 +81,8 @@ class Database:
 
         The job may take `seconds`, 5 by default; without this argument each statement may take
         1.5 seconds on PostgreSQL. Raises DatabaseUnavailable if the database is down, the time is
-        over or too many jobs wait, and then nothing is stored; raises what the function raises,
-        such as `sqlalchemy.exc.IntegrityError`.
+        over, too many jobs wait or the site has stopped, and then nothing is stored; raises what
+        the function raises, such as `sqlalchemy.exc.IntegrityError`.
         """
         return await self._run(job, self.writing, seconds)
 
@@ -128,6 +129,8 @@ class Database:
                 return await self._in_thread(Job(work, transaction), seconds or _JOB_TIMEOUT)
         except QueueFull:
             raise DatabaseUnavailable(_BUSY) from None
+        except WorkersClosed:
+            raise DatabaseUnavailable(_CLOSED) from None
         except GivenUp:
             raise DatabaseUnavailable(_TOO_SLOW) from None
         except SQLAlchemyError as error:

@@ -13,7 +13,11 @@ T = TypeVar("T")
 
 
 class QueueFull(Exception):
-    """The queue is full, or the threads have stopped."""
+    """The queue is full."""
+
+
+class WorkersClosed(Exception):
+    """The threads have stopped, or are stopping."""
 
 
 class ShareUsed(Exception):
@@ -37,7 +41,8 @@ class Workers:
     async def turn(self, address: str) -> AsyncIterator[None]:
         """Wait for a free thread; raises QueueFull or ShareUsed at once if the call cannot wait.
 
-        An empty address is a caller that is no client, and has no limit.
+        Raises WorkersClosed after `close`, also for calls that wait then. An empty address is a
+        caller that is no client, and has no limit.
         """
         if address and self._of_address[address] >= self._share:
             raise ShareUsed
@@ -48,7 +53,7 @@ class Workers:
         try:
             async with self._turns:
                 if self._closed:
-                    raise QueueFull
+                    raise WorkersClosed
                 yield
         finally:
             self._calls -= 1

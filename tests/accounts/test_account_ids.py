@@ -157,3 +157,13 @@ async def test_an_id_that_nobody_can_have_finds_no_account(place: Place) -> None
     async with opened(place) as accounts:
         for text in ("", "u:\0", "\ud800", "u:" + "0" * 10_000):
             assert await accounts.by_id(text) is None
+
+
+async def test_accounts_are_found_by_a_list_of_ids(place: Place) -> None:
+    """Of any length, with those that are deleted or that nobody can have left out."""
+    async with opened(place) as accounts:
+        ann, bob = await accounts.add("ann"), await accounts.add("bob")
+        others = [f"u:{number}" for number in range(1000)]
+        found = await accounts.by_ids({ann.id, *others, "u:\0", bob.id})
+        assert found == {ann.id: ann, bob.id: bob}
+        assert await accounts.by_ids([]) == {}

@@ -231,3 +231,11 @@ async def test_a_stop_rolls_back_the_jobs_that_run(place: Place) -> None:
     with pytest.raises(DatabaseUnavailable):
         await waiting
     assert place.run("SELECT * FROM notes") == []
+
+
+async def test_a_job_after_the_stop_is_told_that_the_database_is_closed(place: Place) -> None:
+    async with opened(place) as database:
+        pass
+    for call in (database.run, database.read):
+        with pytest.raises(DatabaseUnavailable, match="database is closed"):
+            await call(count)

@@ -19,6 +19,8 @@ from sqlalchemy.exc import IntegrityError
 from app.accounts import open_database
 from app.accounts.database import SCHEMA, accounts
 from app.database import Schema, SchemaError
+from app.database.engine import open_engine
+from app.database.migrations import pending
 from app.database.scratch import make_revision
 from app.settings import Settings
 from tests.support.accounts import opened_at
@@ -88,7 +90,38 @@ async def test_a_column_without_a_migration_stops_the_start(place: Place) -> Non
         await start(place, schema(None, "text"))
 
 
+async def test_a_new_table_does_not_hide_a_column_without_a_migration(place: Place) -> None:
+    await start(place, schema(None))
+    more = notes("text")
+    sa.Table("tags", more, sa.Column("tag", sa.Text, primary_key=True))
+    with pytest.raises(SchemaError, match=r"table notes .* no column text"):
+        await start(place, Schema(name="tests.notes", metadata=more))
+    assert "tags" not in tables(place)
+
+
 # -- tables with migrations --
+
+
+async def test_each_start_compares_the_columns_of_a_database_at_head(
+    place: Place, folder: Path
+) -> None:
+    """A column or a table that no script adds stops it, and so it is with --check."""
+    write(folder, "a", None, MAKE)
+    await start(place, schema(folder))
+    more = notes()
+    sa.Table("tags", more, sa.Column("tag", sa.Text, primary_key=True))
+    for metadata, sentence in (
+        (notes("text"), r"table notes .* no column text; .*app\.database revision tests\.notes"),
+        (more, r"no table tags; .*app\.database revision tests\.notes"),
+    ):
+        changed = Schema(name="tests.notes", metadata=metadata, migrations=folder)
+        with pytest.raises(SchemaError, match=sentence):
+            await start(place, changed)
+        engine = open_engine(place.settings, connections=1)
+        with pytest.raises(SchemaError, match=sentence):
+            pending(engine, [changed])
+        engine.dispose()
+    await start(place, schema(folder))
 
 
 async def test_migrations_run_once_and_each_module_has_its_own_revision(
