@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, MutableMapping
@@ -29,17 +30,21 @@ class Turn:
 
     def wait(self) -> None:
         """Tell that the code is imported, and wait for the turn; end if it does not come."""
-        os.write(self._answer, READY)
+        try:
+            os.write(self._answer, READY)
+        except BrokenPipeError:  # the supervisor stops
+            sys.exit(0)
         os.close(self._answer)
-        # Ctrl-C ends the process meanwhile: app/__main__.py sees to that
         if os.read(self._turn, 1) != GO:
             sys.exit(0)
 
     def follow(self, stop: Callable[[], None]) -> None:
         """Call `stop` when the supervisor ends the turn or has died; needs a running loop.
 
-        It is no signal, because pdb takes SIGINT for itself.
+        It is no signal, because pdb takes SIGINT for itself. From now on SIGINT reaches this
+        process, which must handle it.
         """
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         loop = asyncio.get_running_loop()
 
         def ended() -> None:

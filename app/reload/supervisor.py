@@ -49,9 +49,11 @@ class Supervisor:
                 if self._child is not None:
                     waiting.add(self._child.exited)
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if stopping.done():
+                    break
                 if self._child is not None and self._child.exited.done():
                     self._report_exit()
-                if changed.done() and not stopping.done():
+                if changed.done():
                     _say(f"{_names(changed.result())} changed")
                     changed = None
                     await self._replace()
@@ -70,24 +72,28 @@ class Supervisor:
             self._child.send(number)
 
     async def _replace(self) -> None:
-        """Start a child with the new code, and stop the one before once it can serve."""
+        """Start a child with the new code, and stop the one before once it can serve.
+
+        If the supervisor is asked to stop meanwhile, the new child ends without a word.
+        """
         assert self._stopping is not None
         new = await Child.start(self._listening)
         ready = asyncio.ensure_future(new.ready())
         waiting: set[asyncio.Future[Any]] = {ready, self._stopping}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        if not ready.done():
-            await cancel_all({ready})
-            await new.stop()
-        elif not ready.result():
-            await new.stop()
-            old = "the old code goes on" if self._child else "nothing is served"
-            _say(f"the new code does not start, {old}; waiting for the next change")
-        else:
+        await cancel_all({ready})
+        if not self._stopping.done() and ready.result():
             if self._child is not None:
                 await self._child.stop()
-            new.go()
-            self._child = new
+                self._child = None
+            if not self._stopping.done():
+                new.go()
+                self._child = new
+                return
+        await new.stop()
+        if not self._stopping.done():
+            old = "the old code goes on" if self._child else "nothing is served"
+            _say(f"the new code does not start, {old}; waiting for the next change")
 
     def _report_exit(self) -> None:
         assert self._child is not None
@@ -114,15 +120,21 @@ class Child:
     def __init__(self, process: asyncio.subprocess.Process, turn: int, answer: int) -> None:
         self._process = process
         self._turn, self._answer = turn, answer
+        self._importing = True
         #: Its exit code.
         self.exited = asyncio.ensure_future(process.wait())
 
     @classmethod
     async def start(cls, listening: Listening) -> Child:
-        """Run the command of this process again; the child takes the sockets at its turn."""
+        """Run the command of this process again; the child takes the sockets at its turn.
+
+        Until then Ctrl-C at the terminal is for the supervisor alone. So SIGINT is blocked in the
+        child: Python's start and imports would print a traceback.
+        """
         its_turn, turn = os.pipe()
         answer, its_answer = os.pipe()
         passed = [its_turn, its_answer, *(sock.fileno() for sock in listening.sockets)]
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process = await asyncio.create_subprocess_exec(
                 *[sys.executable, *sys.orig_argv[1:]],
@@ -130,6 +142,7 @@ class Child:
                 pass_fds=passed,
             )
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             os.close(its_turn)
             os.close(its_answer)
         return cls(process, turn, answer)
@@ -149,7 +162,8 @@ class Child:
             await readable
         finally:
             loop.remove_reader(self._answer)
-        return os.read(self._answer, 1) == READY
+        self._importing = os.read(self._answer, 1) != READY
+        return not self._importing
 
     def go(self) -> None:
         """Let the child serve."""
@@ -171,6 +185,8 @@ class Child:
     async def stop(self, kill_timeout: float = _KILL_TIMEOUT) -> int:
         """Stop the child, kill it if it does not stop in time; return its exit code."""
         self.end_turn()
+        if self._importing:  # it has nothing to finish, and does not look at its turn
+            self.send(signal.SIGTERM)
         await asyncio.wait({self.exited}, timeout=_PATIENT)
         if not self.exited.done():
             self.send(signal.SIGTERM)  # it hurries at a second request

@@ -54,10 +54,13 @@ def copy_program(tmp_path: Path) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def development(tmp_path: Path, *flags: str) -> AsyncIterator[Development]:
+async def development(
+    tmp_path: Path, *flags: str, PYTHONPATH: str = ""
+) -> AsyncIterator[Development]:
     root, log = copy_program(tmp_path), tmp_path / "log"
+    flags = ("--reload", *flags)
     async with process(
-        tmp_path / "data", "--reload", *flags, log=log, root=root, program="app", PYTHONPATH=""
+        tmp_path / "data", *flags, log=log, root=root, program="app", PYTHONPATH=PYTHONPATH
     ) as running:
         try:
             yield Development(root, running, log)
@@ -175,6 +178,36 @@ async def test_a_breakpoint_and_ctrl_c_work_at_a_terminal(tmp_path: Path) -> Non
             child.kill()
             await child.wait()
         terminal.close()
+
+
+HANGS = """
+import os, pathlib, time
+if (beside := pathlib.Path({folder!r}, "hang")).exists():
+    beside.with_name("written").write_text(str(os.getpid()))
+    beside.with_name("written").rename(beside.with_name("pid"))
+    time.sleep(60)
+"""
+
+
+async def test_ctrl_c_during_a_reload_is_silent(tmp_path: Path) -> None:
+    """It reaches the child too, while Python starts in it."""
+    early = tmp_path / "early"
+    early.mkdir()
+    (early / "sitecustomize.py").write_text(HANGS.format(folder=str(tmp_path)))
+    async with development(tmp_path, "--store=memory", PYTHONPATH=str(early)) as here:
+        before = here.log()
+        (tmp_path / "hang").write_text("")
+        here.replace("handlers/counter.py", "data.count += 1", "data.count += 2")
+        await until((tmp_path / "pid").exists, 30)
+        child = int((tmp_path / "pid").read_text())
+        os.kill(child, signal.SIGINT)
+        assert await here.running.stop(signal.SIGINT) == 0
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+        said = here.log().removeprefix(before).splitlines()
+        assert [line for line in said if " INFO " not in line] == [
+            "latchkey: reload: handlers/counter.py changed"
+        ]
 
 
 async def test_the_child_ends_with_its_supervisor(tmp_path: Path) -> None:
