@@ -86,7 +86,7 @@ def _claimed(path: Path) -> Iterator[None]:
     """Let one process at a time look at this path and listen on it."""
     claim = path.with_name(path.name + ".lock")
     while True:
-        descriptor = os.open(claim, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(claim, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _identity(claim) != _identity(descriptor):

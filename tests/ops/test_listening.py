@@ -266,3 +266,11 @@ def test_a_socket_that_does_not_listen_is_refused(
         monkeypatch.setenv("LISTEN_PID", "1")
         monkeypatch.setenv("LISTEN_FDS", "1")
         assert systemd.inherited_sockets() == []
+
+
+def test_a_link_in_place_of_the_lock_of_a_unix_socket_is_refused(tmp_path: Path) -> None:
+    """Another user may have put it into a shared folder: it is not followed, nor waited for."""
+    (tmp_path / "x.sock.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        unix_socket.listen(tmp_path / "x.sock", 0o600)
+    assert not (tmp_path / "elsewhere").exists()
