@@ -7,10 +7,12 @@ import os
 import re
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from app import __version__
+from app.sessions import EndReason
 from app.settings import Settings
 from handlers.session import SessionData
 from tests.support.demo import MODULES
@@ -202,3 +204,11 @@ def test_no_file_names_a_registry_or_this_machine() -> None:
         if needle.encode() in path.read_bytes()
     ]
     assert not found
+
+
+def test_the_page_of_sessions_has_every_reason_of_an_end() -> None:
+    """In the table of `session ended`, each once."""
+    page = (ROOT / "docs" / "sessions.md").read_text(encoding="utf-8")
+    table = page.partition("\n## session ended\n")[2].partition("\n## ")[0]
+    reasons = re.findall(r"^\| `(\w+)` \|.*signed (?:in|out) \|$", table, re.MULTILINE)
+    assert sorted(reasons) == sorted(get_args(EndReason))

@@ -183,7 +183,10 @@ PROXIES = {"trusted_proxies": (ip_network("127.0.0.1"),)}
         ({"trusted_origins": origins("http://127.0.0.1:3000")}, None),
         ({"trusted_origins": origins("http://localhost:3000")}, "open this server as localhost"),
         ({"trusted_origins": origins("http://localhost")}, "--allowed-hosts localhost"),
-        ({"trusted_origins": origins("http://[::1]:3000,http://a.localhost")}, "--allowed-hosts [::1]"),
+        (
+            {"trusted_origins": origins("http://[::1]:3000,http://a.localhost")},
+            "--allowed-hosts [::1]",
+        ),
         ({"frame_ancestors": frame_ancestors("http://localhost:3000")}, "as localhost too"),
         ({"trusted_origins": origins("http://127.0.0.1:3000"), "host": ("127.0.0.1",)}, None),
         ({"trusted_origins": origins("http://localhost:3000"), "host": ("localhost",)}, None),
