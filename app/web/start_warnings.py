@@ -35,7 +35,7 @@ def cookie_warning(settings: Settings) -> str | None:
             host = _host(foreign[0])
             host = f"[{host}]" if ":" in host else host
             return (
-                f"{problem} than {', '.join(own)}: open this server as {host} too, where only the "
+                f"{problem} than {', '.join(own)}: call this server as {host} too, where only the "
                 f"port may differ, and set --allowed-hosts {host}"
             )
         return f"{problem}: set --cookie-samesite none, and serve https"

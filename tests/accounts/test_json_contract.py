@@ -12,7 +12,7 @@ from tests.support.demo.session import SessionData
 from tests.support.fork import fork
 
 JSON = {"Accept": "application/json"}
-ANN = {"username": "ann", "password": PASSWORD}
+ANN: dict[str, Any] = {"username": "ann", "password": PASSWORD}
 
 
 def may_sign_in(account: Account) -> str | None:
@@ -58,7 +58,7 @@ async def test_registering_signs_in_and_signing_out_needs_no_session(visitor: Vi
 async def test_a_sign_in_is_refused_by_status(latchkey: Site, visitor: Visitor) -> None:
     """With a sentence, and the last time with the seconds to wait."""
     await post(latchkey.visitor(), "/register", **ANN)
-    refused = [
+    refused: list[tuple[str, dict[str, Any], int]] = [
         ("/login", {"username": "ann", "password": "wrong"}, 401),
         ("/login", {"username": "ann", "password": ""}, 422),
         ("/login", {"username": "ann", "password": 1}, 422),

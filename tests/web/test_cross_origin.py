@@ -181,7 +181,7 @@ PROXIES = {"trusted_proxies": (ip_network("127.0.0.1"),)}
         ({"trusted_origins": origins(TRUSTED), "allowed_hosts": hosts("a.com")}, "-samesite none"),
         ({"trusted_origins": origins("http://localhost:3000,http://127.0.0.1:3000")}, None),
         ({"trusted_origins": origins("http://127.0.0.1:3000")}, None),
-        ({"trusted_origins": origins("http://localhost:3000")}, "open this server as localhost"),
+        ({"trusted_origins": origins("http://localhost:3000")}, "call this server as localhost"),
         ({"trusted_origins": origins("http://localhost")}, "--allowed-hosts localhost"),
         (
             {"trusted_origins": origins("http://[::1]:3000,http://a.localhost")},
