@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from contextlib import AbstractAsyncContextManager
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.paths import ROOT
+from tests.support.copies import copy_upstream
 from tests.support.postgres import Place
 from tests.support.process import Process, process
 from tests.support.visitor import Visitor
@@ -47,10 +46,7 @@ MORE = COLUMN + '    sa.Column("room", sa.Text, server_default="lobby", index=Tr
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project with the module `chat`."""
-    folder = tmp_path / "project"
-    for name in ("app", "handlers", "static"):
-        ignored = shutil.ignore_patterns("__pycache__", "vendor")
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    folder = copy_upstream(tmp_path / "project", "vendor")
     (folder / "handlers" / "local.py").write_text('modules = ("chat",)\n')
     (folder / "handlers" / "chat.py").write_text(CHAT)
     return folder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from contextlib import AbstractAsyncContextManager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.copies import copy_upstream
 from tests.support.forms import PASSWORD
 from tests.support.paths import ROOT
 from tests.support.postgres import Place
@@ -27,10 +27,7 @@ TABLE = re.compile(r"^notes = sa\.Table\(\n.*?^\)\n", re.MULTILINE | re.DOTALL)
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project with the module of the page."""
-    folder = tmp_path / "project"
-    for name in ("app", "handlers", "static"):
-        ignored = shutil.ignore_patterns("__pycache__", "vendor")
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    folder = copy_upstream(tmp_path / "project", "vendor")
     (module,) = (code for kind, code in BLOCKS if code.startswith("# handlers/notes/__init__.py"))
     (folder / "handlers" / "notes").mkdir()
     (folder / "handlers" / "notes" / "__init__.py").write_text(module)

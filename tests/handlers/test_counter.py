@@ -12,9 +12,9 @@ from tests.support.waiting import until
 
 
 @pytest.fixture
-def latchkey_options() -> dict[str, Any]:
+def latchkey_options(latchkey_options: dict[str, Any]) -> dict[str, Any]:
     """Serve the modules of upstream, of which a fork may leave out some."""
-    return {"modules": MODULES}
+    return {**latchkey_options, "modules": MODULES}
 
 
 async def test_a_page_and_a_socket_raise_the_same_counter(visitor: Visitor) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from handlers.session import SessionData
 from tests.handlers.site import MODULES, serve_handlers
 from tests.support.browser_devices import GONE, known, rows, sign_in, two_devices
 from tests.support.chromium import (
@@ -25,6 +24,7 @@ from tests.support.chromium import (
     shows,
 )
 from tests.support.cross_site import two_sites
+from tests.support.demo.session import SessionData
 from tests.support.fork import fork
 from tests.support.forms import PASSWORD
 from tests.support.paths import ROOT

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,9 +15,9 @@ import pytest
 from app.application import Application, make_app
 from app.settings import Settings
 from app.stores.memory import MemoryStore
+from tests.support.copies import copy_upstream
 from tests.support.demo.session import BaseNamespace, SessionData
 from tests.support.fork import fork
-from tests.support.paths import ROOT
 from tests.support.process import process
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
@@ -138,8 +137,7 @@ async def test_a_signal_lets_handlers_end_and_a_second_one_cuts_them_off(
 ) -> None:
     """Of either kind; the exit code is 0 in all cases."""
     folder, data, log = tmp_path / "fork", tmp_path / "data", tmp_path / "log"
-    for name in ("app", "handlers", "static"):
-        shutil.copytree(ROOT / name, folder / name)
+    copy_upstream(folder)
     (folder / "handlers" / "slow.py").write_text(MODULE)
     names = folder / "handlers" / "__init__.py"
     names.write_text(names.read_text() + 'modules = (*modules, "slow")\n')

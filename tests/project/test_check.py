@@ -12,7 +12,7 @@ from tests.support.visitor import Visitor
 
 async def check(*flags: str) -> tuple[int, dict[str, str]]:
     """Return the exit code, and what is said about each subject."""
-    code, out, _ = await run("--check", *flags)
+    code, out, _ = await run("--check", *flags, program="tests.support.demo")
     lines = [line.split(maxsplit=2) for line in out.splitlines()]
     return code, {what: f"{state} {words}" for state, what, words in lines}
 

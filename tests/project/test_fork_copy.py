@@ -14,16 +14,22 @@ from tests.support.paths import ROOT
 from tests.support.process import process
 from tests.support.visitor import Visitor
 
+# of names that a fork is unlikely to have; its own files are copied too
 FILES = {
-    "handlers/local.py": 'modules = ("brand", "chat")\nwithout = ("counter",)\n',
-    "handlers/brand/__init__.py": '"""How this site looks."""\n',
-    "handlers/brand/templates/login.html": "<form method=post>Enter our shop"
+    "handlers/local.py": 'modules = ("sample_look", "sample_home")\nwithout = ("counter",)\n',
+    "handlers/sample_look/__init__.py": '"""How this site looks."""\n',
+    "handlers/sample_look/templates/login.html": "<form method=post>Enter our shop"
     "<input name=username><input name=password></form>",
-    "handlers/brand/templates/base.html": "<link href=\"{{ static_url('shop.css') }}\">"
-    "{% block main %}{% end %}",
-    "handlers/chat.py": '''"""The chat of this fork."""
+    "handlers/sample_look/templates/base.html": '<link href="'
+    "{{ static_url('sample_look.css') }}\">{% block main %}{% end %}",
+    "handlers/sample_home.py": '''"""The chat of this fork."""
+
+import sqlalchemy as sa
 
 from handlers.session import BaseHandler
+
+metadata = sa.MetaData()
+sa.Table("sample_visits", metadata, sa.Column("id", sa.Integer, primary_key=True))
 
 
 class HomeHandler(BaseHandler):
@@ -36,7 +42,7 @@ class HomeHandler(BaseHandler):
 routes = [("/", HomeHandler)]
 ''',
     # as docs/fork.md says in "Tests of your own"
-    "tests/test_chat.py": '''"""A test of this fork."""
+    "tests/test_sample_home.py": '''"""A test of this fork."""
 
 from app.testing import Site, Visitor
 
@@ -47,7 +53,7 @@ async def test_the_home_page_is_the_chat(latchkey: Site, visitor: Visitor) -> No
     assert await visitor.get("/") == (200, "welcome to the chat")
     assert (await latchkey.visitor().post("/incr")).status == 404
 ''',
-    "tests/shop/conftest.py": '''"""Options of these tests."""
+    "tests/sample/conftest.py": '''"""Options of these tests."""
 
 import pytest
 
@@ -56,7 +62,7 @@ import pytest
 def latchkey_options():
     return {"registration": "closed"}
 ''',
-    "tests/shop/test_shop.py": '''"""A test in a folder of its own."""
+    "tests/sample/test_sample.py": '''"""A test in a folder of its own."""
 
 from app.testing import Visitor
 
@@ -64,11 +70,14 @@ from app.testing import Visitor
 async def test_nobody_registers(visitor: Visitor) -> None:
     assert (await visitor.get("/register")).status == 403
 ''',
-    "static/shop.css": "body { color: teal }\n",
+    "static/sample_look.css": "body { color: teal }\n",
 }
 # tests of the parts that it left out or replaced
-TESTS = ("tests/accounts/test_sign_in.py", "tests/handlers/test_counter.py")
-OWN = ("tests/test_chat.py", "tests/shop")
+TESTS = (
+    *("tests/accounts/test_sign_in.py", "tests/handlers/test_counter.py"),
+    "tests/project/test_check.py::test_it_checks_beside_the_running_program",
+)
+OWN = ("tests/test_sample_home.py", "tests/sample")
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +105,8 @@ async def test_the_fork_serves_what_its_local_py_lists(fork: Path, tmp_path: Pat
         assert "Enter our shop" in (await visitor.get("/login"))[1]
         status, register = await visitor.get("/register")
         assert status == 200
-        assert "/static/shop.css?" in register
-        assert (await visitor.get("/static/shop.css"))[0] == 200
+        assert "/static/sample_look.css?" in register
+        assert (await visitor.get("/static/sample_look.css"))[0] == 200
         await visitor.sign_up("ann")
         assert (await visitor.get("/account"))[0] == 200
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -21,17 +20,14 @@ import pytest
 
 from tests.support import fork_document
 from tests.support.chromium import person, press, shows
-from tests.support.demo import session as demo_session
+from tests.support.copies import copy_upstream
 from tests.support.node_client import NodeSocket, NodeVisitor
-from tests.support.paths import ROOT
 from tests.support.postgres import Postgres
 from tests.support.process import Process, process
 from tests.support.redis_server import RedisServer
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
-# a fork may have others in its copy of these folders
-UPSTREAM = ("__init__", "account", "account_page", "counter", "health", "sign_in", "signed_in")
 KARLA = {"X-Company-Id": "17", "X-Company-Name": "Karla"}  # as the company's proxy sets them
 APPOINT = (
     fork_document.section("Sessions from anywhere").partition("```sql\n")[2].partition("```")[0]
@@ -41,13 +37,7 @@ APPOINT = (
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this repository with the files of the page, and the migration that it orders."""
-    folder = tmp_path_factory.mktemp("product")
-    ignored = shutil.ignore_patterns("__pycache__")
-    for name in ("app", "static", "handlers/templates"):
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for name in UPSTREAM:
-        shutil.copy(ROOT / "handlers" / f"{name}.py", folder / "handlers")
-    shutil.copy(str(demo_session.__file__), folder / "handlers" / "session.py")
+    folder = copy_upstream(tmp_path_factory.mktemp("product"))
     fork_document.write(folder)
     revision = ("app.database", "revision", "notes", "-m", "Notes")
     command(folder, *revision)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -15,8 +14,8 @@ import pytest
 
 from app.reload.files import Files
 from app.settings import parse_settings
+from tests.support.copies import copy_upstream
 from tests.support.node_client import NodeVisitor
-from tests.support.paths import ROOT
 from tests.support.process import Process, process
 from tests.support.requirements import find_program
 from tests.support.visitor import Visitor
@@ -45,12 +44,7 @@ class Development:
 
 
 def copy_program(tmp_path: Path) -> Path:
-    root = tmp_path / "fork"
-    # without the list of a fork, which may leave out the counter
-    ignored = shutil.ignore_patterns("__pycache__", "local.py")
-    for name in ("app", "handlers", "static"):
-        shutil.copytree(ROOT / name, root / name, ignore=ignored)
-    return root
+    return copy_upstream(tmp_path / "fork")
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,26 @@
+"""Copies of the program, to which tests add modules of their own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import handlers
+from tests.support.demo import session as demo_session
+from tests.support.paths import ROOT
+
+_BESIDE = ("__init__", "account_page")  # of upstream, beside the modules that it lists
+
+
+def copy_upstream(folder: Path, *without: str) -> Path:
+    """Copy the program to a folder, without the modules, templates and sessions of a fork.
+
+    `without` are names of files and folders to leave out. Returns the folder.
+    """
+    ignored = shutil.ignore_patterns("__pycache__", *without)
+    for name in ("app", "static", "handlers/templates"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in (*_BESIDE, *handlers.modules):
+        shutil.copy(ROOT / "handlers" / f"{name}.py", folder / "handlers")
+    shutil.copy(str(demo_session.__file__), folder / "handlers" / "session.py")
+    return folder
