@@ -16,12 +16,13 @@ import pytest
 import pytest_asyncio
 
 from app.accounts import passwords
-from tests.support import groups
+from tests.support import groups, leftovers
 from tests.support.chromium import launched
 from tests.support.postgres import Place, Postgres
 
 # node and npm of the dev extra, for machines that have none
 os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
+leftovers.begin()
 
 _TEST_TIMEOUT = 30.0  # seconds, unless the test has the mark `limit(seconds)`
 

@@ -48,13 +48,11 @@ def copy_program(tmp_path: Path) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def development(
-    tmp_path: Path, *flags: str, PYTHONPATH: str = ""
-) -> AsyncIterator[Development]:
+async def development(tmp_path: Path, *flags: str, path: str = "") -> AsyncIterator[Development]:
     root, log = copy_program(tmp_path), tmp_path / "log"
     flags = ("--reload", *flags)
     async with process(
-        tmp_path / "data", *flags, log=log, root=root, program="app", PYTHONPATH=PYTHONPATH
+        tmp_path / "data", *flags, log=log, root=root, program="app", PYTHONPATH=path
     ) as running:
         try:
             yield Development(root, running, log)
@@ -188,7 +186,7 @@ async def test_ctrl_c_during_a_reload_is_silent(tmp_path: Path) -> None:
     early = tmp_path / "early"
     early.mkdir()
     (early / "sitecustomize.py").write_text(HANGS.format(folder=str(tmp_path)))
-    async with development(tmp_path, "--store=memory", PYTHONPATH=str(early)) as here:
+    async with development(tmp_path, "--store=memory", path=str(early)) as here:
         before = here.log()
         (tmp_path / "hang").write_text("")
         here.replace("handlers/counter.py", "data.count += 1", "data.count += 2")

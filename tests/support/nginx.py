@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.support import leftovers
 from tests.support.paths import ROOT
 from tests.support.ports import free_port, wait_until_open
 from tests.support.requirements import find_program
@@ -85,6 +86,7 @@ class Nginx:
         self._process = subprocess.Popen(
             [*command, "-g", "daemon off;"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        leftovers.watch(self._process)
         wait_until_open(self.port, self._process, self.folder / "error.log")
 
     def stop(self) -> None:

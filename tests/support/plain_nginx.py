@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support import leftovers
 from tests.support.paths import ROOT
 from tests.support.ports import free_port, wait_until_open
 from tests.support.requirements import find_program
@@ -37,6 +38,7 @@ def plain_nginx(locations: str, upstream: str) -> Iterator[str]:
     process = subprocess.Popen(
         [*program, "-e", folder / "error.log"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+    leftovers.watch(process)
     try:
         wait_until_open(port, process, folder / "error.log")
         yield f"http://127.0.0.1:{port}"

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import psycopg
 
 from app.settings import Settings
+from tests.support import leftovers
 from tests.support.ports import free_port
 from tests.support.requirements import skip
 
@@ -71,6 +72,7 @@ class Postgres:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )
+        leftovers.watch(self._process)
         end = time.monotonic() + 20
         while True:
             try:

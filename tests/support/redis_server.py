@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 
+from tests.support import leftovers
 from tests.support.ports import free_port, wait_until_open
 from tests.support.requirements import find_program
 
@@ -37,6 +38,7 @@ class RedisServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        leftovers.watch(self.process)
         wait_until_open(self.port, self.process, self.folder / "log")
 
     def arguments(self) -> list[str]:
