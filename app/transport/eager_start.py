@@ -159,8 +159,8 @@ class EagerTask(asyncio.Future[None]):
         return self._coroutine
 
     def get_name(self) -> str:
-        """Return the name that was set, or that of the coroutine."""
-        return self._name or getattr(self._coroutine, "__qualname__", type(self).__name__)
+        """Return the name that was set, or one that no other living task has."""
+        return self._name or f"Task-{id(self)}"
 
     def set_name(self, value: object) -> None:
         """Name the task."""
@@ -178,4 +178,5 @@ class EagerTask(asyncio.Future[None]):
 
     def __repr__(self) -> str:
         state = "cancelled" if self.cancelled() else "done" if self.done() else "pending"
-        return f"<EagerTask {state} {self.get_name()}>"
+        coroutine = getattr(self._coroutine, "__qualname__", repr(self._coroutine))
+        return f"<EagerTask {state} name={self.get_name()!r} coro={coroutine}>"

@@ -210,7 +210,7 @@ async def test_an_ack_of_unencodable_data_is_an_internal_error(
     await websocket.send(f"42{prefix}1{json.dumps([event, kind])}")
     assert await websocket.receive() == f"43{prefix}1{INTERNAL}"
     (line,) = [record for record in caplog.records if record.name == "app.transport"]
-    assert f"event '{event}' in {namespace}" in line.getMessage()
+    assert f"event '{event}' in '{namespace}'" in line.getMessage()
     assert line.exc_info is None
     await websocket.send(f'42{prefix}2["ack",1]')
     assert await websocket.receive() == f"43{prefix}2[1]"
