@@ -16,6 +16,7 @@ from app.common.rates import ProcessRate
 from app.devices import Devices, Watchers
 from app.emit.command import emit_command
 from app.extensions import Extension, load_extensions, own_records, schemas
+from app.hooks import with_services
 from app.jobs import Jobs
 from app.lifecycle import Application
 from app.limits import Limits
@@ -127,9 +128,6 @@ def make_app(
             outage_log,
             on_login,
             max_sessions_per_user=settings.max_sessions_per_user,
-            may_sign_in=[
-                extension.may_sign_in for extension in extensions if extension.may_sign_in
-            ],
         ),
     )
     _register_listeners(services, connections, clock, cluster, extensions)
@@ -219,7 +217,13 @@ def _register_listeners(
             if extension.on_session_end is not None
         ),
     ]
-    # a user signs in
+    # a user is about to sign in
+    services.sign_in.may_sign_in += [
+        with_services(extension.may_sign_in, services)
+        for extension in extensions
+        if extension.may_sign_in is not None
+    ]
+    # a user has signed in
     services.on_login += [
         watchers.signed_in,  # account pages of the user add a row
         *(other.signed_in for other in clusters),
@@ -227,11 +231,17 @@ def _register_listeners(
     ]
     # an account is stored, or deleted
     services.accounts.on_created += [
-        extension.on_account_created for extension in extensions if extension.on_account_created
+        with_services(extension.on_account_created, services)
+        for extension in extensions
+        if extension.on_account_created is not None
     ]
     services.accounts.on_deleted += [
         lambda account: _end_user(sessions, account),  # sign-ins while it was deleted
-        *(extension.on_account_deleted for extension in extensions if extension.on_account_deleted),
+        *(
+            with_services(extension.on_account_deleted, services)
+            for extension in extensions
+            if extension.on_account_deleted is not None
+        ),
     ]
     # a connection opens, closes or changes its transport
     connections.on_change += [

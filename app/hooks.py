@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from app.accounts import Account
 from app.services import Services
 from app.sessions.end_reason import EndReason
 from app.sessions.session import Session
-from app.sign_in import MaySignIn
 from app.sockets.handshake import HandshakeHook
 
 __all__ = [
@@ -25,20 +24,24 @@ __all__ = [
     "OnStart",
     "OnStop",
     "hook_error",
+    "with_services",
 ]
 
+T = TypeVar("T")
 Result = Awaitable[None] | None
+Sentence = Awaitable[str | None] | str | None
 
 # A type checker knows the hooks of a module if it says `on_login: OnLogin = greet`.
 OnStart = Callable[[Services], Result]
 OnStop = Callable[[Services], Result]
 BeforeHandshake = HandshakeHook
-OnAccountCreated = Callable[[Account], Result]
-OnAccountDeleted = Callable[[Account], Result]
+MaySignIn = Callable[[Account], Sentence] | Callable[[Account, Services], Sentence]
+OnAccountCreated = Callable[[Account], Result] | Callable[[Account, Services], Result]
+OnAccountDeleted = OnAccountCreated
 OnLogin = Callable[[Session[Any]], Result]
 OnSessionEnd = Callable[[Session[Any], EndReason], Result]
 
-#: What each hook takes.
+#: What each hook takes; those that take an account may take `services` after it.
 TAKES = MappingProxyType(
     {
         "on_start": ("services",),
@@ -53,18 +56,45 @@ TAKES = MappingProxyType(
 )
 
 
+_WITH_SERVICES = ("account", "services")
+
+
 def hook_error(name: str, hook: Any) -> str | None:
     """Return what is wrong with a hook of this name; None if it can be called as that."""
-    arguments = TAKES[name]
-    call = f"{name}({', '.join(arguments)})"
+    forms = [TAKES[name], _WITH_SERVICES] if TAKES[name] == ("account",) else [TAKES[name]]
+    call = " or ".join(f"{name}({', '.join(arguments)})" for arguments in forms)
     if not callable(hook):
         return f"`{name}` is no function; write one that can be called as {call}"
     try:
         signature = inspect.signature(hook)
     except ValueError:  # of a function in C, which does not tell
         return None
+    if not any(_takes(signature, arguments) for arguments in forms):
+        return f"{name}{signature} cannot be called as {call}; change its parameters"
+    return None
+
+
+def with_services(
+    hook: Callable[[Account], T] | Callable[[Account, Services], T], services: Services
+) -> Callable[[Account], T]:
+    """Return a function of an account, which calls a hook that may take `services` too.
+
+    The hook gets them if it has a parameter of that name, or cannot be called without.
+    """
+    call: Any = hook
+    try:
+        signature = inspect.signature(hook)
+    except ValueError:
+        return call  # type: ignore[no-any-return]
+    wanted = "services" in signature.parameters or not _takes(signature, ("account",))
+    if wanted and _takes(signature, _WITH_SERVICES):
+        return lambda account: call(account, services)
+    return call  # type: ignore[no-any-return]
+
+
+def _takes(signature: inspect.Signature, arguments: Sequence[str]) -> bool:
     try:
         signature.bind(*arguments)
     except TypeError:
-        return f"{name}{signature} cannot be called as {call}; change its parameters"
-    return None
+        return False
+    return True

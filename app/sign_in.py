@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, Protocol
 
 from tornado.web import HTTPError
@@ -18,7 +18,7 @@ from app.stores import StoreError
 #: Tells, after a new session was stored, whether it may stay.
 Confirm = Callable[[], Awaitable[bool]]
 #: Returns a sentence that refuses a sign-in, or None.
-MaySignIn = Callable[[Account], Awaitable[str | None] | str | None]
+Check = Callable[[Account], Awaitable[str | None] | str | None]
 
 _DELETED = "This account does not exist any more."
 _NO_NAME = "This is the id of an account, which is no name; nobody can sign in by it."
@@ -61,16 +61,16 @@ class SignIn:
         on_login: Listeners[[Session[Any]]],
         *,
         max_sessions_per_user: int,
-        may_sign_in: Sequence[MaySignIn] = (),
     ) -> None:
-        """`may_sign_in` are the hooks of that name; `max_sessions_per_user` is 0 for any number."""
+        """`max_sessions_per_user` is 0 for any number."""
         self._sessions = sessions
         self._accounts = accounts
         self._audit = audit
         self._outage_log = outage_log
         self._maximum = max_sessions_per_user
-        self._may_sign_in = may_sign_in
         self._on_login = on_login
+        #: Asked in this order; the hooks `may_sign_in` of modules.
+        self.may_sign_in: list[Check] = []
 
     async def __call__(
         self,
@@ -119,7 +119,7 @@ class SignIn:
         async def check() -> bool:
             if not await confirm():
                 return False
-            if self._may_sign_in:
+            if self.may_sign_in:
                 account = await self._accounts.by_id(user_id)
                 account = account or Account(id=user_id, name=name, created=0.0)
                 await self._check(handler, account, "regeneration")
@@ -156,7 +156,7 @@ class SignIn:
 
     async def _check(self, handler: Browser, account: Account, method: str) -> None:
         """Raise SignInRefused if a hook refuses this account."""
-        for hook in self._may_sign_in:
+        for hook in self.may_sign_in:
             answer = hook(account)
             sentence = answer if answer is None or isinstance(answer, str) else await answer
             if sentence is not None:

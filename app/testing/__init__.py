@@ -7,11 +7,12 @@ from app.testing.answer import Answer
 from app.testing.clock import MovableClock
 from app.testing.site import Site, serve
 from app.testing.socket import NotReceived, Socket, SocketRefused
-from app.testing.visitor import PASSWORD, Transport, Visitor
+from app.testing.visitor import PASSWORD, FormRefused, Transport, Visitor
 
 __all__ = [
     "PASSWORD",
     "Answer",
+    "FormRefused",
     "MovableClock",
     "NotReceived",
     "Site",

@@ -23,6 +23,17 @@ PAGE = MappingProxyType(
 )
 
 
+class FormRefused(AssertionError):
+    """The site refused to register, sign in or sign out.
+
+    `answer` has the status, and the sentence as `answer.error`.
+    """
+
+    def __init__(self, path: str, answer: Answer) -> None:
+        super().__init__(f"POST {path}: {answer.status} {answer.text[:500]}")
+        self.answer = answer
+
+
 class Visitor:
     """A browser with a cookie jar, on a page of the site. `async with` closes it.
 
@@ -121,11 +132,11 @@ class Visitor:
     # -- accounts --
 
     async def register(self, name: str, password: str = PASSWORD) -> None:
-        """Make an account, and be signed in to it."""
+        """Make an account, and be signed in to it; raises FormRefused."""
         await self._done("/register", username=name, password=password)
 
     async def sign_in(self, name: str, password: str = PASSWORD) -> None:
-        """Sign in to an account that exists."""
+        """Sign in to an account that exists; raises FormRefused."""
         await self._done("/login", username=name, password=password)
 
     async def sign_out(self) -> None:
@@ -133,8 +144,9 @@ class Visitor:
         await self._done("/logout")
 
     async def _done(self, path: str, **fields: str) -> None:
-        status, text = await self.post(path, json=fields)
-        assert status == 204, f"POST {path}: {status} {text[:500]}"
+        answer = await self.post(path, json=fields)
+        if answer.status != 204:
+            raise FormRefused(path, answer)
 
     # -- sockets --
 

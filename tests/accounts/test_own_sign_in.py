@@ -10,6 +10,7 @@ import pytest
 from tornado.web import HTTPError
 
 from app.accounts import Account, Identity
+from app.services import Services
 from app.sessions.session import Session
 from tests.support.accounts import account_id, add, opened_at
 from tests.support.demo.session import BaseHandler
@@ -271,6 +272,39 @@ async def test_hooks_hear_of_each_account_that_is_created_and_deleted(
         assert heard == [
             *(("created", first), ("login", first), ("login", first), ("deleted", first)),
             *(("created", second.id), ("deleted", second.id)),
+        ]
+
+
+async def test_hooks_of_accounts_get_the_services_if_they_take_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By name, or because they cannot be called without; another parameter is left alone."""
+    heard: list[tuple[str, Any]] = []
+
+    async def may_sign_in(account: Account, services: Services) -> str | None:
+        heard.append(("may", services))
+        return None
+
+    def on_account_created(account: Account, services: Services | None = None) -> None:
+        heard.append(("created", services))
+
+    modules = fork(
+        monkeypatch,
+        may_sign_in=may_sign_in,
+        on_account_created=on_account_created,
+        on_account_deleted=lambda account, parts: heard.append(("deleted", parts)),
+    )
+    other = fork(
+        monkeypatch, on_account_created=lambda account, why="new": heard.append(("other", why))
+    )
+    async with serve(tmp_path, modules=(*modules, other[-1])) as site, Visitor(site.url) as ann:
+        await ann.sign_up("ann")
+        account = await site.services.accounts.by_name("ann")
+        assert await site.services.accounts.remove(account)
+        services = site.services
+        assert heard == [
+            *(("created", services), ("other", "new")),
+            *(("may", services), ("may", services), ("deleted", services)),
         ]
 
 

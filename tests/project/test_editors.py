@@ -22,7 +22,15 @@ import msgspec
 from tornado.web import authenticated
 
 from app.accounts import Account
-from app.hooks import BeforeHandshake, MaySignIn, OnLogin, OnSessionEnd, OnStart
+from app.hooks import (
+    BeforeHandshake,
+    MaySignIn,
+    OnAccountCreated,
+    OnAccountDeleted,
+    OnLogin,
+    OnSessionEnd,
+    OnStart,
+)
 from app.services import Services
 from app.sessions import EndReason, Session
 from app.sockets import ConnectionRefused, HandshakeHandler, event
@@ -98,12 +106,18 @@ async def banned(account: Account) -> str | None:
     return f"{account.name} is banned." if account.id == "b" else None
 
 
+async def created(account: Account, services: Services) -> None:
+    assert_type(await services.accounts.by_ids([account.id]), dict[str, Account])
+
+
 def refuse(handler: HandshakeHandler) -> None:
     assert_type(handler.remote_address, str)
 
 
 on_start: OnStart = start
 may_sign_in: MaySignIn = banned
+on_account_created: OnAccountCreated = created
+on_account_deleted: OnAccountDeleted = created
 on_login: OnLogin = greet
 on_session_end: OnSessionEnd = farewell
 before_handshake: BeforeHandshake = refuse

@@ -46,7 +46,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "app.transport",
     ),
     "app.open_store": ("app.settings", "app.stores"),
-    "app.hooks": ("app.accounts", "app.services", "app.sessions", "app.sign_in", "app.sockets"),
+    "app.hooks": ("app.accounts", "app.services", "app.sessions", "app.sockets"),
     "app.extensions": (
         *("app.accounts", "app.database", "app.hooks", "app.ops", "app.services", "app.sessions"),
         *("app.settings", "app.sign_in", "app.sockets"),
@@ -64,7 +64,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "app.application": (
         *("app.accounts", "app.socketio_client", "app.common", "app.devices", "app.extensions"),
-        *("app.jobs", "app.lifecycle", "app.limits", "app.open_store", "app.ops"),
+        *("app.hooks", "app.jobs", "app.lifecycle", "app.limits", "app.open_store", "app.ops"),
         *("app.optional_cluster", "app.presence", "app.services", "app.sessions", "app.settings"),
         *("app.sign_in", "app.sockets"),
         "app.emit",

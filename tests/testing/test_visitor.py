@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tornado.web import authenticated
 
-from app.testing import Site, Visitor, serve
+from app.testing import FormRefused, Site, Visitor, serve
 from tests.support.demo.session import BaseHandler, SessionData
 from tests.support.fork import fork
 
@@ -94,8 +94,9 @@ async def test_accounts(visitor: Visitor) -> None:
     await visitor.sign_out()
     await visitor.sign_in("ann")
     assert await visitor.request("PUT", "/echo") == (200, "private")
-    with pytest.raises(AssertionError, match=r"POST /login: 401 .*Wrong name or wrong password"):
+    with pytest.raises(FormRefused, match=r"POST /login: 401 .*Wrong name or wrong") as refused:
         await visitor.sign_in("ann", "another password")
+    assert refused.value.answer.error.startswith("Wrong name or wrong password")
 
 
 async def test_the_sentence_of_an_error(visitor: Visitor) -> None:
