@@ -25,7 +25,7 @@ from app.hooks import (
     OnStop,
     hook_error,
 )
-from app.ops.own_metrics import OwnMetrics
+from app.ops.module_metrics import OwnMetrics
 from app.services import Services
 from app.settings import OwnRecords, SettingsError, check_records, declared
 from app.sockets.namespace import BaseNamespace

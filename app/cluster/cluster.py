@@ -11,9 +11,9 @@ from typing import Any
 from app.cluster.device_changes import DeviceChanges, Watchers
 from app.cluster.presence import Connections, Presence
 from app.cluster.process_number import ProcessNumber
-from app.cluster.rates import SharedRates
 from app.cluster.rooms import RedisRooms
-from app.cluster.session_ends import Expiry, SessionEnds
+from app.cluster.session_end_broadcast import Expiry, SessionEnds
+from app.cluster.shared_rates import SharedRates
 from app.cluster.site_job import SiteJob, Work
 from app.cluster.user_presence import UserPresence
 from app.common.background import Background

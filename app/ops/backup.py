@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.ops import data_folder
-from app.ops.copies import SESSIONS, TABLES, BackupError, copy_all
+from app.ops.backup_copies import SESSIONS, TABLES, BackupError, copy_all
 from app.ops.keys import kept_keys
 from app.settings import Settings
 from app.stores.sqlite.database_file import own

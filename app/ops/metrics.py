@@ -21,7 +21,7 @@ from app.common.histogram import BOUNDS, Histogram
 from app.common.log_and_continue import logged
 from app.ops.counters import Counters
 from app.ops.loop_lag import LoopLag
-from app.ops.own_metrics import OwnCollectors, OwnMetrics
+from app.ops.module_metrics import OwnCollectors, OwnMetrics
 from app.stores.counted import StoreCounts
 
 log = logging.getLogger("latchkey.metrics")

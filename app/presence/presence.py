@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from app.common.background import Background, wait_until_set
-from app.presence.here import UsersHere
 from app.presence.hooks import Hooks
+from app.presence.local_presence import UsersHere
 from app.presence.users import Alone, Forgotten, Key, Users, UserSockets
 from app.stores import StoreError
 

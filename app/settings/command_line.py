@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from app.settings.config_file import ConfigFile
 from app.settings.declaration import PREFIX, Declared, declared, did_you_mean
-from app.settings.own import OwnRecords, build
+from app.settings.module_settings import OwnRecords, build
 from app.settings.settings import Settings
 from app.settings.values import SettingsError
 

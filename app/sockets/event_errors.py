@@ -7,7 +7,7 @@ import logging
 from app.database import DatabaseUnavailable
 from app.services import Services
 from app.sessions.session import SessionEnded
-from app.sockets.checks import InvalidArguments, InvalidResult
+from app.sockets.event_data_checks import InvalidArguments, InvalidResult
 from app.sockets.handler_method import EventHandler
 from app.stores import StoreError
 

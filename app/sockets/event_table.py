@@ -8,8 +8,8 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
-from app.sockets.checks import Check
 from app.sockets.event import HOOKS, methods_by_event
+from app.sockets.event_data_checks import Check
 
 
 class EventTable:

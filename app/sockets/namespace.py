@@ -14,9 +14,9 @@ from app.services import Services
 from app.sessions.codec import D
 from app.sessions.room_name import user_room
 from app.sessions.session import Session, SessionEnded, SessionFor
-from app.sockets.checks import InvalidArguments
 from app.sockets.clients import Client, Clients, set_current
 from app.sockets.connection_refused import ConnectionRefused
+from app.sockets.event_data_checks import InvalidArguments
 from app.sockets.event_errors import EventErrors
 from app.sockets.event_handlers import EventHandlers
 from app.sockets.event_table import event_table

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.cluster import rates as cluster_rates
-from app.cluster.rates import SharedRate, SharedRates
+from app.cluster import shared_rates as cluster_rates
+from app.cluster.shared_rates import SharedRate, SharedRates
 from app.stores.redis import RedisClient
 from tests.support.raw import POLLING, Raw
 from tests.support.redis_server import RedisServer, empty_redis, shared_server

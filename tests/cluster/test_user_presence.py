@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.cluster import user_presence
-from app.presence import here, presence
+from app.presence import local_presence, presence
 from tests.support.browsers import PythonVisitor, browser, each_client, joined
 from tests.support.demo.session import BaseNamespace
 from tests.support.fork import fork
@@ -37,7 +37,7 @@ class Lobby(BaseNamespace):
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """A namespace with hooks, and times so short that tests are."""
-    monkeypatch.setattr(here, "GRACE", 0.2)
+    monkeypatch.setattr(local_presence, "GRACE", 0.2)
     monkeypatch.setattr(presence, "_BEAT_INTERVAL", 0.1)
     monkeypatch.setattr(user_presence, "_STOP_TIMEOUT", 0.5)
     monkeypatch.setattr(Lobby, "told", [])

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from app.ops import data_folder
-from app.ops.copies import copy_all
+from app.ops.backup_copies import copy_all
 from tests.support.postgres import Postgres
 from tests.support.process import process, run
 from tests.support.redis_server import empty_redis

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.presence import here
+from app.presence import local_presence
 from app.sockets import ConnectionRefused
 from tests.support.browsers import PythonVisitor, browser, each_client, joined
 from tests.support.demo.session import BaseNamespace
@@ -52,7 +52,7 @@ class Quiet(BaseNamespace):
 
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    monkeypatch.setattr(here, "GRACE", GRACE)
+    monkeypatch.setattr(local_presence, "GRACE", GRACE)
     monkeypatch.setattr(Lobby, "told", [])
     monkeypatch.setattr(Lobby, "gate", None)
     namespaces = [("/lobby", Lobby), ("/room/{name}", Lobby), ("/quiet", Quiet)]
@@ -93,7 +93,7 @@ async def test_a_reload_of_the_page_tells_nothing(
     tmp_path: Path, modules: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A user without sockets is present for a while."""
-    monkeypatch.setattr(here, "GRACE", 60.0)
+    monkeypatch.setattr(local_presence, "GRACE", 60.0)
     async with serve(tmp_path, modules=modules) as site, PythonVisitor(site.url) as visitor:
         await visitor.sign_up("ada")
         ada = await user_id(site, visitor)
