@@ -151,7 +151,12 @@ class Socket:
         """Disconnect, as a page does that its user leaves."""
         # the client waits for its last poll, which a server may leave unanswered
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.client.shutdown(), 1)
+            await asyncio.wait_for(self._leave(), 3)
+
+    async def _leave(self) -> None:
+        await self.client.shutdown()
+        if self.client.connected:  # it was about to have connected again
+            await self.client.disconnect()
 
     # -- called by the client --
 
