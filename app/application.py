@@ -121,6 +121,7 @@ def make_app(
         client_log=RateLimitedLog(logging.getLogger("latchkey.clients")),
         outage_log=outage_log,
         on_login=on_login,
+        on_account_changed=Listeners("a changed account"),
         sign_in=SignIn(
             sessions,
             accounts,
@@ -237,11 +238,21 @@ def _register_listeners(
     ]
     services.accounts.on_deleted += [
         lambda account: _end_user(sessions, account),  # sign-ins while it was deleted
+        lambda account: services.accounts.on_changed.tell(account.id),
         *(
             with_services(extension.on_account_deleted, services)
             for extension in extensions
             if extension.on_account_deleted is not None
         ),
+    ]
+    # an account was changed or deleted, at this process or another one
+    services.on_account_changed += [
+        watchers.changed,  # account pages of the user are told
+    ]
+    # an account was changed or deleted at this process
+    services.accounts.on_changed += [
+        services.on_account_changed.tell,
+        *(other.account_changed for other in clusters),
     ]
     # a connection opens, closes or changes its transport
     connections.on_change += [
@@ -255,7 +266,7 @@ def _register_listeners(
     ]
     # another process tells of an end, a sign-in or a connection; Redis comes back after an outage
     for other in clusters:
-        other.join(sessions, expiry, watchers)
+        other.join(sessions, expiry, watchers, services.on_account_changed.tell)
 
 
 async def _end_user(sessions: Sessions[Any], account: Account) -> None:

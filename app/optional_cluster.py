@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from app import lifecycle
@@ -45,7 +45,13 @@ class Cluster(lifecycle.Cluster, Protocol):
         """Return the presence of all processes; `connections` are those of this one."""
         ...
 
-    def join(self, sessions: Sessions[Any], expiry: Expiry, watchers: Watchers) -> None:
+    def join(
+        self,
+        sessions: Sessions[Any],
+        expiry: Expiry,
+        watchers: Watchers,
+        account_changed: Callable[[str], Awaitable[None]],
+    ) -> None:
         """Listen to the other processes."""
 
     # -- listeners --
@@ -58,6 +64,9 @@ class Cluster(lifecycle.Cluster, Protocol):
 
     def signed_in(self, session: Session[Any]) -> None:
         """Tell the other processes that a user has signed in."""
+
+    def account_changed(self, account_id: str) -> None:
+        """Tell the other processes that an account was changed or deleted in this one."""
 
 
 def open_cluster(settings: Settings) -> Cluster:

@@ -87,6 +87,7 @@ class Services:
     sign_in: SignIn  # gives a browser a session for an account
     outage_log: RateLimitedLog  # requests and events that failed because a store was down
     on_login: Listeners[[Session[Any]]]  # told of each sign-in
+    on_account_changed: Listeners[[str]]  # told the id, whichever process has changed it
     stopping: bool = False  # whether the process drains or stops
     _background: Background = field(default_factory=Background)
 

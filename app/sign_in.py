@@ -11,6 +11,7 @@ from app.accounts import Account, Accounts, is_account_id
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.ops.audit import Audit
+from app.sessions.authentication import Authentication
 from app.sessions.manager import Sessions
 from app.sessions.session import Session
 from app.stores import StoreError
@@ -21,6 +22,7 @@ Confirm = Callable[[], Awaitable[bool]]
 Check = Callable[[Account], Awaitable[str | None] | str | None]
 
 _DELETED = "This account does not exist any more."
+_DISABLED = "This account is disabled. Ask the operator of this site."
 _NO_NAME = "This is the id of an account, which is no name; nobody can sign in by it."
 
 
@@ -42,7 +44,9 @@ class Browser(Protocol):
         """Address of the client."""
         ...
 
-    async def renew_session(self, user_id: str, user_name: str) -> None:
+    async def renew_session(
+        self, user_id: str, user_name: str, authentication: Authentication
+    ) -> None:
         """Give the browser a session with a new id for this user; raises TooManyRequests."""
 
     def become_visitor(self) -> None:
@@ -86,8 +90,9 @@ class SignIn:
         the new session was stored; if it returns False or raises, the session is ended, and the
         browser is a visitor. By default it is whether the account still exists.
 
-        In this order: the hooks `may_sign_in` are asked, the session gets a new id (a visitor's
-        data is kept, another user's is not), `confirm`, the hooks once more, sessions beyond
+        In this order: the account must not be disabled and the hooks `may_sign_in` are asked, the
+        session gets a new id (a visitor's data is kept, another user's is not), `confirm`, the
+        same questions once more, sessions beyond
         --max-sessions-per-user end, the audit log, `on_login`. Sockets of the old id are closed
         when the response with the new cookie is on its way.
 
@@ -100,7 +105,8 @@ class SignIn:
             account, confirm = await self._of_name(handler, account, method, confirm)
         account = await self._accounts.announce(account)
         await self._check(handler, account, method)
-        await handler.renew_session(account.id, account.name)
+        proof = Authentication(time=self._sessions.clock(), method=method)
+        await handler.renew_session(account.id, account.name, proof)
         if not await self._confirmed(handler, account, method, confirm):
             return False
         await self._end_oldest(handler, account)
@@ -119,10 +125,9 @@ class SignIn:
         async def check() -> bool:
             if not await confirm():
                 return False
-            if self.may_sign_in:
-                account = await self._accounts.by_id(user_id)
-                account = account or Account(id=user_id, name=name, created=0.0)
-                await self._check(handler, account, "regeneration")
+            account = await self._accounts.by_id(user_id)
+            account = account or Account(id=user_id, name=name, created=0.0)
+            await self._check(handler, account, "regeneration")
             return True
 
         return await self._confirmed_by(handler, check)
@@ -155,7 +160,9 @@ class SignIn:
         return account, confirm or _always
 
     async def _check(self, handler: Browser, account: Account, method: str) -> None:
-        """Raise SignInRefused if a hook refuses this account."""
+        """Raise SignInRefused if the account is disabled, or if a hook refuses it."""
+        if account.disabled is not None:
+            self._refuse(handler, account, method, _DISABLED)
         for hook in self.may_sign_in:
             answer = hook(account)
             sentence = answer if answer is None or isinstance(answer, str) else await answer
@@ -177,13 +184,13 @@ class SignIn:
         self, handler: Browser, account: Account, method: str, confirm: Confirm | None
     ) -> bool:
         async def check() -> bool:
-            if confirm is None:
-                if await self._accounts.by_id(account.id) is None:
-                    raise SignInRefused(_DELETED)
-            elif not await confirm():
+            if confirm is not None and not await confirm():
                 return False
+            now = await self._accounts.by_id(account.id)
+            if now is None and confirm is None:
+                raise SignInRefused(_DELETED)
             # a ban ends the sessions that it finds, which this one may not have been among
-            await self._check(handler, account, method)
+            await self._check(handler, now or account, method)
             return True
 
         return await self._confirmed_by(handler, check)

@@ -4,7 +4,8 @@ Imports database, settings, stores and common.
 """
 
 from app.accounts.account import Account, Identity, is_account_id
-from app.accounts.accounts import Accounts, AccountsUnavailable, AddressBusy, open_database
+from app.accounts.accounts import Accounts, open_database
+from app.accounts.calls import AccountsUnavailable, AddressBusy, DatabaseCalls
 from app.accounts.database import accounts as accounts_table
 from app.accounts.old_names import OldNames
 from app.accounts.passwords import (
@@ -22,6 +23,7 @@ __all__ = [
     "Accounts",
     "AccountsUnavailable",
     "AddressBusy",
+    "DatabaseCalls",
     "Identity",
     "IdentityTaken",
     "InvalidAccount",

@@ -25,6 +25,10 @@ class Account:
     #: Whether `on_account_created` has run; not yet for accounts that the command line made.
     announced: bool = True
     has_password: bool = True
+    #: When an operator has disabled it, in seconds since 1970; None: it may sign in.
+    disabled: float | None = None
+    #: The address that its user has confirmed; None if there is none.
+    email: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,49 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
-import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeVar
-
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.accounts.account import Account, Identity, is_storable
+from app.accounts.calls import CONNECTIONS, AccountsUnavailable, DatabaseCalls
 from app.accounts.database import SCHEMA
 from app.accounts.passwords import clean_name, clean_password
 from app.accounts.table import AccountTable, Proof
 from app.common.listeners import Listeners
-from app.common.rate_limited_log import RateLimitedLog
-from app.database import Database, DatabaseUnavailable, Schema
-from app.database.errors import reason
-from app.database.workers import QueueFull, ShareUsed, Workers, WorkersClosed
+from app.database import Database, Schema
 from app.settings import Settings
-
-log = logging.getLogger("latchkey.accounts")
-T = TypeVar("T")
-
-# a hash takes a core and 19 MiB, and the event loop needs a core too
-_WORKERS = max(2, min(4, os.cpu_count() or 2))
-_READERS = 2  # threads for calls that compute no hash
-_CONNECTIONS = _WORKERS + _READERS + 1  # one for each thread, and one for readiness
-_MAX_QUEUE = 200  # calls that may wait for a worker, some seconds of work
-_MAX_PER_ADDRESS = 20  # calls of one address that may run or wait
-_ANSWER_TIMEOUT = 2.0  # seconds for a call that has a thread
-_QUEUE_FULL = "Too many people are signing in right now. Try again in a moment."
-_ADDRESS_BUSY = "Too many sign-ins at once from your network. Try again in a moment."
-_CLOSED = "The database of accounts is closed, because this process of the site is stopping."
-_NO_ANSWER = "The database of accounts does not answer; try again in a moment."
-
-
-class AccountsUnavailable(DatabaseUnavailable):
-    """The accounts are not available now; the message is for the user."""
-
-
-class AddressBusy(AccountsUnavailable):
-    """One address has too many calls in progress; other addresses are served."""
-
-    status = 429
 
 
 def open_database(settings: Settings, schemas: Sequence[Schema] = ()) -> Database:
@@ -54,16 +21,14 @@ def open_database(settings: Settings, schemas: Sequence[Schema] = ()) -> Databas
 
     Raises SchemaError, or OSError with a sentence that says what to do.
     """
-    return Database(settings, [SCHEMA, *schemas], connections=_CONNECTIONS)
+    return Database(settings, [SCHEMA, *schemas], connections=CONNECTIONS)
 
 
 class Accounts:
-    """The accounts; a few threads do the work, and a bounded number of calls wait for a thread.
+    """The accounts. `address` is the key by which limits count a client.
 
-    Calls that compute a hash, calls that only read, and readiness have threads of their own. Each
-    thread has its own connection. `address` is the key by which limits count a client; one address
-    gets a share of the queue. Every method raises AccountsUnavailable if the queue is full, the
-    database fails or `close` was called, and AddressBusy if the share of the address is used.
+    Every method raises AccountsUnavailable if the database fails, its queue is full or `close` was
+    called, and AddressBusy if the share of the address is used.
     """
 
     def __init__(self, database: Database, *, announces: bool = True) -> None:
@@ -73,19 +38,15 @@ class Accounts:
         """
         self._announces = announces
         self._table = AccountTable(database)
-        self._hashes = Workers(
-            "accounts hash", threads=_WORKERS, max_queue=_MAX_QUEUE, share=_MAX_PER_ADDRESS
-        )
-        self._reads = Workers(
-            "accounts read", threads=_READERS, max_queue=_MAX_QUEUE, share=_MAX_PER_ADDRESS
-        )
-        self._readiness = Workers("accounts ready", threads=1, max_queue=1, share=1)
+        #: Runs the calls of the other tables of accounts, too.
+        self.calls = DatabaseCalls()
         self._asking: asyncio.Task[bool] | None = None
-        self._failures = RateLimitedLog(log)
-        self._failed_at = -1.0  # loop time of the database's last failure
         #: Called after an account was stored, or deleted; see `announce`.
         self.on_created: Listeners[[Account]] = Listeners("a new account")
         self.on_deleted: Listeners[[Account]] = Listeners("the deletion of an account")
+        #: Called with the id after an account was changed here: its name, its roles, whether it is
+        #: disabled; or deleted.
+        self.on_changed: Listeners[[str]] = Listeners("a changed account")
 
     # -- find --
 
@@ -93,7 +54,7 @@ class Accounts:
         """Return the account with this id, such as `session.user_id`; None if it is deleted."""
         if not is_storable(account_id):
             return None
-        return await self._work(self._reads, lambda: self._table.by_id(account_id))
+        return await self.calls.run(lambda: self._table.by_id(account_id))
 
     async def by_ids(self, account_ids: Iterable[str]) -> dict[str, Account]:
         """Return the accounts with these ids, by id; those that are deleted are missing.
@@ -103,19 +64,19 @@ class Accounts:
         wanted = [each for each in dict.fromkeys(account_ids) if is_storable(each)]
         if not wanted:
             return {}
-        return await self._work(self._reads, lambda: self._table.by_ids(wanted))
+        return await self.calls.run(lambda: self._table.by_ids(wanted))
 
     async def by_name(self, name: str) -> Account | None:
         """Return the account with this name, in any spelling; None if there is none."""
-        return await self._work(self._reads, lambda: self._table.by_name(name))
+        return await self.calls.run(lambda: self._table.by_name(name))
 
     async def by_identity(self, identity: Identity) -> Account | None:
         """Return the account that somebody at another issuer has here; None if there is none."""
-        return await self._work(self._reads, lambda: self._table.by_identity(identity))
+        return await self.calls.run(lambda: self._table.by_identity(identity))
 
     async def names_of_other_ids(self, names: Sequence[str]) -> set[str]:
         """Return those of these names whose account has another id than its name."""
-        return await self._work(self._reads, lambda: self._table.names_of_other_ids(names))
+        return await self.calls.run(lambda: self._table.names_of_other_ids(names))
 
     # -- create --
 
@@ -138,11 +99,10 @@ class Accounts:
         """Create an account; raises InvalidAccount. For `check_limits` see `prove`."""
         name, password = clean_name(name), clean_password(password)
         announced = self._announces and not self.on_created
-        proof = await self._work(
-            self._hashes,
+        proof = await self.calls.hash(
             lambda: self._table.create(name, password, announced=announced),
-            check_limits,
-            address,
+            check_limits=check_limits,
+            address=address,
         )
         assert proof.account is not None
         return dataclasses.replace(proof, account=await self.announce(proof.account))
@@ -155,9 +115,7 @@ class Accounts:
         """
         name = clean_name(name)
         announced = self._announces and not self.on_created
-        account = await self._work(
-            self._reads, lambda: self._table.add(name, identity, announced=announced)
-        )
+        account = await self.calls.run(lambda: self._table.add(name, identity, announced=announced))
         return await self.announce(account)
 
     async def announce(self, account: Account) -> Account:
@@ -169,7 +127,7 @@ class Accounts:
         if account.announced or not self._announces:
             return account
         await self.on_created.tell(account)
-        await self._work(self._reads, lambda: self._table.set_announced(account.id))
+        await self.calls.run(lambda: self._table.set_announced(account.id))
         return dataclasses.replace(account, announced=True)
 
     # -- other issuers --
@@ -179,11 +137,11 @@ class Accounts:
 
         Raises IdentityTaken if another account has it. An account may have several.
         """
-        await self._work(self._reads, lambda: self._table.link(account.id, identity))
+        await self.calls.run(lambda: self._table.link(account.id, identity))
 
     async def unlink(self, account: Account, identity: Identity) -> bool:
         """Let `by_identity` find this account no more; return whether it did."""
-        return await self._work(self._reads, lambda: self._table.unlink(account.id, identity))
+        return await self.calls.run(lambda: self._table.unlink(account.id, identity))
 
     # -- passwords --
 
@@ -208,15 +166,13 @@ class Accounts:
         takes no place in the queue, and again when the call has a thread, so that its count
         includes all but the few calls that run at the same time.
         """
-        return await self._work(
-            self._hashes, lambda: self._table.prove(name, password), check_limits, address
+        return await self.calls.hash(
+            lambda: self._table.prove(name, password), check_limits=check_limits, address=address
         )
 
     async def password_hash(self, name: str, *, address: str = "") -> str:
         """Return the hash of an account's password; an empty string if the name is unknown."""
-        return await self._work(
-            self._reads, lambda: self._table.password_hash(name), address=address
-        )
+        return await self.calls.run(lambda: self._table.password_hash(name), address=address)
 
     async def still_valid(self, proof: Proof, password: str) -> bool:
         """Whether account and password have not changed since this proof.
@@ -225,7 +181,7 @@ class Accounts:
         new one is too; if they were ended before, the password has changed and this is False.
         """
         # reads only; a hash is computed if another sign-in has just renewed the stored one
-        return await self._work(self._reads, lambda: self._table.still_valid(proof, password))
+        return await self.calls.run(lambda: self._table.still_valid(proof, password))
 
     async def change_password(self, proof: Proof, password: str, *, address: str = "") -> Proof:
         """Change the password of an account; return the proof of the new one.
@@ -234,8 +190,8 @@ class Accounts:
         InvalidAccount.
         """
         password = clean_password(password)
-        return await self._work(
-            self._hashes, lambda: self._table.change_password(proof, password), address=address
+        return await self.calls.hash(
+            lambda: self._table.change_password(proof, password), address=address
         )
 
     # -- delete --
@@ -246,7 +202,7 @@ class Accounts:
         The account page ends the sessions before and after; `remove` leaves that to its caller.
         Raises AccountInUse if rows of a fork's table refer to it, and may not.
         """
-        deleted = await self._work(self._reads, lambda: self._table.delete(proof))
+        deleted = await self.calls.run(lambda: self._table.delete(proof))
         if deleted and proof.account is not None:
             await self.on_deleted.tell(proof.account)
         return deleted
@@ -257,7 +213,7 @@ class Accounts:
         End its sessions before, by `services.sessions.end_user(account.id)`: those that begin
         meanwhile are ended after it is deleted. Raises AccountInUse as `delete` does.
         """
-        removed = await self._work(self._reads, lambda: self._table.remove(account.id))
+        removed = await self.calls.run(lambda: self._table.remove(account.id))
         if removed:
             await self.on_deleted.tell(account)
         return removed
@@ -272,51 +228,13 @@ class Accounts:
 
     async def _ask(self) -> bool:
         try:
-            await self._work(self._readiness, self._table.check)
+            await self.calls.check(self._table.check)
         except AccountsUnavailable:
             return False
         return True
 
     async def close(self) -> None:
         """Wait for the calls that run; the database stays open."""
-        for workers in (self._hashes, self._reads, self._readiness):
-            await workers.close()
+        await self.calls.close()
         if self._asking is not None:
             await asyncio.wait([self._asking])
-
-    async def _work(
-        self,
-        workers: Workers,
-        job: Callable[[], T],
-        check_limits: Callable[[], Awaitable[None]] | None = None,
-        address: str = "",
-    ) -> T:
-        if check_limits is not None:
-            await check_limits()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            async with workers.turn(address):
-                if self._failed_at >= began:
-                    # the queued calls fail at once instead of waiting one after the other
-                    raise AccountsUnavailable(_NO_ANSWER)
-                if check_limits is not None:
-                    await check_limits()
-                async with asyncio.timeout(_ANSWER_TIMEOUT):
-                    return await workers.run(job)
-        except ShareUsed:
-            raise AddressBusy(_ADDRESS_BUSY) from None
-        except QueueFull:
-            raise AccountsUnavailable(_QUEUE_FULL) from None
-        except WorkersClosed:
-            raise AccountsUnavailable(_CLOSED) from None
-        except (SQLAlchemyError, TimeoutError) as error:
-            if isinstance(error, OperationalError | PoolTimeout | TimeoutError):
-                self._failed_at = loop.time()
-            self._log_failure(error)
-            raise AccountsUnavailable(_NO_ANSWER) from error
-
-    def _log_failure(self, error: SQLAlchemyError | TimeoutError) -> None:
-        late = f"no answer within {_ANSWER_TIMEOUT:g} s"
-        said = late if isinstance(error, TimeoutError) else reason(error)
-        self._failures.add("the database of accounts failed", said)

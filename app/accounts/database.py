@@ -49,7 +49,10 @@ accounts = sa.Table(
     sa.Column("id", sa.Text, nullable=False, default=new_account_id, server_default=RandomId()),
     # whether `on_account_created` has run
     sa.Column("announced", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("disabled", sa.Double),  # seconds since 1970; NULL: it may sign in
+    sa.Column("email", sa.Text),  # an address that its user has confirmed
     sa.UniqueConstraint("id", name="accounts_id_key"),
+    sa.Index("accounts_by_email", "email"),
 )
 identities = sa.Table(
     "identities",
@@ -59,6 +62,68 @@ identities = sa.Table(
     sa.Column("account_id", sa.Text, nullable=False),
     sa.Index("identities_by_account", "account_id"),
 )
+roles = sa.Table(
+    "account_roles",
+    _metadata,
+    sa.Column("account_id", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, primary_key=True),
+    sa.Index("account_roles_by_role", "role"),
+)
+one_time_links = sa.Table(
+    "one_time_links",
+    _metadata,
+    sa.Column("token_hash", sa.Text, primary_key=True),  # of what stands in the link
+    sa.Column("account_id", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),  # "reset" or "email"
+    sa.Column("email", sa.Text),  # the address to confirm
+    sa.Column("expires", sa.Double, nullable=False),  # seconds since 1970
+    sa.Index("one_time_links_by_account", "account_id"),
+    sa.Index("one_time_links_by_expiry", "expires"),
+)
+recovery_codes = sa.Table(
+    "recovery_codes",
+    _metadata,
+    sa.Column("account_id", sa.Text, primary_key=True),
+    sa.Column("code_hash", sa.Text, primary_key=True),
+    sa.Column("salt", sa.Text, nullable=False),  # the same for all codes of one list
+    sa.Column("created", sa.Double, nullable=False),  # seconds since 1970
+    sa.Column("used", sa.Double),  # seconds since 1970; NULL: not yet
+)
+totp = sa.Table(
+    "totp",
+    _metadata,
+    sa.Column("account_id", sa.Text, primary_key=True),
+    sa.Column("secret", sa.Text, nullable=False),  # base32
+    sa.Column("created", sa.Double, nullable=False),  # seconds since 1970
+    sa.Column("confirmed", sa.Double),  # seconds since 1970; NULL: not yet in force
+    sa.Column("last_step", sa.BigInteger, nullable=False),  # codes up to this one are refused
+)
+trusted_devices = sa.Table(
+    "trusted_devices",
+    _metadata,
+    sa.Column("token_hash", sa.Text, primary_key=True),  # of what the device's cookie holds
+    sa.Column("account_id", sa.Text, nullable=False),
+    sa.Column("expires", sa.Double, nullable=False),  # seconds since 1970
+    sa.Index("trusted_devices_by_account", "account_id"),
+    sa.Index("trusted_devices_by_expiry", "expires"),
+)
+audit_events = sa.Table(
+    "audit_events",
+    _metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("time", sa.Double, nullable=False),  # seconds since 1970
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("account_id", sa.Text),  # whose account it is about
+    sa.Column("user", sa.Text),  # the name of that account then
+    sa.Column("actor", sa.Text),  # who did it, if not the user: an administrator's account id
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("method", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Index("audit_events_by_account", "account_id", "time"),
+    sa.Index("audit_events_by_time", "time"),
+)
+#: Tables whose rows are deleted with their account. The audit log is kept for its own time.
+OF_ACCOUNT = (identities, roles, one_time_links, recovery_codes, totp, trusted_devices)
 #: The tables and their migrations. A new database gets the tables as above, without running these;
 #: a test compares both.
 SCHEMA = Schema(

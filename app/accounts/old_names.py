@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from app.accounts.accounts import Accounts, AccountsUnavailable
+from app.accounts.accounts import Accounts
+from app.accounts.calls import AccountsUnavailable
 
 
 class OldNames:

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from app.accounts.account import Account, Identity, new_account_id
+from app.accounts.database import OF_ACCOUNT, check
 from app.accounts.database import accounts as _accounts
-from app.accounts.database import check
 from app.accounts.database import identities as _identities
 from app.accounts.lookalikes import lookalikes, skeleton_of
 from app.accounts.passwords import (
@@ -214,8 +214,9 @@ class AccountTable:
             with self._database.writing() as connection:
                 if connection.execute(sa.delete(_accounts).where(which)).rowcount != 1:
                     return False
-                mine = _identities.c.account_id == account_id
-                connection.execute(sa.delete(_identities).where(mine))
+                for table in OF_ACCOUNT:
+                    mine = table.c.account_id == account_id
+                    connection.execute(sa.delete(table).where(mine))
                 return True
         except IntegrityError as error:
             log.error(
@@ -283,6 +284,8 @@ def _to_account(row: sa.Row[Any]) -> Account:
         created=row.created,
         announced=bool(row.announced),
         has_password=bool(row.password_hash),
+        disabled=row.disabled,
+        email=row.email,
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from app.cluster.account_changes import AccountChanges
 from app.cluster.device_changes import DeviceChanges, Watchers
 from app.cluster.presence import Connections, Presence
 from app.cluster.process_number import ProcessNumber
@@ -34,8 +35,8 @@ _COUNT_INTERVAL = 1.0  # seconds
 class Cluster:
     """The processes over one Redis: sessions, emits, rates, ends, presence, device changes.
 
-    `make_app` builds it, passes its parts on, calls `join`, and registers the three listeners
-    `session_ended`, `connections_changed` and `signed_in`.
+    `make_app` builds it, passes its parts on, calls `join`, and registers the listeners
+    `session_ended`, `connections_changed`, `signed_in` and `account_changed`.
     """
 
     def __init__(self, url: str, process_number: int) -> None:
@@ -57,8 +58,18 @@ class Cluster:
         self._presence = Presence(self.client, connections, self._keys)
         return self._presence
 
-    def join(self, sessions: Sessions[Any], expiry: Expiry, watchers: Watchers) -> None:
-        """Listen to the other processes; call it once, after `presence`."""
+    def join(
+        self,
+        sessions: Sessions[Any],
+        expiry: Expiry,
+        watchers: Watchers,
+        account_changed: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Listen to the other processes; call it once, after `presence`.
+
+        `account_changed` is called with the id of an account that another process has changed.
+        """
+        self._account_changes = AccountChanges(self.client, account_changed)
         self._ends = SessionEnds(self.client, sessions, expiry)
         self._device_changes = DeviceChanges(self.client, watchers)
         self.client.subscribe(
@@ -67,6 +78,7 @@ class Cluster:
             self._presence.subscriber(),
             self._ends.subscriber(),
             self._device_changes.subscriber(),
+            self._account_changes.subscriber(),
         )
 
     def make_rate(self, name: str, per_minute: int) -> Rate:
@@ -92,6 +104,10 @@ class Cluster:
         """Tell the other processes that a user has signed in."""
         self._device_changes.signed_in(session)
 
+    def account_changed(self, account_id: str) -> None:
+        """Tell the other processes that an account was changed or deleted in this one."""
+        self._account_changes.publish(account_id)
+
     # -- life --
 
     async def start(self) -> None:
@@ -108,6 +124,7 @@ class Cluster:
         await self._number.release()
         await self._background.stop()
         await self._ends.stop()
+        await self._account_changes.stop()
         self._device_changes.stop()
         self.rooms.stop()
         await self._presence.stop()

@@ -3,6 +3,7 @@
 Knows neither Tornado nor Socket.IO. Imports stores and common.
 """
 
+from app.sessions.authentication import Actor, Authentication
 from app.sessions.clock import Clock, SteadyClock
 from app.sessions.codec import D
 from app.sessions.end_reason import EndReason
@@ -13,6 +14,8 @@ from app.sessions.room_name import session_room
 from app.sessions.session import Session, SessionFor
 
 __all__ = [
+    "Actor",
+    "Authentication",
     "Clock",
     "D",
     "EndReason",

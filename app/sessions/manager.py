@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic
 
+from app.sessions.authentication import Authentication, encode
 from app.sessions.clock import Clock
 from app.sessions.codec import Codec, D
 from app.sessions.end_reason import EndReason
@@ -116,6 +117,7 @@ class Sessions(Generic[D]):
         user_agent: str,
         user_id: str | None = None,
         user_name: str | None = None,
+        authentication: Authentication | None = None,
     ) -> Session[D]:
         """Store a new session and return it; its cookie may be sent from then on.
 
@@ -127,6 +129,7 @@ class Sessions(Generic[D]):
             user_agent=user_agent,
             user_id=user_id,
             user_name=user_name,
+            authentication=None if authentication is None else encode(authentication),
         )
         return Session(self.records, record)
 
@@ -136,15 +139,16 @@ class Sessions(Generic[D]):
         user_id: str,
         *,
         user_name: str | None = None,
+        authentication: Authentication | None = None,
         remote_address: str,
         user_agent: str,
     ) -> Session[D]:
         """Give the session a new id and a user; the old id is dead on return.
 
         Handlers call `services.sign_in`, which also asks whether the account may. A visitor's data
-        is kept, another user's is not. The caller calls `announce_end` for the
-        old id once the new cookie is on its way, so that its sockets come back with that. Raises
-        SessionEnded.
+        is kept, another user's is not. Without `authentication` a session of the same user keeps
+        its own. The caller calls `announce_end` for the old id once the new cookie is on its way,
+        so that its sockets come back with that. Raises SessionEnded.
         """
         if session.record is None:
             return await self.create(
@@ -152,12 +156,14 @@ class Sessions(Generic[D]):
                 user_agent=user_agent,
                 user_id=user_id,
                 user_name=user_name,
+                authentication=authentication,
             )
         record = await regenerate(
             self.records,
             session.id,
             user_id,
             user_name=user_name,
+            authentication=None if authentication is None else encode(authentication),
             remote_address=remote_address,
             user_agent=user_agent,
         )

@@ -90,6 +90,7 @@ class SessionRecords(Generic[D]):
         user_agent: str,
         user_id: str | None = None,
         user_name: str | None = None,
+        authentication: str | None = None,
     ) -> Record:
         """Store a new record with an id that was never used (OWASP ASVS 5.0, 7.2.4)."""
         timeouts, now = self.lifetimes.timeouts, self.lifetimes.clock()
@@ -101,6 +102,7 @@ class SessionRecords(Generic[D]):
             expires=timeouts.first_expires(now) if user_id is None else timeouts.expires(now, now),
             user_id=user_id,
             user_name=user_name,
+            authentication=authentication,
             remote_address=remote_address,
             user_agent=user_agent[:_MAX_USER_AGENT],
         )

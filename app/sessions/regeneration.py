@@ -14,12 +14,14 @@ async def regenerate(
     user_id: str,
     *,
     user_name: str | None,
+    authentication: str | None,
     remote_address: str,
     user_agent: str,
 ) -> Record:
     """Move a session to a new id that belongs to this user; the old id is dead on return.
 
-    The data of a visitor or of the same user is kept, another user's is not. The end of the old
+    The data of a visitor or of the same user is kept, another user's is not. `authentication` is
+    the encoded one, or None to keep that of the same user. The end of the old
     id is not announced: its sockets are closed when the new cookie is on its way. Raises
     SessionEnded.
     """
@@ -28,6 +30,8 @@ async def regenerate(
     old = edit.locked
     assert old is not None  # or `begin` would have raised
     data = old.data if old.user_id in (None, user_id) else records.codec.blank
+    if authentication is None and old.user_id == user_id:
+        authentication = old.authentication
     new: Record | None = None
     try:
         try:
@@ -37,6 +41,7 @@ async def regenerate(
                 user_agent=user_agent,
                 user_id=user_id,
                 user_name=user_name,
+                authentication=authentication,
             )
             return await _replace(records, old, new)
         finally:

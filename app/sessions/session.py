@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Generic
 
+from app.sessions.authentication import Authentication, of_record
 from app.sessions.codec import D
 from app.sessions.edit import Edit
 from app.sessions.errors import InvalidData, SessionEnded
@@ -86,6 +87,11 @@ class Session(Generic[D]):
     def user_id(self) -> str | None:
         """Id of the account that signed in, which never changes nor returns; None for a visitor."""
         return None if self.record is None else self.record.user_id
+
+    @property
+    def authentication(self) -> Authentication:
+        """How and when the user has last proved who they are; its time is 0 for a visitor."""
+        return Authentication() if self.record is None else of_record(self.record)
 
     @property
     def created(self) -> float:

@@ -22,7 +22,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     never). `version` grows by one with every save under a lock. `user_id` is the id of the account
     that is signed in, and the index of `UserSessions`; both it and `user_name` are None for a
     visitor. A release that knew no ids stored the name as `user_id`, and no `user_name`: the name
-    is the id of those accounts.
+    is the id of those accounts. `authentication` is opaque to the store too: how and when the user
+    has proved who they are (`app.sessions.authentication`); None for a visitor, and for a session
+    of a release that did not keep it.
     """
 
     id: str
@@ -35,6 +37,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     user_agent: str = ""
     version: int = 1
     user_name: str | None = None
+    authentication: str | None = None
 
     def __repr__(self) -> str:
         """Show only the public id, for logs."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Generic
 
+import msgspec
+
 from app.accounts import Account
+from app.sessions.authentication import Authentication
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded
 from app.sign_in import Confirm
@@ -64,7 +67,11 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         user_id, user_name = self.session.user_id, self.session.user
         if user_id is None or user_name is None:
             raise RuntimeError("only the session of a user is regenerated; a visitor signs in")
-        await self._renew(user_id, user_name, proven=confirm is not None)
+        proof = None
+        if confirm is not None:  # it stands for a proof just now, such as the old password
+            now = self.services.sessions.clock()
+            proof = msgspec.structs.replace(self.session.authentication, time=now)
+        await self._renew(user_id, user_name, proof)
         return confirm is None or await self.services.sign_in.regenerated(self, confirm)
 
     async def sign_out(self) -> None:
@@ -79,34 +86,39 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         self.session = self.visitor()
         self._sent_id = ""
 
-    async def renew_session(self, user_id: str, user_name: str) -> None:
+    async def renew_session(
+        self, user_id: str, user_name: str, authentication: Authentication
+    ) -> None:
         """Give this browser a session with a new id for a user; `services.sign_in` calls it.
 
         Sockets of the old id are closed when the response with the new cookie is on its way.
         """
-        await self._renew(user_id, user_name, proven=True)
+        await self._renew(user_id, user_name, authentication)
 
-    async def _renew(self, user_id: str, user_name: str, *, proven: bool) -> None:
-        """Renew the session; one that has ended meanwhile does not come back unless `proven`."""
+    async def _renew(self, user_id: str, user_name: str, proof: Authentication | None) -> None:
+        """Renew the session; one that has ended meanwhile does not come back without a proof."""
         old = self.session.record
         if old is None:
             await self._may_create()
         try:
-            self.session = await self._signed_in(user_id, user_name)
+            self.session = await self._signed_in(user_id, user_name, proof)
         except SessionEnded:
-            if not proven:
+            if proof is None:
                 raise
             # the old session ended meanwhile, but the user is authenticated
             self.session = self.visitor()
-            self.session = await self._signed_in(user_id, user_name)
+            self.session = await self._signed_in(user_id, user_name, proof)
         if old is not None:
             self._replaced = old
 
-    async def _signed_in(self, user_id: str, user_name: str) -> Session[D]:
+    async def _signed_in(
+        self, user_id: str, user_name: str, authentication: Authentication | None
+    ) -> Session[D]:
         return await self.services.sessions.sign_in(
             self.session,
             user_id,
             user_name=user_name,
+            authentication=authentication,
             remote_address=self.remote_address,
             user_agent=self.user_agent,
         )

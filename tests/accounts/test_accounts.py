@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.accounts import AccountsUnavailable, NameTaken, open_database
-from app.accounts import accounts as module
+from app.accounts import calls as module
 from app.accounts.passwords import Passwords
 from app.database import sqlite
 from app.settings import Settings

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app.accounts import accounts, open_database
+from app.accounts import calls, open_database
 from app.settings import Settings
 from tests.support.accounts import opened_at
 from tests.support.forms import PASSWORD
@@ -198,7 +198,7 @@ async def test_a_server_that_hangs_holds_nobody_up(
         outage.pause()
         try:
             assert set(
-                await asyncio.gather(*(sign_in(ann) for _ in range(accounts._MAX_PER_ADDRESS)))
+                await asyncio.gather(*(sign_in(ann) for _ in range(calls._MAX_PER_ADDRESS)))
             ) == {503}
             assert set(await asyncio.gather(*(sign_in(ann) for _ in range(10)))) == {503}
             assert "no answer within 2 s" in caplog.text
@@ -257,5 +257,5 @@ async def test_connections_are_few_and_given_back(place: Place, tmp_path: Path) 
         ann = await stack.enter_async_context(Visitor(site.url))
         await ann.sign_up("ann")
         assert set(await asyncio.gather(*(sign_in(ann) for _ in range(20)))) == {204}
-        assert 1 <= open_now() <= accounts._WORKERS + accounts._READERS + 1
+        assert 1 <= open_now() <= calls._WORKERS + calls._READERS + 1
     await until(lambda: open_now() == 0)

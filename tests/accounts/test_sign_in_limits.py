@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.accounts import accounts
+from app.accounts import calls
 from tests.support.forms import PASSWORD, each_kind, known, send
 from tests.support.site import serve
 from tests.support.visitor import Visitor
@@ -68,7 +68,7 @@ async def test_guesses_sent_at_once_are_limited_as_those_one_by_one(tmp_path: Pa
         )
         statuses = [answer.status for answer in answers]
         assert set(statuses) == {401, 429}
-        assert 5 <= statuses.count(401) < 5 + accounts._WORKERS
+        assert 5 <= statuses.count(401) < 5 + calls._WORKERS
 
 
 @pytest.mark.asvs("6.3.8")

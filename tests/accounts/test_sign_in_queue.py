@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from app.accounts import accounts
+from app.accounts import calls
 from app.accounts.passwords import Passwords
 from tests.support.forms import PASSWORD
 from tests.support.site import Site, serve
@@ -39,7 +39,7 @@ class Gate:
             return verify(passwords, stored, password)
 
         monkeypatch.setattr(Passwords, "verify", held)
-        monkeypatch.setattr(accounts, "_ANSWER_TIMEOUT", 20.0)
+        monkeypatch.setattr(calls, "_ANSWER_TIMEOUT", 20.0)
 
     def open(self) -> None:
         self._open.set()
@@ -82,13 +82,13 @@ async def test_one_address_cannot_fill_the_queue(
 ) -> None:
     """With an account for each try; meanwhile another address signs in and /readyz says 200."""
     async with gated(tmp_path, monkeypatch) as (site, crowd, gate), Visitor(site.url) as somebody:
-        most = accounts._MAX_QUEUE + accounts._WORKERS
+        most = calls._MAX_QUEUE + calls._WORKERS
         flood = [begin(crowd, ATTACKER, f"name {number}") for number in range(most + 50)]
         await until(
-            lambda: sum(task.done() for task in flood) == len(flood) - accounts._MAX_PER_ADDRESS
+            lambda: sum(task.done() for task in flood) == len(flood) - calls._MAX_PER_ADDRESS
         )
         assert {task.result() for task in flood if task.done()} == {429}
-        await until(lambda: gate.hashing == accounts._WORKERS)
+        await until(lambda: gate.hashing == calls._WORKERS)
         assert (await somebody.get("/readyz"))[0] == 200
         mine = asyncio.ensure_future(sign_in(somebody, SOMEBODY, "ann", PASSWORD))
         gate.open()
@@ -113,12 +113,12 @@ async def test_a_limited_address_takes_no_place_in_the_queue(
         for number in range(2):
             assert await sign_in(visitor, ATTACKER, f"name {number}", "another wrong one") == 401
         waiting = [begin(visitor, f"192.0.2.{number}", f"user {number}") for number in range(8)]
-        await until(lambda: gate.hashing == accounts._WORKERS and len(asked) == 10)
+        await until(lambda: gate.hashing == calls._WORKERS and len(asked) == 10)
         asked.clear()
         tries = [sign_in(visitor, ATTACKER, f"other {number}", WRONG) for number in range(30)]
         assert await asyncio.wait_for(asyncio.gather(*tries), 10) == [429] * 30
         assert asked == []
-        assert gate.hashing == accounts._WORKERS
+        assert gate.hashing == calls._WORKERS
         gate.open()
         await asyncio.gather(*waiting)
 

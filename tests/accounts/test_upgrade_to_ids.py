@@ -176,6 +176,6 @@ async def test_a_database_that_is_down_signs_out_nobody(upgrade: Upgrade) -> Non
         (ann,) = browsers(stack, site, ["a"])
         asked = site.services.sessions.records.old_users
         assert await asked.is_id("ann") is True
-        site.services.accounts._failed_at = float("inf")
+        site.services.accounts.calls._failed_at = float("inf")
         assert await asked.is_id("ann") is None
         assert await who(ann) == "ann"

@@ -85,7 +85,7 @@ async def test_an_outage_is_logged_a_few_times_a_second(
 
         for _ in range(100):
             with pytest.raises(AccountsUnavailable):
-                await site.services.accounts._work(site.services.accounts._reads, no_answer)
+                await site.services.accounts.calls.run(no_answer)
     assert any("event 'incr'" in message for message in caplog.messages)
     assert len(caplog.records) <= 40
 

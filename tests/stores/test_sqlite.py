@@ -440,12 +440,12 @@ async def test_a_file_of_an_older_release_is_migrated(tmp_path: Path) -> None:
     before = [record("a", user_id="anna"), record("b", user_id="bert"), record("c")]
     with contextlib.closing(sqlite3.connect(path)) as old:
         old.executescript(_OLD_SCHEMA)
-        old.executemany(_OLD_INSERT, [msgspec.structs.astuple(found)[:-1] for found in before[:2]])
+        old.executemany(_OLD_INSERT, [msgspec.structs.astuple(found)[:-2] for found in before[:2]])
         old.commit()
     await SqliteStore(path).close()
     with contextlib.closing(sqlite3.connect(path)) as old:  # somebody went back for a while
-        old.execute(_OLD_INSERT, msgspec.structs.astuple(before[2])[:-1])
-        old.execute(_OLD_INSERT, msgspec.structs.astuple(record("d", user_id="anna"))[:-1])
+        old.execute(_OLD_INSERT, msgspec.structs.astuple(before[2])[:-2])
+        old.execute(_OLD_INSERT, msgspec.structs.astuple(record("d", user_id="anna"))[:-2])
         old.commit()
     store = SqliteStore(path)
     for found in before:

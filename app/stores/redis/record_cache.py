@@ -18,7 +18,7 @@ MAX_RECORDS = 20_000  # of about half a kilobyte each
 
 #: The fields of a record, in the order that `lua/read.lua` returns them in.
 #: `user` is the id of the account, and a record of a release that knew no ids has no `name`.
-FIELDS = ("version", "data", "seen", "expires", "user", "made", "name")
+FIELDS = ("version", "data", "seen", "expires", "user", "made", "name", "authentication")
 Row = list[Any]
 
 
@@ -104,7 +104,7 @@ class RecordCache:
                 yield record
 
     def _parse(self, session_id: str, row: Row) -> Record | None:
-        version, data, seen, expires, user, made, name = row
+        version, data, seen, expires, user, made, name, authentication = row
         if version is None:
             return None
         cached = self._records.get(session_id)
@@ -130,4 +130,5 @@ class RecordCache:
             user_agent=user_agent,
             version=int(version),
             user_name=None if name is None else name.decode(),
+            authentication=None if authentication is None else authentication.decode(),
         )

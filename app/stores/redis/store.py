@@ -45,11 +45,11 @@ def _ttl(seen: float, expires: float) -> str:
 
 
 def _user_words(record: Record) -> list[str]:
-    """Return what `ADD` takes of the user: the account id, the public id and the name."""
+    """Return what `ADD` takes of the user: account id, public id, name and authentication."""
     if record.user_id is None:
         return []
-    name = [] if record.user_name is None else [record.user_name]
-    return [record.user_id, public_id(record.id), *name]
+    name, authentication = record.user_name or "", record.authentication or ""
+    return [record.user_id, public_id(record.id), name, authentication]
 
 
 class RedisStore:

@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS sessions (
     user_agent TEXT NOT NULL,
     version INTEGER NOT NULL,
     public_id TEXT,
-    user_name TEXT
+    user_name TEXT,
+    authentication TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires);
 """
@@ -34,7 +35,7 @@ CREATE INDEX IF NOT EXISTS sessions_by_public_id ON sessions (user, public_id)
     WHERE user IS NOT NULL;
 DROP INDEX IF EXISTS sessions_by_user;
 """
-_ADDED_COLUMNS = ("public_id", "user_name")  # that files of older releases lack
+_ADDED_COLUMNS = ("public_id", "user_name", "authentication")  # that files of older releases lack
 _WITHOUT_PUBLIC_ID = "FROM sessions WHERE user IS NOT NULL AND public_id IS NULL"
 
 

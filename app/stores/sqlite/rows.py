@@ -28,7 +28,7 @@ COUNT = "SELECT count(*) FROM sessions WHERE user = ?"
 COUNT_TO = "SELECT count(*) FROM (SELECT 1 FROM sessions WHERE user = ? LIMIT ?)"
 INSERT = (
     f"INSERT INTO sessions ({_COLUMNS}, public_id) "  # noqa: S608
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 UPDATE = "UPDATE sessions SET data = ?, version = version + 1 WHERE id = ? AND version = ?"
 TOUCH = "UPDATE sessions SET seen = ?1, expires = max(expires, ?2) WHERE id = ?3 AND seen <= ?1"

@@ -1,0 +1,128 @@
+"""Calls of the database of accounts: worker threads make them, and a bounded number wait."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.common.rate_limited_log import RateLimitedLog
+from app.database import DatabaseUnavailable
+from app.database.errors import reason
+from app.database.workers import QueueFull, ShareUsed, Workers, WorkersClosed
+
+log = logging.getLogger("latchkey.accounts")
+T = TypeVar("T")
+
+# a hash takes a core and 19 MiB, and the event loop needs a core too
+_WORKERS = max(2, min(4, os.cpu_count() or 2))
+_READERS = 2  # threads for calls that compute no hash
+#: One for each thread, and one for readiness.
+CONNECTIONS = _WORKERS + _READERS + 1
+_MAX_QUEUE = 200  # calls that may wait for a worker, some seconds of work
+_MAX_PER_ADDRESS = 20  # calls of one address that may run or wait
+_ANSWER_TIMEOUT = 2.0  # seconds for a call that has a thread
+_QUEUE_FULL = "Too many people are signing in right now. Try again in a moment."
+_ADDRESS_BUSY = "Too many sign-ins at once from your network. Try again in a moment."
+_CLOSED = "The database of accounts is closed, because this process of the site is stopping."
+_NO_ANSWER = "The database of accounts does not answer; try again in a moment."
+
+
+class AccountsUnavailable(DatabaseUnavailable):
+    """The accounts are not available now; the message is for the user."""
+
+
+class AddressBusy(AccountsUnavailable):
+    """One address has too many calls in progress; other addresses are served."""
+
+    status = 429
+
+
+class DatabaseCalls:
+    """Runs blocking functions in threads.
+
+    Calls that compute a hash, other calls, and readiness have threads of their own. Each thread
+    has its own connection. One address gets a share of the queue. Every method raises
+    AccountsUnavailable if the queue is full, the database fails or `close` was called, and
+    AddressBusy if the share of the address is used.
+    """
+
+    def __init__(self) -> None:
+        self._hashes = Workers(
+            "accounts hash", threads=_WORKERS, max_queue=_MAX_QUEUE, share=_MAX_PER_ADDRESS
+        )
+        self._reads = Workers(
+            "accounts read", threads=_READERS, max_queue=_MAX_QUEUE, share=_MAX_PER_ADDRESS
+        )
+        self._readiness = Workers("accounts ready", threads=1, max_queue=1, share=1)
+        self._failures = RateLimitedLog(log)
+        self._failed_at = -1.0  # loop time of the database's last failure
+
+    async def run(self, call: Callable[[], T], *, address: str = "") -> T:
+        """Run a call that computes no hash of a password."""
+        return await self._work(self._reads, call, address=address)
+
+    async def hash(
+        self,
+        call: Callable[[], T],
+        *,
+        check_limits: Callable[[], Awaitable[None]] | None = None,
+        address: str = "",
+    ) -> T:
+        """Run a call that computes hashes of passwords.
+
+        `check_limits` may raise. It is called before the call waits, and again when it has a
+        thread. `address` is the key by which limits count a client.
+        """
+        return await self._work(self._hashes, call, check_limits, address)
+
+    async def check(self, call: Callable[[], T]) -> T:
+        """Run the call that readiness makes, which waits for no other."""
+        return await self._work(self._readiness, call)
+
+    async def close(self) -> None:
+        """Wait for the calls that run."""
+        for workers in (self._hashes, self._reads, self._readiness):
+            await workers.close()
+
+    async def _work(
+        self,
+        workers: Workers,
+        call: Callable[[], T],
+        check_limits: Callable[[], Awaitable[None]] | None = None,
+        address: str = "",
+    ) -> T:
+        if check_limits is not None:
+            await check_limits()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with workers.turn(address):
+                if self._failed_at >= began:
+                    # the queued calls fail at once instead of waiting one after the other
+                    raise AccountsUnavailable(_NO_ANSWER)
+                if check_limits is not None:
+                    await check_limits()
+                async with asyncio.timeout(_ANSWER_TIMEOUT):
+                    return await workers.run(call)
+        except ShareUsed:
+            raise AddressBusy(_ADDRESS_BUSY) from None
+        except QueueFull:
+            raise AccountsUnavailable(_QUEUE_FULL) from None
+        except WorkersClosed:
+            raise AccountsUnavailable(_CLOSED) from None
+        except (SQLAlchemyError, TimeoutError) as error:
+            if isinstance(error, OperationalError | PoolTimeout | TimeoutError):
+                self._failed_at = loop.time()
+            self._log_failure(error)
+            raise AccountsUnavailable(_NO_ANSWER) from error
+
+    def _log_failure(self, error: SQLAlchemyError | TimeoutError) -> None:
+        late = f"no answer within {_ANSWER_TIMEOUT:g} s"
+        said = late if isinstance(error, TimeoutError) else reason(error)
+        self._failures.add("the database of accounts failed", said)
