@@ -1,25 +1,25 @@
-"""`make_app` builds the parts of an application and registers all listeners."""
+"""`make_app` builds the parts of an application; `app.listeners` connects them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from app.accounts import Account, Accounts, OldNames, open_database
+from app.accounts import Accounts, OldNames, open_database
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.common.rates import ProcessRate
 from app.devices import Devices, Watchers
 from app.emit.command import emit_command
 from app.extensions import Extension, load_extensions, own_records, schemas
-from app.hooks import with_services
 from app.jobs import Jobs
 from app.lifecycle import Application
 from app.limits import Limits
+from app.listeners import register_listeners
 from app.open_store import open_store
 from app.ops import data_folder
 from app.ops.audit import Audit
@@ -33,7 +33,6 @@ from app.optional_cluster import Cluster, open_cluster
 from app.presence import Presence
 from app.services import Services
 from app.sessions.clock import Clock, SteadyClock
-from app.sessions.end_reason import EndReason
 from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
 from app.sessions.session import Session
@@ -44,7 +43,7 @@ from app.sockets.connections import Connections
 from app.sockets.handshake import HandshakeHandler
 from app.sockets.namespaces import Namespaces
 from app.start_and_stop import StartAndStop
-from app.stores import Record, SessionStore
+from app.stores import SessionStore
 from app.stores.counted import CountedStore, StoreCounts
 from app.stores.readiness_check import StoreCheck
 from app.transport import Listener, SocketServer
@@ -131,7 +130,7 @@ def make_app(
             max_sessions_per_user=settings.max_sessions_per_user,
         ),
     )
-    _register_listeners(services, connections, clock, cluster, extensions)
+    register_listeners(services, connections, clock, cluster, extensions)
     _register_namespaces(services, extensions)
     _register_metrics(services, extensions)
     script = CDN_SCRIPT if static_path is None else client_script(static_path, settings.base_path)
@@ -193,94 +192,6 @@ def _build_server(
     )
     rooms = cluster.rooms if cluster else None
     return SocketServer(settings, listener=listener, client_manager=rooms)
-
-
-def _register_listeners(
-    services: Services,
-    connections: Connections,
-    clock: Clock,
-    cluster: Cluster | None,
-    extensions: Sequence[Extension],
-) -> None:
-    """Register every listener; the listeners of an event run in this order."""
-    sessions, expiry, watchers = services.sessions, services.expiry, services.device_watchers
-    clusters = [cluster] if cluster else []
-    # a session ends
-    sessions.on_end += [
-        watchers.session_ended,  # account pages of the user remove the row
-        connections.close_session,  # its clients are told why and closed
-        services.counters.session_ended,
-        services.audit.session_ended,
-        *(other.session_ended for other in clusters),  # other processes close their clients
-        *(
-            _with_session(sessions, extension.on_session_end)
-            for extension in extensions
-            if extension.on_session_end is not None
-        ),
-    ]
-    # a user is about to sign in
-    services.sign_in.may_sign_in += [
-        with_services(extension.may_sign_in, services)
-        for extension in extensions
-        if extension.may_sign_in is not None
-    ]
-    # a user has signed in
-    services.on_login += [
-        watchers.signed_in,  # account pages of the user add a row
-        *(other.signed_in for other in clusters),
-        *(extension.on_login for extension in extensions if extension.on_login is not None),
-    ]
-    # an account is stored, or deleted
-    services.accounts.on_created += [
-        with_services(extension.on_account_created, services)
-        for extension in extensions
-        if extension.on_account_created is not None
-    ]
-    services.accounts.on_deleted += [
-        lambda account: _end_user(sessions, account),  # sign-ins while it was deleted
-        lambda account: services.accounts.on_changed.tell(account.id),
-        *(
-            with_services(extension.on_account_deleted, services)
-            for extension in extensions
-            if extension.on_account_deleted is not None
-        ),
-    ]
-    # an account was changed or deleted, at this process or another one
-    services.on_account_changed += [
-        watchers.changed,  # account pages of the user are told
-    ]
-    # an account was changed or deleted at this process
-    services.accounts.on_changed += [
-        services.on_account_changed.tell,
-        *(other.account_changed for other in clusters),
-    ]
-    # a connection opens, closes or changes its transport
-    connections.on_change += [
-        watchers.connections_changed,  # account pages of the user change the row
-        *(other.connections_changed for other in clusters),
-    ]
-    # the system's clock is set
-    clock.on_step += [
-        sessions.lifetimes.activity.follow_step,
-        lambda seconds: expiry.hold(),  # until other processes have followed
-    ]
-    # another process tells of an end, a sign-in or a connection; Redis comes back after an outage
-    for other in clusters:
-        other.join(sessions, expiry, watchers, services.on_account_changed.tell)
-
-
-async def _end_user(sessions: Sessions[Any], account: Account) -> None:
-    await sessions.end_user(account.id)
-
-
-def _with_session(sessions: Sessions[Any], hook: Callable[[Session[Any], EndReason], Any]) -> Any:
-    """Return a listener that calls a hook with the session, in the process that ended it."""
-
-    def listener(session_id: str, reason: EndReason, record: Record | None) -> Any:
-        # if another process ended the session there is no record
-        return None if record is None else hook(Session(sessions.records, record), reason)
-
-    return listener
 
 
 def _register_namespaces(services: Services, extensions: Sequence[Extension]) -> None:

@@ -62,9 +62,13 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "app.sessions",
         *("app.settings", "app.sockets", "app.stores", "app.transport"),
     ),
+    "app.listeners": (
+        *("app.accounts", "app.extensions", "app.hooks", "app.optional_cluster", "app.services"),
+        *("app.sessions", "app.sockets", "app.stores"),
+    ),
     "app.application": (
         *("app.accounts", "app.socketio_client", "app.common", "app.devices", "app.extensions"),
-        *("app.hooks", "app.jobs", "app.lifecycle", "app.limits", "app.open_store", "app.ops"),
+        *("app.jobs", "app.lifecycle", "app.limits", "app.listeners", "app.open_store", "app.ops"),
         *("app.optional_cluster", "app.presence", "app.services", "app.sessions", "app.settings"),
         *("app.sign_in", "app.sockets"),
         "app.emit",
