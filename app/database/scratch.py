@@ -17,7 +17,9 @@ import sqlalchemy as sa
 
 from app.database import sqlite
 from app.database.engine import open_engine
-from app.database.migrations import exclusive, make_or_migrate, run_scripts
+from app.database.migration_lock import exclusive
+from app.database.migration_scripts import run_scripts
+from app.database.migrations import make_or_migrate
 from app.database.schema import Schema, check_schemas
 from app.settings import Settings
 
