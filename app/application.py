@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from app.accounts import Accounts, OldNames, open_database
+from app.accounts import Accounts, OldNames, Roles, open_database
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.common.rates import ProcessRate
@@ -102,6 +102,7 @@ def make_app(
         sessions=sessions,
         database=database,
         accounts=accounts,
+        roles=Roles(accounts),
         limits=Limits(settings, cluster.make_rate if cluster else ProcessRate),
         socket_server=server,
         connections=connections,

@@ -70,6 +70,7 @@ def register_listeners(
     ]
     # an account was changed or deleted, at this process or another one
     services.on_account_changed += [
+        services.roles.forget,  # the next event reads them
         watchers.changed,  # account pages of the user are told
     ]
     # an account was changed or deleted at this process

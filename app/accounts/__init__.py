@@ -1,4 +1,4 @@
-"""Accounts: names and passwords, their database, and the command that adds an account.
+"""Accounts: names and passwords, roles, their database, and the command that adds an account.
 
 Imports database, settings, stores and common.
 """
@@ -15,6 +15,8 @@ from app.accounts.passwords import (
     NameTaken,
     account_key,
 )
+from app.accounts.role_table import UnknownAccount
+from app.accounts.roles import InvalidRole, Roles, check_role
 from app.accounts.table import Proof
 
 __all__ = [
@@ -27,11 +29,15 @@ __all__ = [
     "Identity",
     "IdentityTaken",
     "InvalidAccount",
+    "InvalidRole",
     "NameTaken",
     "OldNames",
     "Proof",
+    "Roles",
+    "UnknownAccount",
     "account_key",
     "accounts_table",
+    "check_role",
     "is_account_id",
     "open_database",
 ]

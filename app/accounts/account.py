@@ -29,6 +29,8 @@ class Account:
     disabled: float | None = None
     #: The address that its user has confirmed; None if there is none.
     email: str | None = None
+    #: What it may do, as they were when it was read; `services.roles` has them as they are.
+    roles: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

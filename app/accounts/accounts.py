@@ -37,6 +37,8 @@ class Accounts:
         With `announces` unset, leave it to the server to tell of new accounts.
         """
         self._announces = announces
+        #: For the other tables of accounts.
+        self.database = database
         self._table = AccountTable(database)
         #: Runs the calls of the other tables of accounts, too.
         self.calls = DatabaseCalls()

@@ -26,6 +26,7 @@ from app.accounts.passwords import (
     clean_password,
     refuse_issuer,
 )
+from app.accounts.rows import select_accounts, to_account
 from app.database import Database
 from app.database.errors import reason
 
@@ -121,8 +122,8 @@ class AccountTable:
         with self._engine.connect() as connection:
             for start in range(0, len(account_ids), _MAX_NAMES):
                 part = account_ids[start : start + _MAX_NAMES]
-                query = sa.select(_accounts).where(_accounts.c.id.in_(part))
-                found.update((row.id, _to_account(row)) for row in connection.execute(query))
+                query = select_accounts().where(_accounts.c.id.in_(part))
+                found.update((row.id, to_account(row)) for row in connection.execute(query))
         return found
 
     def by_name(self, name: str) -> Account | None:
@@ -170,7 +171,7 @@ class AccountTable:
 
     def prove(self, name: str, password: str) -> Proof:
         row = self._row(name)
-        account = None if row is None else _to_account(row)
+        account = None if row is None else to_account(row)
         # an account without a password fails like a wrong password, and takes as long
         stored = (str(row.password_hash) if row else None) or None
         try:
@@ -247,11 +248,11 @@ class AccountTable:
 
     def _find(self, which: sa.ColumnElement[bool]) -> sa.Row[Any] | None:
         with self._engine.connect() as connection:
-            return connection.execute(sa.select(_accounts).where(which)).first()
+            return connection.execute(select_accounts().where(which)).first()
 
     def _account(self, which: sa.ColumnElement[bool]) -> Account | None:
         row = self._find(which)
-        return None if row is None else _to_account(row)
+        return None if row is None else to_account(row)
 
     def _rehash(self, account: Account, old: str, password: str) -> str:
         """Store a hash with the current parameters and return it.
@@ -275,18 +276,6 @@ class AccountTable:
             return sa.false()
         same_hash = _accounts.c.password_hash == proof.password_hash
         return (_accounts.c.id == proof.account.id) & same_hash
-
-
-def _to_account(row: sa.Row[Any]) -> Account:
-    return Account(
-        id=row.id,
-        name=row.name,
-        created=row.created,
-        announced=bool(row.announced),
-        has_password=bool(row.password_hash),
-        disabled=row.disabled,
-        email=row.email,
-    )
 
 
 def _link(account_id: str, identity: Identity) -> dict[str, str]:
