@@ -393,7 +393,7 @@ async def test_a_table_that_others_lock_stops_the_start(
     postgres: Postgres, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A start does not wait forever for a transaction of another program."""
-    monkeypatch.setattr("app.database.migrations._TABLE_LOCK_TIMEOUT", 200)
+    monkeypatch.setattr("app.database.migration_lock._TABLE_LOCK_TIMEOUT", 200)
     place = Place(tmp_path, postgres)
     write(folder, "a", None, MAKE)
     await start(place, schema(folder))
