@@ -1,4 +1,4 @@
-// The account page: the socket keeps its list of devices up to date.
+// The list of devices on the account page: the socket keeps it up to date.
 "use strict";
 
 (() => {
@@ -10,26 +10,13 @@
   const list = find("devices");
   const most = list.children.length; // number of rows, if there are more devices than rows
   const others = find("others").querySelector("button");
-  const script = find("client");
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
   const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
   // ms by which this device's clock is ahead of the server's
   const ahead = Date.now() - 1000 * Number(find("account").dataset.now);
-  let socket = null;
-
-  const say = (text) => {
-    find("notice").textContent = text;
-    find("notice").hidden = !text;
-  };
-  const show = (state, text) => {
-    find("state").dataset.state = state;
-    find("state-text").textContent = text;
-  };
+  const { name, say } = account;
 
   // -- a row --
-
-  const name = ({ browser, system }) =>
-    [browser || "Unknown browser", system].filter(Boolean).join(" on ");
 
   const link = ({ connections }) => {
     if (!connections.length) return "Not connected";
@@ -88,35 +75,27 @@
 
   const showDevices = (devices) => {
     const rows = new Map([...list.children].map((row) => [row.dataset.id, row]));
-    const changes = [];
     for (const [index, device] of devices.entries()) {
       let row = rows.get(device.id);
       rows.delete(device.id);
-      if (!row) {
-        row = find("device").content.firstElementChild.cloneNode(true);
-        changes.push(`${name(device)} has signed in.`);
-      }
+      row ??= find("device").content.firstElementChild.cloneNode(true);
       fill(row, device);
       // a row that moves loses its focus
       if (list.children[index] !== row) list.insertBefore(row, list.children[index] ?? null);
     }
-    for (const row of rows.values()) {
-      changes.push(`${nameOf(row)} is signed out.`);
-      remove(row);
-    }
+    for (const row of rows.values()) remove(row);
     others.hidden = devices.length < 2;
     if (find("more")) find("more").hidden = devices.length < most;
-    if (changes.length) say(changes.join(" "));
   };
 
   list.addEventListener("submit", async (event) => {
     const row = event.target.closest("li");
     const current = !row.querySelector("[data-current]").hidden;
     // without a socket, or for this device itself, the browser submits the form
-    if (current || !socket?.connected) return;
+    if (current || !account.socket?.connected) return;
     event.preventDefault();
     try {
-      const answer = await socket.timeout(ACK_TIMEOUT).emitWithAck("revoke", row.dataset.id);
+      const answer = await account.socket.timeout(ACK_TIMEOUT).emitWithAck("revoke", row.dataset.id);
       if (answer !== true) throw new Error(answer?.error ?? "an unknown answer");
       if (row.isConnected) {
         say(`${nameOf(row)} is signed out.`);
@@ -127,57 +106,9 @@
     }
   });
 
-  // -- the end of the session --
-
-  const gone = (why) => {
-    if (page.leaving) return;
-    page.leaving = true;
-    socket?.disconnect();
-    find("account").remove();
-    for (const element of document.querySelectorAll(".bar nav > *")) element.remove();
-    find("gone").hidden = false;
-    find("gone-why").textContent = why;
-    find("gone").focus();
-  };
-
-  // -- the socket --
-
-  const connect = () => {
-    let renewed = false; // whether the session got a new id, perhaps of another user
-    socket = window.io("/account", { path: `${page.base}/socket.io/` });
-    socket.on("connect", () => {
-      if (renewed && !page.leaving) location.reload();
-      else show("on", "Live: changes show at once");
-    });
-    socket.on("sessions", showDevices);
-    socket.on("session ended", ({ reason }) => {
-      renewed = reason === "regenerated";
-      if (!renewed) gone(sessionEnded(reason, true) ?? "Your session has ended.");
-    });
-    socket.on("disconnect", () => {
-      if (!page.leaving) show("wait", "Disconnected, connecting again…");
-    });
-    socket.on("connect_error", (error) => {
-      if (page.leaving) return;
-      if (socket.active) show("wait", "The server does not answer, trying again…");
-      else if (error.message === "unauthorized") gone("Your session has ended.");
-      else show("bad", `Not live: the server refused the socket (${error.message}).`);
-    });
-  };
-
-  const explainMissing = () => {
-    show("bad", "Not live: the Socket.IO client could not be loaded. Reload to see changes.");
-  };
-
   for (const row of list.children) writeTimes(row);
   setInterval(() => {
     for (const row of list.children) writeTimes(row);
   }, TIMES_INTERVAL);
-  show("wait", "Connecting…");
-  if (window.io) {
-    connect();
-  } else {
-    script.addEventListener("load", () => (window.io ? connect() : explainMissing()));
-    script.addEventListener("error", explainMissing);
-  }
+  account.onDevices(showDevices);
 })();

@@ -198,6 +198,13 @@ class Accounts:
 
     # -- delete --
 
+    async def check_deletable(self, account: Account) -> None:
+        """Raise AccountInUse if rows of a fork's table keep this account from being deleted.
+
+        Ask before its sessions end, so that an account that is not deleted stays signed in.
+        """
+        await self.calls.run(lambda: self._table.check_deletable(account.id))
+
     async def delete(self, proof: Proof) -> bool:
         """Delete an account; return False if account or password have changed since `proof`.
 

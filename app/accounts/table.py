@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Collection, Sequence
@@ -59,6 +60,10 @@ class Proof:
     def name(self) -> str | None:
         """The name as it is stored; None if no account has it."""
         return None if self.account is None else self.account.name
+
+
+class _Undone(Exception):
+    """Rolls a transaction back."""
 
 
 class AccountTable:
@@ -210,7 +215,14 @@ class AccountTable:
         """Delete an account without its password."""
         return self._delete(_accounts.c.id == account_id, account_id)
 
-    def _delete(self, which: sa.ColumnElement[bool], account_id: str) -> bool:
+    def check_deletable(self, account_id: str) -> None:
+        """Raise AccountInUse if `remove` would; the account stays."""
+        with contextlib.suppress(_Undone):
+            self._delete(_accounts.c.id == account_id, account_id, undo=True)
+
+    def _delete(
+        self, which: sa.ColumnElement[bool], account_id: str, *, undo: bool = False
+    ) -> bool:
         try:
             with self._database.writing() as connection:
                 if connection.execute(sa.delete(_accounts).where(which)).rowcount != 1:
@@ -218,6 +230,8 @@ class AccountTable:
                 for table in OF_ACCOUNT:
                     mine = table.c.account_id == account_id
                     connection.execute(sa.delete(table).where(mine))
+                if undo:
+                    raise _Undone
                 return True
         except IntegrityError as error:
             log.error(

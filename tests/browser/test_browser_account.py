@@ -94,7 +94,7 @@ async def test_a_password_is_changed(tmp_path: Path, chromium: Any) -> None:
         two_devices(chromium, site, expected=("403", "401")) as (laptop, phone),
     ):
         await known(site)
-        here, there = await sign_in(laptop), await sign_in(phone)
+        here, there = await sign_in(laptop, "/account/sign-in"), await sign_in(phone)
         tab = await laptop.tab("/account")
         await live(tab)
         await live(there)
@@ -110,8 +110,7 @@ async def test_a_password_is_changed(tmp_path: Path, chromium: Any) -> None:
         await press(here, "Change password")
         await says(here, "Your password is changed")
         await is_gone(there, GONE)
-        await live(here)
-        await rows(here, 1)
+        await rows(tab, 1)
         await tab.wait_for_function(
             "() => performance.getEntriesByType('navigation')[0].type === 'reload'"
         )
@@ -122,7 +121,7 @@ async def test_an_account_is_deleted(tmp_path: Path, chromium: Any) -> None:
     """Every device is out, and the name is nobody's."""
     async with serve(tmp_path) as site, two_devices(chromium, site) as (laptop, phone):
         await known(site)
-        here, there = await sign_in(laptop), await sign_in(phone)
+        here, there = await sign_in(laptop, "/account/delete"), await sign_in(phone)
         await live(there)
         await here.get_by_label("Password, to confirm").fill(PASSWORD)
         await press(here, "Delete account")
@@ -181,10 +180,12 @@ async def test_all_of_it_works_without_scripts(tmp_path: Path, chromium: Any) ->
             await press(page, button)
             await rows(page, 1)
             assert await page.get_by_role("button", name="Sign out everywhere else").count() == 0
+        await page.get_by_role("link", name="Sign-in methods").click()
         await page.get_by_label("Old password").fill(PASSWORD)
         await page.get_by_label("New password").fill(NEW)
         await press(page, "Change password")
         await says(page, "Your password is changed")
+        await page.get_by_role("link", name="Delete account").click()
         await page.get_by_label("Password, to confirm").fill(NEW)
         await press(page, "Delete account")
         await shows(page, user="visitor")
@@ -296,15 +297,18 @@ async def test_pages_are_accessible(tmp_path: Path, chromium: Any, scheme: Any, 
         await rows(page, 2)
         await live(page)
         await check(page, "account")
+        await page.goto(site.url + "/account/sign-in")
+        await check(page, "sign-in")
+        await page.goto(site.url + "/account/delete")
         await page.get_by_label("Password, to confirm").fill("wrong wrong")
         await press(page, "Delete account")
-        await live(page)
+        assert await page.get_by_role("alert").inner_text() == "Wrong password."
         await check(page, "refused")
         await phone.post("/account/sessions/revoke-others")
         await is_gone(page, GONE)
         await check(page, "gone")
         await socket.close()
-        await until(lambda: len(list(tmp_path.glob("*.png"))) == 6)
+        await until(lambda: len(list(tmp_path.glob("*.png"))) == 7)
 
 
 @pytest.mark.asvs("6.2.6", "6.2.7")
@@ -316,7 +320,7 @@ async def test_password_fields_are_masked_and_may_be_pasted_into(
         await known(site)
         page = await sign_in(ann)
         kinds = {}
-        for path in ("/account", "/login", "/register"):
+        for path in ("/account/sign-in", "/login", "/register"):
             await page.goto(site.url + path)
             for field in await page.locator("input[autocomplete*=password]").all():
                 assert await field.get_attribute("type") == "password"
@@ -331,8 +335,8 @@ async def test_password_fields_are_masked_and_may_be_pasted_into(
                     "autocomplete"
                 )
         assert kinds == {
-            ("/account", "password"): "current-password",
-            ("/account", "new_password"): "new-password",
+            ("/account/sign-in", "password"): "current-password",
+            ("/account/sign-in", "new_password"): "new-password",
             ("/login", "password"): "current-password",
             ("/register", "password"): "new-password",
         }

@@ -9,8 +9,6 @@ import handlers
 from tests.support.demo import session as demo_session
 from tests.support.paths import ROOT
 
-_BESIDE = ("__init__", "account_page")  # of upstream, beside the modules that it lists
-
 
 def copy_upstream(folder: Path, *without: str) -> Path:
     """Copy the program to a folder, without the modules, templates and sessions of a fork.
@@ -20,7 +18,11 @@ def copy_upstream(folder: Path, *without: str) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", *without)
     for name in ("app", "static", "handlers/templates"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for name in (*_BESIDE, *handlers.modules):
-        shutil.copy(ROOT / "handlers" / f"{name}.py", folder / "handlers")
+    for name in ("__init__", *handlers.modules):
+        module = ROOT / "handlers" / name
+        if module.is_dir():
+            shutil.copytree(module, folder / "handlers" / name, ignore=ignored)
+        else:
+            shutil.copy(module.with_suffix(".py"), folder / "handlers")
     shutil.copy(str(demo_session.__file__), folder / "handlers" / "session.py")
     return folder

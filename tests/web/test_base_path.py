@@ -18,6 +18,7 @@ from tests.support.site import serve
 from tests.support.visitor import Visitor
 
 STOCK = ("handlers.counter", "handlers.sign_in", "handlers.account", "handlers.health")
+OF_USER = ("/account", "/account/sign-in", "/account/delete")
 
 
 def origin(url: str) -> str:
@@ -49,7 +50,7 @@ async def test_every_address_of_a_page_is_below_the_base_path(tmp_path: Path) ->
         for user in (False, True):
             if user:
                 await ann.sign_up("ann")
-            for path in ("/", "/login", "/register", "/account" if user else "/nowhere"):
+            for path in ("/", "/login", "/register", *(OF_USER if user else ("/nowhere",))):
                 _, page = await ann.get(path)
                 found = re.findall(r'(?:href|src|action)="(/[^"]*)"', page)
                 assert found

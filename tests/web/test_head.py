@@ -22,6 +22,8 @@ PATHS = [
     "/login?next=/account",
     "/register",
     "/account",
+    "/account/sign-in",
+    "/account/delete",
     "/healthz",
     "/readyz",
     "/static/session_ended.js",

@@ -1,0 +1,52 @@
+"""The namespace of the account page: its sockets get the list of devices."""
+
+from typing import Any
+
+import msgspec
+
+from app.devices import Device
+from app.sessions.session import SessionEnded
+from handlers.session import BaseNamespace
+
+_REVOKE_COST = 10  # events that a `revoke` counts as
+
+
+class AccountNamespace(BaseNamespace):
+    """The sockets of the page; a visitor gets the connect error `unauthorized`."""
+
+    login_required = True
+
+    def __init__(self, *options: Any) -> None:
+        super().__init__(*options)
+        self._users: dict[str, str] = {}  # account ids by sid
+
+    async def on_connect(self, sid: str) -> bool:
+        try:
+            session = await self.session_for(sid)
+        except SessionEnded:
+            return False
+        assert session.user_id is not None
+        self._users[sid] = session.user_id
+        self.services.device_watchers.watch(session.user_id, sid, session.id, self._send)
+        return True
+
+    def on_disconnect(self, sid: str) -> None:
+        user = self._users.pop(sid, None)
+        if user is not None:
+            self.services.device_watchers.unwatch(user, sid)
+
+    async def on_revoke(self, sid: str, id: Any) -> bool | dict[str, str]:
+        """Sign out the device with this public id and ack true."""
+        user = self._users.get(sid)
+        if user is None:  # the client has disconnected
+            raise SessionEnded("")
+        self.charge(sid, _REVOKE_COST)
+        if await self.services.devices.revoke(user, str(id)):
+            return True
+        return {"error": "unknown session"}
+
+    async def _send(self, sid: str, devices: list[Device]) -> None:
+        await self.emit("sessions", msgspec.to_builtins(devices), to=sid)
+
+
+namespaces = [("/account", AccountNamespace)]

@@ -1,0 +1,52 @@
+"""The change of the password."""
+
+from tornado.web import HTTPError
+
+from app.accounts import AccountsUnavailable, account_key
+from app.limits import subscriber
+from app.stores import StoreError
+from handlers.account.password_form import PasswordFormHandler
+from handlers.account.sign_in_methods import SignInMethodsSection
+
+
+class PasswordHandler(PasswordFormHandler, SignInMethodsSection):
+    """Changes the password, signs out all other devices, and gives this session a new id."""
+
+    form = "password"
+
+    async def act(self) -> None:
+        password, new = self.fields("password", "new_password")
+        accounts = self.services.accounts
+        proof = await self.prove(password)
+        # before the change, because the other sessions could not be ended without the store
+        await self.services.sessions.store.ping()
+        address = subscriber(self.remote_address)
+        changed = await accounts.change_password(proof, new, address=address)
+        if not changed:
+            raise HTTPError(409, "Your password was changed just now, so it was not changed again.")
+        self.audit("password change")
+        try:
+            # another device may have changed the password again and ended this session
+            if not await self.regenerate(confirm=lambda: accounts.still_valid(changed, new)):
+                raise HTTPError(409, "Your password was changed once more just now; sign in again.")
+            await self.services.sessions.end_user(self.user_id, keep=self.session.id)
+        except StoreError as error:
+            sentence = (
+                "Your password is changed, but the session store does not answer. "
+                "Use “Sign out everywhere else” when it does."
+            )
+            raise HTTPError(503, sentence) from error
+        except AccountsUnavailable as error:
+            sentence = (
+                "Your password is changed, but the database of accounts does not answer. "
+                "Sign in again when it does, and use “Sign out everywhere else”."
+            )
+            raise HTTPError(503, sentence) from error
+        device_cookie = self.web.device_cookie.issue(
+            account_key(self.user), changed.password_hash or "", secure=self.secure
+        )
+        self.add_header("Set-Cookie", device_cookie)
+        self.done("password")
+
+
+routes = [(r"/account/password", PasswordHandler)]

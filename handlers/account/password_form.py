@@ -1,0 +1,87 @@
+"""A form of the account page that asks for the password."""
+
+import contextlib
+from typing import ClassVar
+
+from tornado.web import HTTPError, authenticated
+
+from app.accounts import AccountInUse, AccountsUnavailable, InvalidAccount, Proof
+from app.limits import in_words, subscriber
+from app.sign_in import SignInRefused
+from app.stores import StoreError
+from app.web.errors import TooManyRequests
+from handlers.account.section import AccountSection
+
+
+class PasswordFormHandler(AccountSection):
+    """A form that asks for the password again, because a session alone may be stolen."""
+
+    form: ClassVar[str]
+
+    @authenticated
+    async def post(self) -> None:
+        try:
+            await self.act()
+        except AccountInUse as error:
+            await self._refuse(409, str(error))
+        except InvalidAccount as error:
+            await self._refuse(422, str(error))
+        except AccountsUnavailable as error:
+            self.set_header("Retry-After", str(error.wait))
+            await self._refuse(error.status, str(error))
+        except TooManyRequests as error:
+            self.set_header("Retry-After", str(error.wait))
+            sentence = f"Too many wrong passwords; wait {in_words(error.wait)} and try again."
+            await self._refuse(429, sentence)
+        except SignInRefused as error:
+            await self._refuse(error.status_code, error.sentence)
+        except HTTPError as error:
+            await self._refuse(error.status_code, error.log_message or error.reason or "")
+
+    async def act(self) -> None:
+        """Do the change and answer; the message of an error is shown beside the form."""
+        raise NotImplementedError
+
+    async def prove(self, password: str) -> Proof:
+        """Check the password of this user; raises HTTPError 403 or TooManyRequests."""
+        user_id = self.user_id
+        proof = await self.services.accounts.prove(
+            self.user,
+            password,
+            check_limits=lambda: self._check_limits(user_id),
+            address=subscriber(self.remote_address),
+        )
+        if proof.account and proof.account.id == user_id and not proof.account.has_password:
+            raise HTTPError(409, "Your account has no password: you sign in to it another way.")
+        if not proof or proof.account is None or proof.account.id != user_id:
+            await self.services.limits.password_failed(user_id)
+            self.audit("failure", reason=f"wrong password: {self.form}")
+            raise HTTPError(403, "Wrong password.")
+        return proof
+
+    async def _check_limits(self, user_id: str) -> None:
+        wait = await self.services.limits.password_wait(user_id)
+        if wait:
+            raise TooManyRequests(wait, "too many wrong passwords")
+
+    def audit(self, event: str, *, reason: str = "") -> None:
+        """Add an event of this user to the audit log."""
+        self.services.audit.add(
+            event,
+            user=self.user,
+            address=self.remote_address,
+            reason=reason,
+            user_id=self.user_id,
+        )
+
+    async def _refuse(self, status: int, sentence: str) -> None:
+        self.set_status(status)
+        if self.wants_json:
+            self.write({"error": sentence})
+            return
+        if self.session:  # a user who was signed out meanwhile cannot see the account page
+            with contextlib.suppress(StoreError):
+                await self.show(form=self.form, wrong=sentence)
+                return
+        self.set_header("Cache-Control", "no-store")
+        self.render("error.html", status=status, sentence=sentence)

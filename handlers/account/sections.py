@@ -1,0 +1,17 @@
+"""The sections of the account page, in the order of its navigation."""
+
+from typing import NamedTuple
+
+
+class Section(NamedTuple):
+    """An address of the account page and its name in the navigation."""
+
+    path: str  # without the base path
+    label: str
+
+
+DEVICES = Section("/account", "Devices")
+SIGN_IN = Section("/account/sign-in", "Sign-in methods")
+DELETE = Section("/account/delete", "Delete account")
+
+SECTIONS = (DEVICES, SIGN_IN, DELETE)
