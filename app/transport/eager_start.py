@@ -12,42 +12,59 @@ import contextvars
 import traceback
 import types
 from asyncio import _enter_task, _leave_task, _register_task
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import IO, Any
 
 _Future = asyncio.Future
 _ENDED = object()
 
 
-class EagerTask(asyncio.Future[None]):
-    """Has what `asyncio.Task` has, and takes the first step of its coroutine in `begin`."""
+def begin(
+    coroutine: Coroutine[Any, Any, None],
+    loop: asyncio.AbstractEventLoop,
+    context: contextvars.Context,
+) -> EagerTask:
+    """Make a task for this coroutine, and take its first step in this context."""
+    task: Any = EagerTask(loop=loop)
+    task._coroutine, task._context = coroutine, context
+    task._steps = coroutine.__await__()
+    task._must_cancel, task._awaited = False, None
+    outer = None
+    try:
+        _enter_task(loop, task)
+    except RuntimeError:  # a task runs; to ask first would take 0.2 µs, and nearly never one does
+        outer = asyncio.current_task(loop)
+        _leave_task(loop, outer)  # type: ignore[arg-type]
+        _enter_task(loop, task)
+    try:
+        task._step(loop)
+    finally:
+        if outer is not None:
+            _enter_task(loop, outer)
+    if not task.done():
+        _register_task(task)
+    return task
 
-    __slots__ = ("_context", "_coroutine", "_steps")
-    _awaited: asyncio.Future[Any] | None = None  # what the coroutine waits for
+
+class EagerTask(asyncio.Future[None]):
+    """Has what `asyncio.Task` has; `begin` makes one."""
+
+    __slots__ = ("_awaited", "_context", "_coroutine", "_must_cancel", "_steps")
+    _awaited: asyncio.Future[Any] | None  # what the coroutine waits for
+    _must_cancel: bool  # whether the next step is a CancelledError
     _cancellations = 0  # requests to cancel it, less those that were taken back
-    _must_cancel = False  # whether the next step is a CancelledError
     _message: Any = None  # of that CancelledError
     _name = ""
+    _when_ended: Callable[[Any], None] | None = None
 
     # There is no __init__: calling that of Future takes 0.2 µs.
 
-    def begin(self, coroutine: Coroutine[Any, Any, None], context: contextvars.Context) -> None:
-        """Take the first step of this coroutine, in this context."""
-        self._coroutine = coroutine
-        self._steps = coroutine.__await__()
-        self._context = context
-        loop: Any = self.get_loop()
-        outer: Any = asyncio.current_task(loop)
-        if outer is None:
-            self._step()
-        else:
-            _leave_task(loop, outer)
-            try:
-                self._step()
-            finally:
-                _enter_task(loop, outer)
-        if not self.done():
-            _register_task(self)  # type: ignore[arg-type]
+    def call_when_ended(self, callback: Callable[[Any], None]) -> None:
+        """Call this with the task as soon as it has ended.
+
+        A done callback would come a turn of the loop later, and take an event that waits 0.6 µs.
+        """
+        self._when_ended = callback
 
     def cancel(self, msg: Any | None = None) -> bool:
         if self.done():
@@ -75,15 +92,12 @@ class EagerTask(asyncio.Future[None]):
 
     # -- steps of the coroutine --
 
-    def _step(self, error: BaseException | None = None) -> None:
-        """Run the coroutine until it waits or ends."""
-        loop: Any = self.get_loop()
-        this: Any = self
+    def _step(self, loop: Any, error: BaseException | None = None) -> None:
+        """Run the coroutine until it waits or ends; this task is the current one till then."""
         if self._must_cancel:
             self._must_cancel = False
             if not isinstance(error, asyncio.CancelledError):
                 error = self._cancelled_error()
-        _enter_task(loop, this)
         try:
             if error is None:
                 # `send` would raise StopIteration at the end: 0.3 µs
@@ -91,7 +105,7 @@ class EagerTask(asyncio.Future[None]):
             else:
                 awaited = self._context.run(self._throw, error)
             if awaited is not _ENDED:
-                self._wait_for(awaited)
+                self._wait_for(awaited, loop)
             elif self._must_cancel:
                 _Future.cancel(self, self._message)
             else:
@@ -104,7 +118,7 @@ class EagerTask(asyncio.Future[None]):
         except BaseException as failure:
             _Future.set_exception(self, failure)
         finally:
-            _leave_task(loop, this)
+            _leave_task(loop, self)  # type: ignore[arg-type]
             error = None  # whose traceback refers to this frame
 
     def _throw(self, error: BaseException) -> Any:
@@ -116,25 +130,26 @@ class EagerTask(asyncio.Future[None]):
     def _cancelled_error(self) -> asyncio.CancelledError:
         return asyncio.CancelledError(*(() if self._message is None else (self._message,)))
 
-    def _wait_for(self, awaited: Any) -> None:
+    def _wait_for(self, awaited: Any, loop: Any) -> None:
         """Take the next step when this future is done; with None in the next turn of the loop."""
-        loop = self.get_loop()
-        if awaited is None:
-            loop.call_soon(self._step)
-        elif refusal := self._refusal(awaited):
-            loop.call_soon(self._step, RuntimeError(refusal))
-        else:
-            awaited._asyncio_future_blocking = False  # documented at `asyncio.isfuture`
+        if (
+            getattr(awaited, "_asyncio_future_blocking", None)  # documented at `asyncio.isfuture`
+            and awaited is not self
+            and awaited.get_loop() is loop
+        ):
+            awaited._asyncio_future_blocking = False
             awaited.add_done_callback(self._resume)
             self._awaited = awaited
             if self._must_cancel and awaited.cancel(msg=self._message):
                 self._must_cancel = False
+        elif awaited is None:
+            loop.call_soon(self._resume)
+        else:
+            loop.call_soon(self._resume, None, RuntimeError(self._refusal(awaited)))
 
     def _refusal(self, awaited: Any) -> str:
-        """Return why a coroutine cannot wait for this; an empty string if it can."""
+        """Return why a coroutine cannot wait for this."""
         blocking = getattr(awaited, "_asyncio_future_blocking", None)
-        if blocking and awaited is not self and awaited.get_loop() is self.get_loop():
-            return ""
         if blocking is None:
             return f"task {self!r} got a bad yield: {awaited!r} is not a future"
         if not blocking:
@@ -143,14 +158,24 @@ class EagerTask(asyncio.Future[None]):
             return f"task {self!r} cannot wait for itself"
         return f"task {self!r} cannot wait for {awaited!r} of another loop"
 
-    def _resume(self, awaited: asyncio.Future[Any]) -> None:
+    def _resume(
+        self, awaited: asyncio.Future[Any] | None = None, error: BaseException | None = None
+    ) -> None:
+        """Take the next step: what the coroutine has waited for is done."""
         self._awaited = None
+        if awaited is not None:
+            try:
+                awaited.result()
+            except BaseException as failure:
+                error = failure
+        loop: Any = self.get_loop()
+        _enter_task(loop, self)  # type: ignore[arg-type]
         try:
-            awaited.result()
-        except BaseException as error:
-            self._step(error)
-        else:
-            self._step()
+            self._step(loop, error)
+        finally:
+            error = None  # whose traceback refers to this frame
+            if self._when_ended is not None and self.done():
+                self._when_ended(self)
 
     # -- what debuggers ask --
 

@@ -28,13 +28,12 @@ if sys.version_info >= (3, 12):
     def _begin(coroutine: _Coroutine, loop: _Loop, context: contextvars.Context) -> _Task:
         return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
 
+    _call_when_ended = asyncio.Task.add_done_callback
 else:
     from app.transport.eager_start import EagerTask
+    from app.transport.eager_start import begin as _begin
 
-    def _begin(coroutine: _Coroutine, loop: _Loop, context: contextvars.Context) -> Any:
-        task = EagerTask(loop=loop)
-        task.begin(coroutine, context)
-        return task
+    _call_when_ended = EagerTask.call_when_ended
 
 
 class Tasks:
@@ -51,11 +50,11 @@ class Tasks:
         If it does, `done` is called with the task when that has ended. An exception that the
         coroutine raises is reported to the loop's exception handler.
         """
-        task = _begin(coroutine, self._loop, self._context.copy())
+        task: Any = _begin(coroutine, self._loop, self._context.copy())
         if task.done():
             return False
         self._waiting[task] = coroutine, done
-        task.add_done_callback(self._ended)
+        _call_when_ended(task, self._ended)
         return True
 
     async def stop(self) -> None:
