@@ -26,6 +26,7 @@ NORMAL, GOING_AWAY, PROTOCOL_ERROR, INVALID_DATA = 1000, 1001, 1002, 1007
 POLICY_VIOLATION, TOO_BIG = 1008, 1009
 
 _FIN, _MASKED = 0x80, 0x80
+_NOT_UTF8 = "text is not UTF-8"
 _WHOLE_TEXT = _FIN | TEXT
 _SHORT_TEXT = tuple(bytes((_FIN | TEXT, size)) for size in range(126))  # heads of such frames
 
@@ -109,13 +110,19 @@ class FrameParser:
                 and self._fragments is None
                 and type(buffer) is bytes
             ):
-                # Nearly every frame: short and text. The rest of the method would do, but needs
-                # 0.6 µs more.
-                start = at + 6
-                end = start + second - _MASKED
+                # Nearly every frame: short, text, and all that was read. The rest of the method
+                # would do, but needs 0.9 µs more.
+                end = at + 6 + second - _MASKED
                 if end <= len(buffer):
-                    self._take(at, end)
-                    return _text(unmask(buffer[at + 2 : start], buffer[start:end]))
+                    if end < len(buffer):
+                        self._take(at, end)
+                    else:
+                        self._buffer, self._at, self._needed = b"", 0, 2
+                        self.size, self.ready = self.ready, 0
+                    try:
+                        return unmask(buffer[at + 2 : at + 6], buffer[at + 6 : end]).decode()
+                    except UnicodeDecodeError:
+                        raise FrameError(INVALID_DATA, _NOT_UTF8) from None
             size = second & 0x7F
             if not second & _MASKED:
                 raise FrameError(PROTOCOL_ERROR, "a client's frames must be masked")
@@ -197,7 +204,7 @@ def _text(payload: bytes) -> str:
     try:
         return payload.decode()
     except UnicodeDecodeError:
-        raise FrameError(INVALID_DATA, "text is not UTF-8") from None
+        raise FrameError(INVALID_DATA, _NOT_UTF8) from None
 
 
 def close_code(payload: bytes) -> int:

@@ -75,8 +75,6 @@ class EngineServer:
         self.wheel = Wheel(min(settings.ping_interval, settings.ping_timeout, 12.5) / 50)
         self.closed_by: Counter[str] = Counter()
         self.throttled = 0  # times that a client was faster than events_per_second
-        #: One buffer for all reads: it is read out before the loop comes to the next socket.
-        self.read_buffer = memoryview(bytearray(65536))
         self.last_polls = LastPolls(self.wheel)
         #: WebSockets that have sent their close frame and wait for the client to go.
         self.ending: set[Socket] = set()
