@@ -31,8 +31,8 @@ if sys.version_info >= (3, 12):
     _call_when_ended = asyncio.Task.add_done_callback
 else:
     from app.transport.eager_start import EagerTask
-    from app.transport.eager_start import begin as _begin
 
+    _begin = EagerTask.begin
     _call_when_ended = EagerTask.call_when_ended
 
 
@@ -50,7 +50,7 @@ class Tasks:
         If it does, `done` is called with the task when that has ended. An exception that the
         coroutine raises is reported to the loop's exception handler.
         """
-        task: Any = _begin(coroutine, self._loop, self._context.copy())
+        task = _begin(coroutine, self._loop, self._context.copy())
         if task.done():
             return False
         self._waiting[task] = coroutine, done
