@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from app.accounts import Accounts, OldNames, Roles, open_database
+from app.accounts import Accounts, OldNames, OneTimeLinks, Roles, open_database
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.common.rates import ProcessRate
@@ -103,6 +103,7 @@ def make_app(
         database=database,
         accounts=accounts,
         roles=Roles(accounts),
+        one_time_links=OneTimeLinks(accounts),
         limits=Limits(settings, cluster.make_rate if cluster else ProcessRate),
         socket_server=server,
         connections=connections,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from app.accounts import Accounts, Roles
+from app.accounts import Accounts, OneTimeLinks, Roles
 from app.common.background import CLEANUP_TIMEOUT, Background
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
@@ -71,6 +71,7 @@ class Services:
     database: Database
     accounts: Accounts
     roles: Roles
+    one_time_links: OneTimeLinks
     limits: Limits
     socket_server: SocketServer
     connections: Connections

@@ -8,6 +8,7 @@ from app.accounts.accounts import Accounts, open_database
 from app.accounts.calls import AccountsUnavailable, AddressBusy, DatabaseCalls
 from app.accounts.database import accounts as accounts_table
 from app.accounts.old_names import OldNames
+from app.accounts.one_time_links import OneTimeLinks
 from app.accounts.passwords import (
     AccountInUse,
     IdentityTaken,
@@ -32,6 +33,7 @@ __all__ = [
     "InvalidRole",
     "NameTaken",
     "OldNames",
+    "OneTimeLinks",
     "Proof",
     "Roles",
     "UnknownAccount",

@@ -76,6 +76,7 @@ one_time_links = sa.Table(
     sa.Column("account_id", sa.Text, nullable=False),
     sa.Column("purpose", sa.Text, nullable=False),  # "reset" or "email"
     sa.Column("email", sa.Text),  # the address to confirm
+    sa.Column("state", sa.Text, nullable=False),  # digest of what must not change meanwhile
     sa.Column("expires", sa.Double, nullable=False),  # seconds since 1970
     sa.Index("one_time_links_by_account", "account_id"),
     sa.Index("one_time_links_by_expiry", "expires"),

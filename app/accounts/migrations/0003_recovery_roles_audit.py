@@ -32,6 +32,7 @@ def _create_tables() -> None:
         sa.Column("account_id", sa.Text, nullable=False),
         sa.Column("purpose", sa.Text, nullable=False),
         sa.Column("email", sa.Text),
+        sa.Column("state", sa.Text, nullable=False),
         sa.Column("expires", sa.Double, nullable=False),
     )
     op.create_index("one_time_links_by_account", "one_time_links", ["account_id"])

@@ -1,0 +1,165 @@
+"""One-time links: secrets in addresses that prove, once, who may do one thing with an account."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from app.accounts.account import Account
+from app.accounts.accounts import Accounts
+from app.accounts.database import accounts as _accounts
+from app.accounts.database import one_time_links as _links
+from app.accounts.passwords import InvalidAccount
+from app.accounts.rows import select_accounts, to_account
+
+#: What a link is good for: a new password, or the confirmation of an address.
+Purpose = Literal["reset", "email"]
+
+_TOKEN_BYTES = 32  # random ones; ASVS 5.0, 7.2.3 asks for 16 at least
+_MAX_LENGTH = 100  # characters of a token; ours have 43
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a valid link was made for."""
+
+    account: Account
+    #: The address that the link was sent to and confirms; None for a link by an operator.
+    email: str | None
+
+
+class OneTimeLinks:
+    """The links that are still to be used. The database has the hash of each token only.
+
+    A link dies when it is used or expires, when a new one of its purpose is made for the account,
+    and when the account's password or confirmed address changes. It is invalid while the account
+    is disabled. Every method raises AccountsUnavailable as `Accounts` does.
+    """
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._database = accounts.database
+        self._calls = accounts.calls
+
+    async def create(
+        self, account_id: str, purpose: Purpose, lifetime: float, email: str | None = None
+    ) -> str:
+        """Make a link that is valid for `lifetime` seconds, and return its token.
+
+        `email` is the address that the link confirms. Raises InvalidAccount if the account is
+        deleted.
+        """
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+
+        def insert() -> None:
+            with self._database.writing() as connection:
+                _insert(connection, token, account_id, purpose, time.time() + lifetime, email)
+
+        await self._calls.run(insert)
+        return token
+
+    async def peek(self, token: str, purpose: Purpose, *, address: str = "") -> Use | None:
+        """Return what a link is good for, and leave it as it is; None if it is invalid."""
+
+        def find() -> Use | None:
+            with self._database.engine.connect() as connection:
+                return _find(connection, token, purpose)
+
+        return await self._calls.run(find, address=address)
+
+    async def use(self, token: str, purpose: Purpose, *, address: str = "") -> Use | None:
+        """Use a link up, and return what it was made for; None if it is invalid.
+
+        Of two calls at once, in any process, one gets None. `address` is the key by which limits
+        count a client.
+        """
+
+        def take() -> Use | None:
+            with self._database.writing() as connection:
+                return take_link(connection, token, purpose)
+
+        return await self._calls.run(take, address=address)
+
+    async def discard(self, account_id: str, purpose: Purpose) -> None:
+        """Make the link of this purpose invalid, if there is one."""
+
+        def delete() -> None:
+            with self._database.writing() as connection:
+                connection.execute(sa.delete(_links).where(_of(account_id, purpose)))
+
+        await self._calls.run(delete)
+
+
+def take_link(connection: sa.Connection, token: str, purpose: Purpose) -> Use | None:
+    """Use a link up in a transaction; see `OneTimeLinks.use`."""
+    found = _find(connection, token, purpose, lock=True)
+    if found is None:
+        return None
+    # two transactions may find the link, one after the other; one of them deletes it
+    taken = sa.delete(_links).where(_links.c.token_hash == _hash(token))
+    return found if connection.execute(taken).rowcount == 1 else None
+
+
+def _insert(
+    connection: sa.Connection,
+    token: str,
+    account_id: str,
+    purpose: Purpose,
+    expires: float,
+    email: str | None,
+) -> None:
+    same = sa.select(_accounts).where(_accounts.c.id == account_id)
+    # locked, so that of two links made at once the earlier one dies
+    account = connection.execute(same.with_for_update()).first()
+    if account is None:
+        raise InvalidAccount("This account does not exist any more.")
+    dead = _of(account_id, purpose) | (_links.c.expires < time.time())
+    connection.execute(sa.delete(_links).where(dead))
+    row = {
+        "token_hash": _hash(token),
+        "account_id": account_id,
+        "purpose": purpose,
+        "email": email,
+        "state": _state(account),
+        "expires": expires,
+    }
+    connection.execute(sa.insert(_links), row)
+
+
+def _find(
+    connection: sa.Connection, token: str, purpose: Purpose, *, lock: bool = False
+) -> Use | None:
+    if len(token) > _MAX_LENGTH:
+        return None
+    query = (
+        select_accounts()
+        .add_columns(_links.c.state, _links.c.email.label("link_email"))
+        .join(_links, _links.c.account_id == _accounts.c.id)
+        .where(_links.c.token_hash == _hash(token), _links.c.purpose == purpose)
+        .where(_links.c.expires > time.time(), _accounts.c.disabled.is_(None))
+    )
+    if lock:  # the account, so that its password does not change meanwhile
+        query = query.with_for_update(of=_accounts)
+    row = connection.execute(query).first()
+    if row is None or row.state != _state(row):
+        return None
+    return Use(to_account(row), row.link_email)
+
+
+def _of(account_id: str, purpose: Purpose) -> sa.ColumnElement[bool]:
+    return (_links.c.account_id == account_id) & (_links.c.purpose == purpose)
+
+
+def _hash(token: str) -> str:
+    # the token is random, so a fast hash is enough
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+
+
+def _state(account: sa.Row[Any]) -> str:
+    """Return a digest of what must not change before a link of this account is used."""
+    state = f"{account.password_hash}\0{account.email or ''}"
+    return hashlib.sha256(state.encode()).hexdigest()
