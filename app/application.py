@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from app.accounts import Accounts, OldNames, OneTimeLinks, Roles, open_database
+from app.accounts import Accounts, AuditTrail, OldNames, OneTimeLinks, Roles, open_database
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.common.rates import ProcessRate
@@ -21,6 +21,7 @@ from app.lifecycle import Application
 from app.limits import Limits
 from app.listeners import register_listeners
 from app.open_store import open_store
+from app.operator import Operator
 from app.ops import data_folder
 from app.ops.audit import Audit
 from app.ops.control import Command, ControlSocket, socket_path
@@ -89,6 +90,7 @@ def make_app(
     counted = CountedStore(opened, store_counts)
     database = open_database(settings, schemas(extensions))
     accounts = Accounts(database)
+    roles = Roles(accounts)
     sessions = _build_sessions(
         settings, counted, store_counts, data_type, clock, connections, accounts
     )
@@ -96,13 +98,14 @@ def make_app(
     presence = cluster.presence(connections, keys) if cluster else connections
     devices = Devices(sessions, presence)
     audit, outage_log = Audit(), RateLimitedLog(logging.getLogger("latchkey.outages"))
+    audit_trail = AuditTrail(database, days=settings.audit_days)
     on_login: Listeners[[Session[Any]]] = Listeners("a login")
     services = Services(
         settings=settings,
         sessions=sessions,
         database=database,
         accounts=accounts,
-        roles=Roles(accounts),
+        roles=roles,
         one_time_links=OneTimeLinks(accounts),
         limits=Limits(settings, cluster.make_rate if cluster else ProcessRate),
         socket_server=server,
@@ -118,6 +121,8 @@ def make_app(
             {"store": StoreCheck(sessions.store).works, "database": accounts.answers}
         ),
         audit=audit,
+        audit_trail=audit_trail,
+        operator=Operator(database, accounts, roles, sessions, devices, audit, audit_trail),
         jobs=Jobs(cluster.repeat if cluster else None),
         client_log=RateLimitedLog(logging.getLogger("latchkey.clients")),
         outage_log=outage_log,

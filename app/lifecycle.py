@@ -25,6 +25,7 @@ _CLIENT_TIMEOUT = 30.0  # seconds that a client has for a request's headers, and
 _MAX_HEADER_SIZE = 16_384  # bytes
 _REQUESTS_TIMEOUT = 2.5  # seconds that requests in progress have when the process stops
 _BACKGROUND_TIMEOUT = 0.5  # seconds that coroutines of `services.background` have to end
+_PRUNE_INTERVAL = 600.0  # seconds between two prunings of the audit trail
 _CLOSE_TIMEOUT = 1.0  # seconds in which expiry and the stores have to close
 
 
@@ -75,6 +76,7 @@ class Application:
                 log.warning("%s", warning)
         if self.cluster is not None:
             await self.cluster.start()
+        self.services.audit_trail.start()
         await self._modules.start(self.services)
         self._listening = listening or listen(settings)
         self.http_server = HttpServer(
@@ -91,6 +93,9 @@ class Application:
         self.services.expiry.start()
         self.services.loop_lag.start()
         self.services.presence.start()
+        self.services.every(
+            _PRUNE_INTERVAL, self.services.audit_trail.prune, True, name="latchkey.audit_trail"
+        )
         return self.addresses[0]
 
     @property
@@ -166,6 +171,7 @@ class Application:
             await services.readiness.stop()
             if self.cluster is not None:
                 await self.cluster.stop()
+            await services.audit_trail.stop()
             await services.sessions.store.close()
             await services.accounts.close()
             await services.database.close()

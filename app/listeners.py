@@ -68,6 +68,8 @@ def register_listeners(
             if extension.on_account_deleted is not None
         ),
     ]
+    # something happens to an account
+    services.audit.on_event += [services.audit_trail.add]
     # an account was changed or deleted, at this process or another one
     services.on_account_changed += [
         services.roles.forget,  # the next event reads them

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from app.accounts import Accounts, OneTimeLinks, Roles
+from app.accounts import Accounts, AuditTrail, OneTimeLinks, Roles
 from app.common.background import CLEANUP_TIMEOUT, Background
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
@@ -15,6 +15,7 @@ from app.database import Database
 from app.devices import Devices, Watchers
 from app.jobs import Job, Jobs, Work
 from app.limits import Limits
+from app.operator import Operator
 from app.ops.audit import Audit
 from app.ops.counters import Counters
 from app.ops.loop_lag import LoopLag
@@ -84,6 +85,8 @@ class Services:
     loop_lag: LoopLag
     readiness: Readiness
     audit: Audit
+    audit_trail: AuditTrail  # the events of accounts, in the database
+    operator: Operator  # what operators do with accounts and sessions
     jobs: Jobs
     client_log: RateLimitedLog  # errors of clients
     sign_in: SignIn  # gives a browser a session for an account

@@ -23,6 +23,7 @@ Check = Callable[[Account], Awaitable[str | None] | str | None]
 
 _DELETED = "This account does not exist any more."
 _DISABLED = "This account is disabled. Ask the operator of this site."
+_RENAMED = "This account has another name since a moment ago. Sign in again."
 _NO_NAME = "This is the id of an account, which is no name; nobody can sign in by it."
 
 
@@ -189,6 +190,8 @@ class SignIn:
             now = await self._accounts.by_id(account.id)
             if now is None and confirm is None:
                 raise SignInRefused(_DELETED)
+            if now is not None and now.name != account.name:
+                raise SignInRefused(_RENAMED)
             # a ban ends the sessions that it finds, which this one may not have been among
             await self._check(handler, now or account, method)
             return True

@@ -4,7 +4,11 @@ Imports database, settings, stores and common.
 """
 
 from app.accounts.account import Account, Identity, is_account_id
+from app.accounts.account_changes import AccountChanges
+from app.accounts.account_list import AccountList
 from app.accounts.accounts import Accounts, open_database
+from app.accounts.audit_event import AuditEvent
+from app.accounts.audit_trail import AuditTrail
 from app.accounts.calls import AccountsUnavailable, AddressBusy, DatabaseCalls
 from app.accounts.database import accounts as accounts_table
 from app.accounts.old_names import OldNames
@@ -22,10 +26,14 @@ from app.accounts.table import Proof
 
 __all__ = [
     "Account",
+    "AccountChanges",
     "AccountInUse",
+    "AccountList",
     "Accounts",
     "AccountsUnavailable",
     "AddressBusy",
+    "AuditEvent",
+    "AuditTrail",
     "DatabaseCalls",
     "Identity",
     "IdentityTaken",

@@ -116,7 +116,8 @@ audit_events = sa.Table(
     sa.Column("event", sa.Text, nullable=False),
     sa.Column("account_id", sa.Text),  # whose account it is about
     sa.Column("user", sa.Text),  # the name of that account then
-    sa.Column("actor", sa.Text),  # who did it, if not the user: an administrator's account id
+    sa.Column("actor", sa.Text),  # the name of who did it, if not the user: an operator
+    sa.Column("actor_id", sa.Text),  # their account id; NULL for the command line
     sa.Column("address", sa.Text, nullable=False),
     sa.Column("method", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),

@@ -39,10 +39,15 @@ class Devices:
         """
         records, more = await self._latest(user_id, asking)
         records.sort(key=lambda record: (record.created, record.id), reverse=True)
+        devices = await self.of_records(records)
+        devices.more = more
+        return devices
+
+    async def of_records(self, records: Sequence[Record]) -> DeviceList:
+        """Return these sessions as devices, in this order, whoever their users are."""
         transports = await self.presence.transports([record.id for record in records])
         agents = await describe({record.user_agent for record in records})
         devices = DeviceList()
-        devices.more = more
         for record in records:
             devices[record.id] = Device(
                 id=public_id(record.id),

@@ -209,6 +209,17 @@ class Settings:
     failed_logins_per_minute: int = _option(
         values.integer(0, 10**6), "10", "failed logins of one address and account; 0: no limit"
     )
+    audit_days: int = _option(
+        values.integer(0, 36_500),
+        "365",
+        "days for which the database keeps the audit events of accounts; 0: for ever",
+    )
+    public_url: str = _option(
+        values.origin,
+        "",
+        "scheme and host of this site in links that are sent or printed, such as "
+        "https://example.com; empty: https and the first of --allowed-hosts",
+    )
 
     def __post_init__(self, own: Mapping[str, Any] | None) -> None:
         # under the name that dataclasses.replace asks for
@@ -258,6 +269,15 @@ class Settings:
     def shared(self) -> bool:
         """Whether several processes share the sessions."""
         return store_urls.is_shared(self.store)
+
+    def public_link(self, path: str) -> str:
+        """Return the address of a page in links for users; the path alone if none is known.
+
+        `path` begins with a slash, and has no --base-path.
+        """
+        host = next((host for host in self.allowed_hosts if "*" not in host), "")
+        site = self.public_url or (f"https://{host}" if host else "")
+        return f"{site}{self.base_path}{path}"
 
     def make_data_dir(self) -> None:
         """Make the data folder if it is missing; raises OSError if it cannot be used."""

@@ -120,6 +120,14 @@ def url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def origin(value: str) -> str:
+    """Return scheme, host and port of a site, without a slash at the end; or an empty string."""
+    address = value.strip().removesuffix("/")
+    if value and not re.fullmatch(r"https?://[^/?#@\s,*]+", address):
+        raise SettingsError("must be a scheme and a host such as https://example.com")
+    return address
+
+
 def yes_no(value: str) -> bool:
     """Return True for yes, False for no."""
     return choice("yes", "no")(value) == "yes"

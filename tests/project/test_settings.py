@@ -189,6 +189,20 @@ CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
     "events_per_second": (200, "0", 0, "1000000", ("-1", "1000001")),
     "handshakes_per_minute": (600, "0", 0, "1000000", ("-1", "1000001")),
     "failed_logins_per_minute": (10, "0", 0, "1000000", ("-1", "1000001")),
+    "audit_days": (365, "0", 0, "36500", ("-1", "36501", "1.5", "ever")),
+    "public_url": (
+        "",
+        "https://example.com/",
+        "https://example.com",
+        "http://a.example.com:8080",
+        (
+            "example.com",
+            "ftp://example.com",
+            "https://example.com/app",
+            "https://*.a.com",
+            "https:",
+        ),
+    ),
 }
 REFUSED = [(name, value) for name, case in CASES.items() for value in case[4]]
 

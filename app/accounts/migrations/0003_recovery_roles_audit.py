@@ -69,6 +69,7 @@ def _create_tables() -> None:
         sa.Column("account_id", sa.Text),
         sa.Column("user", sa.Text),
         sa.Column("actor", sa.Text),
+        sa.Column("actor_id", sa.Text),
         sa.Column("address", sa.Text, nullable=False),
         sa.Column("method", sa.Text, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),

@@ -1,0 +1,68 @@
+"""What an operator changes of accounts: whether they are disabled, and their names."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from app.accounts.account import Account
+from app.accounts.accounts import Accounts
+from app.accounts.database import accounts as _accounts
+from app.accounts.lookalikes import lookalikes, skeleton_of
+from app.accounts.passwords import NameTaken, account_key, clean_name, refuse_issuer
+from app.database import Database
+
+
+class AccountChanges:
+    """Changes accounts in the database, and tells `accounts.on_changed`; it ends no session.
+
+    Every method raises AccountsUnavailable if the database fails.
+    """
+
+    def __init__(self, database: Database, accounts: Accounts) -> None:
+        self._database = database
+        self._accounts = accounts
+
+    async def set_disabled(self, account: Account, disabled: bool) -> bool:
+        """Disable or enable an account; return False if it is so already, or deleted."""
+        now = time.time() if disabled else None
+        changed = await self._accounts.calls.run(lambda: self._set_disabled(account.id, now))
+        if changed:
+            await self._accounts.on_changed.tell(account.id)
+        return changed
+
+    async def rename(self, account: Account, name: str) -> Account | None:
+        """Give an account another name, or another spelling; None if it is deleted.
+
+        Raises NameTaken or another InvalidAccount.
+        """
+        name = clean_name(name)
+        renamed = await self._accounts.calls.run(lambda: self._rename(account.id, name))
+        if not renamed:
+            return None
+        await self._accounts.on_changed.tell(account.id)
+        return dataclasses.replace(account, name=name)
+
+    def _set_disabled(self, account_id: str, now: float | None) -> bool:
+        columns = _accounts.c
+        differs = columns.disabled.is_not(None) if now is None else columns.disabled.is_(None)
+        which = (columns.id == account_id) & differs
+        with self._database.writing() as connection:
+            statement = sa.update(_accounts).where(which).values(disabled=now)
+            return connection.execute(statement).rowcount == 1
+
+    def _rename(self, account_id: str, name: str) -> bool:
+        key, same = account_key(name), _accounts.c.id == account_id
+        refuse_issuer(skeleton_of(key))
+        similar = _accounts.c.key.in_(lookalikes(key)) & ~same
+        try:
+            with self._database.writing() as connection:
+                if connection.execute(sa.select(_accounts.c.id).where(similar).limit(1)).first():
+                    raise NameTaken("This name looks like one that is taken; choose another one.")
+                statement = sa.update(_accounts).where(same).values(key=key, name=name)
+                return connection.execute(statement).rowcount == 1
+        except IntegrityError:
+            raise NameTaken("This name is taken; choose another one.") from None

@@ -1,0 +1,10 @@
+"""What operators do with accounts and sessions: for the command line and the admin page.
+
+Imports accounts, database, devices, ops, sessions, stores and common.
+"""
+
+from app.operator.actor import COMMAND_LINE, Actor
+from app.operator.operator import Operator
+from app.operator.rows import AccountRow, EventRow, SessionRow
+
+__all__ = ["COMMAND_LINE", "AccountRow", "Actor", "EventRow", "Operator", "SessionRow"]

@@ -1,0 +1,221 @@
+"""The operations on accounts and sessions that the command line and the admin page share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+
+from app.accounts import (
+    Account,
+    AccountChanges,
+    AccountList,
+    Accounts,
+    AuditTrail,
+    Roles,
+)
+from app.database import Database
+from app.devices import Devices
+from app.operator.actor import Actor
+from app.operator.rows import AccountRow, EventRow, SessionRow
+from app.ops.audit import Audit
+from app.sessions.authentication import of_record
+from app.sessions.manager import Sessions
+from app.stores import MAX_LISTED, Record, StoreError, StoreUnavailable
+
+_MAX_EXPORTED = 10_000  # audit events
+_PAGE = 1000  # audit events
+
+
+class Operator:
+    """Acts on accounts and sessions for an operator; each change has a line in the audit log.
+
+    What is changed tells `accounts.on_changed`, and so all processes. Methods raise
+    DatabaseUnavailable, StoreUnavailable, and InvalidAccount with a sentence for the operator.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        accounts: Accounts,
+        roles: Roles,
+        sessions: Sessions[Any],
+        devices: Devices,
+        audit: Audit,
+        audit_trail: AuditTrail,
+    ) -> None:
+        self._accounts = accounts
+        self._roles = roles
+        self._sessions = sessions
+        self._devices = devices
+        self._audit = audit
+        self._trail = audit_trail
+        self._changes = AccountChanges(database, accounts)
+        #: All accounts, page by page.
+        self.list = AccountList(database)
+
+    # -- find --
+
+    async def find(self, name: str) -> Account | None:
+        """Return the account with this name, in any spelling, or with this id; None if none."""
+        return await self._accounts.by_name(name) or await self._accounts.by_id(name)
+
+    async def sessions(self, user_id: str, limit: int = MAX_LISTED) -> list[SessionRow]:
+        """Return the living sessions of a user, the last seen first."""
+        records = await self._sessions.store.of_user(user_id, limit)
+        return await self._session_rows(records)
+
+    async def export(self, account: Account) -> dict[str, Any]:
+        """Return what the site keeps about an account, for JSON: account, sessions and audit.
+
+        The data that a fork keeps in sessions and in tables of its own is not included.
+        """
+        events = await self._events(account.id)
+        return {
+            "account": msgspec.to_builtins(AccountRow.of(account)),
+            "sessions": msgspec.to_builtins(await self.sessions(account.id, 10 * MAX_LISTED)),
+            "audit": msgspec.to_builtins(events),
+        }
+
+    # -- accounts --
+
+    async def disable(self, account: Account, actor: Actor) -> int:
+        """Refuse all sign-ins of an account and end its sessions; return how many were ended.
+
+        If the session store is down, nothing is changed. May be repeated.
+        """
+        await self._sessions.store.ping()
+        changed = await self._changes.set_disabled(account, True)
+        # sign-ins under way see that it is disabled, once their session is stored
+        ended = await self._end_all(account, f"{account.name} is disabled")
+        if changed or ended:
+            self._log("disable", account, actor, _count(ended))
+        return ended
+
+    async def enable(self, account: Account, actor: Actor) -> bool:
+        """Let a disabled account sign in again; return False if it was not disabled."""
+        changed = await self._changes.set_disabled(account, False)
+        if changed:
+            self._log("enable", account, actor)
+        return changed
+
+    async def rename(self, account: Account, name: str, actor: Actor) -> Account | None:
+        """Give an account another name; its sessions, which show the old one, are ended.
+
+        Returns the account as it is then; None if it is deleted. Raises NameTaken or another
+        InvalidAccount.
+        """
+        await self._sessions.store.ping()
+        renamed = await self._changes.rename(account, name)
+        if renamed is not None:
+            self._log("rename", renamed, actor, f"from {account.name}")
+            await self._end_all(renamed, f"{account.name} is {renamed.name} now")
+        return renamed
+
+    async def set_roles(
+        self,
+        account: Account,
+        actor: Actor,
+        *,
+        add: Collection[str] = (),
+        remove: Collection[str] = (),
+    ) -> frozenset[str]:
+        """Give an account roles and take others; return those that it has then.
+
+        Sockets that need a role which it lost leave their namespace. Raises InvalidRole.
+        """
+        before = await self._roles.of(account.id)
+        after = await self._roles.set(account.id, add=add, remove=remove)
+        changes = [f"+{role}" for role in sorted(after - before)]
+        changes += [f"-{role}" for role in sorted(before - after)]
+        if changes:
+            self._log("role change", account, actor, " ".join(changes))
+        return after
+
+    async def delete(self, account: Account, actor: Actor) -> bool:
+        """End the sessions of an account and delete it; return False if it was deleted already.
+
+        Raises AccountInUse if rows of a fork's table refer to it, and may not.
+        """
+        await self._accounts.check_deletable(account)
+        await self._sessions.end_user(account.id)
+        deleted = await self._accounts.remove(account)
+        if deleted:
+            self._log("deletion", account, actor)
+            await self._end_all(account, f"{account.name} is deleted")
+        return deleted
+
+    # -- sessions --
+
+    async def end_session(self, user_id: str, id: str, actor: Actor) -> bool:
+        """End the session of a user with this public id; return False if there is none."""
+        record = await self._sessions.store.find(user_id, id)
+        if record is None or not await self._sessions.end(record.id, "revoked"):
+            return False
+        self._log_record("session end", record, actor)
+        return True
+
+    async def end_user(self, account: Account, actor: Actor) -> int:
+        """End all sessions of an account; return how many."""
+        ended = await self._sessions.end_user(account.id)
+        if ended:
+            self._log("session end", account, actor, _count(ended))
+        return ended
+
+    # -- private --
+
+    async def _end_all(self, account: Account, done: str) -> int:
+        """End the sessions of an account that was changed; `done` says how."""
+        try:
+            return await self._sessions.end_user(account.id)
+        except StoreError as error:
+            raise StoreUnavailable(
+                f"{done}, but the session store does not answer, so sessions may be open; "
+                "do it once more"
+            ) from error
+
+    async def _session_rows(self, records: Sequence[Record]) -> list[SessionRow]:
+        reached = self._sessions.lifetimes.limit_reached
+        living = {record.id: record for record in records if reached(record) is None}
+        devices = await self._devices.of_records([*living.values()])
+        return [
+            SessionRow.of(record, devices[record.id], of_record(record))
+            for record in living.values()
+        ]
+
+    async def _events(self, account_id: str) -> list[EventRow]:
+        """Return the latest audit events of an account."""
+        found: list[EventRow] = []
+        before: tuple[float, int] | None = None
+        while len(found) < _MAX_EXPORTED:
+            page = await self._trail.of(account_id, _PAGE, before)
+            found += [EventRow.of(event) for event in page]
+            if len(page) < _PAGE:
+                break
+            before = page[-1].position
+        return found
+
+    def _log(self, event: str, account: Account, actor: Actor, reason: str = "") -> None:
+        self._audit.add(
+            event,
+            user=account.name,
+            user_id=account.id,
+            address=actor.address,
+            reason=reason,
+            actor=actor,
+        )
+
+    def _log_record(self, event: str, record: Record, actor: Actor) -> None:
+        self._audit.add(
+            event,
+            user=record.user,
+            user_id=record.user_id,
+            address=actor.address,
+            reason=_count(1),
+            actor=actor,
+        )
+
+
+def _count(sessions: int) -> str:
+    return f"{sessions} session{'' if sessions == 1 else 's'}"
