@@ -30,6 +30,8 @@ from app.ops.keys import check_last_key, signing_keys
 from app.ops.loop_lag import LoopLag
 from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
+from app.ops.stall_log import StallLog
+from app.ops.systemd import Watchdog
 from app.optional_cluster import Cluster, open_cluster
 from app.presence import Presence
 from app.services import Services
@@ -84,7 +86,7 @@ def make_app(
     keys = signing_keys(settings)
     check_last_key(settings, keys)
     cluster = open_cluster(settings) if settings.shared else None
-    counters, store_counts, loop_lag = Counters(), StoreCounts(), LoopLag()
+    counters, store_counts, loop_lag = Counters(), StoreCounts(), LoopLag(Watchdog().feed)
     opened = store or (cluster.store if cluster else open_store(settings))
     connections = Connections(on_session_end=settings.on_session_end)
     counted = CountedStore(opened, store_counts)
@@ -117,6 +119,7 @@ def make_app(
         counters=counters,
         metrics=Metrics(counters, store_counts, loop_lag, server.engine, connections),
         loop_lag=loop_lag,
+        stall_log=StallLog(loop_lag),
         readiness=Readiness(
             {"store": StoreCheck(sessions.store).works, "database": accounts.answers}
         ),

@@ -92,6 +92,7 @@ class Application:
         await self._control.start()
         self.services.expiry.start()
         self.services.loop_lag.start()
+        self.services.stall_log.start()
         self.services.presence.start()
         self.services.every(
             _PRUNE_INTERVAL, self.services.audit_trail.prune, True, name="latchkey.audit_trail"
@@ -134,6 +135,7 @@ class Application:
         services.expiry.stop()
         await services.expiry.finish(_CLOSE_TIMEOUT)
         services.loop_lag.stop()
+        services.stall_log.stop()
         await services.connections.close_all()
         await services.device_watchers.stop()
         closed = time.monotonic()

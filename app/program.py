@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import importlib
 import importlib.metadata
@@ -189,6 +190,7 @@ def run(product: ModuleType | Sequence[str], data_type: type[msgspec.Struct]) ->
     if "--version" in sys.argv[1:]:
         print(_versions())
         return 0
+    faulthandler.enable()  # systemd's watchdog aborts a process that hangs
     turn = find_turn(os.environ)
     try:
         modules = listed(product) if isinstance(product, ModuleType) else product

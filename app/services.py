@@ -21,6 +21,7 @@ from app.ops.counters import Counters
 from app.ops.loop_lag import LoopLag
 from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
+from app.ops.stall_log import StallLog
 from app.presence import Presence
 from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
@@ -83,6 +84,7 @@ class Services:
     counters: Counters
     metrics: Metrics
     loop_lag: LoopLag
+    stall_log: StallLog
     readiness: Readiness
     audit: Audit
     audit_trail: AuditTrail  # the events of accounts, in the database

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 
 _FIRST = 3  # descriptor of the first socket (sd_listen_fds(3))
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
@@ -19,6 +20,25 @@ def notify(state: str) -> None:
     name = "\0" + address[1:] if address[0] == "@" else address
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.sendto(state.encode(), name)
+
+
+class Watchdog:
+    """Tells systemd that the loop runs, if the unit has WatchdogSec= (sd_watchdog_enabled(3))."""
+
+    def __init__(self) -> None:
+        mine = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        given = os.environ.get("WATCHDOG_USEC", "")
+        # half of the time that systemd waits, as it recommends
+        self._interval = int(given) / 2e6 if mine and given.isdecimal() and int(given) else None
+        self._fed = float("-inf")
+
+    def feed(self) -> None:
+        """Tell systemd at most twice in the time that it waits; call it from the loop, often."""
+        now = time.monotonic()
+        # a little earlier than needed: the next call may come late
+        if self._interval is not None and now - self._fed >= 0.8 * self._interval:
+            self._fed = now
+            notify("WATCHDOG=1")
 
 
 def inherited_sockets() -> list[socket.socket]:
