@@ -64,8 +64,9 @@ async def test_systemd_is_told_that_the_loop_runs(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
         manager.setblocking(False)
-        watched = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"}
-        async with process(tmp_path / "data", program=PROGRAM, **watched) as site:
+        async with process(
+            tmp_path / "data", program=PROGRAM, NOTIFY_SOCKET=address, WATCHDOG_USEC="1000000"
+        ) as site:
             assert await loop.sock_recv(manager, 100) == b"READY=1"
             for _ in range(3):
                 assert await loop.sock_recv(manager, 100) == b"WATCHDOG=1"
@@ -90,12 +91,13 @@ async def test_another_process_is_not_watched(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
         manager.setblocking(False)
-        watched = {
-            "NOTIFY_SOCKET": address,
-            "WATCHDOG_USEC": "1000000",
-            "WATCHDOG_PID": str(os.getpid()),
-        }
-        async with process(tmp_path / "data", program=PROGRAM, **watched) as site:
+        async with process(
+            tmp_path / "data",
+            program=PROGRAM,
+            NOTIFY_SOCKET=address,
+            WATCHDOG_USEC="1000000",
+            WATCHDOG_PID=str(os.getpid()),
+        ) as site:
             assert await loop.sock_recv(manager, 100) == b"READY=1"
             async with Visitor(site.url) as visitor:
                 assert await visitor.get("/stall") == (200, "done")
