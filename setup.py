@@ -64,6 +64,8 @@ if __name__ == "__main__":
             "alembic>=1.16,<2",
             "prometheus-client>=0.20",
             "ua-parser>=1.0",
+            "pyotp>=2.9",
+            "segno>=1.6",
             "confusable-homoglyphs>=3.3.1",
             # a loop that needs half the CPU; without it asyncio's own does the same
             "uvloop>=0.21; sys_platform != 'win32' and implementation_name == 'cpython'",

@@ -9,7 +9,16 @@ from typing import Any
 
 import msgspec
 
-from app.accounts import Accounts, AuditTrail, OldNames, OneTimeLinks, Roles, open_database
+from app.accounts import (
+    Accounts,
+    AuditTrail,
+    OldNames,
+    OneTimeLinks,
+    Roles,
+    Totp,
+    TrustedDevices,
+    open_database,
+)
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.common.rates import ProcessRate
@@ -109,6 +118,8 @@ def make_app(
         accounts=accounts,
         roles=roles,
         one_time_links=OneTimeLinks(accounts),
+        totp=Totp(accounts, clock),
+        trusted_devices=TrustedDevices(accounts, clock),
         limits=Limits(settings, cluster.make_rate if cluster else ProcessRate),
         socket_server=server,
         connections=connections,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
@@ -10,6 +11,10 @@ from app.settings import Settings
 
 #: Requests per minute for one user; a page with 100 sessions takes ten times the CPU of others.
 _ACCOUNT_PAGES = 120
+#: Wrong codes of one account in an hour. Of a million codes three are right at a time, so somebody
+#: who knows the password guesses for months.
+_CODES = 10
+_CODE_WINDOW = 3600.0  # seconds
 
 
 @lru_cache(4096)  # each handshake asks, and reading an address takes longer than counting it
@@ -38,6 +43,7 @@ class Limits:
         self._new_sessions = make_rate("sessions", settings.handshakes_per_minute)
         self._failures = make_rate("failures", settings.failed_logins_per_minute)
         self._account_pages = make_rate("pages", _ACCOUNT_PAGES)
+        self._codes = make_rate("codes", _CODES, _CODE_WINDOW)
 
     async def handshake(self, address: str) -> int:
         """Count a handshake of this address."""
@@ -75,10 +81,28 @@ class Limits:
         """Count a wrong password of a user who is signed in to this account."""
         await self._failures.hit("signed in " + user_id)
 
+    async def code_wait(self, user_id: str, device: str = "") -> int:
+        """Return how long no second factor of this account is checked; count nothing.
+
+        Ask for users only who have proven their password, or who are signed in: others could use
+        up the tries of the owner. A `device` that has signed in before has tries of its own.
+        """
+        return await self._codes.wait(_code_key(user_id, device))
+
+    async def code_failed(self, user_id: str, device: str = "") -> None:
+        """Count a wrong code of a second factor, or a wrong recovery code."""
+        await self._codes.hit(_code_key(user_id, device))
+
 
 def in_words(seconds: int) -> str:
     """Return a number of seconds for a person who has to wait."""
+    if seconds > 120:
+        return f"{math.ceil(seconds / 60)} minutes"
     return f"{seconds} second" if seconds == 1 else f"{seconds} seconds"
+
+
+def _code_key(user_id: str, device: str) -> str:
+    return f"device {device}" if device else f"account {user_id}"
 
 
 def _login_keys(address: str, account: str, device: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from app import lifecycle
-from app.common.rates import Rate
+from app.common.rates import MINUTE, Rate
 from app.devices import Presence, Watchers
 from app.presence import Users
 from app.sessions.end_reason import EndReason
@@ -32,7 +32,7 @@ class Cluster(lifecycle.Cluster, Protocol):
     @property
     def users(self) -> Users: ...
 
-    def make_rate(self, name: str, per_minute: int) -> Rate:
+    def make_rate(self, name: str, maximum: int, seconds: float = MINUTE, /) -> Rate:
         """Return the rate limit of this name, which the processes share."""
         ...
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from app.accounts import Accounts, AuditTrail, OneTimeLinks, Roles
+from app.accounts import Accounts, AuditTrail, OneTimeLinks, Roles, Totp, TrustedDevices
 from app.common.background import CLEANUP_TIMEOUT, Background
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
@@ -74,6 +74,8 @@ class Services:
     accounts: Accounts
     roles: Roles
     one_time_links: OneTimeLinks
+    totp: Totp  # second factors
+    trusted_devices: TrustedDevices  # that are asked for no code
     limits: Limits
     socket_server: SocketServer
     connections: Connections

@@ -23,6 +23,8 @@ from app.accounts.passwords import (
 from app.accounts.role_table import UnknownAccount
 from app.accounts.roles import InvalidRole, Roles, check_role
 from app.accounts.table import Proof
+from app.accounts.totp import Totp, TotpOn, TotpState
+from app.accounts.trusted_devices import TrustedDevice, TrustedDevices
 
 __all__ = [
     "Account",
@@ -44,6 +46,11 @@ __all__ = [
     "OneTimeLinks",
     "Proof",
     "Roles",
+    "Totp",
+    "TotpOn",
+    "TotpState",
+    "TrustedDevice",
+    "TrustedDevices",
     "UnknownAccount",
     "account_key",
     "accounts_table",

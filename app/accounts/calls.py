@@ -63,9 +63,15 @@ class DatabaseCalls:
         self._failures = RateLimitedLog(log)
         self._failed_at = -1.0  # loop time of the database's last failure
 
-    async def run(self, call: Callable[[], T], *, address: str = "") -> T:
-        """Run a call that computes no hash of a password."""
-        return await self._work(self._reads, call, address=address)
+    async def run(
+        self,
+        call: Callable[[], T],
+        *,
+        check_limits: Callable[[], Awaitable[None]] | None = None,
+        address: str = "",
+    ) -> T:
+        """Run a call that computes no hash of a password; the rest is as in `hash`."""
+        return await self._work(self._reads, call, check_limits, address)
 
     async def hash(
         self,

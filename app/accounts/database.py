@@ -104,6 +104,9 @@ trusted_devices = sa.Table(
     _metadata,
     sa.Column("token_hash", sa.Text, primary_key=True),  # of what the device's cookie holds
     sa.Column("account_id", sa.Text, nullable=False),
+    sa.Column("password_state", sa.Text, nullable=False),  # digest of the password's hash then
+    sa.Column("user_agent", sa.Text, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),  # seconds since 1970
     sa.Column("expires", sa.Double, nullable=False),  # seconds since 1970
     sa.Index("trusted_devices_by_account", "account_id"),
     sa.Index("trusted_devices_by_expiry", "expires"),

@@ -19,7 +19,7 @@ from app.cluster.site_job import SiteJob, Work
 from app.cluster.user_presence import UserPresence
 from app.common.background import Background
 from app.common.log_and_continue import logged
-from app.common.rates import Rate
+from app.common.rates import MINUTE, Rate
 from app.ops.keys import description, warn_of_conflict
 from app.sessions.end_reason import EndReason
 from app.sessions.manager import Sessions
@@ -81,9 +81,9 @@ class Cluster:
             self._account_changes.subscriber(),
         )
 
-    def make_rate(self, name: str, per_minute: int) -> Rate:
+    def make_rate(self, name: str, maximum: int, seconds: float = MINUTE, /) -> Rate:
         """Return the rate limit of this name, which the processes share."""
-        return self._rates.make(name, per_minute)
+        return self._rates.make(name, maximum, seconds)
 
     async def repeat(self, name: str, seconds: float, work: Work) -> None:
         """Run a work every `seconds` in one of the processes, until cancelled."""

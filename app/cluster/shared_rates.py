@@ -24,9 +24,9 @@ class SharedRates:
         self.client = client
         self._away = False
 
-    def make(self, name: str, per_minute: int) -> SharedRate:
+    def make(self, name: str, maximum: int, seconds: float = MINUTE) -> SharedRate:
         """Return the rate of this name, which the processes share."""
-        return SharedRate(self, name, per_minute)
+        return SharedRate(self, name, maximum, seconds)
 
     def answered(self) -> None:
         """Note that Redis counts."""
@@ -51,11 +51,12 @@ class SharedRate:
     flood of refused clients does not reach it.
     """
 
-    def __init__(self, rates: SharedRates, name: str, per_minute: int) -> None:
+    def __init__(self, rates: SharedRates, name: str, maximum: int, seconds: float) -> None:
         self._rates = rates
         self._name = name
-        self._maximum = per_minute
-        self._own = ProcessRate(name, per_minute)
+        self._maximum = maximum
+        self._window = int(seconds * 1000)  # milliseconds
+        self._own = ProcessRate(name, maximum, seconds)
         self._refused: dict[tuple[str, ...], float] = {}  # monotonic times until which keys wait
 
     async def take(self, *keys: str) -> int:
@@ -84,9 +85,10 @@ class SharedRate:
             self._rates.failed(None)
             return None
         names = tuple(f"latchkey:rate:{self._name}:{key}" for key in keys)
-        window = int(MINUTE * 1000)
         try:
-            wait: int = await self._rates.client.run(_RATE, names, self._maximum, window, what)
+            wait: int = await self._rates.client.run(
+                _RATE, names, self._maximum, self._window, what
+            )
         except StoreError as error:
             self._rates.failed(error)
             return None

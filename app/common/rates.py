@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Protocol
 
 MINUTE = 60.0  # seconds
@@ -80,15 +79,19 @@ class Rate(Protocol):
         """Count a hit of each key, also beyond the limit."""
 
 
-#: Makes the rate limit of a name, with its maximum in a minute (0: no limit).
-MakeRate = Callable[[str, int], Rate]
+class MakeRate(Protocol):
+    """Makes rate limits."""
+
+    def __call__(self, name: str, maximum: int, seconds: float = MINUTE, /) -> Rate:
+        """Return the rate of this name: at most `maximum` in `seconds`; 0: no limit."""
+        ...
 
 
 class ProcessRate:
     """A rate that is counted in this process; its methods never suspend."""
 
-    def __init__(self, name: str, per_minute: int) -> None:
-        self._window = SlidingWindow(per_minute)
+    def __init__(self, name: str, maximum: int, seconds: float = MINUTE, /) -> None:
+        self._window = SlidingWindow(maximum, seconds)
 
     async def take(self, *keys: str) -> int:
         seconds = await self.wait(*keys)

@@ -57,6 +57,9 @@ def _create_tables() -> None:
         "trusted_devices",
         sa.Column("token_hash", sa.Text, primary_key=True),
         sa.Column("account_id", sa.Text, nullable=False),
+        sa.Column("password_state", sa.Text, nullable=False),
+        sa.Column("user_agent", sa.Text, nullable=False),
+        sa.Column("created", sa.Double, nullable=False),
         sa.Column("expires", sa.Double, nullable=False),
     )
     op.create_index("trusted_devices_by_account", "trusted_devices", ["account_id"])
