@@ -24,6 +24,7 @@ Check = Callable[[Account], Awaitable[str | None] | str | None]
 _DELETED = "This account does not exist any more."
 _DISABLED = "This account is disabled. Ask the operator of this site."
 _RENAMED = "This account has another name since a moment ago. Sign in again."
+_ACTING = "Only the user may do this; you have signed in as somebody else."
 _NO_NAME = "This is the id of an account, which is no name; nobody can sign in by it."
 
 
@@ -49,6 +50,9 @@ class Browser(Protocol):
         self, user_id: str, user_name: str, authentication: Authentication
     ) -> None:
         """Give the browser a session with a new id for this user; raises TooManyRequests."""
+
+    async def prove_again(self, authentication: Authentication) -> None:
+        """Give the session of this user a new id; its sockets stay; raises SessionEnded."""
 
     def become_visitor(self) -> None:
         """Make the browser forget its session."""
@@ -113,6 +117,42 @@ class SignIn:
         await self._end_oldest(handler, account)
         self._audit.signed_in(handler.session, method)
         await self._on_login.tell(handler.session)
+        return True
+
+    async def again(self, handler: Browser, *, method: str, confirm: Confirm | None = None) -> bool:
+        """Note that the user of this session has proven once more who they are: a step-up.
+
+        The caller has checked the proof, which `method` names. The session gets a new id (OWASP
+        ASVS 5.0, 7.2.4), the time of this proof, and keeps its data. Its sockets go on under the
+        new id. `confirm` is called after that, as for a sign-in; if it returns False or raises,
+        the session is ended. Returns whether the session may stay.
+
+        Raises SignInRefused for an account that is disabled or deleted, that a hook `may_sign_in`
+        refuses, or that an administrator uses; SessionEnded if the session ended meanwhile; and
+        StoreError and AccountsUnavailable.
+        """
+        session = handler.session
+        if session.user_id is None or session.user is None:
+            raise RuntimeError("only a user proves again who they are; a visitor signs in")
+        user_id, named = session.user_id, Account(id=session.user_id, name=session.user, created=0)
+        if session.authentication.actor is not None:
+            self._refuse(handler, named, method, _ACTING)
+
+        async def check() -> bool:
+            account = await self._accounts.by_id(user_id)
+            if account is None and is_account_id(user_id):
+                self._refuse(handler, named, method, _DELETED)
+            await self._check(handler, account or named, method)
+            return True
+
+        async def check_all() -> bool:
+            return (confirm is None or await confirm()) and await check()
+
+        await check()
+        await handler.prove_again(Authentication(time=self._sessions.clock(), method=method))
+        if not await self._confirmed_by(handler, check_all):
+            return False
+        self._audit.proven_again(handler.session, method)
         return True
 
     async def regenerated(self, handler: Browser, confirm: Confirm) -> bool:

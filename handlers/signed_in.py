@@ -12,6 +12,7 @@ class SignedInHandler(BaseHandler):
 
     def get(self) -> None:
         session, lifetimes = self.session, self.services.sessions.lifetimes
+        authentication = session.authentication
         now = self.services.sessions.clock()
         latest = math.inf if session.record is None else now + lifetimes.time_left(session.record)
         self.set_header("Cache-Control", "no-store")
@@ -19,6 +20,9 @@ class SignedInHandler(BaseHandler):
             {
                 "user": session.user,
                 "user_id": session.user_id,
+                # when the user has last proven who they are, and who uses their account if not they
+                "authenticated": _seconds(authentication.time or math.inf),
+                "actor": None if authentication.actor is None else authentication.actor.name,
                 "expires": _seconds(session.expires),
                 "expires_at_latest": _seconds(latest),
                 "now": int(now),

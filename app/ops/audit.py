@@ -96,6 +96,16 @@ class Audit:
             actor=session.authentication.actor,
         )
 
+    def proven_again(self, session: Session[Any], method: str) -> None:
+        """Log that the user of a session has proven once more who they are."""
+        self.add(
+            "reauthentication",
+            user=session.user,
+            address=session.remote_address,
+            user_id=session.user_id,
+            method=method,
+        )
+
     async def session_ended(
         self, session_id: str, reason: EndReason, record: Record | None
     ) -> None:

@@ -10,6 +10,8 @@ from app.stores import Record
 
 log = logging.getLogger("latchkey.sessions")
 
+_MAX_SKEW = 60.0  # seconds by which the clocks of two machines may differ
+
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
     """An administrator who uses the site as somebody else."""
@@ -30,6 +32,14 @@ class Authentication(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     method: str = ""
     #: Set if an administrator has signed in as this user.
     actor: Actor | None = None
+
+    def is_recent(self, now: float, seconds: float) -> bool:
+        """Whether this was at most so many seconds ago.
+
+        A time in the future is not recent: the clock was set back, and would make it recent for
+        as long.
+        """
+        return -_MAX_SKEW <= now - self.time <= seconds
 
 
 def encode(authentication: Authentication) -> str:

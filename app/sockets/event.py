@@ -10,26 +10,44 @@ from app.transport.socketio.packets import RESERVED_EVENTS
 F = TypeVar("F", bound=Callable[..., Any])
 #: Methods that begin with `on_` and are called by the server, so no client's event runs them.
 HOOKS = frozenset({"on_connect", "on_disconnect", "on_any", "on_user_join", "on_user_leave"})
-_ATTRIBUTE = "latchkey_events"  # of a function, which other decorators copy
+# attributes of a function, which other decorators copy
+_ATTRIBUTE = "latchkey_events"
+_RECENT_SIGN_IN = "latchkey_recent_sign_in"
 
 
-def event(name: str) -> Callable[[F], F]:
+def event(name: str | None = None, *, recent_sign_in: float | None = None) -> Callable[[F], F]:
     """Let a method of a namespace handle the event `name`, which need not be an identifier.
 
         @event("chat message")
         async def chat_message(self, sid: str, text: str) -> None: ...
 
     Several decorators give it several events. It handles these and no event of its own name,
-    even if that begins with `on_`. Raises ValueError for a name that Socket.IO reserves.
+    even if that begins with `on_`. Without a name it keeps the event of its own name.
+
+    With `recent_sign_in`, in minutes, it runs only for users who have proven who they are in so
+    many minutes; others get the ack `{"error": "reauthenticate"}`. 0 lifts that of the namespace.
+    Raises ValueError for a name that Socket.IO reserves, and for less than 0 minutes.
     """
     if name in RESERVED_EVENTS:
         raise ValueError(f"@event({name!r}): Socket.IO reserves this name; choose another")
+    if recent_sign_in is not None and not recent_sign_in >= 0:
+        raise ValueError(f"@event(recent_sign_in={recent_sign_in!r}): give minutes, 0 or more")
 
     def decorate(method: F) -> F:
-        method.__dict__[_ATTRIBUTE] = (*events_of(method), name)
+        if name is not None:
+            method.__dict__[_ATTRIBUTE] = (*events_of(method), name)
+        if recent_sign_in is not None:
+            method.__dict__[_RECENT_SIGN_IN] = recent_sign_in
         return method
 
     return decorate
+
+
+def recent_sign_in_of(cls: type, attribute: str) -> float:
+    """Return for how many minutes a proof is valid for this method of a namespace; 0: for ever."""
+    of_class: float = getattr(cls, "recent_sign_in", 0)
+    minutes: float = getattr(getattr(cls, attribute, None), _RECENT_SIGN_IN, of_class)
+    return minutes
 
 
 def events_of(method: Any) -> tuple[str, ...]:

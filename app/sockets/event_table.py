@@ -8,8 +8,9 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
-from app.sockets.event import HOOKS, methods_by_event
+from app.sockets.event import HOOKS, methods_by_event, recent_sign_in_of
 from app.sockets.event_data_checks import Check
+from app.sockets.recent_sign_in import only_after_proof
 
 
 class EventTable:
@@ -17,13 +18,14 @@ class EventTable:
 
     def __init__(self, cls: type) -> None:
         """Raises ValueError for two methods of one event, for hooks that cannot be called, for
-        switches that are no bool, and for annotations that cannot be checked.
+        switches that have no value of theirs, and for annotations that cannot be checked.
         """
         _check_switches(cls)
         self._named = methods_by_event(cls)
         self._other_names = {*HOOKS, *self._named.values()}  # no events by their own name
         self.has_catch_all = hasattr(cls, "on_any")
         self._checks: dict[str, Check] = {}
+        self._minutes: dict[str, float] = {}  # for which a proof of the user is valid
         validate = getattr(cls, "validate", False)
         _check_hooks(cls)
         for attribute in dir(cls):
@@ -31,6 +33,8 @@ class EventTable:
             checked = validate and attribute not in HOOKS - {"on_connect", "on_any"}
             if handles and checked and callable(getattr(cls, attribute)):
                 self._checks[attribute] = Check(cls, attribute)
+            if handles and attribute not in HOOKS - {"on_any"}:
+                self._minutes[attribute] = recent_sign_in_of(cls, attribute)
 
     def method(self, namespace: object, event: str) -> Callable[..., Any] | None:
         """Return the bound method that handles a client's event; None if there is none."""
@@ -44,8 +48,12 @@ class EventTable:
     def bound(self, namespace: object, attribute: str) -> Callable[..., Any] | None:
         """Return a method of a namespace, checked if its class validates; None if it has none."""
         method: Callable[..., Any] | None = getattr(namespace, attribute, None)
+        if method is None:
+            return None
         check = self._checks.get(attribute)
-        return method if method is None or check is None else check.around(method)
+        checked = method if check is None else check.around(method)
+        minutes = self._minutes.get(attribute)
+        return only_after_proof(namespace, checked, minutes) if minutes else checked
 
 
 def event_table(cls: type) -> EventTable:
@@ -76,6 +84,12 @@ def _check_switches(cls: type) -> None:
                 f"{cls.__qualname__}.{name} is a switch of namespaces, True or False; "
                 "give your method or value another name"
             )
+    minutes = getattr(cls, "recent_sign_in", 0)
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not minutes >= 0:
+        raise ValueError(
+            f"{cls.__qualname__}.recent_sign_in is a number of minutes, 0 or more; "
+            "give your method or value another name"
+        )
 
 
 def _check_hooks(cls: type) -> None:

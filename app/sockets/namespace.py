@@ -37,6 +37,9 @@ class BaseNamespace(TypedNamespace, Generic[D]):
     """
 
     login_required: ClassVar[bool] = False
+    #: If above 0, events run only for users who have proven who they are in so many minutes; others
+    #: get the ack `{"error": "reauthenticate"}`. `@event(recent_sign_in=…)` says so of one event.
+    recent_sign_in: ClassVar[float] = 0
     #: If true, the events of one client run one after the other, in the order in which it sent
     #: them, and then `on_disconnect`. Otherwise an event that waits lets the next one start.
     ordered: ClassVar[bool] = False

@@ -95,6 +95,17 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         """
         await self._renew(user_id, user_name, authentication)
 
+    async def prove_again(self, authentication: Authentication) -> None:
+        """Give the session of this user a new id; `services.sign_in.again` calls it.
+
+        Its sockets stay, and go on under the new id. Raises SessionEnded.
+        """
+        old = self.session.record
+        if old is None or old.user_id is None:
+            raise SessionEnded(self.session.id)
+        self.session = await self._signed_in(old.user_id, old.user or "", authentication)
+        self._replaced = old
+
     async def _renew(self, user_id: str, user_name: str, proof: Authentication | None) -> None:
         """Renew the session; one that has ended meanwhile does not come back without a proof."""
         old = self.session.record
