@@ -11,7 +11,7 @@ from handlers.kept_form import Fields, fields_beside_proof, kept_fields
 from handlers.session import BaseHandler
 from handlers.sign_in import safe_target
 
-_NO_PASSWORD = "Your account has no password. Sign out, and sign in again the way you did before."
+_ANOTHER_WAY = "Your account has no password. Sign out, and sign in again the way you did before."
 
 
 class ReauthenticateHandler(BaseHandler):
@@ -81,12 +81,12 @@ class ReauthenticateHandler(BaseHandler):
     async def _account(self) -> Account:
         account = await self.services.accounts.by_id(self.session.user_id or "")
         if account is None or not account.has_password:
-            raise HTTPError(409, _NO_PASSWORD)
+            raise HTTPError(409, _ANOTHER_WAY)
         return account
 
     def _is_of_user(self, proof: Proof) -> bool:
-        return bool(proof) and proof.account is not None and (
-            proof.account.id == self.session.user_id
+        return (
+            bool(proof) and proof.account is not None and (proof.account.id == self.session.user_id)
         )
 
     async def _check_limits(self, user_id: str) -> None:
@@ -111,7 +111,7 @@ class ReauthenticateHandler(BaseHandler):
             sentence=sentence,
             username=self.session.user if account is None else account.name,
             has_password=account is not None and account.has_password,
-            why=_NO_PASSWORD,
+            why=_ANOTHER_WAY,
             kept=kept or [],
             lost=kept is None and bool(self.get_query_argument("form", "")),
         )

@@ -11,7 +11,10 @@ from tests.support.demo import MODULES
 from tests.support.demo.session import SessionData
 
 DAY = 86_400
-NOBODY = {"user": None, "user_id": None, "expires": None, "expires_at_latest": None}
+NOBODY = {
+    **{"user": None, "user_id": None, "authenticated": None, "actor": None},
+    **{"expires": None, "expires_at_latest": None},
+}
 APP = "https://app.example.org"
 
 
@@ -45,6 +48,8 @@ async def test_a_user_learns_the_name_and_both_deadlines(latchkey: Site, visitor
     assert (await visitor.get("/session")).json() == {
         "user": "ann",
         "user_id": await account_id(latchkey, "ann"),
+        "authenticated": int(begin),
+        "actor": None,
         "expires": int(begin + 1.5 * DAY),
         "expires_at_latest": int(begin + 30 * DAY),
         "now": int(begin + DAY / 2),
@@ -89,5 +94,6 @@ async def test_a_site_without_limits_says_never() -> None:
             **NOBODY,
             "user": "ann",
             "user_id": await account_id(site, "ann"),
+            "authenticated": now,
             "now": now,
         }

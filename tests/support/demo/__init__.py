@@ -6,6 +6,7 @@ It has its own session data, so a fork may change or remove the counter of handl
 MODULES = (
     "tests.support.demo.counter",
     "handlers.sign_in",
+    "handlers.reauthenticate",
     "handlers.signed_in",
     "handlers.account",
     "handlers.health",

@@ -1,0 +1,96 @@
+"""A fork with a page and sockets that need a recent proof of who the user is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.sessions.authentication import Actor, Authentication
+from app.sockets import event
+from app.web.recent_sign_in import recent_sign_in
+from tests.support.demo.session import BaseHandler, BaseNamespace
+from tests.support.fork import fork
+from tests.support.forms import PASSWORD
+from tests.support.visitor import Visitor
+
+LATE = 11 * 60  # seconds after which a proof is no longer recent
+PROOF = {"password": PASSWORD}
+
+
+class TransferHandler(BaseHandler):
+    """A form that nobody may send with a proof of yesterday."""
+
+    page = "/form"
+
+    @recent_sign_in(minutes=10)
+    async def get(self) -> None:
+        self.write("the page")
+
+    @recent_sign_in(minutes=10)
+    async def post(self) -> None:
+        self.write(f"sent {self.fields('to', 'note')}")
+
+    @recent_sign_in(minutes=10)
+    def delete(self) -> None:
+        self.write("deleted")
+
+
+class VaultNamespace(BaseNamespace):
+    """Two events that need a proof, and one that does not."""
+
+    @event(recent_sign_in=10)
+    async def on_open(self, sid: str) -> str:
+        return "opened"
+
+    @event("take all", recent_sign_in=10)
+    def take_all(self, sid: str, amount: int) -> int:
+        return amount
+
+    async def on_look(self, sid: str) -> str:
+        return "looked"
+
+
+class StrictNamespace(BaseNamespace):
+    """Needs a proof for all but one."""
+
+    recent_sign_in = 10
+
+    async def on_open(self, sid: str) -> str:
+        return "opened"
+
+    async def on_any(self, sid: str, event: str, *args: Any) -> str:
+        return event
+
+    @event(recent_sign_in=0)
+    async def on_look(self, sid: str) -> str:
+        return "looked"
+
+
+class ActingHandler(BaseHandler):
+    """Signs in as ann for an administrator."""
+
+    async def post(self) -> None:
+        account = await self.services.accounts.by_name("ann")
+        assert account is not None
+        actor = Actor(id="u:1", name="root", session_id="none")
+        now = self.services.sessions.clock()
+        await self.renew_session(
+            account.id, account.name, Authentication(time=now, method="admin", actor=actor)
+        )
+
+
+ROUTES = [(r"/transfer", TransferHandler), (r"/acting", ActingHandler)]
+NAMESPACES = [("/vault", VaultNamespace), ("/strict", StrictNamespace)]
+
+
+def step_up_modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Return the modules of such a fork."""
+    modules = fork(monkeypatch, routes=ROUTES, namespaces=NAMESPACES)
+    return (*modules, "handlers.reauthenticate", "handlers.signed_in", "handlers.account")
+
+
+async def prove(visitor: Visitor, **fields: str) -> int:
+    """Prove by a script who the user is; return the status."""
+    answer = await visitor.post("/reauthenticate", json={**PROOF, **fields})
+    return answer.status
