@@ -12,8 +12,12 @@ from tests.support.demo.session import SessionData
 
 DAY = 86_400
 NOBODY = {
-    **{"user": None, "user_id": None, "authenticated": None, "actor": None},
-    **{"expires": None, "expires_at_latest": None},
+    "user": None,
+    "user_id": None,
+    "authenticated": None,
+    "actor": None,
+    "expires": None,
+    "expires_at_latest": None,
 }
 APP = "https://app.example.org"
 
