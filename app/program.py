@@ -32,6 +32,7 @@ from app.ops.backup_command import COMMANDS
 from app.ops.backup_command import main as run_backup_command
 from app.ops.data_folder import FolderBusy
 from app.ops.listening import Listening, listen
+from app.ops.log_format import set_up_log
 from app.ops.systemd import notify
 from app.reload.child import Turn, find_turn
 from app.reload.files import folders
@@ -184,9 +185,7 @@ def run(product: ModuleType | Sequence[str], data_type: type[msgspec.Struct]) ->
     `product` is a package such as `handlers`, whose list of modules `app.module_list` reads, or the
     names of modules. Return its exit code: 0, 1 if it fails, 2 if a setting is wrong.
     """
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    set_up_log()
     if "--version" in sys.argv[1:]:
         print(_versions())
         return 0
@@ -206,6 +205,7 @@ def run(product: ModuleType | Sequence[str], data_type: type[msgspec.Struct]) ->
     except (InvalidModule, SettingsError) as error:
         print(f"latchkey: {error}", file=sys.stderr)
         return 2
+    set_up_log(format=settings.log_format, level=settings.log_level)
     os.umask(0o077)  # SQLite makes files that only their owner can read
     if turn is not None:
         turn.wait()

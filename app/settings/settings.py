@@ -147,6 +147,17 @@ class Settings:
     registration: str = _option(
         values.choice("open", "closed"), "open", "whether visitors can register: open or closed"
     )
+    log_format: str = _option(
+        values.choice("text", "json"), "text", "form of log lines: text or json"
+    )
+    log_level: str = _option(
+        values.choice("debug", "info", "warning", "error"),
+        "info",
+        "least level of log lines: debug, info, warning or error",
+    )
+    access_log: bool = _option(
+        values.yes_no, "no", "whether to log every request: its path without the query, its status"
+    )
     ping_interval: float = _option(
         values.seconds(0.05, 3600), "25", "seconds between two heartbeats of a connection"
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from dataclasses import dataclass
 
+from app.common import log_context
 from app.sessions.room_name import session_room
 from app.sockets.socket_context import SocketContext
 
@@ -33,15 +33,19 @@ class Client:
         return self.context.session_id
 
     @property
+    def request_id(self) -> str:
+        """Id of the request that opened its connection."""
+        return self.context.request_id
+
+    @property
     def room(self) -> str:
         """The room of all sockets of that session."""
         return session_room(self.context.session_id)
 
 
-#: The client whose event is handled. Tasks that the handler starts inherit it, and find the
+#: Set the client whose event is handled. Tasks that the handler starts inherit it, and find the
 #: session by it when the client has left.
-_current: ContextVar[Client | None] = ContextVar("latchkey_client", default=None)
-set_current = _current.set
+set_current = log_context.client.set
 
 
 class Clients:
@@ -73,7 +77,13 @@ class Clients:
         """
         client = self._by_sid.get(sid)
         if client is None:
-            client = _current.get()
+            client = _current()
             if client is None or client.sid != sid:
                 raise UnknownSocket(sid)
         return client
+
+
+def _current() -> Client | None:
+    """Return the client whose event is handled."""
+    client = log_context.client.get()
+    return client if isinstance(client, Client) else None

@@ -117,7 +117,9 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
 
     def context(self) -> SocketContext:
         """Return the session of the new connection."""
-        return SocketContext(self.session.id, self._cookie_returned, self._dead_ids)
+        return SocketContext(
+            self.session.id, self._cookie_returned, self._dead_ids, self.request_id
+        )
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer as the transport does, and say when to try again."""

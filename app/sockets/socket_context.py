@@ -12,3 +12,4 @@ class SocketContext:
     session_id: str
     cookie_returned: bool = True  # whether the client has sent the session's cookie
     dead_ids: list[str] | tuple[str, ...] = ()  # of cookies that were invalid at the handshake
+    request_id: str = ""  # of the handshake

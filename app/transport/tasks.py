@@ -44,13 +44,23 @@ class Tasks:
         # the loop itself has only weak references to tasks
         self._waiting: dict[_Task, tuple[_Coroutine, Callable[[_Task], None] | None]] = {}
 
-    def start(self, coroutine: _Coroutine, done: Callable[[_Task], None] | None = None) -> bool:
+    def new_context(self) -> contextvars.Context:
+        """Return a context for one task, to set variables in before `start`."""
+        return self._context.copy()
+
+    def start(
+        self,
+        coroutine: _Coroutine,
+        done: Callable[[_Task], None] | None = None,
+        context: contextvars.Context | None = None,
+    ) -> bool:
         """Run `coroutine` in a new task until it waits or ends; return whether it waits.
 
         If it does, `done` is called with the task when that has ended. An exception that the
-        coroutine raises is reported to the loop's exception handler.
+        coroutine raises is reported to the loop's exception handler. `context` is one of
+        `new_context`.
         """
-        task = _begin(coroutine, self._loop, self._context.copy())
+        task = _begin(coroutine, self._loop, context or self._context.copy())
         if task.done():
             return False
         self._waiting[task] = coroutine, done

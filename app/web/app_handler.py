@@ -36,6 +36,11 @@ class AppHandler(RequestHandler):
         return base + path + (f"?{urlencode(query)}" if query else "")
 
     @property
+    def request_id(self) -> str:
+        """Id of this request, as the log and the response have it; a trusted proxy may give it."""
+        return self.request.headers["X-Request-ID"]
+
+    @property
     def secure(self) -> bool:
         """Whether the browser came by https, as far as the connection or a trusted proxy tells."""
         return self.request.protocol == "https"

@@ -11,6 +11,7 @@ from typing import Any
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import RequestHandler
 
+from app.common.log_context import RequestIds
 from app.services import Services
 from app.transport.http.dispatcher import Dispatcher
 from app.web.base_path import AddSlashHandler, path_below
@@ -52,7 +53,7 @@ class WebApplication(Dispatcher):
             login_url=settings.base_path + "/login",
             cross_origin_protection=True,
             trusted_origins=web.trusted_origins,
-            log_function=_log_request,
+            log_function=_log_access if settings.access_log else _log_request,
             # of plain WebSockets
             websocket_max_message_size=settings.max_message_size,
             websocket_ping_interval=settings.ping_interval,
@@ -62,10 +63,13 @@ class WebApplication(Dispatcher):
         self._web = web
         self._trusted_proxies = settings.trusted_proxies
         self._base_path = settings.base_path
+        self._request_ids = RequestIds()
 
     def find_handler(self, request: HTTPServerRequest, **options: Any) -> Any:
         """Find the handler of a request whose address and scheme are those of the client."""
         from_proxy = apply_forwarded(request, self._trusted_proxies)
+        given = request.headers.get("X-Request-ID") if from_proxy else None
+        request.headers["X-Request-ID"] = self._request_ids.of(given)
         early = answer_early(request, self._web.hosts, self._web.trusted_origins)
         if early is not None:
             return self.get_handler_delegate(request, early)
@@ -94,6 +98,20 @@ class WebApplication(Dispatcher):
     def refusal_headers(self, headers: HTTPHeaders) -> dict[str, str]:
         """Return headers for an answer that comes before a handler, such as 413."""
         return sharing(headers, self._web.trusted_origins)
+
+
+def _log_access(handler: RequestHandler) -> None:
+    """Log every request, without its query, and do what `_log_request` does."""
+    request = handler.request
+    log.info(
+        "%s %s status=%d seconds=%.4f address=%s",
+        str(request.method)[:20],
+        ascii(request.path[:200]),
+        handler.get_status(),
+        request.request_time(),
+        request.remote_ip,
+    )
+    _log_request(handler)
 
 
 def _log_request(handler: RequestHandler) -> None:

@@ -71,6 +71,7 @@ class SecurityHeaders(OriginCheck):
         ).copy()
         if web.trusted_origins:
             headers.update(sharing(request.headers, web.trusted_origins))
+        headers["X-Request-ID"] = request.headers["X-Request-ID"]
         begin_response(self, headers)
         self.set_default_headers()
 

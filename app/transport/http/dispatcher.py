@@ -18,6 +18,7 @@ from tornado.httputil import (
 )
 from tornado.websocket import WebSocketHandler
 
+from app.common.log_context import request_id
 from app.transport import tornado_private
 from app.transport.http.exchange import Exchange
 from app.transport.http.request import Request
@@ -139,7 +140,10 @@ class _Handling(HTTPMessageDelegate):
         if prepared is not None:
             tornado_private.tell_when_prepared(handler, prepared)
         transforms = [transform(request) for transform in app.transforms]
-        app.tasks.start(tornado_private.run_handler(handler, transforms, self._values))
+        context = app.tasks.new_context()
+        context.run(request_id.set, request.headers.get("X-Request-ID", ""))
+        work = tornado_private.run_handler(handler, transforms, self._values)
+        app.tasks.start(work, context=context)
 
 
 def _has_body(request: HTTPServerRequest) -> bool:
