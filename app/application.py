@@ -25,6 +25,7 @@ from app.common.rates import ProcessRate
 from app.devices import Devices, Watchers
 from app.emit.command import emit_command
 from app.extensions import Extension, load_extensions, own_records, schemas
+from app.impersonation import Impersonation
 from app.jobs import Jobs
 from app.lifecycle import Application
 from app.limits import Limits
@@ -111,6 +112,14 @@ def make_app(
     audit, outage_log = Audit(), RateLimitedLog(logging.getLogger("latchkey.outages"))
     audit_trail = AuditTrail(database, days=settings.audit_days)
     on_login: Listeners[[Session[Any]]] = Listeners("a login")
+    sign_in = SignIn(
+        sessions,
+        accounts,
+        audit,
+        outage_log,
+        on_login,
+        max_sessions_per_user=settings.max_sessions_per_user,
+    )
     services = Services(
         settings=settings,
         sessions=sessions,
@@ -142,14 +151,8 @@ def make_app(
         outage_log=outage_log,
         on_login=on_login,
         on_account_changed=Listeners("a changed account"),
-        sign_in=SignIn(
-            sessions,
-            accounts,
-            audit,
-            outage_log,
-            on_login,
-            max_sessions_per_user=settings.max_sessions_per_user,
-        ),
+        sign_in=sign_in,
+        impersonation=Impersonation(sessions, accounts, sign_in, audit),
     )
     register_listeners(services, connections, clock, cluster, extensions)
     _register_namespaces(services, extensions)

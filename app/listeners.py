@@ -35,6 +35,7 @@ def register_listeners(
         services.counters.session_ended,
         services.audit.session_ended,
         *(other.session_ended for other in clusters),  # other processes close their clients
+        services.impersonation.session_ended,  # that of an administrator ends with the other one
         *(
             _with_session(sessions, extension.on_session_end)
             for extension in extensions
@@ -52,6 +53,11 @@ def register_listeners(
         watchers.signed_in,  # account pages of the user add a row
         *(other.signed_in for other in clusters),
         *(extension.on_login for extension in extensions if extension.on_login is not None),
+    ]
+    # an administrator has signed in as a user, of which `on_login` is not told
+    services.impersonation.on_begin += [
+        watchers.signed_in,
+        *(other.signed_in for other in clusters),
     ]
     # an account is stored, or deleted
     services.accounts.on_created += [
@@ -74,6 +80,7 @@ def register_listeners(
     services.on_account_changed += [
         services.roles.forget,  # the next event reads them
         watchers.changed,  # account pages of the user are told
+        services.impersonation.account_changed,
     ]
     # an account was changed or deleted at this process
     services.accounts.on_changed += [

@@ -13,6 +13,7 @@ from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.database import Database
 from app.devices import Devices, Watchers
+from app.impersonation import Impersonation
 from app.jobs import Job, Jobs, Work
 from app.limits import Limits
 from app.operator import Operator
@@ -94,6 +95,7 @@ class Services:
     jobs: Jobs
     client_log: RateLimitedLog  # errors of clients
     sign_in: SignIn  # gives a browser a session for an account
+    impersonation: Impersonation  # lets administrators sign in as others
     outage_log: RateLimitedLog  # requests and events that failed because a store was down
     on_login: Listeners[[Session[Any]]]  # told of each sign-in
     on_account_changed: Listeners[[str]]  # told the id, whichever process has changed it

@@ -23,6 +23,7 @@ Check = Callable[[Account], Awaitable[str | None] | str | None]
 
 _DELETED = "This account does not exist any more."
 _DISABLED = "This account is disabled. Ask the operator of this site."
+_ACTING = "You are signed in as {user}, as administrator {actor}. Press “Stop” first."
 _RENAMED = "This account has another name since a moment ago. Sign in again."
 _ACTING = "Only the user may do this; you have signed in as somebody else."
 _NO_NAME = "This is the id of an account, which is no name; nobody can sign in by it."
@@ -101,15 +102,20 @@ class SignIn:
         --max-sessions-per-user end, the audit log, `on_login`. Sockets of the old id are closed
         when the response with the new cookie is on its way.
 
-        Raises SignInRefused, a 403 that the page shows, TooManyRequests if the address has too
+        Raises SignInRefused, a 403 that the page shows (also to an administrator who is signed in
+        as another user: they have to stop first), TooManyRequests if the address has too
         many new sessions, StoreError and AccountsUnavailable. A fork that keeps its accounts
         elsewhere passes a string, which is both id and name if no account here has that name; the
         id of an account is refused, since users may choose their names elsewhere.
         """
         if isinstance(account, str):
             account, confirm = await self._of_name(handler, account, method, confirm)
+        actor = handler.session.actor
+        if actor is not None:
+            sentence = _ACTING.format(user=handler.session.user, actor=actor.name)
+            self._refuse(handler, account, method, sentence)
         account = await self._accounts.announce(account)
-        await self._check(handler, account, method)
+        await self.check(handler, account, method)
         proof = Authentication(time=self._sessions.clock(), method=method)
         await handler.renew_session(account.id, account.name, proof)
         if not await self._confirmed(handler, account, method, confirm):
@@ -168,10 +174,20 @@ class SignIn:
                 return False
             account = await self._accounts.by_id(user_id)
             account = account or Account(id=user_id, name=name, created=0.0)
-            await self._check(handler, account, "regeneration")
+            await self.check(handler, account, "regeneration")
             return True
 
         return await self._confirmed_by(handler, check)
+
+    async def check(self, handler: Browser, account: Account, method: str) -> None:
+        """Raise SignInRefused if the account is disabled, or if a hook `may_sign_in` refuses it."""
+        if account.disabled is not None:
+            self._refuse(handler, account, method, _DISABLED)
+        for hook in self.may_sign_in:
+            answer = hook(account)
+            sentence = answer if answer is None or isinstance(answer, str) else await answer
+            if sentence is not None:
+                self._refuse(handler, account, method, sentence)
 
     async def _confirmed_by(self, handler: Browser, confirm: Confirm) -> bool:
         """Call `confirm`; end the session that was just stored unless it returns True."""
@@ -200,16 +216,6 @@ class SignIn:
             self._refuse(handler, account, method, _NO_NAME)
         return account, confirm or _always
 
-    async def _check(self, handler: Browser, account: Account, method: str) -> None:
-        """Raise SignInRefused if the account is disabled, or if a hook refuses it."""
-        if account.disabled is not None:
-            self._refuse(handler, account, method, _DISABLED)
-        for hook in self.may_sign_in:
-            answer = hook(account)
-            sentence = answer if answer is None or isinstance(answer, str) else await answer
-            if sentence is not None:
-                self._refuse(handler, account, method, sentence)
-
     def _refuse(self, handler: Browser, account: Account, method: str, sentence: str) -> NoReturn:
         self._audit.add(
             "failure",
@@ -233,7 +239,7 @@ class SignIn:
             if now is not None and now.name != account.name:
                 raise SignInRefused(_RENAMED)
             # a ban ends the sessions that it finds, which this one may not have been among
-            await self._check(handler, now or account, method)
+            await self.check(handler, now or account, method)
             return True
 
         return await self._confirmed_by(handler, check)

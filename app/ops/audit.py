@@ -93,7 +93,7 @@ class Audit:
             address=session.remote_address,
             user_id=session.user_id,
             method=method,
-            actor=session.authentication.actor,
+            actor=session.actor,
         )
 
     def proven_again(self, session: Session[Any], method: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import msgspec
 
@@ -18,7 +19,8 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str  # of their account
     name: str
-    session_id: str  # of their own session, which goes on beside this one
+    session_id: str  # of their own session, which no browser has meanwhile
+    until: float  # seconds since 1970 when this ends, however active they are
 
 
 class Authentication(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -27,11 +29,14 @@ class Authentication(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     Every sign-in and every repeated one (OWASP ASVS 5.0, 7.5) stores a new one with a new id.
     """
 
-    time: float = 0.0  # seconds since 1970; 0 for a visitor
+    #: Seconds since 1970; 0 for a visitor, and if an administrator has signed in as this user.
+    time: float = 0.0
     #: As `services.sign_in` was told: "password", "oidc".
     method: str = ""
     #: Set if an administrator has signed in as this user.
     actor: Actor | None = None
+    #: In the own session of an administrator, the id of the account that they are signed in as.
+    acting_as: str = ""
 
     def is_recent(self, now: float, seconds: float) -> bool:
         """Whether this was at most so many seconds ago.
@@ -45,6 +50,20 @@ class Authentication(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 def encode(authentication: Authentication) -> str:
     """Return the form that a record keeps."""
     return msgspec.json.encode(authentication).decode()
+
+
+def actor_of(authentication: str | None) -> Actor | None:
+    """Return the administrator in an encoded authentication; None if there is none."""
+    # a name cannot forge the key: its quotes are escaped
+    if authentication is None or '"actor":{' not in authentication:
+        return None
+    return msgspec.json.decode(authentication, type=Authentication).actor
+
+
+def ends_by(authentication: str | None) -> float:
+    """Return when a session with this encoded authentication ends; infinity: at no set time."""
+    actor = actor_of(authentication)
+    return math.inf if actor is None else actor.until
 
 
 def of_record(record: Record) -> Authentication:

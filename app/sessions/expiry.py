@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from app.common.background import Background, wait_until_set
 from app.common.log_and_continue import logged
+from app.sessions.authentication import actor_of
 from app.sessions.deadline_queue import DeadlineQueue
 from app.sessions.manager import Sessions
 from app.sessions.sweep import Sweep
@@ -188,6 +189,9 @@ class Expiry:
                     to_extend.append(record)
                 else:
                     self.watch_connected(record)
+                    if actor_of(record.authentication) is not None:
+                        # which ends it if the administrator's own session has ended
+                        ends[session_id] = self._sessions.records.find(session_id)
         await self._await_ends(ends)
         if to_extend:
             for record in await lifetimes.extend(to_extend):

@@ -42,19 +42,19 @@ class Lifetimes:
         if (
             now < record.expires
             and now < record.seen + timeouts.idle
-            and now < record.created + timeouts.max_age
+            and now < timeouts.latest(record)
         ):
             return None
         return self.next_limit(record) if now >= self.deadline(record) else None
 
     def next_limit(self, record: Record) -> EndReason:
         """Return which limit has ended, or will end, this session."""
-        oldest = record.created + self.timeouts.max_age
-        return "expired" if self.deadline(record) >= oldest else "idle"
+        latest = self.timeouts.latest(record)
+        return "expired" if self.deadline(record) >= latest else "idle"
 
     def time_left(self, record: Record) -> float:
         """Return the seconds until this session ends however active it is; infinity: never."""
-        return record.created + self.timeouts.max_age - self.clock()
+        return self.timeouts.latest(record) - self.clock()
 
     def deadline(self, record: Record) -> float:
         """Return when this session ends unless a client is active; infinity: never."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic
 
-from app.sessions.authentication import Authentication, encode
+from app.sessions.authentication import Authentication, actor_of, encode
 from app.sessions.clock import Clock
 from app.sessions.codec import Codec, D
 from app.sessions.end_reason import EndReason
@@ -173,8 +173,13 @@ class Sessions(Generic[D]):
 
     def touch(self, session: Session[D]) -> None:
         """Note that a client has sent this session's cookie."""
-        if session.record is not None:
-            self.lifetimes.touch(session.record, cookie_returned=True)
+        if session.record is None:
+            return
+        self.lifetimes.touch(session.record, cookie_returned=True)
+        actor = actor_of(session.record.authentication)
+        # an administrator is active in their own session too, while they use another one
+        if actor is not None and (own := self.store.cached(actor.session_id)) is not None:
+            self.lifetimes.touch(own)
 
     async def cookie_returned(self, session_id: str) -> None:
         """Note that a client has sent this session's cookie; do nothing if it has ended."""
@@ -196,6 +201,18 @@ class Sessions(Generic[D]):
         return record is not None and self.lifetimes.touch(record)
 
     # -- end --
+
+    async def withdraw(self, session_id: str) -> Record | None:
+        """Remove a session whose browser gets another one; return its record, if there was one.
+
+        The caller calls `announce_end` once the new cookie is on its way.
+        """
+        self._endings.set_replaced(session_id, True)
+        try:
+            return await self._endings.remove(session_id)
+        except BaseException:
+            self._endings.set_replaced(session_id, False)
+            raise
 
     async def end(self, session_id: str, reason: EndReason = "revoked") -> bool:
         """End a session: its record is removed, and its connections here are closed, on return.

@@ -7,6 +7,7 @@ import contextlib
 import secrets
 from typing import Generic, Protocol
 
+from app.sessions.authentication import actor_of, ends_by
 from app.sessions.codec import Codec, D
 from app.sessions.endings import Endings
 from app.sessions.lifetimes import Lifetimes
@@ -58,12 +59,22 @@ class SessionRecords(Generic[D]):
         if record is None:
             return None
         reason = self.lifetimes.limit_reached(record)
+        if reason is None and not await self._actor_lives(record):
+            reason = "revoked"
         if reason is None:
             if record.user_name is None and record.user_id is not None:
                 return await self._check_user(record)
             return record
         await self.endings.end(session_id, reason)
         return None
+
+    async def _actor_lives(self, record: Record) -> bool:
+        """Whether the administrator who uses this session, if one does, has their own one."""
+        actor = actor_of(record.authentication)
+        if actor is None:
+            return True
+        own = await self.store.load(actor.session_id)
+        return own is not None and self.lifetimes.limit_reached(own) is None
 
     async def _check_user(self, record: Record) -> Record | None:
         """End a session whose user name, which stands for an id, belongs to another account.
@@ -99,7 +110,11 @@ class SessionRecords(Generic[D]):
             data=data,
             created=now,
             seen=now,
-            expires=timeouts.first_expires(now) if user_id is None else timeouts.expires(now, now),
+            expires=(
+                timeouts.first_expires(now)
+                if user_id is None
+                else timeouts.expires(now, now, ends_by(authentication))
+            ),
             user_id=user_id,
             user_name=user_name,
             authentication=authentication,

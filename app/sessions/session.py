@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Generic
 
-from app.sessions.authentication import Authentication, of_record
+from app.sessions.authentication import Actor, Authentication, actor_of, of_record
 from app.sessions.codec import D
 from app.sessions.edit import Edit
 from app.sessions.errors import InvalidData, SessionEnded
@@ -92,6 +92,11 @@ class Session(Generic[D]):
     def authentication(self) -> Authentication:
         """How and when the user has last proved who they are; its time is 0 for a visitor."""
         return Authentication() if self.record is None else of_record(self.record)
+
+    @property
+    def actor(self) -> Actor | None:
+        """The administrator who has signed in as this user; None if the user did it themself."""
+        return None if self.record is None else actor_of(self.record.authentication)
 
     @property
     def created(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from app.sessions.authentication import ends_by
 from app.stores import Record
 
 
@@ -25,9 +26,16 @@ class Timeouts:
         """Take settings, in which 0 stands for no limit."""
         return cls(idle or math.inf, max_age or math.inf, new or math.inf)
 
-    def expires(self, created: float, seen: float) -> float:
-        """Return when a session that is not new ends, created and last seen at these times."""
-        return min(seen + self.idle, created + self.max_age)
+    def expires(self, created: float, seen: float, latest: float = math.inf) -> float:
+        """Return when a session that is not new ends, created and last seen at these times.
+
+        It ends at `latest` in any case.
+        """
+        return min(seen + self.idle, created + self.max_age, latest)
+
+    def latest(self, record: Record) -> float:
+        """Return when this session ends however active it is; infinity: never."""
+        return min(record.created + self.max_age, ends_by(record.authentication))
 
     def first_expires(self, now: float) -> float:
         """Return when a session that is created now ends unless its cookie comes back."""
@@ -42,7 +50,7 @@ class Timeouts:
 
         `cookie_returned`: a client has sent its cookie back since the record was written.
         """
-        full = self.expires(record.created, seen)
+        full = self.expires(record.created, seen, ends_by(record.authentication))
         if self.is_new(record) and not cookie_returned:
             return min(max(record.expires, seen + self.new), full)
         # the record may come from a shorter idle timeout; without activity its earlier end stays

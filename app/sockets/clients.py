@@ -26,6 +26,12 @@ class Client:
     sid: str
     context: SocketContext
     user_id: str | None = None  # of the account that has signed in
+    is_user: bool = True  # whether that user signed in themself, not an administrator
+
+    @property
+    def present_user(self) -> str | None:
+        """The user who is present by this client; None for a visitor and an administrator."""
+        return self.user_id if self.is_user else None
 
     @property
     def session_id(self) -> str:
@@ -57,9 +63,11 @@ class Clients:
     def __len__(self) -> int:
         return len(self._by_sid)
 
-    def add(self, sid: str, context: SocketContext, user_id: str | None) -> Client:
+    def add(
+        self, sid: str, context: SocketContext, user_id: str | None, *, is_user: bool = True
+    ) -> Client:
         """Add a client that joins the namespace."""
-        client = self._by_sid[sid] = Client(sid, context, user_id)
+        client = self._by_sid[sid] = Client(sid, context, user_id, is_user)
         return client
 
     def remove(self, sid: str) -> None:

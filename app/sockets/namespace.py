@@ -201,7 +201,7 @@ class BaseNamespace(TypedNamespace, Generic[D]):
             raise ConnectionRefused("session ended")
         if self.login_required and session.user is None:
             raise ConnectionRefused("unauthorized")
-        client = self._clients.add(sid, context, session.user_id)
+        client = self._clients.add(sid, context, session.user_id, is_user=session.actor is None)
         set_current(client)
         self._join(client)
         accepted = False
@@ -215,8 +215,8 @@ class BaseNamespace(TypedNamespace, Generic[D]):
         finally:
             if not accepted:
                 self._forget(client)
-        if client.user_id is not None:
-            self.services.presence.here.accept(self.namespace, client.user_id)
+        if client.present_user is not None:
+            self.services.presence.here.accept(self.namespace, client.present_user)
         return verdict
 
     def _join(self, client: Client) -> None:
@@ -226,12 +226,13 @@ class BaseNamespace(TypedNamespace, Generic[D]):
         enter(client.sid, self.namespace, client.room)
         if client.user_id is not None:
             enter(client.sid, self.namespace, user_room(client.user_id))
-            self.services.presence.here.enter(self.namespace, client.user_id)
+        if client.present_user is not None:
+            self.services.presence.here.enter(self.namespace, client.present_user)
 
     def _forget(self, client: Client) -> None:
         self._clients.remove(client.sid)
-        if client.user_id is not None:
-            self.services.presence.here.leave(self.namespace, client.user_id)
+        if client.present_user is not None:
+            self.services.presence.here.leave(self.namespace, client.present_user)
 
     async def _disconnect(self, sid: str, reason: str = "") -> None:
         hook, client = self._handlers.hook("disconnect"), self._clients.find(sid)

@@ -134,6 +134,15 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             user_agent=self.user_agent,
         )
 
+    def replace_session(self, session: Session[D]) -> None:
+        """Give this browser another stored session, whose cookie is sent with the response.
+
+        The one before must be removed; its sockets are closed when that cookie is on its way.
+        """
+        if self._replaced is None:
+            self._replaced = self.session.record
+        self.session = session
+
     # -- called by Tornado --
 
     def flush(self, include_footers: bool = False) -> Any:

@@ -58,7 +58,7 @@ class SessionLookup(OriginCheck, Generic[D]):
         """
         for cookie in self._cookie_ids():
             session = await self.services.sessions.load(cookie.session_id)
-            if session is not None:
+            if session is not None and await self.services.impersonation.may_go_on(session):
                 if cookie.stale:
                     self.send_cookie(session)
                 return session

@@ -29,11 +29,15 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.sessions", "app.stores"),
     ),
     "app.sign_in": ("app.accounts", "app.common", "app.ops", "app.sessions", "app.stores"),
+    "app.impersonation": (
+        *("app.accounts", "app.common", "app.ops", "app.sessions", "app.sign_in", "app.stores"),
+    ),
     "app.jobs": ("app.common",),
     "app.presence": ("app.common", "app.stores"),
     "app.services": (
-        *("app.accounts", "app.common", "app.database", "app.devices", "app.jobs", "app.limits"),
-        *("app.operator", "app.ops", "app.presence", "app.sessions", "app.settings"),
+        *("app.accounts", "app.common", "app.database", "app.devices", "app.impersonation"),
+        *("app.jobs", "app.limits", "app.operator", "app.ops", "app.presence", "app.sessions"),
+        "app.settings",
         *("app.sign_in", "app.transport"),
     ),
     "app.web": (
@@ -75,7 +79,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.jobs", "app.lifecycle", "app.limits", "app.listeners", "app.open_store", "app.ops"),
         *("app.optional_cluster", "app.presence", "app.services", "app.sessions", "app.settings"),
         *("app.sign_in", "app.sockets"),
-        *("app.emit", "app.operator"),
+        *("app.emit", "app.impersonation", "app.operator"),
         *("app.start_and_stop", "app.stores", "app.transport", "app.web"),
     ),
     "app.emit": ("app.common", "app.ops", "app.sessions", "app.settings", "app.stores"),
