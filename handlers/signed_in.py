@@ -22,7 +22,7 @@ class SignedInHandler(BaseHandler):
                 "user_id": session.user_id,
                 # when the user has last proven who they are, and who uses their account if not they
                 "authenticated": _seconds(authentication.time or math.inf),
-                "actor": None if authentication.actor is None else authentication.actor.name,
+                "actor": None if session.actor is None else session.actor.name,
                 "expires": _seconds(session.expires),
                 "expires_at_latest": _seconds(latest),
                 "now": int(now),

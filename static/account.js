@@ -4,6 +4,7 @@
 (() => {
   const ACK_TIMEOUT = 5000; // ms
   const TIMES_INTERVAL = 10_000; // ms between two updates of “5 minutes ago”
+  const ACTING = "An administrator of this site signed in as you. You may sign them out.";
   const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]]; // seconds
 
   const find = (id) => document.getElementById(id);
@@ -54,7 +55,12 @@
     write(row.querySelector("[data-connections]"), link(device));
     row.querySelector("[data-on]").dataset.on = device.connections.length ? "yes" : "no";
     row.querySelector("[data-current]").hidden = !device.current;
-    write(row.querySelector("[data-address]"), device.address);
+    const acting = row.querySelector("[data-actor]");
+    acting.hidden = !device.actor;
+    write(acting, device.actor ? ACTING : "");
+    const address = row.querySelector("[data-address]");
+    address.parentElement.hidden = Boolean(device.actor);
+    write(address, device.address);
     setTime(row.querySelector("[data-signed-in]"), device.signed_in);
     setTime(row.querySelector("[data-seen]"), device.seen);
     const path = `/account/sessions/${encodeURIComponent(device.id)}/revoke`;

@@ -18,8 +18,10 @@ const account = (() => {
     find("state-text").textContent = text;
   };
 
-  const name = ({ browser, system }) =>
-    [browser || "Unknown browser", system].filter(Boolean).join(" on ");
+  const name = ({ browser, system, actor }) => {
+    if (actor) return `Administrator ${actor}`;
+    return [browser || "Unknown browser", system].filter(Boolean).join(" on ");
+  };
 
   // -- the list of devices --
 

@@ -16,6 +16,9 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     signed_in: int
     seen: int
     connections: list[str]  # the transport of each
+    #: The name of the administrator who has signed in as the user; "" for the user's own devices.
+    #: Browser, system and address are empty then: they are not the user's.
+    actor: str = ""
 
 
 class DeviceList(dict[str, Device]):

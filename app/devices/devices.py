@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from app.devices.device import Device, DeviceList
-from app.devices.user_agents import describe
+from app.devices.user_agents import UserAgent, describe
+from app.sessions.authentication import actor_of
 from app.sessions.manager import Sessions
 from app.stores import MAX_LISTED, Record, public_id
 
@@ -49,16 +50,23 @@ class Devices:
         agents = await describe({record.user_agent for record in records})
         devices = DeviceList()
         for record in records:
-            devices[record.id] = Device(
-                id=public_id(record.id),
-                browser=agents[record.user_agent].browser,
-                system=agents[record.user_agent].system,
-                address=record.remote_address,
-                signed_in=int(record.created),
-                seen=int(self._lifetimes.seen(record)),
-                connections=sorted(transports.get(record.id, ()), reverse=True),
-            )
+            connections = sorted(transports.get(record.id, ()), reverse=True)
+            devices[record.id] = self._device(record, agents[record.user_agent], connections)
         return devices
+
+    def _device(self, record: Record, agent: UserAgent, connections: list[str]) -> Device:
+        actor = actor_of(record.authentication)
+        return Device(
+            id=public_id(record.id),
+            # those of an administrator do not concern the user
+            browser="" if actor else agent.browser,
+            system="" if actor else agent.system,
+            address="" if actor else record.remote_address,
+            signed_in=int(record.created),
+            seen=int(self._lifetimes.seen(record)),
+            connections=connections,
+            actor=actor.name if actor else "",
+        )
 
     async def revoke(self, user_id: str, id: str) -> str | None:
         """End the session of this user with this public id, and return its session id.

@@ -5,10 +5,14 @@ from collections import Counter
 from app.devices import Device
 
 BLANK = Device(id="", browser="", system="", address="", signed_in=0, seen=0, connections=[])
+#: What the row of an administrator says.
+ACTING = "An administrator of this site signed in as you. You may sign them out."
 
 
 def name(device: Device) -> str:
     """Return the browser and the system: "Firefox 132 on Linux"."""
+    if device.actor:
+        return f"Administrator {device.actor}"
     return " on ".join(filter(None, [device.browser or "Unknown browser", device.system]))
 
 

@@ -24,6 +24,7 @@ class DevicesSection(AccountSection):
             "more": devices.more,
             "blank": device_words.BLANK,
             "name": device_words.name,
+            "acting": device_words.ACTING,
             "link": device_words.connection_status,
         }
 

@@ -10,6 +10,7 @@ from app.limits import in_words, subscriber
 from app.sign_in import SignInRefused
 from app.stores import StoreError
 from app.web.errors import TooManyRequests
+from app.web.user_only import user_only
 from handlers.account.section import AccountSection
 
 
@@ -19,6 +20,7 @@ class PasswordFormHandler(AccountSection):
     form: ClassVar[str]
 
     @authenticated
+    @user_only
     async def post(self) -> None:
         try:
             await self.act()

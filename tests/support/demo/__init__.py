@@ -9,5 +9,6 @@ MODULES = (
     "handlers.reauthenticate",
     "handlers.signed_in",
     "handlers.account",
+    "handlers.admin",
     "handlers.health",
 )
