@@ -23,7 +23,7 @@ Check = Callable[[Account], Awaitable[str | None] | str | None]
 
 _DELETED = "This account does not exist any more."
 _DISABLED = "This account is disabled. Ask the operator of this site."
-_ACTING = "You are signed in as {user}, as administrator {actor}. Press “Stop” first."
+_STOP_FIRST = "You are signed in as {user}, as administrator {actor}. Press “Stop” first."
 _RENAMED = "This account has another name since a moment ago. Sign in again."
 _ACTING = "Only the user may do this; you have signed in as somebody else."
 _NO_NAME = "This is the id of an account, which is no name; nobody can sign in by it."
@@ -112,7 +112,7 @@ class SignIn:
             account, confirm = await self._of_name(handler, account, method, confirm)
         actor = handler.session.actor
         if actor is not None:
-            sentence = _ACTING.format(user=handler.session.user, actor=actor.name)
+            sentence = _STOP_FIRST.format(user=handler.session.user, actor=actor.name)
             self._refuse(handler, account, method, sentence)
         account = await self._accounts.announce(account)
         await self.check(handler, account, method)
@@ -148,7 +148,7 @@ class SignIn:
             account = await self._accounts.by_id(user_id)
             if account is None and is_account_id(user_id):
                 self._refuse(handler, named, method, _DELETED)
-            await self._check(handler, account or named, method)
+            await self.check(handler, account or named, method)
             return True
 
         async def check_all() -> bool:

@@ -34,7 +34,7 @@ async def test_an_administrator_signs_in_as_a_user_and_stops(
     site: Site, visitor: Visitor, kind: str
 ) -> None:
     """The browser has a session of that user, then its own one again, with its data."""
-    root = await administrator(site, visitor)
+    await administrator(site, visitor)
     await known(site, "ann")
     user = await account_id(site, "ann")
     await visitor.incr()

@@ -7,6 +7,7 @@ import pytest
 from app.sockets import event
 from app.sockets.event_table import EventTable
 from app.testing import MovableClock
+from tests.support.admins import acting
 from tests.support.demo.session import BaseNamespace
 from tests.support.site import Site
 from tests.support.step_up import LATE, prove
@@ -50,8 +51,7 @@ async def test_a_visitor_is_not_asked_for_a_proof(visitor: Visitor) -> None:
 
 async def test_an_administrator_who_acts_as_the_user_is_refused(site: Site, ann: Visitor) -> None:
     """However recent their sign-in is."""
-    await site.services.accounts.register("ann", "the password of ann")
-    await ann.post("/acting")
+    await acting(site, ann)
     socket = await ann.socket("/vault", transport="websocket")
     answer = await socket.call("open", namespace="/vault")
     assert "only the user" in answer["error"]

@@ -11,6 +11,7 @@ import pytest
 
 from app.testing import MovableClock
 from app.testing.visitor import PAGE
+from tests.support.admins import acting
 from tests.support.browsers import session_id
 from tests.support.forms import PASSWORD, ask, send, who
 from tests.support.site import Site
@@ -169,8 +170,7 @@ async def test_visitors_are_sent_to_sign_in(visitor: Visitor) -> None:
 
 async def test_an_administrator_who_acts_as_the_user_is_refused(site: Site, ann: Visitor) -> None:
     """They can neither prove it for the user, nor do what needs the proof."""
-    await site.services.accounts.register("ann", PASSWORD)
-    await ann.post("/acting")
+    await acting(site, ann)
     assert (await ann.get("/session")).json()["actor"] == "root"
     for method, path in (("GET", "/transfer"), ("POST", "/transfer"), ("GET", "/reauthenticate")):
         answer = await ann.request(method, path, headers=JSON)

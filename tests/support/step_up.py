@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from app.sessions.authentication import Actor, Authentication
 from app.sockets import event
 from app.web.recent_sign_in import recent_sign_in
 from tests.support.demo.session import BaseHandler, BaseNamespace
@@ -67,27 +66,15 @@ class StrictNamespace(BaseNamespace):
         return "looked"
 
 
-class ActingHandler(BaseHandler):
-    """Signs in as ann for an administrator."""
-
-    async def post(self) -> None:
-        account = await self.services.accounts.by_name("ann")
-        assert account is not None
-        actor = Actor(id="u:1", name="root", session_id="none")
-        now = self.services.sessions.clock()
-        await self.renew_session(
-            account.id, account.name, Authentication(time=now, method="admin", actor=actor)
-        )
-
-
-ROUTES = [(r"/transfer", TransferHandler), (r"/acting", ActingHandler)]
+ROUTES = [(r"/transfer", TransferHandler)]
 NAMESPACES = [("/vault", VaultNamespace), ("/strict", StrictNamespace)]
 
 
 def step_up_modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """Return the modules of such a fork."""
     modules = fork(monkeypatch, routes=ROUTES, namespaces=NAMESPACES)
-    return (*modules, "handlers.reauthenticate", "handlers.signed_in", "handlers.account")
+    stock = ("reauthenticate", "signed_in", "account", "admin")
+    return (*modules, *(f"handlers.{name}" for name in stock))
 
 
 async def prove(visitor: Visitor, **fields: str) -> int:
