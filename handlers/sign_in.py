@@ -1,107 +1,47 @@
 """Register, sign in and sign out."""
 
-import re
-import string
-from typing import ClassVar
-from urllib.parse import quote
-
 from tornado.web import HTTPError
 
-from app.accounts import (
-    Account,
-    AccountsUnavailable,
-    InvalidAccount,
-    NameTaken,
-    Proof,
-    account_key,
-)
-from app.limits import in_words, subscriber
-from app.sign_in import SignInRefused
+from app.accounts import Account, InvalidAccount, NameTaken, Proof, account_key
+from app.limits import subscriber
 from app.web.errors import TooManyRequests
+from handlers.login_code import LoginCodeHandler
+from handlers.next_page import safe_target as safe_target
 from handlers.session import BaseHandler
+from handlers.sign_in_form import CodeRequired, SignInForm
 
 
-def safe_target(target: str, home: str = "/") -> str:
-    """Return the path and query to redirect to, or `home` if they could lead to another site.
+class CredentialsHandler(SignInForm):
+    """A form for a name and a password."""
 
-    `home` is the path of the start page; below a base path, other paths are other sites. Browsers
-    read "//host" and "/\\host" as another site, and drop tabs and line ends first.
-    """
-    if not target.startswith(home) or target[1:2] in ("/", "\\"):
-        return home
-    if any(ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 for letter in target):
-        return home
-    if home != "/" and _leaves(target):
-        return home
-    return quote(target, safe=string.punctuation)
-
-
-def _leaves(target: str) -> bool:
-    """Whether a path has a segment "..", which browsers resolve; they read "%2e" as "."."""
-    path = re.split(r"[?#]", target)[0].lower().replace("%2e", ".").replace("\\", "/")
-    return ".." in path.split("/")
-
-
-class CredentialsHandler(BaseHandler):
-    """A form for a name and a password; it takes JSON as well."""
-
-    template: ClassVar[str]
-    _password_hash = ""  # part of the key that signs the device cookie
+    wrong = "Wrong name or wrong password."
 
     def get(self) -> None:
-        self._page("", "")
+        self.show()
 
-    async def post(self) -> None:
-        username, password = self.fields("username", "password")
-        try:
-            entered = await self.enter(username, password)
-        except InvalidAccount as error:
-            self._refuse(422, str(error), username)
-        except TooManyRequests as error:
-            self.set_header("Retry-After", str(error.wait))
-            sentence = f"Too many tries; wait {in_words(error.wait)} and try again."
-            self._refuse(429, sentence, username)
-        except SignInRefused as error:
-            self._refuse(403, error.sentence, username)
-        except AccountsUnavailable as error:
-            self.set_header("Retry-After", str(error.wait))
-            self._refuse(error.status, str(error), username)
-        else:
-            if not entered:
-                self._refuse(401, "Wrong name or wrong password.", username)
-                return
-            cookie = self.web.device_cookie.issue(
-                account_key(username), self._password_hash, secure=self.secure
-            )
-            self.add_header("Set-Cookie", cookie)
-            if self.wants_json:
-                self.set_status(204)
-            else:
-                self.redirect(self._target(), status=303)
+    async def enter(self) -> bool:
+        self._username, password = self.fields("username", "password")
+        return await self.enter_as(self._username, password)
 
-    async def enter(self, username: str, password: str) -> bool:
-        """Sign in and return whether it succeeded; raises the errors that `post` answers."""
+    async def enter_as(self, username: str, password: str) -> bool:
+        """Sign in by this name and password; see `enter`."""
         raise NotImplementedError
 
-    async def enter_with(self, proof: Proof, password: str) -> bool:
+    async def enter_with(self, proof: Proof, password: str, *, method: str) -> bool:
         """Sign in with a right password, unless it has changed meanwhile."""
         accounts = self.services.accounts
         assert proof.account is not None
-        self._password_hash = proof.password_hash or ""
         return await self.services.sign_in(
             self,
             proof.account,
-            method="password",
+            method=method,
             confirm=lambda: accounts.still_valid(proof, password),
         )
 
     async def check_limits(self, username: str) -> None:
         """Raise TooManyRequests while this address, account or device may not try."""
-        limits = self.services.limits
-        if not self.session and (wait := await limits.new_session_wait(self.remote_address)):
-            self.services.counters.limits["handshakes_per_minute"] += 1
-            raise TooManyRequests(wait, "too many new sessions")
-        wait = await limits.login_wait(*self._limit_keys(username))
+        await self.check_new_session()
+        wait = await self.services.limits.login_wait(*self._limit_keys(username))
         if wait:
             self.services.counters.limits["failed_logins_per_minute"] += 1
             address = self.remote_address
@@ -121,31 +61,7 @@ class CredentialsHandler(BaseHandler):
         )
 
     def _limit_keys(self, username: str) -> tuple[str, str, str]:
-        account, headers = account_key(username), self.request.headers.get_list("Cookie")
-        device = self.web.device_cookie.recognise(
-            headers, account, self._password_hash, secure=self.secure
-        )
-        return self.remote_address, account, device
-
-    def _sent_device_cookie(self) -> bool:
-        """Whether this browser sent a device cookie, and so may have a count of its own."""
-        headers = self.request.headers.get_list("Cookie")
-        return self.web.device_cookie.shown(headers, secure=self.secure)
-
-    def _refuse(self, status: int, sentence: str, username: str) -> None:
-        self.set_status(status)
-        if self.wants_json:
-            self.write({"error": sentence})
-        else:
-            self._page(sentence, username)
-
-    def _page(self, sentence: str, username: str) -> None:
-        self.set_header("Cache-Control", "no-store")
-        self.render(self.template, sentence=sentence, username=username, next=self._target())
-
-    def _target(self) -> str:
-        home = self.url("/")
-        return safe_target(self.get_argument("next", home, strip=False), home)
+        return self.remote_address, account_key(username), self.known_device()
 
 
 class LoginHandler(CredentialsHandler):
@@ -153,11 +69,11 @@ class LoginHandler(CredentialsHandler):
 
     template = "login.html"
 
-    async def enter(self, username: str, password: str) -> bool:
+    async def enter_as(self, username: str, password: str) -> bool:
         if not username or not password:
             raise InvalidAccount("Enter your name and your password.")
         accounts, address = self.services.accounts, subscriber(self.remote_address)
-        if not self._sent_device_cookie():
+        if not self.web.device_cookie.shown(self.cookies_sent, secure=self.secure):
             await self.check_limits(username)  # before the database call
         self._password_hash = await accounts.password_hash(username, address=address)
         proof = await accounts.prove(
@@ -168,8 +84,20 @@ class LoginHandler(CredentialsHandler):
         elif not proof:
             await self.failed(username, proof.account, "wrong password")
         else:
-            return await self.enter_with(proof, password)
+            self._password_hash = proof.password_hash or ""
+            return await self.enter_with(proof, password, method=await self._method(proof))
         return False
+
+    async def _method(self, proof: Proof) -> str:
+        """Return how the user has signed in; raises CodeRequired if a code is to be asked for."""
+        account = proof.account
+        assert account is not None
+        if not await self.services.totp.is_on(account.id):
+            return "password"
+        token = self.web.login_cookies.trusted(self.cookies_sent, account.id, secure=self.secure)
+        if await self.services.trusted_devices.knows(proof, token):
+            return "password+trusted device"
+        raise CodeRequired(proof)
 
 
 class RegisterHandler(CredentialsHandler):
@@ -184,7 +112,7 @@ class RegisterHandler(CredentialsHandler):
                 403, "Registration is closed. Ask the operator of this site for an account."
             )
 
-    async def enter(self, username: str, password: str) -> bool:
+    async def enter_as(self, username: str, password: str) -> bool:
         accounts = self.services.accounts
         try:
             proof = await accounts.create(
@@ -204,7 +132,8 @@ class RegisterHandler(CredentialsHandler):
             address=self.remote_address,
             user_id=proof.account.id,
         )
-        return await self.enter_with(proof, password)
+        self._password_hash = proof.password_hash or ""
+        return await self.enter_with(proof, password, method="password")
 
 
 class LogoutHandler(BaseHandler):
@@ -215,4 +144,9 @@ class LogoutHandler(BaseHandler):
         self.answer_done(self.url("/"))
 
 
-routes = [(r"/login", LoginHandler), (r"/register", RegisterHandler), (r"/logout", LogoutHandler)]
+routes = [
+    (r"/login", LoginHandler),
+    (r"/login/code", LoginCodeHandler),
+    (r"/register", RegisterHandler),
+    (r"/logout", LogoutHandler),
+]

@@ -14,7 +14,7 @@ from app.accounts.database import totp as _totp
 from app.accounts.database import trusted_devices as _devices
 from app.accounts.table import Proof
 
-LIFETIME = 30 * 86_400  # seconds
+_LIFETIME = 30 * 86_400  # seconds
 
 _TOKEN_BYTES = 32
 _MAX_LENGTH = 100  # characters of a token; ours have 43
@@ -56,7 +56,7 @@ class TrustedDevices:
             "password_state": _password_state(proof),
             "user_agent": user_agent[:_MAX_USER_AGENT].replace("\0", ""),
             "created": now,
-            "expires": now + LIFETIME,
+            "expires": now + _LIFETIME,
         }
         await self._calls.run(lambda: self._insert(row, now))
         return token

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, Self
@@ -21,6 +22,9 @@ Transport = Literal["polling", "websocket"]
 PAGE = MappingProxyType(
     {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 )
+
+
+_OF_LOGIN = re.compile(r"-(device|proven|trusted-\w+)$")
 
 
 class FormRefused(AssertionError):
@@ -75,11 +79,9 @@ class Visitor:
 
     @property
     def cookie(self) -> str:
-        """The Cookie header that this browser sends, without the device cookie."""
+        """The Cookie header that this browser sends, without the cookies of /login."""
         return "; ".join(
-            f"{name}={value}"
-            for name, value in self.cookies.items()
-            if not name.endswith("-device")
+            f"{name}={value}" for name, value in self.cookies.items() if not _OF_LOGIN.search(name)
         )
 
     def clear_cookies(self) -> None:

@@ -9,6 +9,7 @@ from app.settings import Settings
 from app.socketio_client import Script
 from app.web.device_cookie import DeviceCookie
 from app.web.hosts import Hosts
+from app.web.login_cookies import LoginCookies
 from app.web.origin import Origins
 from app.web.session_cookie import SessionCookie
 
@@ -19,6 +20,7 @@ class WebParts:
 
     session_cookie: SessionCookie
     device_cookie: DeviceCookie
+    login_cookies: LoginCookies
     hosts: Hosts
     trusted_origins: Origins
     frame_ancestors: tuple[str, ...]
@@ -31,6 +33,7 @@ def web_parts(settings: Settings, keys: Sequence[str], script: Script) -> WebPar
     return WebParts(
         session_cookie=session_cookie,
         device_cookie=DeviceCookie(session_cookie, settings.cookie_name, keys),
+        login_cookies=LoginCookies(session_cookie, settings.cookie_name, keys),
         hosts=Hosts(settings.allowed_hosts),
         trusted_origins=Origins(settings.trusted_origins),
         frame_ancestors=settings.frame_ancestors,

@@ -13,10 +13,12 @@ from app.accounts import Account, Identity
 from app.services import Services
 from app.sessions.session import Session
 from tests.support.accounts import account_id, add, opened_at
+from tests.support.clock import Clock
 from tests.support.demo.session import BaseHandler
 from tests.support.devices import NEW
 from tests.support.fork import fork
 from tests.support.forms import PASSWORD, each_kind, send, who
+from tests.support.second_factors import enrol
 from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
@@ -411,3 +413,20 @@ async def test_an_announcement_that_was_cut_short_is_made_again(
 
 async def _die(account: Account) -> Account:
     raise ConnectionError
+
+
+async def test_an_authenticator_of_a_fork_is_asked_for_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it proves is enough, also for an account with a second factor."""
+    clock = Clock()
+    modules = fork(monkeypatch, routes=ROUTES)
+    async with (
+        serve(tmp_path, modules=modules, clock=clock) as site,
+        Visitor(site.url) as ann,
+    ):
+        await ann.post("/proxy", headers={"X-Subject": "1"})
+        await ann.sign_out()
+        await enrol(site, "user 1")
+        assert (await ann.post("/proxy", headers={"X-Subject": "1"})).status == 200
+        assert await who(ann) == "user 1"
