@@ -44,6 +44,7 @@ from app.ops.stall_log import StallLog
 from app.ops.systemd import Watchdog
 from app.optional_cluster import Cluster, open_cluster
 from app.presence import Presence
+from app.role_sockets import RoleSockets
 from app.services import Services
 from app.sessions.clock import Clock, SteadyClock
 from app.sessions.expiry import Expiry
@@ -129,6 +130,7 @@ def make_app(
         one_time_links=OneTimeLinks(accounts),
         totp=Totp(accounts, clock),
         trusted_devices=TrustedDevices(accounts, clock),
+        role_sockets=RoleSockets(roles),
         limits=Limits(settings, cluster.make_rate if cluster else ProcessRate),
         socket_server=server,
         connections=connections,

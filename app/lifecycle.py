@@ -97,6 +97,7 @@ class Application:
         self.services.every(
             _PRUNE_INTERVAL, self.services.audit_trail.prune, True, name="latchkey.audit_trail"
         )
+        self.services.role_sockets.start()
         return self.addresses[0]
 
     @property
@@ -143,6 +144,7 @@ class Application:
             log.warning("some requests were cut off after %g s", _REQUESTS_TIMEOUT)
         await self._finish_handlers(closed, skip)
         await services.presence.stop()
+        await services.role_sockets.stop()
         await services.socket_server.shutdown()
         await self.web.tasks.stop()
         await services.socket_server.tasks.stop()

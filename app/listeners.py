@@ -79,6 +79,7 @@ def register_listeners(
     # an account was changed or deleted, at this process or another one
     services.on_account_changed += [
         services.roles.forget,  # the next event reads them
+        services.role_sockets.account_changed,  # those that need a lost role leave
         watchers.changed,  # account pages of the user are told
         services.impersonation.account_changed,
     ]

@@ -24,6 +24,7 @@ from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
 from app.ops.stall_log import StallLog
 from app.presence import Presence
+from app.role_sockets import RoleSockets
 from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
 from app.sessions.room_name import session_room, user_room
@@ -77,6 +78,7 @@ class Services:
     one_time_links: OneTimeLinks
     totp: Totp  # second factors
     trusted_devices: TrustedDevices  # that are asked for no code
+    role_sockets: RoleSockets  # those that need a role
     limits: Limits
     socket_server: SocketServer
     connections: Connections

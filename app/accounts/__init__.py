@@ -20,6 +20,7 @@ from app.accounts.passwords import (
     NameTaken,
     account_key,
 )
+from app.accounts.required_roles import RoleRequired, refusal, required_roles
 from app.accounts.role_table import UnknownAccount
 from app.accounts.roles import InvalidRole, Roles, check_role
 from app.accounts.table import Proof
@@ -45,6 +46,7 @@ __all__ = [
     "OldNames",
     "OneTimeLinks",
     "Proof",
+    "RoleRequired",
     "Roles",
     "Totp",
     "TotpOn",
@@ -57,4 +59,6 @@ __all__ = [
     "check_role",
     "is_account_id",
     "open_database",
+    "refusal",
+    "required_roles",
 ]

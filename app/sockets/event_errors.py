@@ -9,6 +9,7 @@ from app.services import Services
 from app.sessions.session import SessionEnded
 from app.sockets.event_data_checks import InvalidArguments, InvalidResult
 from app.sockets.handler_method import EventHandler
+from app.sockets.role_checks import MissingRole
 from app.stores import StoreError
 
 log = logging.getLogger("latchkey.sockets")
@@ -48,6 +49,10 @@ class EventErrors:
         """Act on an exception of a handler; `session_id` is that of the client."""
         if isinstance(error, SessionEnded):
             return await self._report_ended(session_id, event, error)
+        if isinstance(error, MissingRole):
+            self.count("forbidden")
+            self._blame_client(f"event {event[:100]!r}: {error}")
+            return {"error": str(error)}
         if isinstance(error, StoreError):
             self.count("store")
             self._services.outage_log.add(self._namespace, f"event {event[:100]!r}: {error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from app.common.histogram import Histogram
@@ -15,14 +15,19 @@ class EventHandlers:
     """Finds the method of an event once, and remembers it."""
 
     def __init__(
-        self, namespace: object, table: EventTable, seconds: Callable[[str], Histogram]
+        self,
+        namespace: object,
+        table: EventTable,
+        seconds: Callable[[str], Histogram],
+        roles: Callable[[Sequence[frozenset[str]]], Callable[[str], Awaitable[None]]],
     ) -> None:
-        """`seconds` returns the durations of an event."""
+        """`seconds` returns the durations of an event, `roles` the check of one that needs some."""
         #: Those that were found, by event.
         self.by_event: dict[str, EventHandler] = {}
         self._namespace = namespace
         self._table = table
         self._seconds = seconds
+        self._roles = roles
         self._hooks: dict[str, EventHandler] = {}
 
     def find(self, event: str) -> EventHandler | None:
@@ -34,6 +39,7 @@ class EventHandlers:
         if method is None:  # clients choose these names, so nothing is remembered of them
             return self._catch_all(event) if self._table.has_catch_all else None
         handler = self.by_event[event] = EventHandler(method, self._seconds(event))
+        self._require_roles(handler, event)
         return handler
 
     def hook(self, name: str) -> EventHandler | None:
@@ -56,4 +62,11 @@ class EventHandlers:
         handler = copy.copy(hook)
         handler.method = method
         handler.minimum, handler.maximum = hook.minimum - 1, hook.maximum - 1
+        self._require_roles(handler, None)
         return handler
+
+    def _require_roles(self, handler: EventHandler, event: str | None) -> None:
+        """Let a handler check roles, if its event needs some; others cost nothing."""
+        needed = self._table.required(event)
+        if needed:
+            handler.require(self._roles(needed))

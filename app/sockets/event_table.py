@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import MappingProxyType
 from typing import Any
 
-from app.sockets.event import HOOKS, methods_by_event, recent_sign_in_of
+from app.accounts import required_roles
+from app.sockets.event import HOOKS, methods_by_event, recent_sign_in_of, roles_by_method
 from app.sockets.event_data_checks import Check
 from app.sockets.recent_sign_in import only_after_proof
 
 
 class EventTable:
-    """The methods of one namespace class, and how each checks its arguments."""
+    """The methods of one namespace class, how each checks its arguments, and what it needs."""
 
     def __init__(self, cls: type) -> None:
         """Raises ValueError for two methods of one event, for hooks that cannot be called, for
@@ -24,6 +25,9 @@ class EventTable:
         self._named = methods_by_event(cls)
         self._other_names = {*HOOKS, *self._named.values()}  # no events by their own name
         self.has_catch_all = hasattr(cls, "on_any")
+        #: The roles of which a client needs one to be in the namespace; empty: none.
+        self.roles = _roles_of_class(cls)
+        self._roles_by_method = roles_by_method(cls)
         self._checks: dict[str, Check] = {}
         self._minutes: dict[str, float] = {}  # for which a proof of the user is valid
         validate = getattr(cls, "validate", False)
@@ -44,6 +48,12 @@ class EventTable:
             if attribute in self._other_names:
                 return None
         return self.bound(namespace, attribute)
+
+    def required(self, event: str | None) -> list[frozenset[str]]:
+        """Return the roles that a client's event needs, one of each set; None: the catch-all."""
+        attribute = "on_any" if event is None else self._named.get(event, f"on_{event}")
+        sets = (self.roles, self._roles_by_method.get(attribute, frozenset[str]()))
+        return [needed for needed in sets if needed]
 
     def bound(self, namespace: object, attribute: str) -> Callable[..., Any] | None:
         """Return a method of a namespace, checked if its class validates; None if it has none."""
@@ -90,6 +100,20 @@ def _check_switches(cls: type) -> None:
             f"{cls.__qualname__}.recent_sign_in is a number of minutes, 0 or more; "
             "give your method or value another name"
         )
+
+
+def _roles_of_class(cls: type) -> frozenset[str]:
+    """Return what `role_required` of a class says; raises ValueError."""
+    said = getattr(cls, "role_required", ())
+    if callable(said) or not isinstance(said, Collection):
+        raise ValueError(
+            f"{cls.__qualname__}.role_required is the role that clients of the namespace need, "
+            'such as "moderator"; give your method or value another name'
+        )
+    try:
+        return required_roles(said)
+    except ValueError as error:
+        raise ValueError(f"{cls.__qualname__}.role_required: {error}") from None
 
 
 def _check_hooks(cls: type) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from app.common.histogram import Histogram
@@ -27,6 +27,17 @@ class EventHandler:
             elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
                 self.maximum += 1
                 self.minimum += parameter.default is parameter.empty
+
+    def require(self, check: Callable[[str], Awaitable[None]]) -> None:
+        """Await `check` with the sid before each event; what it raises is the ack."""
+        method = self.method
+
+        async def checked(sid: str, *args: Any) -> Any:
+            await check(sid)
+            result = method(sid, *args)
+            return await result if inspect.isawaitable(result) else result
+
+        self.method, self.is_async = checked, True
 
     async def call(self, *arguments: Any) -> Any:
         """Call the method without the last arguments if its signature has no room for them."""

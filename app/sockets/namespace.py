@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Awaitable, Mapping
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic
 
+from app.accounts import RoleRequired, required_roles
 from app.common.histogram import Histogram
 from app.database import DatabaseUnavailable
 from app.services import Services
@@ -21,6 +23,7 @@ from app.sockets.event_errors import EventErrors
 from app.sockets.event_handlers import EventHandlers
 from app.sockets.event_table import event_table
 from app.sockets.handler_method import EventHandler
+from app.sockets.role_checks import RoleChecks
 from app.sockets.socket_context import SocketContext
 from app.sockets.typed_namespace import TypedNamespace
 from app.stores import StoreError
@@ -40,6 +43,9 @@ class BaseNamespace(TypedNamespace, Generic[D]):
     #: If above 0, events run only for users who have proven who they are in so many minutes; others
     #: get the ack `{"error": "reauthenticate"}`. `@event(recent_sign_in=…)` says so of one event.
     recent_sign_in: ClassVar[float] = 0
+    #: The role that users need to be in the namespace, or several of which they need one. Sockets
+    #: of a user who loses it leave.
+    role_required: ClassVar[RoleRequired] = ()
     #: If true, the events of one client run one after the other, in the order in which it sent
     #: them, and then `on_disconnect`. Otherwise an event that waits lets the next one start.
     ordered: ClassVar[bool] = False
@@ -58,7 +64,9 @@ class BaseNamespace(TypedNamespace, Generic[D]):
         self.services = services
         self.pattern = namespace
         self._clients = Clients()
-        self._handlers = EventHandlers(self, event_table(type(self)), self._seconds)
+        table = event_table(type(self))
+        self._role_checks = RoleChecks(services, self._clients, table.roles)
+        self._handlers = EventHandlers(self, table, self._seconds, self._role_checks.before)
         self._by_event = self._handlers.by_event
         self._errors = EventErrors(services, namespace)
         self._has_own_check = type(self).before_event is not BaseNamespace.before_event
@@ -100,6 +108,10 @@ class BaseNamespace(TypedNamespace, Generic[D]):
         """Name of the user who signed in, or None."""
         session: Session[D] = await self.session_for(sid)
         return session.user
+
+    async def has_role(self, sid: str, *roles: str) -> bool:
+        """Whether the user of a client has one of these roles, as of a second ago at most."""
+        return await self._role_checks.has_any(sid, required_roles(roles))
 
     def charge(self, sid: str, events: int) -> None:
         """Count the event under way as so many, for a handler that costs more than others.
@@ -199,13 +211,15 @@ class BaseNamespace(TypedNamespace, Generic[D]):
         if session is None:
             await self.services.sessions.announce_missing(context.session_id)
             raise ConnectionRefused("session ended")
-        if self.login_required and session.user is None:
+        if session.user is None and (self.login_required or self._role_checks.needed):
             raise ConnectionRefused("unauthorized")
         client = self._clients.add(sid, context, session.user_id, is_user=session.actor is None)
         set_current(client)
         self._join(client)
         accepted = False
         try:
+            if self._role_checks.needed:
+                await self._role_checks.admit(client, functools.partial(self.disconnect, sid))
             hook = self._handlers.hook("connect")
             verdict = None if hook is None else await hook.call(sid, environ, auth)
             accepted = verdict is not False
@@ -231,6 +245,7 @@ class BaseNamespace(TypedNamespace, Generic[D]):
 
     def _forget(self, client: Client) -> None:
         self._clients.remove(client.sid)
+        self._role_checks.forget(client.sid)
         if client.present_user is not None:
             self.services.presence.here.leave(self.namespace, client.present_user)
 

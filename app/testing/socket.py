@@ -58,7 +58,7 @@ class Socket:
         self._namespaces = namespaces
         self._received: dict[str, list[Event]] = {namespace: [] for namespace in namespaces}
         self._taken: Counter[tuple[str, str]] = Counter()  # events that `event` has returned
-        self._end: str | None = None
+        self._ends: dict[str, str] = {}  # why a namespace was left, by its name
         self._refusal: SocketRefused | None = None
         self._news = asyncio.Event()
         self._replies: dict[tuple[str, str], Callable[..., Any]] = {}
@@ -99,13 +99,16 @@ class Socket:
         self._taken[space, name] += 1
         return _plain(args)
 
-    async def ended(self, *, timeout: float = TIMEOUT) -> str:
-        """Wait until the connection has ended, and return why.
+    async def ended(self, *, namespace: str | None = None, timeout: float = TIMEOUT) -> str:
+        """Wait until the client has left a namespace, as it does when the connection ends.
+
+        Returns why.
 
         The reason of a session's end is that of `EndReason`: logout, idle, expired, revoked,
         regenerated. Any other is the client's: "server disconnect", "transport close".
         """
-        return await self._wait(lambda: self._end, "end of the socket", None, timeout)
+        space = namespace or self.namespace
+        return await self._wait(lambda: self._ends.get(space), "end of the socket", space, timeout)
 
     # -- what is sent --
 
@@ -171,10 +174,11 @@ class Socket:
     _why: str | None = None  # reason of the end of the session
 
     def _connected(self, namespace: str) -> None:
+        self._ends.pop(namespace, None)
         if namespace == self.namespace:
             self.connects += 1
-            self._end = self._why = self.may_reconnect = None
-            self._news.set()
+            self._why = self.may_reconnect = None
+        self._news.set()
 
     def _refused(self, data: Any = None, *more: Any) -> None:
         if isinstance(data, dict) and "message" in data:
@@ -183,26 +187,23 @@ class Socket:
             self._refusal = SocketRefused(str(data), data)
 
     def _disconnected(self, namespace: str, reason: str = "") -> None:
-        if namespace == self.namespace:
-            self._end = self._why or reason
-            self._news.set()
+        self._ends[namespace] = self._why or reason
+        self._news.set()
 
     # -- waiting --
 
     async def _wait(
-        self, find: Callable[[], T | None], what: str, namespace: str | None, seconds: float
+        self, find: Callable[[], T | None], what: str, namespace: str, seconds: float
     ) -> T:
         """Return what `find` returns once it is not None.
 
-        Fails after `seconds`, or when the connection ends.
+        Fails after `seconds`, or when the client has left the namespace.
         """
         try:
             async with asyncio.timeout(seconds):
                 while (found := find()) is None:
-                    if self._end is not None:
-                        raise NotReceived(
-                            f"no {what}: the socket ended ({self._end}); {self._all()}"
-                        )
+                    if (end := self._ends.get(namespace)) is not None:
+                        raise NotReceived(f"no {what}: the socket ended ({end}); {self._all()}")
                     self._news.clear()
                     await self._news.wait()
                 return found

@@ -6,16 +6,20 @@ from typing import Any, ClassVar, Generic
 
 from tornado.web import HTTPError
 
+from app.accounts import RoleRequired, refusal, required_roles
 from app.sessions.codec import D
 from app.sessions.room_name import session_room
 from app.sessions.session import SessionEnded
 from app.transport.tornado_private import reason_phrase, response_begun
-from app.web.errors import ErrorAnswer, error_answer, raised_by_authenticated
+from app.web.errors import (
+    ErrorAnswer,
+    SignInFirst,
+    error_answer,
+    needs_sign_in,
+)
 from app.web.form import is_json, read_fields
 from app.web.json_body import T, read_json
 from app.web.session_handler import SessionHandler
-
-_SIGN_IN_FIRST = "sign in first"
 
 
 class BaseHandler(SessionHandler[D], Generic[D]):
@@ -28,7 +32,40 @@ class BaseHandler(SessionHandler[D], Generic[D]):
     #: Path to go to after a sign-in that a form of this handler required, without the base path.
     page: ClassVar[str] = "/"
 
+    #: The role that a user needs for all methods, or several of which they need one; for single
+    #: methods there is the decorator `app.web.require_role.require_role`.
+    role_required: ClassVar[RoleRequired] = ()
+
     _takes_json = False  # whether the handler has asked for JSON
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a class whose `role_required` is no role (ValueError)."""
+        super().__init_subclass__()
+        required_roles(cls.role_required)
+
+    async def prepare(self) -> None:
+        """Load the session; refuse the request of a user without the role that it needs."""
+        await super().prepare()
+        if self.role_required:
+            await self.check_role(required_roles(self.role_required))
+
+    # -- roles --
+
+    async def has_role(self, *roles: str) -> bool:
+        """Whether the user who is signed in has this role, or one of several, as of now."""
+        user_id = self.session.user_id
+        if user_id is None:
+            return False
+        return not required_roles(roles).isdisjoint(await self.services.roles.of(user_id))
+
+    async def check_role(self, needed: frozenset[str]) -> None:
+        """Raise SignInFirst for a visitor, HTTPError 403 for a user who has none of these roles."""
+        if self.session.user_id is None:
+            raise SignInFirst
+        if not await self.has_role(*needed):
+            raise HTTPError(403, refusal(needed))
+
+    # -- sockets --
 
     async def emit_to_session(self, event: str, data: Any = None, *, namespace: str = "/") -> None:
         """Send an event to all sockets of this session."""
@@ -78,18 +115,18 @@ class BaseHandler(SessionHandler[D], Generic[D]):
     def get_login_url(self) -> str:
         """Return where `@tornado.web.authenticated` sends a visitor; a script gets a 401."""
         if self.wants_json:
-            raise HTTPError(401, _SIGN_IN_FIRST)
+            raise SignInFirst
         return super().get_login_url()
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log the 401 that a refused script gets; a form goes to the login page without a line.
 
-        The error itself is a 403, which `@tornado.web.authenticated` raises in both cases.
+        `@tornado.web.authenticated` raises a 403 in both cases.
         """
-        if raised_by_authenticated(value):
+        if needs_sign_in(value):
             if not self.wants_json:
                 return
-            value = HTTPError(401, _SIGN_IN_FIRST)
+            value = SignInFirst()
         super().log_exception(typ, value, tb)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -100,8 +137,8 @@ class BaseHandler(SessionHandler[D], Generic[D]):
                 self.become_visitor()
             self._send_to_login("your session has ended; sign in again")
             return
-        if raised_by_authenticated(error):
-            self._send_to_login(_SIGN_IN_FIRST)
+        if needs_sign_in(error):
+            self._send_to_login(SignInFirst.sentence)
             return
         answer = error_answer(error, status_code, reason_phrase(self))
         self.set_status(answer.status)

@@ -21,6 +21,15 @@ class TooManyRequests(HTTPError):
         self.wait = wait
 
 
+class SignInFirst(HTTPError):
+    """401: the page is not for visitors; a form goes to the login page, and back after that."""
+
+    sentence = "sign in first"
+
+    def __init__(self) -> None:
+        super().__init__(401, self.sentence)
+
+
 class InvalidField(HTTPError):
     """422: a field of a JSON body is wrong, as a client is told by `{"error", "field"}`.
 
@@ -65,6 +74,11 @@ def error_answer(error: BaseException | None, status: int, reason: str) -> Error
 
 # `@tornado.web.authenticated` replaces a method by a wrapper; all wrappers share this code object.
 _AUTHENTICATED_CODE = cast(FunctionType, authenticated(lambda handler: None)).__code__
+
+
+def needs_sign_in(error: BaseException | None) -> bool:
+    """Return whether a handler refused a visitor, who has to sign in first."""
+    return isinstance(error, SignInFirst) or raised_by_authenticated(error)
 
 
 def raised_by_authenticated(error: BaseException | None) -> bool:

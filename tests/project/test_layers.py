@@ -34,11 +34,11 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "app.jobs": ("app.common",),
     "app.presence": ("app.common", "app.stores"),
+    "app.role_sockets": ("app.accounts", "app.common", "app.database"),
     "app.services": (
         *("app.accounts", "app.common", "app.database", "app.devices", "app.impersonation"),
         *("app.jobs", "app.limits", "app.operator", "app.ops", "app.presence", "app.sessions"),
-        "app.settings",
-        *("app.sign_in", "app.transport"),
+        *("app.role_sockets", "app.settings", "app.sign_in", "app.transport"),
     ),
     "app.web": (
         *("app.accounts", "app.socketio_client", "app.common", "app.database", "app.limits"),
@@ -46,8 +46,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "app.transport",
     ),
     "app.sockets": (
-        *("app.common", "app.database", "app.services", "app.sessions", "app.stores"),
-        *("app.transport", "app.web"),
+        *("app.accounts", "app.common", "app.database", "app.services", "app.sessions"),
+        *("app.stores", "app.transport", "app.web"),
     ),
     "app.cluster": (
         *("app.common", "app.jobs", "app.ops", "app.presence", "app.sessions", "app.stores"),
@@ -78,7 +78,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.accounts", "app.socketio_client", "app.common", "app.devices", "app.extensions"),
         *("app.jobs", "app.lifecycle", "app.limits", "app.listeners", "app.open_store", "app.ops"),
         *("app.optional_cluster", "app.presence", "app.services", "app.sessions", "app.settings"),
-        *("app.sign_in", "app.sockets"),
+        *("app.role_sockets", "app.sign_in", "app.sockets"),
         *("app.emit", "app.impersonation", "app.operator"),
         *("app.start_and_stop", "app.stores", "app.transport", "app.web"),
     ),
