@@ -35,6 +35,9 @@ class Cluster(Protocol):
     async def start(self) -> None:
         """Join the other processes."""
 
+    async def connect(self) -> None:
+        """Reach the stores without joining; call `stop` afterwards, too."""
+
     async def stop(self) -> None:
         """Leave the other processes."""
 

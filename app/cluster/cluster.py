@@ -46,6 +46,7 @@ class Cluster:
         self.rooms = RedisRooms(self.client)
         self.users = UserPresence(self.client)
         self._rates = SharedRates(self.client)
+        self._process_number = process_number
         self._number = ProcessNumber(self.client, process_number)
         self._background = Background()
 
@@ -55,7 +56,7 @@ class Cluster:
         `keys` sign cookies; `start` compares them with those of the other processes.
         """
         self._keys = description(keys)
-        self._presence = Presence(self.client, connections, self._keys)
+        self._presence = Presence(self.client, connections, self._keys, self._process_number)
         return self._presence
 
     def join(
@@ -118,6 +119,10 @@ class Cluster:
         with contextlib.suppress(StoreError):
             warn_of_conflict(self._keys, await self._presence.others())
         self._background.start(self._count_others())
+
+    async def connect(self) -> None:
+        """Connect without a number, for a command that serves nobody; raises StoreUnavailable."""
+        await self.client.open()
 
     async def stop(self) -> None:
         """Free the number and remove the presence; closing the store closes the client."""

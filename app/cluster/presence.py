@@ -22,6 +22,7 @@ log = logging.getLogger("latchkey.presence")
 _PROCESSES = "latchkey:processes"
 _PROCESS = "latchkey:process:"
 _PRESENT = Script.read("app.cluster", "present")
+_ALL = Script.read("app.cluster", "processes")
 _PRESENCE_TIMEOUT = 30  # seconds after which Redis forgets a process that died
 _HEARTBEAT_INTERVAL = 10.0  # seconds
 _BATCH_INTERVAL = 0.05  # seconds in which changes wait for each other
@@ -47,11 +48,14 @@ class Presence:
     heartbeat of its process. Only changes are written, so idle connections cost nothing.
     """
 
-    def __init__(self, client: RedisClient, connections: Connections, about: str = "") -> None:
-        """`about` describes this process to the others: see `others`."""
+    def __init__(
+        self, client: RedisClient, connections: Connections, about: str = "", number: int = 0
+    ) -> None:
+        """`about` describes this process to the others: see `others`; `number` is its own."""
         self._client = client
         self._connections = connections
         self._about = about
+        self._number = str(number)
         self._process = secrets.token_hex(8)
         self._key = _PROCESS + self._process
         self._changed: set[str] = set()
@@ -81,6 +85,14 @@ class Presence:
                         if transports:
                             found.setdefault(id, []).extend(transports.decode().split())
         return found
+
+    async def processes(self) -> list[tuple[str, int]]:
+        """Return the number of each running process, and how many connections it has.
+
+        The number is empty for a process of an older release. Raises StoreError.
+        """
+        found = await self._client.run(_ALL, ())
+        return sorted((number.decode(), connections) for number, connections in found)
 
     async def others(self) -> list[str]:
         """Return the `about` of each other running process; raises StoreError."""
@@ -123,7 +135,7 @@ class Presence:
     def _write_anew(self) -> None:
         """Write the whole list, since a Redis that was away may have an old one."""
         self._client.send("DEL", self._key)
-        self._client.send("HSET", self._key, "", self._about)
+        self._client.send("HSET", self._key, "", self._about, "#", self._number)
         self._client.send("EXPIRE", self._key, _PRESENCE_TIMEOUT)
         self._client.send("SADD", _PROCESSES, self._process)
         self._changed.update(self._connections.session_ids())

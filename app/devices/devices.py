@@ -21,6 +21,10 @@ class Presence(Protocol):
         """Return "websocket" or "polling" for each connection of those that have any."""
         ...
 
+    async def processes(self) -> Sequence[tuple[str, int]]:
+        """Return the number of each process, and how many connections it has."""
+        ...
+
 
 class Devices:
     """The sessions of users, as the account page lists and ends them.

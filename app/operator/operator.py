@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import asyncio
+import time
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -19,13 +21,15 @@ from app.database import Database
 from app.devices import Devices
 from app.operator.actor import Actor
 from app.operator.rows import AccountRow, EventRow, SessionRow
+from app.operator.session_list import SessionList
 from app.ops.audit import Audit
-from app.sessions.authentication import of_record
 from app.sessions.manager import Sessions
 from app.stores import MAX_LISTED, Record, StoreError, StoreUnavailable
 
 _MAX_EXPORTED = 10_000  # audit events
 _PAGE = 1000  # audit events
+_BATCH = 2000  # sessions
+_HOUR = 3600.0
 
 
 class Operator:
@@ -48,12 +52,14 @@ class Operator:
         self._accounts = accounts
         self._roles = roles
         self._sessions = sessions
-        self._devices = devices
         self._audit = audit
         self._trail = audit_trail
         self._changes = AccountChanges(database, accounts)
+        self._devices = devices
         #: All accounts, page by page.
         self.list = AccountList(database)
+        #: All sessions, by scans of the store.
+        self.session_list = SessionList(sessions, devices)
 
     # -- find --
 
@@ -63,8 +69,7 @@ class Operator:
 
     async def sessions(self, user_id: str, limit: int = MAX_LISTED) -> list[SessionRow]:
         """Return the living sessions of a user, the last seen first."""
-        records = await self._sessions.store.of_user(user_id, limit)
-        return await self._session_rows(records)
+        return await self.session_list.of_user(user_id, limit)
 
     async def export(self, account: Account) -> dict[str, Any]:
         """Return what the site keeps about an account, for JSON: account, sessions and audit.
@@ -151,10 +156,7 @@ class Operator:
     async def end_session(self, user_id: str, id: str, actor: Actor) -> bool:
         """End the session of a user with this public id; return False if there is none."""
         record = await self._sessions.store.find(user_id, id)
-        if record is None or not await self._sessions.end(record.id, "revoked"):
-            return False
-        self._log_record("session end", record, actor)
-        return True
+        return record is not None and await self.end_record(record, actor)
 
     async def end_user(self, account: Account, actor: Actor) -> int:
         """End all sessions of an account; return how many."""
@@ -162,6 +164,53 @@ class Operator:
         if ended:
             self._log("session end", account, actor, _count(ended))
         return ended
+
+    async def end_record(self, record: Record, actor: Actor) -> bool:
+        """End a session that `session_list` has found; return False if it has ended already."""
+        if not await self._sessions.end(record.id, "revoked"):
+            return False
+        self._log_record("session end", record, actor)
+        return True
+
+    async def end_many(
+        self, actor: Actor, *, seen_before: float | None = None, limit: int = _BATCH
+    ) -> int:
+        """End all sessions, or those last seen before a time, at most `limit`; return how many.
+
+        Call it until it returns 0.
+        """
+        ended = 0
+        async for page in self.session_list.all(seen_before=seen_before):
+            ends = (self._sessions.end(each.id, "revoked") for each in page[: limit - ended])
+            ended += sum(await asyncio.gather(*ends))
+            if ended >= limit:
+                break
+        if ended:
+            self._audit.add(
+                "session end", user=None, address=actor.address, reason=_count(ended), actor=actor
+            )
+        return ended
+
+    # -- numbers --
+
+    async def stats(self) -> dict[str, Any]:
+        """Return the numbers of accounts, sessions, connections and sign-ins, for JSON."""
+        now, counts = time.time(), await self.session_list.counts()
+        processes = await self._devices.presence.processes()
+        return {
+            "accounts": await self.list.count(),
+            "disabled": await self.list.count(disabled=True),
+            **msgspec.to_builtins(counts),
+            "connections": sum(connections for _, connections in processes),
+            "processes": [
+                {"number": int(number) if number else None, "connections": connections}
+                for number, connections in processes
+            ],
+            "sign_ins": {
+                "hour": await self._trail.count("sign-in", now - _HOUR),
+                "day": await self._trail.count("sign-in", now - 24 * _HOUR),
+            },
+        }
 
     # -- private --
 
@@ -174,15 +223,6 @@ class Operator:
                 f"{done}, but the session store does not answer, so sessions may be open; "
                 "do it once more"
             ) from error
-
-    async def _session_rows(self, records: Sequence[Record]) -> list[SessionRow]:
-        reached = self._sessions.lifetimes.limit_reached
-        living = {record.id: record for record in records if reached(record) is None}
-        devices = await self._devices.of_records([*living.values()])
-        return [
-            SessionRow.of(record, devices[record.id], of_record(record))
-            for record in living.values()
-        ]
 
     async def _events(self, account_id: str) -> list[EventRow]:
         """Return the latest audit events of an account."""

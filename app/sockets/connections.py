@@ -54,6 +54,10 @@ class Connections:
             if id in self._by_session
         }
 
+    async def processes(self) -> list[tuple[str, int]]:
+        """Return the number of this process, which is alone, and how many connections it has."""
+        return [("0", len(self))]
+
     # -- handshakes --
 
     def reserve(self, session_id: str, maximum: int) -> bool:

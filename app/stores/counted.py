@@ -82,6 +82,9 @@ class CountedStore:
     async def purge(self, now: float, limit: int) -> list[Record]:
         return await self._count("purge", self._store.purge(now, limit))
 
+    async def scan(self, cursor: str, limit: int) -> tuple[list[Record], str]:
+        return await self._count("scan", self._store.scan(cursor, limit))
+
     async def ping(self) -> None:
         await self._count("ping", self._store.ping())
 

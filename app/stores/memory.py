@@ -95,6 +95,9 @@ class MemoryStore:
                 self._push(record)
         return removed
 
+    async def scan(self, cursor: str, limit: int) -> tuple[list[Record], str]:
+        return [*self._records.values()], ""
+
     async def ping(self) -> None:
         return
 

@@ -52,6 +52,15 @@ class RecordStore(Protocol):
         """Remove at most `limit` records whose `expires` has passed, and return them."""
         ...
 
+    async def scan(self, cursor: str, limit: int) -> tuple[list[Record], str]:
+        """Read about `limit` records of all, in no order; return them and the next cursor.
+
+        The first cursor is "", and the scan is complete when it is "" again. A record that exists
+        all the time is among the results, perhaps twice. A page may be empty, or longer. Keep
+        the cursor in the process: it may be a session's id.
+        """
+        ...
+
     async def ping(self) -> None:
         """Write and read something small; raises StoreUnavailable if that fails."""
 

@@ -283,3 +283,39 @@ async def test_a_change_of_roles_is_in_the_trail(site: Site, ann: Visitor) -> No
         ("role change", "Boss", "-moderator"),
         ("role change", "Boss", "+admin +moderator"),
     ]
+
+
+async def test_all_sessions_are_listed_the_last_seen_first(site: Site, ann: Visitor) -> None:
+    """Visitors too; the number of all is told beside a short list."""
+    async with Visitor(site.url) as bob, Visitor(site.url) as visitor:
+        await ann.sign_up("ann")
+        await bob.sign_up("bob")
+        await visitor.incr()
+        operator = site.services.operator
+        rows, total = await operator.session_list.latest(2)
+        assert ([row.user for row in rows], total) == ([None, "bob"], 3)
+        found = await operator.session_list.find(rows[1].id[:8])
+        assert found.user == "bob"
+        assert await operator.session_list.find("0" * 32) is None
+        assert await operator.session_list.latest(10, seen_before=1.0) == ([], 0)
+        stats = await operator.stats()
+        assert {name: stats[name] for name in ("sessions", "visitors", "users", "accounts")} == {
+            "sessions": 3,
+            "visitors": 1,
+            "users": 2,
+            "accounts": 2,
+        }
+        assert stats["sign_ins"] == {"hour": 2, "day": 2}
+        assert stats["processes"] == [{"number": 0, "connections": 0}]
+
+
+async def test_all_sessions_are_ended_in_batches(site: Site, ann: Visitor) -> None:
+    """Until none is left."""
+    async with Visitor(site.url) as bob, Visitor(site.url) as visitor:
+        await ann.sign_up("ann")
+        await bob.sign_up("bob")
+        await visitor.incr()
+        operator = site.services.operator
+        assert await operator.end_many(BOSS, seen_before=1.0) == 0
+        assert [await operator.end_many(BOSS, limit=2) for _ in range(3)] == [2, 1, 0]
+        assert (await who(ann), await who(bob)) == (None, None)

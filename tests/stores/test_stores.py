@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.stores import LeaseLost, RecordGone, SessionStore, public_id
+from app.stores import LeaseLost, Record, RecordGone, SessionStore, public_id
 from tests.support.stores import every_store, opened, record
 
 pytestmark = every_store
@@ -375,3 +375,42 @@ async def test_closing_twice_is_harmless(kind: str, tmp_path: Path) -> None:
     """The second call does nothing."""
     async with opened(kind, tmp_path) as store:
         await store.close()
+
+
+async def test_a_scan_finds_every_session(kind: str, tmp_path: Path) -> None:
+    """Those of users and visitors, with and without an end, page by page; locks are none."""
+    async with opened(kind, tmp_path) as store:
+        assert await store.scan("", 10) == ([], "")
+        saved = [record(f"id{number}", user_id=f"u:{number % 3}") for number in range(40)]
+        saved += [record("visitor"), record("ever", expires=math.inf)]
+        for one in saved:
+            await store.save(one)
+        lease = await store.lock("visitor")
+        found: dict[str, Record] = {}
+        cursor, complete = "", False
+        while not complete:
+            page, cursor = await store.scan(cursor, 7)
+            found.update((one.id, one) for one in page)
+            complete = not cursor
+        await lease.release()
+        assert found == {one.id: one for one in saved}
+
+
+async def test_a_session_that_lives_through_a_scan_is_found(kind: str, tmp_path: Path) -> None:
+    """Although others come and go between its pages."""
+    async with opened(kind, tmp_path) as store:
+        lasting = {f"lasting{number}" for number in range(30)}
+        for id in lasting:
+            await store.save(record(id))
+        found: set[str] = set()
+        cursor, page_number, complete = "", 0, False
+        while not complete:
+            await store.save(record(f"new{page_number}"))
+            page, cursor = await store.scan(cursor, 4)
+            found.update(one.id for one in page)
+            for one in page:
+                if one.id not in lasting:
+                    await store.destroy(one.id)
+            page_number, complete = page_number + 1, not cursor
+            assert page_number < 1000
+        assert lasting <= found

@@ -75,6 +75,10 @@ class CountingStore:
         await self.note("purge")
         return await self.inner.purge(now, limit)
 
+    async def scan(self, cursor: str, limit: int) -> tuple[list[Record], str]:
+        await self.note("scan")
+        return await self.inner.scan(cursor, limit)
+
     async def ping(self) -> None:
         await self.note("ping")
         await self.inner.ping()

@@ -76,6 +76,9 @@ class SuspendingStore:
     ) -> list[Record]:
         return await _around(lambda: self.inner.trim(user_id, maximum, keep, limit))
 
+    async def scan(self, cursor: str, limit: int) -> tuple[list[Record], str]:
+        return await _around(lambda: self.inner.scan(cursor, limit))
+
     async def purge(self, now: float, limit: int) -> list[Record]:
         return await _around(lambda: self.inner.purge(now, limit))
 

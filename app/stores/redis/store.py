@@ -164,6 +164,15 @@ class RedisStore:
         found = await self._client.run(scripts.PURGE, (), repr(now), limit)
         return list(self._cache.read_pairs(found))
 
+    async def scan(self, cursor: str, limit: int) -> tuple[list[Record], str]:
+        # COUNT is how many keys Redis looks at; locks and indexes are keys too
+        found, keys = await self._client.execute(
+            *("SCAN", cursor or "0", "MATCH", f"{PREFIX}{{*}}", "COUNT", limit, "TYPE", "hash")
+        )
+        ids = [key.decode()[len(PREFIX) + 1 : -1] for key in keys]
+        records = await self.load_many(ids) if ids else {}
+        return [*records.values()], "" if found == b"0" else found.decode()
+
     async def ping(self) -> None:
         # a Redis that is full, cannot save, or is a replica refuses the write
         key, value = f"{PREFIX}ping:{self._process}", secrets.token_hex(8)

@@ -24,6 +24,8 @@ OLDEST = (
     "ORDER BY seen LIMIT ?"
 )
 EXPIRED = f"SELECT {_COLUMNS} FROM sessions WHERE expires <= ? LIMIT ?"  # noqa: S608
+SCAN = f"SELECT {_COLUMNS} FROM sessions WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
+SCAN_FIRST = f"SELECT {_COLUMNS} FROM sessions ORDER BY id LIMIT ?"  # noqa: S608
 COUNT = "SELECT count(*) FROM sessions WHERE user = ?"
 COUNT_TO = "SELECT count(*) FROM (SELECT 1 FROM sessions WHERE user = ? LIMIT ?)"
 INSERT = (

@@ -116,6 +116,11 @@ class SqliteStore:
 
         return await self._write(work, invalidate=[row[0] for row in expired])
 
+    async def scan(self, cursor: str, limit: int) -> tuple[list[Record], str]:
+        statement, values = (rows.SCAN, (cursor, limit)) if cursor else (rows.SCAN_FIRST, (limit,))
+        found = await self._readers.read_many(statement, values)
+        return [to_record(row) for row in found], found[-1][0] if len(found) == limit else ""
+
     async def ping(self) -> None:
         async with self._pinging:  # another call would overwrite the mark
             await self._check_health()
