@@ -31,7 +31,7 @@ from app.lifecycle import Application
 from app.limits import Limits
 from app.listeners import register_listeners
 from app.open_store import open_store
-from app.operator import Operator
+from app.operator import Operator, operator_commands
 from app.ops import data_folder
 from app.ops.audit import Audit
 from app.ops.control import Command, ControlSocket, socket_path
@@ -80,13 +80,15 @@ def make_app(
     static_path: Path | None = None,
     clock: Clock | None = None,
     store: SessionStore | None = None,
+    serves: bool = True,
 ) -> Application:
     """Build an application from its settings; call it on a running loop.
 
     `modules` are the dotted names of modules that offer pages and sockets (see
     `app.extensions`), `data_type` is the record that each session holds, and the paths are the
     folders of /static/ and of templates, which come after those of modules. `clock` and `store`
-    are for tests. Raises FileOwned, FolderBusy, StoreUnavailable, ValueError or OSError with a
+    are for tests. Without `serves` the application is for a command, which reaches the stores and
+    signs no cookie. Raises FileOwned, FolderBusy, StoreUnavailable, ValueError or OSError with a
     sentence that says what to do.
     """
     extensions = load_extensions(modules)
@@ -95,7 +97,8 @@ def make_app(
     settings.make_data_dir()
     folder_lock = data_folder.use(settings.data_dir)
     keys = signing_keys(settings)
-    check_last_key(settings, keys)
+    if serves:
+        check_last_key(settings, keys)
     cluster = open_cluster(settings) if settings.shared else None
     counters, store_counts, loop_lag = Counters(), StoreCounts(), LoopLag(Watchdog().feed)
     opened = store or (cluster.store if cluster else open_store(settings))
@@ -103,7 +106,7 @@ def make_app(
     counted = CountedStore(opened, store_counts)
     database = open_database(settings, schemas(extensions))
     accounts = Accounts(database)
-    roles = Roles(accounts)
+    roles, links = Roles(accounts), OneTimeLinks(accounts)
     sessions = _build_sessions(
         settings, counted, store_counts, data_type, clock, connections, accounts
     )
@@ -127,7 +130,7 @@ def make_app(
         database=database,
         accounts=accounts,
         roles=roles,
-        one_time_links=OneTimeLinks(accounts),
+        one_time_links=links,
         totp=Totp(accounts, clock),
         trusted_devices=TrustedDevices(accounts, clock),
         role_sockets=RoleSockets(roles),
@@ -147,7 +150,10 @@ def make_app(
         ),
         audit=audit,
         audit_trail=audit_trail,
-        operator=Operator(database, accounts, roles, sessions, devices, audit, audit_trail),
+        operator=Operator(
+            *(database, accounts, roles, sessions, devices, audit, audit_trail, links),
+            settings.public_link,
+        ),
         jobs=Jobs(cluster.repeat if cluster else None),
         client_log=RateLimitedLog(logging.getLogger("latchkey.clients")),
         outage_log=outage_log,
@@ -167,14 +173,14 @@ def make_app(
         template_paths=_template_paths(extensions, template_path),
         static_path=static_path,
     )
+    commands = _commands(services)
     return Application(
         services,
         web,
         folder_lock=folder_lock,
         modules=StartAndStop(extensions),
-        control=ControlSocket(
-            socket_path(settings.data_dir, settings.process_number), _commands(services)
-        ),
+        control=ControlSocket(socket_path(settings.data_dir, settings.process_number), commands),
+        commands=commands,
         cluster=cluster,
     )
 
@@ -182,7 +188,10 @@ def make_app(
 def _commands(services: Services) -> dict[str, Command]:
     """Return the commands that operators and scripts have, by name."""
     server = services.socket_server
-    return {"emit": emit_command(server, server.made.exists)}
+    return {
+        "emit": emit_command(server, server.made.exists),
+        **operator_commands(services.operator),
+    }
 
 
 def _build_sessions(

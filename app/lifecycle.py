@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import Protocol
 
 from app.common.background import cancel_all
-from app.ops.control import ControlSocket
+from app.ops.control import Command, ControlSocket
 from app.ops.data_folder import FolderLock
 from app.ops.listening import Listening, listen
 from app.services import Services
@@ -53,9 +54,14 @@ class Application:
         folder_lock: FolderLock,
         modules: StartAndStop,
         control: ControlSocket,
+        commands: Mapping[str, Command],
         cluster: Cluster | None = None,
     ) -> None:
-        """`modules` starts and stops the modules; `cluster` is None for a process alone."""
+        """`modules` starts and stops the modules; `cluster` is None for a process alone.
+
+        `commands` are those of the control socket, which a command may also call here.
+        """
+        self.commands = commands
         self.services = services
         self.web = web
         self.cluster = cluster
@@ -102,6 +108,15 @@ class Application:
         )
         self.services.role_sockets.start()
         return self.addresses[0]
+
+    async def connect(self) -> None:
+        """Reach the stores without serving anybody, for a command; call `stop` afterwards.
+
+        Raises StoreUnavailable if a store on a network cannot be used.
+        """
+        if self.cluster is not None:
+            await self.cluster.connect()
+        self.services.audit_trail.start()
 
     @property
     def addresses(self) -> list[str]:

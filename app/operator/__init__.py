@@ -4,7 +4,17 @@ Imports accounts, database, devices, ops, sessions, stores and common.
 """
 
 from app.operator.actor import COMMAND_LINE, Actor
-from app.operator.operator import Operator
+from app.operator.commands import operator_commands
+from app.operator.operator import Operator, ResetLink
 from app.operator.rows import AccountRow, EventRow, SessionRow
 
-__all__ = ["COMMAND_LINE", "AccountRow", "Actor", "EventRow", "Operator", "SessionRow"]
+__all__ = [
+    "COMMAND_LINE",
+    "AccountRow",
+    "Actor",
+    "EventRow",
+    "Operator",
+    "ResetLink",
+    "SessionRow",
+    "operator_commands",
+]

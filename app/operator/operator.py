@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,8 @@ from app.accounts import (
     AccountList,
     Accounts,
     AuditTrail,
+    InvalidAccount,
+    OneTimeLinks,
     Roles,
 )
 from app.database import Database
@@ -30,6 +32,14 @@ _MAX_EXPORTED = 10_000  # audit events
 _PAGE = 1000  # audit events
 _BATCH = 2000  # sessions
 _HOUR = 3600.0
+_LINK_LIFETIME = 3600  # seconds
+
+
+class ResetLink(NamedTuple):
+    """An address with a secret that works once."""
+
+    url: str
+    lifetime: int  # seconds
 
 
 class Operator:
@@ -48,12 +58,18 @@ class Operator:
         devices: Devices,
         audit: Audit,
         audit_trail: AuditTrail,
+        links: OneTimeLinks,
+        public_link: Callable[[str], str],
     ) -> None:
+        """`public_link` returns the address of a path of the site."""
+        self._links = links
+        self._public_link = public_link
         self._accounts = accounts
         self._roles = roles
         self._sessions = sessions
         self._audit = audit
-        self._trail = audit_trail
+        #: The events of accounts.
+        self.trail = audit_trail
         self._changes = AccountChanges(database, accounts)
         self._devices = devices
         #: All accounts, page by page.
@@ -104,6 +120,23 @@ class Operator:
         if changed:
             self._log("enable", account, actor)
         return changed
+
+    async def add(self, name: str, actor: Actor) -> Account:
+        """Make an account without a password, for `reset_link`; raises InvalidAccount."""
+        account = await self._accounts.add(name)
+        self._log("registration", account, actor)
+        return account
+
+    async def reset_link(self, account: Account, actor: Actor) -> ResetLink:
+        """Make a link by which the user, once, chooses a password; earlier ones are invalid.
+
+        The link is a secret: give it to nobody but the user. Raises InvalidAccount.
+        """
+        if account.disabled is not None:
+            raise InvalidAccount(f"{account.name} is disabled; enable the account first.")
+        token = await self._links.create(account.id, "reset", _LINK_LIFETIME)
+        self._log("reset link", account, actor)
+        return ResetLink(self._public_link(f"/reset?token={token}"), _LINK_LIFETIME)
 
     async def rename(self, account: Account, name: str, actor: Actor) -> Account | None:
         """Give an account another name; its sessions, which show the old one, are ended.
@@ -165,6 +198,11 @@ class Operator:
             self._log("session end", account, actor, _count(ended))
         return ended
 
+    async def end_user_id(self, user_id: str, actor: Actor) -> int:
+        """End all sessions of a user, whose account may be elsewhere; return how many."""
+        account = await self._accounts.by_id(user_id)
+        return await self.end_user(account or Account(id=user_id, name=user_id, created=0), actor)
+
     async def end_record(self, record: Record, actor: Actor) -> bool:
         """End a session that `session_list` has found; return False if it has ended already."""
         if not await self._sessions.end(record.id, "revoked"):
@@ -207,8 +245,8 @@ class Operator:
                 for number, connections in processes
             ],
             "sign_ins": {
-                "hour": await self._trail.count("sign-in", now - _HOUR),
-                "day": await self._trail.count("sign-in", now - 24 * _HOUR),
+                "hour": await self.trail.count("sign-in", now - _HOUR),
+                "day": await self.trail.count("sign-in", now - 24 * _HOUR),
             },
         }
 
@@ -229,7 +267,7 @@ class Operator:
         found: list[EventRow] = []
         before: tuple[float, int] | None = None
         while len(found) < _MAX_EXPORTED:
-            page = await self._trail.of(account_id, _PAGE, before)
+            page = await self.trail.of(account_id, _PAGE, before)
             found += [EventRow.of(event) for event in page]
             if len(page) < _PAGE:
                 break

@@ -60,7 +60,7 @@ class SessionList:
         async for page in self.all(seen_before=seen_before):
             ids.update(record.id for record in page)
             latest |= {record.id: record for record in page}
-            best = heapq.nlargest(limit, latest.values(), key=lambda record: record.seen)
+            best = heapq.nlargest(limit, latest.values(), key=self._sessions.lifetimes.seen)
             latest = {record.id: record for record in best}
         return await self.rows([*latest.values()]), len(ids)
 

@@ -11,10 +11,14 @@ from app.common import unix_socket
 from app.ops.control import CommandFailed
 
 
+class NoProcess(CommandFailed):
+    """No process of the data folder answers."""
+
+
 def call(folder: Path, command: str, arguments: Mapping[str, Any], *, timeout: float) -> Any:
     """Have a process that uses this data folder run a command; return its result.
 
-    `timeout` is in seconds. Raises CommandFailed with a sentence.
+    `timeout` is in seconds. Raises CommandFailed with a sentence, NoProcess if none answers.
     """
     line = json.dumps({"command": command, "arguments": arguments}).encode() + b"\n"
     refused = ""
@@ -32,9 +36,10 @@ def call(folder: Path, command: str, arguments: Mapping[str, Any], *, timeout: f
         if answer.endswith(b"\n"):
             return _result(json.loads(answer))
         refused = f"the process behind {path} closed the connection; see its log"
-    raise CommandFailed(
-        refused
-        or f"no process of the data folder {folder} answers; start it, or name another --data-dir"
+    if refused:
+        raise CommandFailed(refused)
+    raise NoProcess(
+        f"no process of the data folder {folder} answers; start it, or name another --data-dir"
     )
 
 

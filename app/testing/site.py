@@ -108,6 +108,7 @@ async def serve(
                 data_type=data_type or handlers.session.SessionData,
                 clock=clock or MovableClock(),
                 store=opened,
+                serves=True,
                 **PATHS,
             )
         site = None

@@ -285,9 +285,14 @@ async def test_a_change_of_roles_is_in_the_trail(site: Site, ann: Visitor) -> No
     ]
 
 
-async def test_all_sessions_are_listed_the_last_seen_first(site: Site, ann: Visitor) -> None:
+async def test_all_sessions_are_listed_the_last_seen_first(tmp_path: Path) -> None:
     """Visitors too; the number of all is told beside a short list."""
-    async with Visitor(site.url) as bob, Visitor(site.url) as visitor:
+    async with (
+        serve(tmp_path) as site,
+        Visitor(site.url) as ann,
+        Visitor(site.url) as bob,
+        Visitor(site.url) as visitor,
+    ):
         await ann.sign_up("ann")
         await bob.sign_up("bob")
         await visitor.incr()

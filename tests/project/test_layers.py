@@ -82,6 +82,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.emit", "app.impersonation", "app.operator"),
         *("app.start_and_stop", "app.stores", "app.transport", "app.web"),
     ),
+    "app.console": (
+        *("app.accounts", "app.application", "app.common", "app.extensions", "app.ops"),
+        *("app.settings", "app.stores"),
+    ),
     "app.emit": ("app.common", "app.ops", "app.sessions", "app.settings", "app.stores"),
     "app.check": (
         *("app.accounts", "app.common", "app.database", "app.extensions", "app.ops"),
@@ -129,7 +133,12 @@ MODULES = {
     for folder in ("app", "handlers")
     for path in sorted((ROOT / folder).rglob("*.py"))
 }
-CORE = [name for name in MODULES if name.split(".")[:2] in (["app", "sessions"], ["app", "stores"])]
+CORE = [
+    name
+    for name in MODULES
+    if name.split(".")[:2] in (["app", "sessions"], ["app", "stores"])
+    if not name.endswith("__main__")  # the commands of operators
+]
 
 
 def tree(name: str) -> ast.Module:
