@@ -1,11 +1,13 @@
 """The account page. A section is a module here, with a line in `sections.py` and one below."""
 
-from handlers.account import delete, devices, password, sign_in_methods
+from handlers.account import delete, devices, password, sign_in_methods, totp, trusted_devices
 from handlers.account.namespace import namespaces as namespaces
 
 routes = [
     *devices.routes,
     *sign_in_methods.routes,
     *password.routes,
+    *totp.routes,
+    *trusted_devices.routes,
     *delete.routes,
 ]

@@ -12,6 +12,9 @@ from handlers.session import BaseHandler
 NOTICES = (
     ("device", "That device is signed out."),
     ("others", "You are signed out everywhere else."),
+    ("totp-on", "Two-step sign-in is on: from now on you are asked for a code."),
+    ("totp-off", "Two-step sign-in is off: you are asked for no code any more."),
+    ("forgotten", "From now on you are asked for a code there."),
     ("password", "Your password is changed, and you are signed out everywhere else."),
 )
 
