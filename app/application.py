@@ -14,6 +14,8 @@ from app.accounts import (
     AuditTrail,
     OldNames,
     OneTimeLinks,
+    PasswordReset,
+    RecoveryCodes,
     Roles,
     Totp,
     TrustedDevices,
@@ -44,6 +46,7 @@ from app.ops.stall_log import StallLog
 from app.ops.systemd import Watchdog
 from app.optional_cluster import Cluster, open_cluster
 from app.presence import Presence
+from app.recovery import Recovery
 from app.role_sockets import RoleSockets
 from app.services import Services
 from app.sessions.clock import Clock, SteadyClock
@@ -106,7 +109,7 @@ def make_app(
     counted = CountedStore(opened, store_counts)
     database = open_database(settings, schemas(extensions))
     accounts = Accounts(database)
-    roles, links = Roles(accounts), OneTimeLinks(accounts)
+    roles, links, codes = Roles(accounts), OneTimeLinks(accounts), RecoveryCodes(accounts)
     sessions = _build_sessions(
         settings, counted, store_counts, data_type, clock, connections, accounts
     )
@@ -131,6 +134,8 @@ def make_app(
         accounts=accounts,
         roles=roles,
         one_time_links=links,
+        recovery_codes=codes,
+        recovery=Recovery(PasswordReset(accounts, links, codes), accounts, sessions, audit),
         totp=Totp(accounts, clock),
         trusted_devices=TrustedDevices(accounts, clock),
         role_sockets=RoleSockets(roles),

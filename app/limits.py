@@ -73,6 +73,14 @@ class Limits:
         """Count a failed login against the address and the account, or against the device."""
         await self._failures.hit(*_login_keys(address, account, device))
 
+    async def link_wait(self, address: str) -> int:
+        """Return how long this address may not try links; count nothing."""
+        return await self._failures.wait("address " + subscriber(address))
+
+    async def link_failed(self, address: str) -> None:
+        """Count an invalid link against the address, as a failed login."""
+        await self._failures.hit("address " + subscriber(address))
+
     async def password_wait(self, user_id: str) -> int:
         """Return how long a signed-in user may not try the account's password; count nothing."""
         return await self._failures.wait("signed in " + user_id)

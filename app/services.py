@@ -7,7 +7,15 @@ from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from app.accounts import Accounts, AuditTrail, OneTimeLinks, Roles, Totp, TrustedDevices
+from app.accounts import (
+    Accounts,
+    AuditTrail,
+    OneTimeLinks,
+    RecoveryCodes,
+    Roles,
+    Totp,
+    TrustedDevices,
+)
 from app.common.background import CLEANUP_TIMEOUT, Background
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
@@ -24,6 +32,7 @@ from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
 from app.ops.stall_log import StallLog
 from app.presence import Presence
+from app.recovery import Recovery
 from app.role_sockets import RoleSockets
 from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
@@ -76,6 +85,8 @@ class Services:
     accounts: Accounts
     roles: Roles
     one_time_links: OneTimeLinks
+    recovery_codes: RecoveryCodes
+    recovery: Recovery  # resets passwords
     totp: Totp  # second factors
     trusted_devices: TrustedDevices  # that are asked for no code
     role_sockets: RoleSockets  # those that need a role

@@ -8,4 +8,13 @@ A fork writes `handlers/local.py`, which this repository never has:
 `docs/fork.md` describes what a module may offer.
 """
 
-modules = ("counter", "sign_in", "reauthenticate", "signed_in", "account", "admin", "health")
+modules = (
+    "counter",
+    "sign_in",
+    "reauthenticate",
+    "signed_in",
+    "account",
+    "admin",
+    "recovery",
+    "health",
+)

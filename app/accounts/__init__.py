@@ -12,7 +12,8 @@ from app.accounts.audit_trail import AuditTrail
 from app.accounts.calls import AccountsUnavailable, AddressBusy, DatabaseCalls
 from app.accounts.database import accounts as accounts_table
 from app.accounts.old_names import OldNames
-from app.accounts.one_time_links import OneTimeLinks
+from app.accounts.one_time_links import OneTimeLinks, Purpose, Use
+from app.accounts.password_reset import PasswordReset
 from app.accounts.passwords import (
     AccountInUse,
     IdentityTaken,
@@ -20,6 +21,7 @@ from app.accounts.passwords import (
     NameTaken,
     account_key,
 )
+from app.accounts.recovery_codes import RecoveryCodes
 from app.accounts.required_roles import RoleRequired, refusal, required_roles
 from app.accounts.role_table import UnknownAccount
 from app.accounts.roles import InvalidRole, Roles, check_role
@@ -45,7 +47,10 @@ __all__ = [
     "NameTaken",
     "OldNames",
     "OneTimeLinks",
+    "PasswordReset",
     "Proof",
+    "Purpose",
+    "RecoveryCodes",
     "RoleRequired",
     "Roles",
     "Totp",
@@ -54,6 +59,7 @@ __all__ = [
     "TrustedDevice",
     "TrustedDevices",
     "UnknownAccount",
+    "Use",
     "account_key",
     "accounts_table",
     "check_role",

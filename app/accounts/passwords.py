@@ -113,11 +113,16 @@ def clean_password(password: str) -> str:
     return clean
 
 
+def password_hasher() -> PasswordHasher:
+    """Return what hashes passwords with the current parameters."""
+    return PasswordHasher(TIME_COST, MEMORY_COST, parallelism=1)
+
+
 class Passwords:
     """Hashes with argon2id; a call takes about 20 ms of a core, so make it in a thread."""
 
     def __init__(self) -> None:
-        self._hasher = PasswordHasher(TIME_COST, MEMORY_COST, parallelism=1)
+        self._hasher = password_hasher()
         self._dummy = self._hasher.hash(secrets.token_hex())
 
     def hash(self, password: str) -> str:

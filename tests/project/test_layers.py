@@ -32,13 +32,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.impersonation": (
         *("app.accounts", "app.common", "app.ops", "app.sessions", "app.sign_in", "app.stores"),
     ),
+    "app.recovery": ("app.accounts", "app.limits", "app.ops", "app.sessions", "app.stores"),
     "app.jobs": ("app.common",),
     "app.presence": ("app.common", "app.stores"),
     "app.role_sockets": ("app.accounts", "app.common", "app.database"),
     "app.services": (
         *("app.accounts", "app.common", "app.database", "app.devices", "app.impersonation"),
-        *("app.jobs", "app.limits", "app.operator", "app.ops", "app.presence", "app.sessions"),
-        *("app.role_sockets", "app.settings", "app.sign_in", "app.transport"),
+        *("app.jobs", "app.limits", "app.operator", "app.ops", "app.presence", "app.recovery"),
+        *("app.role_sockets", "app.sessions", "app.settings", "app.sign_in", "app.transport"),
     ),
     "app.web": (
         *("app.accounts", "app.socketio_client", "app.common", "app.database", "app.limits"),
@@ -77,6 +78,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.application": (
         *("app.accounts", "app.socketio_client", "app.common", "app.devices", "app.extensions"),
         *("app.jobs", "app.lifecycle", "app.limits", "app.listeners", "app.open_store", "app.ops"),
+        "app.recovery",
         *("app.optional_cluster", "app.presence", "app.services", "app.sessions", "app.settings"),
         *("app.role_sockets", "app.sign_in", "app.sockets"),
         *("app.emit", "app.impersonation", "app.operator"),

@@ -10,5 +10,6 @@ MODULES = (
     "handlers.signed_in",
     "handlers.account",
     "handlers.admin",
+    "handlers.recovery",
     "handlers.health",
 )
