@@ -46,8 +46,8 @@ class OwnParts:
         except FileOwned:
             self._discard()
             raise Failed(
-                "another process uses this data folder, but its control socket does not answer; see "
-                "its log, run the command as its user, or stop it first"
+                "another process uses this data folder, but its control socket does not answer; "
+                "see its log, run the command as its user, or stop it first"
             ) from None
         except (FolderBusy, StoreError, ValueError, OSError) as error:
             self._discard()
