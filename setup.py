@@ -67,6 +67,8 @@ if __name__ == "__main__":
             "pyotp>=2.9",
             "segno>=1.6",
             "confusable-homoglyphs>=3.3.1",
+            # of the two ports of zxcvbn the one with types, that takes 128 characters
+            "zxcvbn-rs-py>=0.3,<0.4",
             # a loop that needs half the CPU; without it asyncio's own does the same
             "uvloop>=0.21; sys_platform != 'win32' and implementation_name == 'cpython'",
         ],

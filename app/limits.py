@@ -15,6 +15,8 @@ _ACCOUNT_PAGES = 120
 #: who knows the password guesses for months.
 _CODES = 10
 _CODE_WINDOW = 3600.0  # seconds
+#: Passwords per minute that one address has judged; the meter asks once for each pause in typing.
+_STRENGTHS = 120
 
 
 @lru_cache(4096)  # each handshake asks, and reading an address takes longer than counting it
@@ -44,6 +46,7 @@ class Limits:
         self._failures = make_rate("failures", settings.failed_logins_per_minute)
         self._account_pages = make_rate("pages", _ACCOUNT_PAGES)
         self._codes = make_rate("codes", _CODES, _CODE_WINDOW)
+        self._strengths = make_rate("strengths", _STRENGTHS)
 
     async def handshake(self, address: str) -> int:
         """Count a handshake of this address."""
@@ -52,6 +55,10 @@ class Limits:
     async def account_page(self, user_id: str) -> int:
         """Count a request of this user for the account page or one of its forms."""
         return await self._account_pages.take(user_id)
+
+    async def password_strength(self, address: str) -> int:
+        """Count a password that this address has judged."""
+        return await self._strengths.take(subscriber(address))
 
     async def new_session(self, address: str) -> int:
         """Count a session that a page creates for this address."""

@@ -14,6 +14,7 @@ modules = (
     "reauthenticate",
     "signed_in",
     "account",
+    "password_strength",
     "admin",
     "recovery",
     "health",

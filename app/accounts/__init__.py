@@ -14,6 +14,7 @@ from app.accounts.database import accounts as accounts_table
 from app.accounts.old_names import OldNames
 from app.accounts.one_time_links import OneTimeLinks, Purpose, Use
 from app.accounts.password_reset import PasswordReset
+from app.accounts.password_rules import PasswordRules, Strength, WeakPassword
 from app.accounts.passwords import (
     AccountInUse,
     IdentityTaken,
@@ -48,11 +49,13 @@ __all__ = [
     "OldNames",
     "OneTimeLinks",
     "PasswordReset",
+    "PasswordRules",
     "Proof",
     "Purpose",
     "RecoveryCodes",
     "RoleRequired",
     "Roles",
+    "Strength",
     "Totp",
     "TotpOn",
     "TotpState",
@@ -60,6 +63,7 @@ __all__ = [
     "TrustedDevices",
     "UnknownAccount",
     "Use",
+    "WeakPassword",
     "account_key",
     "accounts_table",
     "check_role",

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from app.accounts.account import Account, Identity, is_storable
 from app.accounts.calls import CONNECTIONS, AccountsUnavailable, DatabaseCalls
 from app.accounts.database import SCHEMA
-from app.accounts.passwords import clean_name, clean_password
+from app.accounts.password_rules import Strength
+from app.accounts.passwords import clean_name
 from app.accounts.table import AccountTable, Proof
 from app.common.listeners import Listeners
 from app.database import Database, Schema
@@ -40,6 +41,8 @@ class Accounts:
         #: For the other tables of accounts.
         self.database = database
         self._table = AccountTable(database)
+        #: What a new password has to be.
+        self.rules = self._table.rules
         #: Runs the calls of the other tables of accounts, too.
         self.calls = DatabaseCalls()
         self._asking: asyncio.Task[bool] | None = None
@@ -99,7 +102,8 @@ class Accounts:
         address: str = "",
     ) -> Proof:
         """Create an account; raises InvalidAccount. For `check_limits` see `prove`."""
-        name, password = clean_name(name), clean_password(password)
+        name = clean_name(name)
+        self.rules.long_enough(password)  # which needs no thread
         announced = self._announces and not self.on_created
         proof = await self.calls.hash(
             lambda: self._table.create(name, password, announced=announced),
@@ -185,13 +189,17 @@ class Accounts:
         # reads only; a hash is computed if another sign-in has just renewed the stored one
         return await self.calls.run(lambda: self._table.still_valid(proof, password))
 
+    async def password_strength(self, password: str, *names: str, address: str = "") -> Strength:
+        """Say how strong a new password is for a user of these names; nothing is stored."""
+        return await self.calls.hash(lambda: self.rules.judge(password, *names), address=address)
+
     async def change_password(self, proof: Proof, password: str, *, address: str = "") -> Proof:
         """Change the password of an account; return the proof of the new one.
 
         The result is false if account or password have changed since `proof`. Raises
         InvalidAccount.
         """
-        password = clean_password(password)
+        self.rules.long_enough(password)
         return await self.calls.hash(
             lambda: self._table.change_password(proof, password), address=address
         )

@@ -10,7 +10,7 @@ from app.accounts.account import Account
 from app.accounts.accounts import Accounts
 from app.accounts.database import accounts as _accounts
 from app.accounts.one_time_links import OneTimeLinks, take_link
-from app.accounts.passwords import clean_password, password_hasher
+from app.accounts.passwords import password_hasher
 from app.accounts.recovery_codes import RecoveryCodes
 
 
@@ -31,13 +31,16 @@ class PasswordReset:
 
     async def by_link(self, token: str, password: str, *, address: str = "") -> Account | None:
         """Set the password of the account that a link was made for; None if it is invalid."""
-        password = clean_password(password)
+        rules = self._accounts.rules
+        rules.long_enough(password)
         # a guessed link costs no hash
-        if await self._links.peek(token, "reset", address=address) is None:
+        link = await self._links.peek(token, "reset", address=address)
+        if link is None:
             return None
+        names = link.account.name, link.account.email
 
         def change() -> Account | None:
-            password_hash = self._hasher.hash(password)
+            password_hash = self._hasher.hash(rules.clean(password, *names))
             with self._database.writing() as connection:
                 use = take_link(connection, token, "reset")
                 if use is None or not _set(connection, use.account.id, password_hash):
@@ -60,16 +63,19 @@ class PasswordReset:
         None if one of both is wrong or the account is disabled. `check_limits` is as for
         `Accounts.prove`; the caller counts failures.
         """
-        password = clean_password(password)
+        rules = self._accounts.rules
+        rules.long_enough(password)
         await check_limits()
         account = await self._accounts.by_name(name)
         account_id = "" if account is None or account.disabled is not None else account.id
 
         def change() -> bool:
+            # before the code, so that the answer tells nothing of the account
+            clean = rules.clean(password, name)
             use_code = self._codes.find(account_id, code)
             if use_code is None:
                 return False
-            password_hash = self._hasher.hash(password)
+            password_hash = self._hasher.hash(clean)
             with self._database.writing() as connection:
                 return use_code(connection) and _set(connection, account_id, password_hash)
 

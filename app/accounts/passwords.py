@@ -20,7 +20,7 @@ TIME_COST = 2
 
 # lengths are in characters (code points)
 _MAX_NAME_LENGTH = 64
-_MIN_PASSWORD_LENGTH, _MAX_PASSWORD_LENGTH = 8, 128
+MAX_PASSWORD_LENGTH = 128
 # A longer string is refused before it is normalised: that takes time that grows with the square of
 # the length, and shortens a string to a third at most.
 _MAX_EXPANSION = 4
@@ -103,14 +103,9 @@ def account_key(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", normal.casefold()).split())
 
 
-def clean_password(password: str) -> str:
-    """Return a password as it is hashed (NIST SP 800-63B: NFKC); raises InvalidAccount."""
-    clean = _normal(password, _MAX_PASSWORD_LENGTH)
-    if clean is None or len(clean) < _MIN_PASSWORD_LENGTH:
-        raise InvalidAccount(
-            f"A password has {_MIN_PASSWORD_LENGTH} to {_MAX_PASSWORD_LENGTH} characters."
-        )
-    return clean
+def normal_password(password: str) -> str | None:
+    """Return a password as it is hashed (NIST SP 800-63B: NFKC); None if no account can have it."""
+    return _normal(password, MAX_PASSWORD_LENGTH)
 
 
 def password_hasher() -> PasswordHasher:

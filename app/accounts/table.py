@@ -17,6 +17,7 @@ from app.accounts.database import OF_ACCOUNT, check
 from app.accounts.database import accounts as _accounts
 from app.accounts.database import identities as _identities
 from app.accounts.lookalikes import lookalikes, skeleton_of
+from app.accounts.password_rules import PasswordRules
 from app.accounts.passwords import (
     AccountInUse,
     IdentityTaken,
@@ -24,7 +25,7 @@ from app.accounts.passwords import (
     NameTaken,
     Passwords,
     account_key,
-    clean_password,
+    normal_password,
     refuse_issuer,
 )
 from app.accounts.rows import select_accounts, to_account
@@ -76,10 +77,12 @@ class AccountTable:
         self._database = database
         self._engine = database.engine
         self._passwords = Passwords()
+        #: What a new password has to be.
+        self.rules = PasswordRules(database.settings)
 
     def create(self, name: str, password: str, *, announced: bool) -> Proof:
         """Add an account with a password; raises InvalidAccount or NameTaken."""
-        password_hash = self._passwords.hash(password)
+        password_hash = self._passwords.hash(self.rules.clean(password, name))
         return Proof(self._add(name, password_hash, None, announced), password_hash)
 
     def add(self, name: str, identity: Identity | None, *, announced: bool) -> Account:
@@ -179,15 +182,14 @@ class AccountTable:
         account = None if row is None else to_account(row)
         # an account without a password fails like a wrong password, and takes as long
         stored = (str(row.password_hash) if row else None) or None
-        try:
-            password = clean_password(password)
-        except InvalidAccount:
+        normal = normal_password(password)
+        if normal is None:
             # no account can have this password, but the check takes as long as any other
-            stored, password = None, ""
-        if not self._passwords.verify(stored, password) or account is None or stored is None:
+            stored = None
+        if not self._passwords.verify(stored, normal or "") or account is None or stored is None:
             return Proof(account)
         if self._passwords.outdated(stored):
-            stored = self._rehash(account, stored, password)
+            stored = self._rehash(account, stored, normal or "")
         return Proof(account, stored)
 
     def password_hash(self, name: str) -> str:
@@ -202,7 +204,9 @@ class AccountTable:
         return row.password_hash == proof.password_hash or bool(self.prove(row.name, password))
 
     def change_password(self, proof: Proof, password: str) -> Proof:
-        new = self._passwords.hash(password)
+        account = proof.account
+        names = (account.name, account.email) if account else ()
+        new = self._passwords.hash(self.rules.clean(password, *names))
         statement = sa.update(_accounts).where(self._same(proof)).values(password_hash=new)
         with self._database.writing() as connection:
             changed = connection.execute(statement).rowcount == 1

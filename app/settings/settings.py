@@ -147,6 +147,18 @@ class Settings:
     registration: str = _option(
         values.choice("open", "closed"), "open", "whether visitors can register: open or closed"
     )
+    password_min_length: int = _option(
+        values.integer(8, 64),
+        "8",
+        "characters of a new password; NIST SP 800-63B-4 asks for 15 where a password is all that "
+        "proves a user",
+    )
+    password_words: tuple[str, ...] = _option(
+        values.comma_separated,
+        "",
+        "words that no password may be made of besides the names of the hosts, comma-separated: "
+        "the names of the site, of its products; empty: none more",
+    )
     log_format: str = _option(
         values.choice("text", "json"), "text", "form of log lines: text or json"
     )

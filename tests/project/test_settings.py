@@ -175,6 +175,8 @@ CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
         ("localhost", "10.0.0.1/8", "unix:", "10.0.0.0/33", "*"),
     ),
     "registration": ("open", "closed", "closed", "open", ("", "yes")),
+    "password_min_length": (8, "15", 15, "64", ("", "7", "65", "long")),
+    "password_words": ((), "Acme, Road Runner,", ("Acme", "Road Runner"), "Acme", ()),
     "log_format": ("text", "json", "json", "text", ("", "xml", "JSON")),
     "log_level": ("info", "warning", "warning", "debug", ("", "fatal", "INFO")),
     "access_log": (False, "yes", True, "no", ("", "maybe")),

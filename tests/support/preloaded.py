@@ -35,6 +35,7 @@ MODULES = (
     "app.accounts.__main__",
     "tests.support.demo.counter",
     "handlers.account",
+    "handlers.password_strength",
     "handlers.counter",
     "handlers.health",
     "handlers.sign_in",

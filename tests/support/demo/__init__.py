@@ -11,5 +11,6 @@ MODULES = (
     "handlers.account",
     "handlers.admin",
     "handlers.recovery",
+    "handlers.password_strength",
     "handlers.health",
 )
