@@ -12,7 +12,9 @@ from app.optional_cluster import Cluster
 from app.services import Services
 from app.sessions.clock import Clock
 from app.sessions.end_reason import EndReason
+from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
+from app.sessions.replacements import Replacement
 from app.sessions.session import Session
 from app.sockets.connections import Connections
 from app.stores import Record
@@ -41,6 +43,12 @@ def register_listeners(
             for extension in extensions
             if extension.on_session_end is not None
         ),
+    ]
+    # a session of a user gets a new id, by this process or another one
+    sessions.replacements.on_replaced += [
+        connections.follow,  # first of all, and without a wait
+        lambda replacement: sessions.lifetimes.activity.forget(replacement.old_id),
+        lambda replacement: _check_soon(expiry, connections, replacement),
     ]
     # a user is about to sign in
     services.sign_in.may_sign_in += [
@@ -101,6 +109,12 @@ def register_listeners(
     # another process tells of an end, a sign-in or a connection; Redis comes back after an outage
     for other in clusters:
         other.join(sessions, expiry, watchers, services.on_account_changed.tell)
+
+
+def _check_soon(expiry: Expiry, connections: Connections, replacement: Replacement) -> None:
+    """Let the next round find a session that has ended while its connections went on under it."""
+    if connections.count(replacement.new_id):
+        expiry.watch(replacement.new_id, 0.0)
 
 
 async def _end_user(sessions: Sessions[Any], account: Account) -> None:

@@ -67,8 +67,8 @@ class Connections(Protocol):
     def release(self, session_id: str) -> None:
         """Give the place of a handshake back: it is a connection by now, or has failed."""
 
-    def attach(self, session_id: str, close: Callable[[int, str], None]) -> Callable[[], None]:
-        """Add a plain WebSocket of a session; the returned function removes it."""
+    def attach(self, context: Any, close: Callable[[int, str], None]) -> Callable[[], None]:
+        """Add a plain WebSocket with this `SocketContext`; the returned function removes it."""
         ...
 
     async def close_all(self, *, spread: float = 0.0) -> None:

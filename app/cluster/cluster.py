@@ -14,6 +14,7 @@ from app.cluster.presence import Connections, Presence
 from app.cluster.process_number import ProcessNumber
 from app.cluster.rooms import RedisRooms
 from app.cluster.session_end_broadcast import Expiry, SessionEnds
+from app.cluster.session_replacements import SessionReplacements
 from app.cluster.shared_rates import SharedRates
 from app.cluster.site_job import SiteJob, Work
 from app.cluster.user_presence import UserPresence
@@ -77,6 +78,7 @@ class Cluster:
             *self.store.subscribers,
             self.rooms.subscriber(),
             self._presence.subscriber(),
+            SessionReplacements(sessions).subscriber(),
             self._ends.subscriber(),
             self._device_changes.subscriber(),
             self._account_changes.subscriber(),

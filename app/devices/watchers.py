@@ -38,8 +38,11 @@ class Watchers:
         self._users: dict[str, str] = {}  # by session id, for the sessions in watched lists
         self._background = Background()
 
-    def watch(self, user_id: str, sid: str, session_id: str, send: Send) -> None:
-        """Send this socket the list of its user soon and after each change, until `unwatch`."""
+    def watch(self, user_id: str, sid: str, session_id: Callable[[], str], send: Send) -> None:
+        """Send this socket the list of its user soon and after each change, until `unwatch`.
+
+        `session_id` returns the id that its session has now.
+        """
         watch = self._watches.get(user_id)
         if watch is None:
             watch = self._watches[user_id] = _Watch()
@@ -112,12 +115,13 @@ class Watchers:
             pause = max(_MIN_INTERVAL, _PAUSE_FACTOR * (loop.time() - began))
 
     async def _send(self, user_id: str, watch: _Watch) -> None:
-        asking = {session_id for session_id, _ in watch.sockets.values()}
+        asking = {session_id() for session_id, _ in watch.sockets.values()}
         devices = await self._devices.rows(user_id, asking)
         if not watch.sockets:  # they left meanwhile
             return
         self._index(user_id, watch, devices)
-        for sid, (session_id, send) in list(watch.sockets.items()):
+        for sid, (current_id, send) in list(watch.sockets.items()):
+            session_id = current_id()
             # a session that ended without this process knowing gets no list of its former user
             if session_id not in devices or sid not in watch.sockets:
                 continue
@@ -145,7 +149,8 @@ class _Watch:
     """The sockets that watch one user's list."""
 
     def __init__(self) -> None:
-        self.sockets: dict[str, tuple[str, Send]] = {}  # sid -> session id and how to send
+        # sid -> how to get the session id, and how to send
+        self.sockets: dict[str, tuple[Callable[[], str], Send]] = {}
         self.sent: dict[str, DeviceList] = {}  # sid -> the list that was sent last
         self.session_ids: set[str] = set()  # those of the latest list
         self.changed = asyncio.Event()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from time import perf_counter
-from typing import Any, Generic, NoReturn
+from typing import Any, Generic
 
 from app.sessions.codec import D
 from app.sessions.errors import InvalidData, SessionEnded
 from app.sessions.records import SessionRecords
+from app.sessions.replacements import ConnectionSession
 from app.sessions.unknown_fields import UnknownFields
 from app.stores import Lease, Record, RecordGone, StoreError
 
@@ -22,6 +23,7 @@ class Edit(Generic[D]):
 
     __slots__ = (
         "_before",
+        "_connection",
         "_draft",
         "_lease",
         "_outer",
@@ -31,9 +33,18 @@ class Edit(Generic[D]):
         "session_id",
     )
 
-    def __init__(self, records: SessionRecords[D], session_id: str) -> None:
-        """Prepare to edit this session; an empty id stands for one that `commit` creates."""
+    def __init__(
+        self,
+        records: SessionRecords[D],
+        session_id: str,
+        connection: ConnectionSession | None = None,
+    ) -> None:
+        """Prepare to edit this session; an empty id stands for one that `commit` creates.
+
+        With a `connection`, go on with its session if that gets a new id.
+        """
         self._records = records
+        self._connection = connection
         self.session_id = session_id
         self._lease: Lease | None = None
         self._outer: Edit[Any] | None = None  # the open block around this one
@@ -70,6 +81,7 @@ class Edit(Generic[D]):
                 draft = codec.draft(stored)
             except (SessionEnded, InvalidData) as error:
                 await self._refuse(lease, error)
+                return await self.begin()  # the session has a new id
         try:
             # encoded again, since another release may have stored the same data in another form
             self._before = codec.encode(draft)
@@ -119,6 +131,18 @@ class Edit(Generic[D]):
         finally:
             counts.saves.observe(perf_counter() - began)
 
+    async def replace(self, record: Record, note: bytes = b"") -> None:
+        """Store another record in place of this one, in one step, and release the lock.
+
+        `note` is for the other processes. Raises SessionEnded, LeaseLost or StoreUnavailable.
+        """
+        assert self._lease is not None  # `begin` has locked it
+        self.active = False
+        try:
+            await self._lease.replace(record, note)
+        except RecordGone:
+            raise SessionEnded(self.session_id) from None
+
     async def abandon(self) -> None:
         """Release the lock and change nothing."""
         self.active = False
@@ -149,14 +173,31 @@ class Edit(Generic[D]):
                 )
             edit = edit._outer
 
-    async def _refuse(self, lease: Lease, error: SessionEnded | InvalidData) -> NoReturn:
-        """End a session that has reached a limit or is unreadable; raises SessionEnded."""
+    async def follow(self) -> bool:
+        """Go on with the session of the connection if it has a new id; return whether it has."""
+        connection = self._connection
+        if connection is None:
+            return False
+        if connection.session_id == self.session_id:
+            await self._records.replacements.follow(connection)
+        followed = connection.session_id != self.session_id
+        self.session_id = connection.session_id
+        return followed
+
+    async def _refuse(self, lease: Lease, error: SessionEnded | InvalidData) -> None:
+        """End a session that has reached a limit or is unreadable; raises SessionEnded.
+
+        Returns if the session goes on under a new id.
+        """
         # unlock first, because a listener to the end may want the lock
         await lease.release()
         records = self._records
         if isinstance(error, InvalidData):
             await records.endings.end_unreadable(self.session_id, error)
-        elif lease.record is not None:
+        elif lease.record is None:
+            if await self.follow():
+                return
+        else:
             reason = records.lifetimes.limit_reached(lease.record)
             if reason is not None:
                 await records.endings.end(self.session_id, reason)

@@ -12,6 +12,7 @@ from app.sessions.clock import Clock
 from app.sessions.end_reason import EndReason
 from app.sessions.errors import InvalidData
 from app.sessions.lifetimes import Lifetimes
+from app.sessions.replacements import Replacements
 from app.stores import Record, SessionStore
 
 log = logging.getLogger("latchkey.sessions")
@@ -25,6 +26,7 @@ class Endings:
         self._lifetimes = lifetimes
         self._clock = clock
         self._replaced: set[str] = set()  # ids that were regenerated and are not announced yet
+        self.replacements = Replacements(store)
         #: called with the id, the reason, and the record if this process removed it
         self.on_end: Listeners[[str, EndReason, Record | None]] = Listeners("the end of a session")
 
@@ -84,9 +86,12 @@ class Endings:
         await self.on_end.tell(session_id, reason, record)
 
     async def announce_missing(self, session_id: str) -> None:
-        """Tell the listeners that a session has ended whose record turned out to be missing."""
-        reason: EndReason = "regenerated" if session_id in self._replaced else "revoked"
-        await self.announce(session_id, reason, None)
+        """Tell the listeners that a session has ended whose record turned out to be missing.
+
+        Connections that may go on under a new id have followed it before. Raises StoreUnavailable.
+        """
+        replaced = await self.replacements.find(session_id) or session_id in self._replaced
+        await self.announce(session_id, "regenerated" if replaced else "revoked", None)
 
     def set_replaced(self, session_id: str, replaced: bool) -> None:
         """Remember that this id is being regenerated, or that this has failed.

@@ -15,6 +15,7 @@ from app.sessions.errors import SessionEnded
 from app.sessions.lifetimes import Lifetimes
 from app.sessions.records import OldUsers, SessionRecords
 from app.sessions.regeneration import regenerate
+from app.sessions.replacements import ConnectionSession
 from app.sessions.session import Session, SessionFor, from_record, load
 from app.sessions.timeouts import Timeouts
 from app.stores import MAX_LISTED, Record, SessionStore
@@ -57,6 +58,8 @@ class Sessions(Generic[D]):
         )
         #: called with the id, the reason, and the record if this process removed it
         self.on_end = self._endings.on_end
+        #: ids that were replaced, and who is told of them
+        self.replacements = self._endings.replacements
 
     # -- find --
 
@@ -67,6 +70,14 @@ class Sessions(Generic[D]):
     def session_for(self, session_id: str) -> SessionFor[D]:
         """Return an object that reads this session by `await` and edits it by `async with`."""
         return SessionFor(self.records, session_id)
+
+    def session_of(self, connection: ConnectionSession) -> SessionFor[D]:
+        """Return what `session_for` does, for the session of a connection.
+
+        It goes on with that session if its user proves once more who they are, and it gets a new
+        id.
+        """
+        return SessionFor(self.records, connection.session_id, connection)
 
     def edit(self, session_id: str) -> SessionFor[D]:
         """Edit any session: `async with services.sessions.edit(session_id) as data`.
@@ -142,13 +153,15 @@ class Sessions(Generic[D]):
         authentication: Authentication | None = None,
         remote_address: str,
         user_agent: str,
+        network: str = "",
     ) -> Session[D]:
         """Give the session a new id and a user; the old id is dead on return.
 
         Handlers call `services.sign_in`, which also asks whether the account may. A visitor's data
         is kept, another user's is not. Without `authentication` a session of the same user keeps
         its own. The caller calls `announce_end` for the old id once the new cookie is on its way,
-        so that its sockets come back with that. Raises SessionEnded.
+        so that its sockets come back with that. With a `network`, sockets of
+        the same user from there stay, and go on under the new id. Raises SessionEnded.
         """
         if session.record is None:
             return await self.create(
@@ -166,8 +179,20 @@ class Sessions(Generic[D]):
             authentication=None if authentication is None else encode(authentication),
             remote_address=remote_address,
             user_agent=user_agent,
+            network=network,
         )
         return Session(self.records, record)
+
+    async def renewed(self, session: Session[D]) -> Session[D] | None:
+        """Return this user's session under the id that another request has given it just now.
+
+        Only for a user who has proven who they are in this request, since its cookie is dead.
+        """
+        id = session.id
+        while (replacement := await self.replacements.find(id)) is not None:
+            id = replacement.new_id
+        found = await self.load(id)
+        return found if found is not None and found.user_id == session.user_id else None
 
     # -- keep alive --
 
@@ -194,6 +219,18 @@ class Sessions(Generic[D]):
             if record is None:
                 raise SessionEnded(session_id)
             self.lifetimes.touch(record)
+
+    async def mark_connection_active(self, connection: ConnectionSession) -> None:
+        """Do what `mark_active` does for the session of a connection, also under a new id."""
+        while not self.try_mark_active(session_id := connection.session_id):
+            record = await self.records.find(session_id)
+            if record is not None:
+                self.lifetimes.touch(record)
+                return
+            if connection.session_id == session_id and (
+                not await self.replacements.follow(connection)
+            ):
+                raise SessionEnded(session_id)
 
     def try_mark_active(self, session_id: str) -> bool:
         """Do what `mark_active` does, without a wait; return False if it has to be awaited."""

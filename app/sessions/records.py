@@ -44,6 +44,7 @@ class SessionRecords(Generic[D]):
         self.codec = codec
         self.lifetimes = lifetimes
         self.endings = endings
+        self.replacements = endings.replacements
         self.counts = counts
         self.old_users = old_users
         self._checked: set[str] = set()  # ids of sessions that `old_users` has found valid
@@ -104,8 +105,34 @@ class SessionRecords(Generic[D]):
         authentication: str | None = None,
     ) -> Record:
         """Store a new record with an id that was never used (OWASP ASVS 5.0, 7.2.4)."""
+        record = self.new(
+            data,
+            remote_address=remote_address,
+            user_agent=user_agent,
+            user_id=user_id,
+            user_name=user_name,
+            authentication=authentication,
+        )
+        try:
+            await self.store.save(record)
+        except asyncio.CancelledError:  # the store may save it all the same
+            await self.withdraw(record.id)
+            raise
+        return record
+
+    def new(
+        self,
+        data: bytes,
+        *,
+        remote_address: str,
+        user_agent: str,
+        user_id: str | None = None,
+        user_name: str | None = None,
+        authentication: str | None = None,
+    ) -> Record:
+        """Return a new record with an id that was never used; it is not stored."""
         timeouts, now = self.lifetimes.timeouts, self.lifetimes.clock()
-        record = Record(
+        return Record(
             id=secrets.token_urlsafe(_ID_BYTES),
             data=data,
             created=now,
@@ -121,12 +148,6 @@ class SessionRecords(Generic[D]):
             remote_address=remote_address,
             user_agent=user_agent[:_MAX_USER_AGENT],
         )
-        try:
-            await self.store.save(record)
-        except asyncio.CancelledError:  # the store may save it all the same
-            await self.withdraw(record.id)
-            raise
-        return record
 
     async def withdraw(self, session_id: str) -> None:
         """Remove the record of a session whose cookie no client will ever get."""

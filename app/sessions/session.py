@@ -196,9 +196,9 @@ class SessionFor(Edit[D]):
         return self._get().__await__()
 
     async def _get(self) -> Session[D]:
-        session = await load(self._records, self.session_id)
-        if session is None:
-            raise SessionEnded(self.session_id)
+        while (session := await load(self._records, self.session_id)) is None:
+            if not await self.follow():
+                raise SessionEnded(self.session_id)
         return session
 
     __aenter__ = Edit[D].begin  # the method itself; [D] is for type checkers

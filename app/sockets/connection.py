@@ -24,9 +24,15 @@ class Connection(Protocol):
     """One open connection of a session. Equal if it is the same connection."""
 
     @property
-    def session_id(self) -> str:
+    def context(self) -> SocketContext:
         """The session that it belongs to."""
         ...
+
+    def enter_also(self, room: str, new_room: str) -> None:
+        """Let its clients that are in a room enter another one as well."""
+
+    def leave(self, room: str) -> None:
+        """Let its clients leave a room."""
 
     @property
     def transport(self) -> str:
@@ -47,9 +53,15 @@ class SocketIOConnection:
     peer: Peer
 
     @property
-    def session_id(self) -> str:
+    def context(self) -> SocketContext:
         context: SocketContext = self.peer.connection.context
-        return context.session_id
+        return context
+
+    def enter_also(self, room: str, new_room: str) -> None:
+        self.peer.enter_also(room, new_room)
+
+    def leave(self, room: str) -> None:
+        self.peer.leave_room(room)
 
     @property
     def transport(self) -> str:
@@ -68,9 +80,15 @@ class SocketIOConnection:
 class PlainWebSocket:
     """A WebSocket without Socket.IO."""
 
-    session_id: str
+    context: SocketContext
     close: Callable[[int, str], None]  # with a close code and a reason
     transport: str = "websocket"
+
+    def enter_also(self, room: str, new_room: str) -> None:
+        pass  # it is in no room
+
+    def leave(self, room: str) -> None:
+        pass
 
     def end_session(self, reason: EndReason, *, reconnect: bool) -> None:
         self.close(SESSION_ENDED, f"session ended: {reason}")

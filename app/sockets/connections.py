@@ -13,12 +13,18 @@ from time import perf_counter
 from app.common.histogram import Histogram
 from app.common.log_and_continue import logged
 from app.sessions.end_reason import EndReason
+from app.sessions.replacements import Replacement
+from app.sessions.room_name import session_room
 from app.sockets.connection import Connection, PlainWebSocket, SocketIOConnection
+from app.sockets.socket_context import SocketContext
 from app.stores import Record
 from app.transport import Peer
 
 log = logging.getLogger("latchkey.connections")
 
+# Seconds for which clients stay in the room of the id before: other processes may emit to that until
+# they hear of the new one.
+_FORMER_ROOM_TIMEOUT = 10.0
 _MIN_PAUSE = 0.1  # seconds between two batches of `close_all`
 _MIN_BATCH = 20  # connections; fewer than that are closed at once
 
@@ -81,29 +87,32 @@ class Connections:
 
     def upgraded(self, peer: Peer) -> None:
         """Note that a connection has moved from polling to a WebSocket."""
-        self._tell_change(SocketIOConnection(peer).session_id)
+        self._tell_change(SocketIOConnection(peer).context.session_id)
 
     def closed(self, peer: Peer, reason: str) -> None:
         """Remove a connection of Socket.IO."""
         self._remove(SocketIOConnection(peer))
 
-    def attach(self, session_id: str, close: Callable[[int, str], None]) -> Callable[[], None]:
-        """Add a plain WebSocket of this session; the returned function removes it.
+    def attach(
+        self, context: SocketContext, close: Callable[[int, str], None]
+    ) -> Callable[[], None]:
+        """Add a plain WebSocket; the returned function removes it.
 
         `close` is called with a close code and a reason when the session ends (4401), and when
         the process stops (1001).
         """
-        websocket = PlainWebSocket(session_id, close)
+        websocket = PlainWebSocket(context, close)
         self._add(websocket)
         return functools.partial(self._remove, websocket)
 
     def _add(self, connection: Connection) -> None:
-        self._by_session.setdefault(connection.session_id, set()).add(connection)
-        self._tell_change(connection.session_id)
+        session_id = connection.context.session_id
+        self._by_session.setdefault(session_id, set()).add(connection)
+        self._tell_change(session_id)
 
     def _remove(self, connection: Connection) -> None:
         """Remove a connection; do nothing if it was removed before."""
-        session_id = connection.session_id
+        session_id = connection.context.session_id
         siblings = self._by_session.get(session_id, set())
         if connection not in siblings:
             return
@@ -116,6 +125,35 @@ class Connections:
         for listener in self.on_change:
             with logged(log, "a listener to changed connections failed"):
                 listener(session_id)
+
+    # -- connections whose session gets a new id --
+
+    def follow(self, replacement: Replacement) -> None:
+        """Let connections go on under the new id of their session, in one step.
+
+        Those from another network stay. They are closed when the end of the old id is announced.
+        """
+        siblings = self._by_session.get(replacement.old_id, set())
+        following = [each for each in siblings if each.context.network == replacement.network]
+        if not following:
+            return
+        for connection in following:
+            with logged(log, "a connection could not follow its session to a new id"):
+                self._move(connection, replacement.new_id)
+        self._tell_change(replacement.old_id)
+        self._tell_change(replacement.new_id)
+
+    def _move(self, connection: Connection, new_id: str) -> None:
+        old_id = connection.context.session_id
+        siblings = self._by_session[old_id]
+        siblings.discard(connection)
+        if not siblings:
+            del self._by_session[old_id]
+        connection.context.replace(new_id)
+        self._by_session.setdefault(new_id, set()).add(connection)
+        room = session_room(old_id)
+        connection.enter_also(room, session_room(new_id))
+        asyncio.get_running_loop().call_later(_FORMER_ROOM_TIMEOUT, connection.leave, room)
 
     # -- closing --
 

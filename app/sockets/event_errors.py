@@ -48,7 +48,10 @@ class EventErrors:
     async def report(self, session_id: str, event: str, error: Exception) -> Ack:
         """Act on an exception of a handler; `session_id` is that of the client."""
         if isinstance(error, SessionEnded):
-            return await self._report_ended(session_id, event, error)
+            try:
+                return await self._report_ended(session_id, event, error)
+            except StoreError as outage:
+                error = outage
         if isinstance(error, MissingRole):
             self.count("forbidden")
             self._blame_client(f"event {event[:100]!r}: {error}")

@@ -9,6 +9,7 @@ from typing import Any
 from tornado.web import HTTPError
 
 from app.database import DatabaseUnavailable
+from app.limits import subscriber
 from app.sessions.session import Session, SessionEnded
 from app.sockets.handshake_limits import Admission, Unavailable, open_session
 from app.sockets.socket_context import SocketContext
@@ -97,8 +98,21 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
                 context.cookie_returned = True
                 with contextlib.suppress(StoreError):  # the connection goes on without it
                     await self.services.sessions.cookie_returned(context.session_id)
+        elif context.accepts(cookie_ids) or await self._has_new_id(context, cookie_ids):
+            pass
         elif context.cookie_returned or (cookie_ids and not self._may_lack_credentials()):
             raise UnknownSid
+
+    async def _has_new_id(self, context: SocketContext, cookie_ids: list[str]) -> bool:
+        """Whether a cookie is of the new id of this connection's session.
+
+        Another process has given it, and the message about it is under way.
+        """
+        sessions = self.services.sessions
+        if not (cookie_ids and sessions.store.shared and context.cookie_returned):
+            return False
+        await sessions.replacements.follow(context)
+        return context.session_id in cookie_ids
 
     def _may_lack_credentials(self) -> bool:
         """Return whether this is a page of a trusted origin, which may have no credentials.
@@ -117,8 +131,9 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
 
     def context(self) -> SocketContext:
         """Return the session of the new connection."""
+        network = subscriber(self.remote_address)
         return SocketContext(
-            self.session.id, self._cookie_returned, self._dead_ids, self.request_id
+            self.session.id, network, self._cookie_returned, self._dead_ids, self.request_id
         )
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

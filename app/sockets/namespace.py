@@ -102,7 +102,7 @@ class BaseNamespace(TypedNamespace, Generic[D]):
         It works until `on_disconnect` returns, and after that, while the session lives, in tasks
         that were started by this client's events. Raises `UnknownSocket` for any other sid.
         """
-        return self.services.sessions.session_for(self._clients.get(sid).context.session_id)
+        return self.services.sessions.session_of(self._clients.get(sid).context)
 
     async def user_for(self, sid: str) -> str | None:
         """Name of the user who signed in, or None."""
@@ -157,7 +157,7 @@ class BaseNamespace(TypedNamespace, Generic[D]):
 
         A fork may override it; raising SessionEnded closes the connection.
         """
-        return self.services.sessions.mark_active(self._clients.get(sid).session_id)
+        return self.services.sessions.mark_connection_active(self._clients.get(sid).context)
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
         """Dispatch one event (python-socketio calls this)."""
@@ -207,10 +207,11 @@ class BaseNamespace(TypedNamespace, Generic[D]):
 
     async def _admit(self, sid: str, environ: dict[str, Any], auth: Any) -> Any:
         context: SocketContext = self.server.get_context(sid, self.namespace)
-        session = await self.services.sessions.load(context.session_id)
-        if session is None:
+        try:
+            session: Session[D] = await self.services.sessions.session_of(context)
+        except SessionEnded:
             await self.services.sessions.announce_missing(context.session_id)
-            raise ConnectionRefused("session ended")
+            raise ConnectionRefused("session ended") from None
         if session.user is None and (self.login_required or self._role_checks.needed):
             raise ConnectionRefused("unauthorized")
         client = self._clients.add(sid, context, session.user_id, is_user=session.actor is None)

@@ -10,10 +10,12 @@ from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler
 
 from app.database import DatabaseUnavailable
+from app.limits import subscriber
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded, SessionFor
 from app.sockets.connection import SESSION_ENDED
 from app.sockets.handshake_limits import Admission, Unavailable, open_session
+from app.sockets.socket_context import SocketContext
 from app.stores import StoreError
 from app.transport.tornado_private import reason_phrase
 from app.web.errors import TooManyRequests
@@ -36,8 +38,13 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
     #: Whether a visitor is refused with 401.
     login_required: ClassVar[bool] = False
 
-    session: SessionFor[D]
+    _context: SocketContext
     _admission: Admission | None = None
+
+    @property
+    def session(self) -> SessionFor[D]:
+        """The session of this socket, also after it got a new id."""
+        return self.services.sessions.session_of(self._context)
 
     async def receive(self, message: str | bytes) -> None:
         """Act on a message of the client; an error that is raised closes the socket."""
@@ -57,7 +64,7 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
             raise Unavailable(str(error)) from error
         # a new session too lives as long as others: the client gets its cookie on the 101
         self.services.sessions.touch(session)
-        self.session = self.services.sessions.session_for(session.id)
+        self._context = SocketContext(session.id, subscriber(self.remote_address))
 
     async def _find_or_create(self) -> Session[D]:
         self._admission = Admission(self.services, self.remote_address)
@@ -73,15 +80,25 @@ class BaseWebSocket(SecurityHeaders, SessionLookup[D], WebSocketHandler, Generic
         """Take the connection over, and let it end with its session."""
         stream = super().detach()
         connections = self.services.connections
-        stream.set_close_callback(connections.attach(self.session.session_id, self.close))
+        stream.set_close_callback(connections.attach(self._context, self.close))
+        self.services.background(self._check_session())
         return stream
+
+    async def _check_session(self) -> None:
+        """Close the socket if its session has ended during the handshake."""
+        session_id = self._context.session_id
+        try:
+            if await self.services.sessions.load(session_id) is None:
+                await self.services.sessions.announce_missing(session_id)
+        except StoreError as error:  # it stays open
+            self.services.outage_log.add(self.request.remote_ip, error)
 
     async def on_message(self, message: str | bytes) -> None:
         """Pass a message to `receive` if the session is alive; it counts as activity."""
         if self.ws_connection is None or self.ws_connection.is_closing():
             return
         try:
-            await self.services.sessions.mark_active(self.session.session_id)
+            await self.services.sessions.mark_connection_active(self._context)
             await self.receive(message)
         except SessionEnded:
             self.close(SESSION_ENDED, "session ended")

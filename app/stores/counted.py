@@ -65,6 +65,9 @@ class CountedStore:
     async def destroy(self, session_id: str) -> Record | None:
         return await self._count("destroy", self._store.destroy(session_id))
 
+    async def replaced_by(self, session_id: str) -> bytes | None:
+        return await self._count("replaced_by", self._store.replaced_by(session_id))
+
     async def of_user(self, user_id: str, limit: int = MAX_LISTED) -> list[Record]:
         return await self._count("of_user", self._store.of_user(user_id, limit))
 

@@ -50,6 +50,9 @@ class MemoryStore:
     async def destroy(self, session_id: str) -> Record | None:
         return self._remove(session_id)
 
+    async def replaced_by(self, session_id: str) -> bytes | None:
+        return None
+
     def try_lock(self, session_id: str) -> MemoryLease | None:
         if not self._locks.try_acquire(session_id):
             return None
@@ -137,16 +140,28 @@ class MemoryLease(msgspec.Struct, eq=False):  # faster to create than other obje
 
     async def save(self, data: bytes) -> Record:
         try:
-            current = self._store._records.get(self._id)
-            if current is None:
-                raise RecordGone(self._id)
-            if self.record is None or current.version != self.record.version:
-                raise LeaseLost(self._id)
-            record = current.with_data(data)
+            record = self._current().with_data(data)
             self._store._records[self._id] = record
             return record
         finally:
             self._store._locks.release(self._id)
 
+    async def replace(self, record: Record, note: bytes = b"") -> None:
+        try:
+            self._current()
+            self._store._remove(self._id)
+            self._store._put(record)
+        finally:
+            self._store._locks.release(self._id)
+
     async def release(self) -> None:
         self._store._locks.release(self._id)
+
+    def _current(self) -> Record:
+        """Return the record as it is stored; raises RecordGone or LeaseLost."""
+        current = self._store._records.get(self._id)
+        if current is None:
+            raise RecordGone(self._id)
+        if self.record is None or current.version != self.record.version:
+            raise LeaseLost(self._id)
+        return current

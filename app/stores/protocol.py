@@ -48,6 +48,13 @@ class RecordStore(Protocol):
         """Remove one record, even if it is locked, and return it; None if there was none."""
         ...
 
+    async def replaced_by(self, session_id: str) -> bytes | None:
+        """Return the note of a record that another process has replaced in the last minute.
+
+        See `Lease.replace`. A store of one process returns None: who wrote the note remembers it.
+        """
+        ...
+
     async def purge(self, now: float, limit: int) -> list[Record]:
         """Remove at most `limit` records whose `expires` has passed, and return them."""
         ...
@@ -97,7 +104,7 @@ class UserSessions(Protocol):
 class Lease(Protocol):
     """The lock of one session, and its record at the time when the lock was acquired.
 
-    A lease ends once: by `save`, also if that raises, or by `release`.
+    A lease ends once: by `save` or `replace`, also if they raise, or by `release`.
     """
 
     @property
@@ -112,6 +119,13 @@ class Lease(Protocol):
         LeaseLost or StoreUnavailable; nothing was written then.
         """
         ...
+
+    async def replace(self, record: Record, note: bytes = b"") -> None:
+        """Store another record, remove this one, both in one step, and release the lock.
+
+        Unless `note` is empty, other processes are told it in the same step. Raises RecordGone,
+        LeaseLost or StoreUnavailable; nothing was written then.
+        """
 
     async def release(self) -> None:
         """Release the lock and write nothing."""

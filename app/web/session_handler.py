@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic
 import msgspec
 
 from app.accounts import Account
+from app.limits import subscriber
 from app.sessions.authentication import Authentication
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded
@@ -60,7 +61,8 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
     async def regenerate(self, *, confirm: Confirm | None = None) -> bool:
         """Give this browser a new session id for the same user; return whether it has one.
 
-        `confirm` and sockets: as for `services.sign_in`. If the session has ended meanwhile, the
+        `confirm`: as for `services.sign_in`. It stands for a proof of the user just now, so sockets
+        stay, and go on under the new id; without it they are closed, and come back. If the session has ended meanwhile, the
         browser gets a new one only if `confirm` proves the user; raises SessionEnded without it,
         and SignInRefused if a hook `may_sign_in` refuses.
         """
@@ -71,7 +73,7 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         if confirm is not None:  # it stands for a proof just now, such as the old password
             now = self.services.sessions.clock()
             proof = msgspec.structs.replace(self.session.authentication, time=now)
-        await self._renew(user_id, user_name, proof)
+        await self._renew(user_id, user_name, proof, keep_sockets=proof is not None)
         return confirm is None or await self.services.sign_in.regenerated(self, confirm)
 
     async def sign_out(self) -> None:
@@ -103,16 +105,35 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         old = self.session.record
         if old is None or old.user_id is None:
             raise SessionEnded(self.session.id)
-        self.session = await self._signed_in(old.user_id, old.user or "", authentication)
-        self._replaced = old
+        try:
+            self.session = await self._signed_in(
+                old.user_id, old.user or "", authentication, keep_sockets=True
+            )
+        except SessionEnded:
+            # another tab may have proven it at the same time: both get the cookie of one new id
+            renewed = await self.services.sessions.renewed(self.session)
+            if renewed is None:
+                raise
+            self.session = renewed
+        else:
+            self._replaced = old
 
-    async def _renew(self, user_id: str, user_name: str, proof: Authentication | None) -> None:
+    async def _renew(
+        self,
+        user_id: str,
+        user_name: str,
+        proof: Authentication | None,
+        *,
+        keep_sockets: bool = False,
+    ) -> None:
         """Renew the session; one that has ended meanwhile does not come back without a proof."""
         old = self.session.record
         if old is None:
             await self._may_create()
         try:
-            self.session = await self._signed_in(user_id, user_name, proof)
+            self.session = await self._signed_in(
+                user_id, user_name, proof, keep_sockets=keep_sockets
+            )
         except SessionEnded:
             if proof is None:
                 raise
@@ -123,7 +144,12 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             self._replaced = old
 
     async def _signed_in(
-        self, user_id: str, user_name: str, authentication: Authentication | None
+        self,
+        user_id: str,
+        user_name: str,
+        authentication: Authentication | None,
+        *,
+        keep_sockets: bool = False,
     ) -> Session[D]:
         return await self.services.sessions.sign_in(
             self.session,
@@ -132,6 +158,7 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
             authentication=authentication,
             remote_address=self.remote_address,
             user_agent=self.user_agent,
+            network=subscriber(self.remote_address) if keep_sockets else "",
         )
 
     def replace_session(self, session: Session[D]) -> None:
@@ -158,7 +185,7 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         return super().flush(include_footers)
 
     def on_finish(self) -> None:
-        """Close the sockets of an id that this response has replaced."""
+        """Close the sockets of an id that this response has replaced, and that have not followed."""
         old = self._replaced
         if old is not None:
             self.services.background(

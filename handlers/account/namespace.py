@@ -27,7 +27,9 @@ class AccountNamespace(BaseNamespace):
             return False
         assert session.user_id is not None
         self._users[sid] = session.user_id
-        self.services.device_watchers.watch(session.user_id, sid, session.id, self._send)
+        self.services.device_watchers.watch(
+            session.user_id, sid, lambda: self.session_for(sid).session_id, self._send
+        )
         return True
 
     def on_disconnect(self, sid: str) -> None:

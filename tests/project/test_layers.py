@@ -47,7 +47,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "app.transport",
     ),
     "app.sockets": (
-        *("app.accounts", "app.common", "app.database", "app.services", "app.sessions"),
+        *("app.accounts", "app.common", "app.database", "app.limits", "app.services"),
+        "app.sessions",
         *("app.stores", "app.transport", "app.web"),
     ),
     "app.cluster": (

@@ -46,6 +46,10 @@ class CountingStore:
         await self.note("destroy")
         return await self.inner.destroy(session_id)
 
+    async def replaced_by(self, session_id: str) -> bytes | None:
+        await self.note("replaced_by")
+        return await self.inner.replaced_by(session_id)
+
     def try_lock(self, session_id: str) -> None:
         return None
 
@@ -101,6 +105,14 @@ class CountingLease(LeaseOver):
             await self.inner.release()
             raise
         return await self.inner.save(data)
+
+    async def replace(self, record: Record, note: bytes = b"") -> None:
+        try:
+            await self.store.note("lease.replace")
+        except BaseException:
+            await self.inner.release()
+            raise
+        await self.inner.replace(record, note)
 
     async def release(self) -> None:
         await self.store.note("release")

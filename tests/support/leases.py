@@ -6,7 +6,7 @@ from app.stores import Lease, Record
 
 
 class LeaseOver:
-    """A Lease that calls another one; subclasses add to `save` and `release`."""
+    """A Lease that calls another one; subclasses add to its calls."""
 
     def __init__(self, inner: Lease) -> None:
         self.inner = inner
@@ -17,6 +17,9 @@ class LeaseOver:
 
     async def save(self, data: bytes) -> Record:
         return await self.inner.save(data)
+
+    async def replace(self, record: Record, note: bytes = b"") -> None:
+        await self.inner.replace(record, note)
 
     async def release(self) -> None:
         await self.inner.release()

@@ -48,6 +48,9 @@ class SuspendingStore:
     async def destroy(self, session_id: str) -> Record | None:
         return await _around(lambda: self.inner.destroy(session_id))
 
+    async def replaced_by(self, session_id: str) -> bytes | None:
+        return await _around(lambda: self.inner.replaced_by(session_id))
+
     def try_lock(self, session_id: str) -> None:
         return None
 
@@ -101,6 +104,15 @@ class SuspendingLease(LeaseOver):
         record = await self.inner.save(data)
         await asyncio.sleep(0)
         return record
+
+    async def replace(self, record: Record, note: bytes = b"") -> None:
+        try:
+            await asyncio.sleep(0)
+        except BaseException:
+            await self.inner.release()
+            raise
+        await self.inner.replace(record, note)
+        await asyncio.sleep(0)
 
     async def release(self) -> None:
         try:

@@ -139,6 +139,10 @@ class KeptLease(msgspec.Struct, eq=False):  # a Struct is made twice as fast as 
         if session_id not in locks.busy.current:  # the reply took longer than an interval
             locks.busy.add(session_id)
 
+    async def replace(self, record: Record, note: bytes = b"") -> None:
+        self._locks.busy.discard(self.lease.session_id)
+        await self.lease.replace(record, note)
+
     async def release(self) -> None:
         await self.lease.release()
 

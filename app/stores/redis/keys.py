@@ -7,6 +7,7 @@ Cluster does not.
 from __future__ import annotations
 
 PREFIX = "latchkey:"
+REPLACED = "latchkey:replaced"  # channel of notes, and with ":" and an id the key of one
 GONE_CHANNEL = "latchkey:gone"  # ids of sessions whose record was removed
 
 

@@ -7,12 +7,9 @@ power cut or a failover (`docs/redis.md`).
 from __future__ import annotations
 
 import asyncio
-import math
 import secrets
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
-
-import msgspec
 
 from app.common.background import cancel_all
 from app.stores.errors import StoreUnavailable
@@ -21,35 +18,14 @@ from app.stores.record import Record, public_id
 from app.stores.redis import store_scripts as scripts
 from app.stores.redis.client import RedisClient
 from app.stores.redis.kept_leases import KeptLeases
-from app.stores.redis.keys import PREFIX, record_key
+from app.stores.redis.keys import PREFIX, REPLACED, record_key
 from app.stores.redis.locks import RedisLocks
 from app.stores.redis.record_cache import FIELDS, RecordCache
+from app.stores.redis.record_words import ttl, words_of
 from app.stores.redis.store_scripts import FindReply
 
-# Seconds for which Redis keeps an expired record. A process removes it long before, and announces
-# its end; this only cleans up after processes that never come back. It is long, since the clock of
-# the Redis machine may be set to another day for a moment.
-_EXTRA_LIFETIME = 30 * 86_400.0
 _BATCH = 500  # records
 _PING_TTL = 60_000  # milliseconds
-
-
-def _ttl(seen: float, expires: float) -> str:
-    """Return after how many milliseconds Redis removes a record by itself; '' for never.
-
-    It is a span, so the clocks of this process and of the Redis need not agree.
-    """
-    if math.isinf(expires):
-        return ""
-    return str(int((max(expires - seen, 0.0) + _EXTRA_LIFETIME) * 1000))
-
-
-def _user_words(record: Record) -> list[str]:
-    """Return what `ADD` takes of the user: account id, public id, name and authentication."""
-    if record.user_id is None:
-        return []
-    name, authentication = record.user_name or "", record.authentication or ""
-    return [record.user_id, public_id(record.id), name, authentication]
 
 
 class RedisStore:
@@ -93,22 +69,18 @@ class RedisStore:
         return found
 
     async def save(self, record: Record) -> None:
-        made = msgspec.msgpack.encode((record.created, record.remote_address, record.user_agent))
-        user = _user_words(record)
         invalidations = self._cache.invalidations
         await self._client.run(
             scripts.ADD,
             (record_key(record.id),),
-            *(record.id, _ttl(record.seen, record.expires)),
-            *(record.version, record.data, repr(record.seen), repr(record.expires), made),
-            *user,
+            *words_of(record),
         )
         self._cache.put(record, invalidations)
 
     async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
         words: list[str] = []
         for session_id, (last, expires) in seen.items():
-            words += (session_id, repr(last), repr(expires), _ttl(last, expires))
+            words += (session_id, repr(last), repr(expires), ttl(last, expires))
             self._cache.touch(session_id, last, expires)
         if words:
             await self._client.run(scripts.TOUCH, (), *words)
@@ -117,6 +89,10 @@ class RedisStore:
         row = await self._client.run(scripts.DESTROY, (record_key(session_id),), session_id)
         self._cache.drop(session_id)
         return self._cache.read(session_id, row)
+
+    async def replaced_by(self, session_id: str) -> bytes | None:
+        note: bytes | None = await self._client.execute("GET", f"{REPLACED}:{session_id}")
+        return note
 
     def lock(self, session_id: str) -> Coroutine[Any, Any, Lease]:
         return self._locks.lock(session_id)

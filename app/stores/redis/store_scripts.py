@@ -13,7 +13,8 @@ LOCK = _read("read", "lock", words=5)
 SAVE = _read("unlock", "write", "save", words=4)
 SAVE_AND_KEEP = _read("unlock", "write", "save_and_keep", words=5)
 RELEASE = _read("unlock", "release", words=2)
-ADD = _read("expire", "add")
+ADD = _read("expire", "insert", "add")
+REPLACE = _read("read", "unlock", "expire", "insert", "remove", "replace")
 TOUCH = _read("expire", "touch")
 DESTROY = _read("read", "remove", "destroy")
 LOAD_MANY = _read("read", "load_many")
@@ -33,7 +34,7 @@ class LockReply(bytes, Enum):
 
 
 class SaveReply(bytes, Enum):
-    """What `SAVE` and `SAVE_AND_KEEP` return."""
+    """What `SAVE`, `SAVE_AND_KEEP` and `REPLACE` return."""
 
     SAVED = b"saved"
     KEPT = b"kept"

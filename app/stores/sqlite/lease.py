@@ -11,7 +11,7 @@ from app.stores.errors import LeaseLost, RecordGone
 from app.stores.locks import Locks
 from app.stores.record import Record
 from app.stores.sqlite.group_commit import GroupCommit
-from app.stores.sqlite.rows import LOAD, UPDATE, to_record
+from app.stores.sqlite.rows import DELETE_VERSION, INSERT, LOAD, UPDATE, to_insert, to_record
 
 
 class SqliteLease(msgspec.Struct, eq=False):  # faster to create than other objects
@@ -32,6 +32,12 @@ class SqliteLease(msgspec.Struct, eq=False):  # faster to create than other obje
             raise RecordGone(self._id)
         self._saved = self.record.with_data(data)
         return await self._commits.submit(self)
+
+    async def replace(self, record: Record, note: bytes = b"") -> None:
+        if self.record is None:
+            self._locks.release(self._id)
+            raise RecordGone(self._id)
+        await self._commits.submit(_Replacement(self, record))
 
     async def release(self) -> None:
         self._locks.release(self._id)
@@ -65,3 +71,29 @@ class SqliteLease(msgspec.Struct, eq=False):  # faster to create than other obje
         if result is not None and cached is self.record:
             self._cache[self._id] = result
         self._locks.release(self._id)
+
+
+class _Replacement(msgspec.Struct, eq=False):
+    """A Write that puts a new record in the place of the locked one."""
+
+    _lease: SqliteLease
+    _record: Record
+
+    @staticmethod
+    def run(cursor: sqlite3.Cursor, writes: Sequence[_Replacement]) -> list[Exception | None]:
+        """Replace one record after the other."""
+        return [write._replace(cursor) for write in writes]
+
+    def _replace(self, cursor: sqlite3.Cursor) -> Exception | None:
+        lease = self._lease
+        assert lease.record is not None  # or the lease has refused
+        if cursor.execute(DELETE_VERSION, (lease._id, lease.record.version)).rowcount:
+            cursor.execute(INSERT, to_insert(self._record))
+            return None
+        found = cursor.execute(LOAD, (lease._id,)).fetchone()
+        return RecordGone(lease._id) if found is None else LeaseLost(lease._id)
+
+    def finish(self, result: None) -> None:
+        """Forget the old record and release its lock; a cancelled caller holds it until here."""
+        self._lease._cache.pop(self._lease._id, None)
+        self._lease._locks.release(self._lease._id)

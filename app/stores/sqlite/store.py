@@ -133,6 +133,9 @@ class SqliteStore:
         if owner != -1:
             os.close(owner)
 
+    async def replaced_by(self, session_id: str) -> bytes | None:
+        return None
+
     # -- leases --
 
     def try_lock(self, session_id: str) -> SqliteLease | None:

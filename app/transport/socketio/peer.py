@@ -22,8 +22,19 @@ from app.transport.timers import Timer, Wheel
 BYTES_IN_HAND = 32_768
 
 
+class Members(Protocol):
+    """The rooms of clients."""
+
+    def get_rooms(self, sid: str, namespace: str) -> list[Any]: ...
+    def basic_enter_room(self, sid: str, namespace: str, room: Any) -> None: ...
+    def basic_leave_room(self, sid: str, namespace: str, room: Any) -> None: ...
+
+
 class Server(Protocol):
     """The Socket.IO server, which all peers share."""
+
+    @property
+    def manager(self) -> Members: ...
 
     tasks: Tasks
     wheel: Wheel
@@ -183,6 +194,25 @@ class Peer:
         """Send an event in each namespace that is joined."""
         for namespace in self.clients:
             self.send(namespace, packets.encode(packets.EVENT, namespace, None, [event, data]))
+
+    # Rooms
+
+    def enter_also(self, room: str, new_room: str) -> None:
+        """Let the clients that are in a room enter another one as well."""
+        rooms = self._server.manager
+        for namespace, sid in self._sids():
+            if room in rooms.get_rooms(sid, namespace):
+                rooms.basic_enter_room(sid, namespace, new_room)
+
+    def leave_room(self, room: str) -> None:
+        """Let the clients of this connection leave a room."""
+        for namespace, sid in self._sids():
+            self._server.manager.basic_leave_room(sid, namespace, room)
+
+    def _sids(self) -> list[tuple[str, str]]:
+        """Return the clients with their namespaces, also those whose connect handlers run."""
+        joining = [(name, joining.sid) for name, joining in self.joining.items() if joining.sid]
+        return [*self.clients.items(), *joining]
 
     async def drained(self, namespace: str) -> bool:
         """Wait until no more than `--send-buffer` bytes wait for the client.
