@@ -37,15 +37,14 @@ async def regenerate(
         old = edit.locked
         assert old is not None  # or `begin` would have raised
         same_user = old.user_id == user_id
+        proof = authentication or (old.authentication if same_user else None)
         new = records.new(
             old.data if same_user or old.user_id is None else records.codec.blank,
             remote_address=remote_address,
             user_agent=user_agent,
             user_id=user_id,
             user_name=user_name,
-            authentication=old.authentication
-            if same_user and not authentication
-            else authentication,
+            authentication=proof,
         )
         try:
             await _replace(records, edit, old, new, network if same_user else "")

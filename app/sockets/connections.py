@@ -22,8 +22,8 @@ from app.transport import Peer
 
 log = logging.getLogger("latchkey.connections")
 
-# Seconds for which clients stay in the room of the id before: other processes may emit to that until
-# they hear of the new one.
+# Seconds for which clients stay in the room of the id before: other processes may emit to that
+# until they hear of the new one.
 _FORMER_ROOM_TIMEOUT = 10.0
 _MIN_PAUSE = 0.1  # seconds between two batches of `close_all`
 _MIN_BATCH = 20  # connections; fewer than that are closed at once

@@ -62,9 +62,10 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         """Give this browser a new session id for the same user; return whether it has one.
 
         `confirm`: as for `services.sign_in`. It stands for a proof of the user just now, so sockets
-        stay, and go on under the new id; without it they are closed, and come back. If the session has ended meanwhile, the
-        browser gets a new one only if `confirm` proves the user; raises SessionEnded without it,
-        and SignInRefused if a hook `may_sign_in` refuses.
+        stay, and go on under the new id; without it they are closed, and come back.
+
+        If the session has ended meanwhile, the browser gets a new one only if `confirm` proves the
+        user; raises SessionEnded without it, and SignInRefused if a hook `may_sign_in` refuses.
         """
         user_id, user_name = self.session.user_id, self.session.user
         if user_id is None or user_name is None:
@@ -185,7 +186,7 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         return super().flush(include_footers)
 
     def on_finish(self) -> None:
-        """Close the sockets of an id that this response has replaced, and that have not followed."""
+        """Close the sockets of an id that this response has replaced, unless they go on."""
         old = self._replaced
         if old is not None:
             self.services.background(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from app.sockets import event
 from app.web.recent_sign_in import recent_sign_in
-from tests.support.demo.session import BaseHandler, BaseNamespace
+from tests.support.demo.session import BaseHandler, BaseNamespace, BaseWebSocket
 from tests.support.fork import fork
 from tests.support.forms import PASSWORD
 from tests.support.visitor import Visitor
@@ -66,13 +67,65 @@ class StrictNamespace(BaseNamespace):
         return "looked"
 
 
-ROUTES = [(r"/transfer", TransferHandler)]
-NAMESPACES = [("/vault", VaultNamespace), ("/strict", StrictNamespace)]
+class SlowNamespace(BaseNamespace):
+    """Waits where tests want it to, for `go_on`."""
+
+    def __init__(self, *options: Any) -> None:
+        super().__init__(*options)
+        self.waiting = 0
+        self.go_on = asyncio.Event()
+
+    async def pause(self) -> None:
+        self.waiting += 1
+        await self.go_on.wait()
+
+    async def on_connect(self, sid: str, environ: Any, auth: Any = None) -> None:
+        if auth:
+            await self.pause()
+
+    async def on_edit(self, sid: str) -> int:
+        """Edit slowly."""
+        async with self.session_for(sid) as data:
+            await self.pause()
+            data.count += 1
+        return data.count
+
+    async def on_late(self, sid: str) -> int:
+        """Edit late."""
+        session = self.session_for(sid)
+        await self.pause()
+        async with session as data:
+            data.count += 1
+        return data.count
+
+    async def on_leave(self, sid: str) -> None:
+        """Edit when the client has left."""
+        self.services.background(self.on_late(sid))
+
+    async def on_whoami(self, sid: str) -> str | None:
+        return await self.user_for(sid)
 
 
-def step_up_modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    """Return the modules of such a fork."""
-    modules = fork(monkeypatch, routes=ROUTES, namespaces=NAMESPACES)
+class PlainSocket(BaseWebSocket):
+    """Raises the counter."""
+
+    async def receive(self, message: str | bytes) -> None:
+        async with self.session as data:
+            data.count += 1
+        await self.write_message(str(data.count))
+
+
+ROUTES = [(r"/transfer", TransferHandler), (r"/plain", PlainSocket)]
+NAMESPACES = [
+    ("/vault", VaultNamespace),
+    ("/strict", StrictNamespace),
+    ("/slow", SlowNamespace),
+]
+
+
+def step_up_modules(monkeypatch: pytest.MonkeyPatch, **attributes: Any) -> tuple[str, ...]:
+    """Return the modules of such a fork, which also has these attributes."""
+    modules = fork(monkeypatch, routes=ROUTES, namespaces=NAMESPACES, **attributes)
     stock = ("reauthenticate", "signed_in", "account", "admin")
     return (*modules, *(f"handlers.{name}" for name in stock))
 
