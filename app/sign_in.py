@@ -25,7 +25,7 @@ _DELETED = "This account does not exist any more."
 _DISABLED = "This account is disabled. Ask the operator of this site."
 _STOP_FIRST = "You are signed in as {user}, as administrator {actor}. Press “Stop” first."
 _RENAMED = "This account has another name since a moment ago. Sign in again."
-_ACTING = "Only the user may do this; you have signed in as somebody else."
+_ACTING = "Only the user may do this, not an administrator who is signed in as the user."
 _NO_NAME = "This is the id of an account, which is no name; nobody can sign in by it."
 
 

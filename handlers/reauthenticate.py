@@ -6,7 +6,7 @@ from app.accounts import Account, AccountsUnavailable, Proof, account_key
 from app.limits import in_words, subscriber
 from app.sign_in import SignInRefused
 from app.web.errors import TooManyRequests
-from app.web.recent_sign_in import refuse_actor
+from app.web.user_only import check_user
 from handlers.kept_form import Fields, fields_beside_proof, kept_fields
 from handlers.session import BaseHandler
 from handlers.sign_in import safe_target
@@ -19,14 +19,14 @@ class ReauthenticateHandler(BaseHandler):
 
     @authenticated
     async def get(self) -> None:
-        refuse_actor(self)
+        check_user(self.session)
         await self._show()
 
     async def post(self) -> None:
         if self.session.user_id is None:
             self._refuse_visitor()
             return
-        refuse_actor(self)
+        check_user(self.session)
         if self.get_query_argument("form", ""):  # `recent_sign_in` has sent a form here
             await self._show(kept=kept_fields(self.request))
             return

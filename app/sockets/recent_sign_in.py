@@ -15,7 +15,7 @@ Ack = dict[str, str]
 #: The ack for a user whose proof is too old; a page's script asks for it and emits once more.
 REAUTHENTICATE = "reauthenticate"
 _SIGN_IN = "unauthorized"
-_ACTING = "only the user may do this; you have signed in as somebody else"
+_ACTING = "only the user may do this, not an administrator who is signed in as the user"
 
 
 class Namespace(Protocol):

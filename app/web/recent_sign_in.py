@@ -8,17 +8,15 @@ from inspect import isawaitable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from tornado.web import HTTPError, authenticated
+from tornado.web import authenticated
 
 from app.web.base_handler import BaseHandler
+from app.web.user_only import check_user
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: What a script gets as `error`, and the ack of an event, if the user has to prove it again.
 REAUTHENTICATE = "reauthenticate"
-
-#: The refusal of an administrator who has signed in as somebody else.
-ACTING = "Only the user may do this; you have signed in as somebody else."
 
 
 def recent_sign_in(*, minutes: float) -> Callable[[F], F]:
@@ -57,16 +55,10 @@ def is_recent(handler: BaseHandler[Any], minutes: float) -> bool:
 
     Raises HTTPError 403 for an administrator who has signed in as this user.
     """
-    refuse_actor(handler)
+    check_user(handler.session)
     # of the record that this request has loaded from the store; a proof makes a new record
     authentication = handler.session.authentication
     return authentication.is_recent(handler.services.sessions.clock(), minutes * 60)
-
-
-def refuse_actor(handler: BaseHandler[Any]) -> None:
-    """Raise HTTPError 403 for an administrator who has signed in as somebody else."""
-    if handler.session.authentication.actor is not None:
-        raise HTTPError(403, ACTING)
 
 
 def _ask(handler: BaseHandler[Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.sessions.room_name import session_room
-from app.stores import SessionStore
+from app.stores import SessionStore, public_id
 from app.stores.memory import MemoryStore
 from app.testing import MovableClock
 from tests.support.browsers import browser, each_client, each_mode, ended, joined, session_id
@@ -49,8 +49,9 @@ async def proofs(visitor: Visitor, answers: list[int]) -> None:
 @pytest.fixture(params=["memory", "suspending", "sqlite"])
 def store(request: pytest.FixtureRequest) -> SessionStore | str:
     """What the sessions are in."""
-    stores = {"memory": MemoryStore, "suspending": lambda: SuspendingStore(MemoryStore())}
-    return stores.get(request.param, lambda: "sqlite")()
+    if request.param == "sqlite":
+        return "sqlite"
+    return MemoryStore() if request.param == "memory" else SuspendingStore(MemoryStore())
 
 
 @each_client
@@ -66,7 +67,8 @@ async def test_a_stream_of_events_goes_on_while_the_id_changes(
     ):
         await ann.sign_up("ann")
         tab, other = await joined(ann, mode), await joined(ann, mode)
-        before, answers = ann.cookie, []
+        before = ann.cookie
+        answers: list[int] = []
         await asyncio.gather(stream(tab, answers), proofs(ann, answers))
         assert session_id(ann.cookie) != session_id(before)
         assert sorted(answers) == list(range(1, EVENTS + 1))
@@ -201,7 +203,7 @@ async def test_a_task_of_a_client_that_has_left_edits_the_session(site: Site, an
     sessions = site.services.sessions
 
     async def counted() -> bool:
-        return (await sessions.load(session_id(ann.cookie))).data.count == 1
+        return bool((await sessions.load(session_id(ann.cookie))).data.count)
 
     async with asyncio.timeout(10):
         while not await counted():
@@ -248,8 +250,6 @@ async def test_the_list_of_devices_goes_on(ann: Visitor) -> None:
 
 def public(visitor: Visitor) -> str:
     """Return the public id of a visitor's session."""
-    from app.stores import public_id
-
     return public_id(session_id(visitor.cookie))
 
 
