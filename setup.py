@@ -60,6 +60,7 @@ if __name__ == "__main__":
             "itsdangerous>=2.1",
             "msgspec>=0.19",
             "argon2-cffi>=23.1",
+            "aiosmtplib>=5.0",
             "SQLAlchemy>=2.0.31",
             "alembic>=1.16,<2",
             "prometheus-client>=0.20",
@@ -82,6 +83,7 @@ if __name__ == "__main__":
                 *POSTGRESQL,
                 *BENCH,
                 *TESTING,
+                "aiosmtpd>=1.4.6",
                 "httptools>=0.6",  # what tests compare our own parser of requests with
                 "hypothesis>=6.100",
                 "mypy>=1.15",

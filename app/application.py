@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 
+from app.account_mail import AccountMail
 from app.accounts import (
     Accounts,
     AuditTrail,
+    Emails,
     OldNames,
     OneTimeLinks,
     PasswordReset,
@@ -32,6 +34,7 @@ from app.jobs import Jobs
 from app.lifecycle import Application
 from app.limits import Limits
 from app.listeners import register_listeners
+from app.mail import Mail
 from app.open_store import open_store
 from app.operator import Operator, operator_commands
 from app.ops import data_folder
@@ -65,6 +68,7 @@ from app.stores.counted import CountedStore, StoreCounts
 from app.stores.readiness_check import StoreCheck
 from app.transport import Listener, SocketServer
 from app.web.application import WebApplication
+from app.web.template_folders import TemplateFolders
 from app.web.web_parts import web_parts
 
 __all__ = ["Application", "NoData", "make_app"]
@@ -117,6 +121,10 @@ def make_app(
     presence = cluster.presence(connections, keys) if cluster else connections
     devices = Devices(sessions, presence)
     audit, outage_log = Audit(), RateLimitedLog(logging.getLogger("latchkey.outages"))
+    texts = TemplateFolders.of(_template_paths(extensions, template_path))
+    mail = Mail(settings, texts, counters.mails)
+    emails = Emails(accounts)
+    account_mail = AccountMail(mail, accounts, links, emails, audit)
     audit_trail = AuditTrail(database, days=settings.audit_days)
     on_login: Listeners[[Session[Any]]] = Listeners("a login")
     sign_in = SignIn(
@@ -135,7 +143,12 @@ def make_app(
         roles=roles,
         one_time_links=links,
         recovery_codes=codes,
-        recovery=Recovery(PasswordReset(accounts, links, codes), accounts, sessions, audit),
+        emails=emails,
+        mail=mail,
+        account_mail=account_mail,
+        recovery=Recovery(
+            PasswordReset(accounts, links, codes), accounts, sessions, audit, account_mail
+        ),
         totp=Totp(accounts, clock),
         trusted_devices=TrustedDevices(accounts, clock),
         role_sockets=RoleSockets(roles),

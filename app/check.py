@@ -22,11 +22,12 @@ from app.database import Schema, SchemaError, sqlite
 from app.database.engine import not_opened, open_engine
 from app.database.migrations import pending
 from app.extensions import load_extensions, own_records, schemas
+from app.mail.smtp import MailNotSent, MailRefused, Smtp
 from app.ops import data_folder
 from app.ops.data_folder import FolderBusy
 from app.ops.keys import fingerprint, kept_keys
 from app.ops.listening import resolve
-from app.settings import Settings, SettingsError, config_path, parse_settings
+from app.settings import MailServer, Settings, SettingsError, config_path, parse_settings
 from app.stores import StoreUnavailable
 from app.stores.sqlite.database_file import inspect, remedy
 from app.web.start_warnings import cookie_warning, hosts_warning
@@ -73,6 +74,8 @@ def _findings(
     yield "keys", _keys(settings)
     yield "sessions", _sessions(settings)
     yield "database", _database(settings, tables)
+    if settings.mail is not None:
+        yield "mail", _mail(settings.mail)
 
 
 def _listening(settings: Settings) -> Iterator[Finding]:
@@ -171,6 +174,15 @@ def _redis(url: str) -> Finding:
     except (StoreUnavailable, ValueError) as error:
         return _FAILED, str(error)
     return _OK, f"{shown} answers"
+
+
+def _mail(server: MailServer) -> Finding:
+    """Connect and log in; no mail is sent."""
+    try:
+        asyncio.run(Smtp(server).check())
+    except (MailRefused, MailNotSent) as error:
+        return _FAILED, f"{server}: {error}"
+    return _OK, f"{server} answers; mails come from {server.sender}"
 
 
 def _database(settings: Settings, tables: Sequence[Schema]) -> Finding:

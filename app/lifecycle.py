@@ -27,6 +27,7 @@ _MAX_HEADER_SIZE = 16_384  # bytes
 _REQUESTS_TIMEOUT = 2.5  # seconds that requests in progress have when the process stops
 _BACKGROUND_TIMEOUT = 0.5  # seconds that coroutines of `services.background` have to end
 _PRUNE_INTERVAL = 600.0  # seconds between two prunings of the audit trail
+_MAIL_TIMEOUT = 2.0  # seconds that mails have to be handed over
 _CLOSE_TIMEOUT = 1.0  # seconds in which expiry and the stores have to close
 
 
@@ -167,6 +168,7 @@ class Application:
         await self.web.tasks.stop()
         await services.socket_server.tasks.stop()
         await services.stop(seconds=_BACKGROUND_TIMEOUT)
+        await services.account_mail.stop(_MAIL_TIMEOUT)
         await self._modules.stop(services, seconds=services.settings.stop_timeout, skip=skip)
         await services.jobs.stop()
         try:

@@ -11,6 +11,9 @@ from app.settings import Settings
 
 #: Requests per minute for one user; a page with 100 sessions takes ten times the CPU of others.
 _ACCOUNT_PAGES = 120
+_MAIL_REQUESTS = 30  # an hour of one client's address
+_MAILS = 5  # an hour to one mailbox or for one account
+_HOUR = 3600.0  # seconds
 #: Wrong codes of one account in an hour. Of a million codes three are right at a time, so somebody
 #: who knows the password guesses for months.
 _CODES = 10
@@ -44,6 +47,8 @@ class Limits:
         self._handshakes = make_rate("handshakes", settings.handshakes_per_minute)
         self._new_sessions = make_rate("sessions", settings.handshakes_per_minute)
         self._failures = make_rate("failures", settings.failed_logins_per_minute)
+        self._mail_requests = make_rate("mail requests", _MAIL_REQUESTS, _HOUR)
+        self._mails = make_rate("mails", _MAILS, _HOUR)
         self._account_pages = make_rate("pages", _ACCOUNT_PAGES)
         self._codes = make_rate("codes", _CODES, _CODE_WINDOW)
         self._strengths = make_rate("strengths", _STRENGTHS)
@@ -79,6 +84,15 @@ class Limits:
     async def login_failed(self, address: str, account: str, device: str = "") -> None:
         """Count a failed login against the address and the account, or against the device."""
         await self._failures.hit(*_login_keys(address, account, device))
+
+    async def reset_request(self, address: str, account: str) -> int:
+        """Count a request for a mail with a link: of this address, and for this account."""
+        wait = await self._mail_requests.take("address " + subscriber(address))
+        return wait or await self._mails.take(account)
+
+    async def confirmation(self, user_id: str, email: str) -> int:
+        """Count a mail that asks to confirm an address: of this user, and to this address."""
+        return await self._mails.take("user " + user_id, "to " + email)
 
     async def link_wait(self, address: str) -> int:
         """Return how long this address may not try links; count nothing."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
+from app.account_mail import AccountMail
 from app.accounts import Account, Accounts, PasswordReset
 from app.limits import subscriber
 from app.ops.audit import Audit
@@ -28,12 +29,18 @@ class Recovery:
     """
 
     def __init__(
-        self, reset: PasswordReset, accounts: Accounts, sessions: Sessions[Any], audit: Audit
+        self,
+        reset: PasswordReset,
+        accounts: Accounts,
+        sessions: Sessions[Any],
+        audit: Audit,
+        mail: AccountMail,
     ) -> None:
         self._reset = reset
         self._accounts = accounts
         self._sessions = sessions
         self._audit = audit
+        self._mail = mail
 
     async def reset_by_link(
         self, token: str, password: str, *, remote_address: str
@@ -80,6 +87,7 @@ class Recovery:
             user_id=account.id,
             method=proof,
         )
+        self._mail.password_changed(account, f"by a {proof}")
         try:
             await self._sessions.end_user(account.id)
         except StoreError as error:

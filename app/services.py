@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from app.account_mail import AccountMail
 from app.accounts import (
     Accounts,
     AuditTrail,
+    Emails,
     OneTimeLinks,
     RecoveryCodes,
     Roles,
@@ -24,6 +26,7 @@ from app.devices import Devices, Watchers
 from app.impersonation import Impersonation
 from app.jobs import Job, Jobs, Work
 from app.limits import Limits
+from app.mail import Mail
 from app.operator import Operator
 from app.ops.audit import Audit
 from app.ops.counters import Counters
@@ -87,6 +90,9 @@ class Services:
     one_time_links: OneTimeLinks
     recovery_codes: RecoveryCodes
     recovery: Recovery  # resets passwords
+    emails: Emails  # confirmed addresses
+    mail: Mail
+    account_mail: AccountMail  # what users are told by mail
     totp: Totp  # second factors
     trusted_devices: TrustedDevices  # that are asked for no code
     role_sockets: RoleSockets  # those that need a role

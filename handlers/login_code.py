@@ -3,11 +3,17 @@
 import contextlib
 
 from app.accounts import Account, AccountsUnavailable, Proof
+from app.limits import subscriber
 from app.sign_in import SignInRefused
 from app.web.errors import TooManyRequests
 from handlers.sign_in_form import SignInForm
 
 _AGAIN = "Enter your name and your password again."
+
+
+def _is_recovery_code(code: str) -> bool:
+    """Whether a code is one from paper: those of an app are digits only."""
+    return any(letter.isalpha() for letter in code)
 
 
 class LoginCodeHandler(SignInForm):
@@ -36,9 +42,9 @@ class LoginCodeHandler(SignInForm):
         proof = self._proof
         assert proof is not None
         assert proof.account is not None
-        if not await self._check(proof.account, code):
+        method = await self._check(proof.account, code)
+        if not method:
             return False
-        method = "password+totp"
         if not await self.services.sign_in(self, proof.account, method=method, confirm=self._fits):
             raise SignInRefused("Your password was changed just now; sign in again.")
         self._forget_proven()
@@ -69,8 +75,8 @@ class LoginCodeHandler(SignInForm):
         """Return whether the password that was shown is still that of the account."""
         return await self._find() is not None
 
-    async def _check(self, account: Account, code: str) -> bool:
-        """Return whether the code is right; count and log a wrong one."""
+    async def _check(self, account: Account, code: str) -> str:
+        """Return how the user has signed in; "" for a wrong code, which is counted and logged."""
         device = self.known_device()
 
         async def check_limits() -> None:
@@ -79,8 +85,12 @@ class LoginCodeHandler(SignInForm):
                 self.services.counters.limits["failed_logins_per_minute"] += 1
                 raise TooManyRequests(wait, "too many wrong codes")
 
-        if await self.services.totp.check(account.id, code, check_limits=check_limits):
-            return True
+        if _is_recovery_code(code):
+            codes, share = self.services.recovery_codes, subscriber(self.remote_address)
+            if await codes.use(account.id, code, check_limits=check_limits, address=share):
+                return "password+recovery code"
+        elif await self.services.totp.check(account.id, code, check_limits=check_limits):
+            return "password+totp"
         await self.services.limits.code_failed(account.id, device)
         self.services.audit.add(
             "failure",
@@ -89,7 +99,7 @@ class LoginCodeHandler(SignInForm):
             reason="wrong code",
             user_id=account.id,
         )
-        return False
+        return ""
 
     async def _trust(self, proof: Proof, account: Account) -> None:
         token = await self.services.trusted_devices.trust(proof, self.user_agent)

@@ -92,6 +92,12 @@ class SignInForm(BaseHandler):
 
     def _answer(self) -> None:
         """Send the browser on; it is known to the account from now on."""
+        if not self.known_device() and self.session.user_id is not None:
+            self.services.account_mail.new_device(
+                self.session.user_id,
+                user_agent=self.user_agent,
+                remote_address=self.remote_address,
+            )
         cookie = self.web.device_cookie.issue(
             account_key(self._username), self._password_hash, secure=self.secure
         )

@@ -11,8 +11,9 @@ from app.accounts.audit_event import AuditEvent
 from app.accounts.audit_trail import AuditTrail
 from app.accounts.calls import AccountsUnavailable, AddressBusy, DatabaseCalls
 from app.accounts.database import accounts as accounts_table
+from app.accounts.emails import Change, Emails
 from app.accounts.old_names import OldNames
-from app.accounts.one_time_links import OneTimeLinks, Purpose, Use
+from app.accounts.one_time_links import RESETS, OneTimeLinks, Purpose, Use
 from app.accounts.password_reset import PasswordReset
 from app.accounts.password_rules import PasswordRules, Strength, WeakPassword
 from app.accounts.passwords import (
@@ -31,6 +32,7 @@ from app.accounts.totp import Totp, TotpOn, TotpState
 from app.accounts.trusted_devices import TrustedDevice, TrustedDevices
 
 __all__ = [
+    "RESETS",
     "Account",
     "AccountChanges",
     "AccountInUse",
@@ -40,7 +42,9 @@ __all__ = [
     "AddressBusy",
     "AuditEvent",
     "AuditTrail",
+    "Change",
     "DatabaseCalls",
+    "Emails",
     "Identity",
     "IdentityTaken",
     "InvalidAccount",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,8 +18,11 @@ from app.accounts.database import one_time_links as _links
 from app.accounts.passwords import InvalidAccount
 from app.accounts.rows import select_accounts, to_account
 
-#: What a link is good for: a new password, or the confirmation of an address.
-Purpose = Literal["reset", "email"]
+#: What a link is good for: a new password, or the confirmation of an address. Links for passwords
+#: that an operator gives, and those by mail, do not replace each other: anybody can ask for a mail.
+Purpose = Literal["reset", "mailed reset", "email"]
+#: The purposes of links for a new password.
+RESETS: tuple[Purpose, ...] = ("reset", "mailed reset")
 
 _TOKEN_BYTES = 32  # random ones; ASVS 5.0, 7.2.3 asks for 16 at least
 _MAX_LENGTH = 100  # characters of a token; ours have 43
@@ -62,16 +66,19 @@ class OneTimeLinks:
         await self._calls.run(insert)
         return token
 
-    async def peek(self, token: str, purpose: Purpose, *, address: str = "") -> Use | None:
-        """Return what a link is good for, and leave it as it is; None if it is invalid."""
+    async def peek(self, token: str, *purposes: Purpose, address: str = "") -> Use | None:
+        """Return what a link of one of these purposes is good for, and leave it as it is.
+
+        None if it is invalid.
+        """
 
         def find() -> Use | None:
             with self._database.engine.connect() as connection:
-                return _find(connection, token, purpose)
+                return _find(connection, token, purposes)
 
         return await self._calls.run(find, address=address)
 
-    async def use(self, token: str, purpose: Purpose, *, address: str = "") -> Use | None:
+    async def use(self, token: str, *purposes: Purpose, address: str = "") -> Use | None:
         """Use a link up, and return what it was made for; None if it is invalid.
 
         Of two calls at once, in any process, one gets None. `address` is the key by which limits
@@ -80,7 +87,7 @@ class OneTimeLinks:
 
         def take() -> Use | None:
             with self._database.writing() as connection:
-                return take_link(connection, token, purpose)
+                return take_link(connection, token, *purposes)
 
         return await self._calls.run(take, address=address)
 
@@ -94,9 +101,9 @@ class OneTimeLinks:
         await self._calls.run(delete)
 
 
-def take_link(connection: sa.Connection, token: str, purpose: Purpose) -> Use | None:
+def take_link(connection: sa.Connection, token: str, *purposes: Purpose) -> Use | None:
     """Use a link up in a transaction; see `OneTimeLinks.use`."""
-    found = _find(connection, token, purpose, lock=True)
+    found = _find(connection, token, purposes, lock=True)
     if found is None:
         return None
     # two transactions may find the link, one after the other; one of them deletes it
@@ -131,7 +138,7 @@ def _insert(
 
 
 def _find(
-    connection: sa.Connection, token: str, purpose: Purpose, *, lock: bool = False
+    connection: sa.Connection, token: str, purposes: Sequence[Purpose], *, lock: bool = False
 ) -> Use | None:
     if len(token) > _MAX_LENGTH:
         return None
@@ -139,7 +146,7 @@ def _find(
         select_accounts()
         .add_columns(_links.c.state, _links.c.email.label("link_email"))
         .join(_links, _links.c.account_id == _accounts.c.id)
-        .where(_links.c.token_hash == _hash(token), _links.c.purpose == purpose)
+        .where(_links.c.token_hash == _hash(token), _links.c.purpose.in_(purposes))
         .where(_links.c.expires > time.time(), _accounts.c.disabled.is_(None))
     )
     if lock:  # the account, so that its password does not change meanwhile

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from app.accounts.account import Account
 from app.accounts.accounts import Accounts
 from app.accounts.database import accounts as _accounts
-from app.accounts.one_time_links import OneTimeLinks, take_link
+from app.accounts.one_time_links import RESETS, OneTimeLinks, take_link
 from app.accounts.passwords import password_hasher
 from app.accounts.recovery_codes import RecoveryCodes
 
@@ -34,7 +34,7 @@ class PasswordReset:
         rules = self._accounts.rules
         rules.long_enough(password)
         # a guessed link costs no hash
-        link = await self._links.peek(token, "reset", address=address)
+        link = await self._links.peek(token, *RESETS, address=address)
         if link is None:
             return None
         names = link.account.name, link.account.email
@@ -42,7 +42,7 @@ class PasswordReset:
         def change() -> Account | None:
             password_hash = self._hasher.hash(rules.clean(password, *names))
             with self._database.writing() as connection:
-                use = take_link(connection, token, "reset")
+                use = take_link(connection, token, *RESETS)
                 if use is None or not _set(connection, use.account.id, password_hash):
                     return None
                 return use.account

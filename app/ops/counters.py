@@ -31,6 +31,7 @@ class Counters:
         self.events: dict[tuple[str, ...], Histogram] = {}  # by namespace and event
         self.event_errors: Counter[str] = Counter()  # by kind
         self.session_ends: Counter[str] = Counter()  # by reason
+        self.mails: Counter[str] = Counter()  # by result
         self.limits: Counter[str] = Counter()  # by the setting's name
 
     def request(self, status: int) -> None:

@@ -158,6 +158,7 @@ class Metrics(Collector):
             "Time from the end of a session until the last of its connections here was closed.",
             {(): self._connections.closing},
         )
+        yield _counter("mails", "Mails to users by result.", "result", counters.mails)
         hit = counters.limits + Counter(events_per_second=self._engine.throttled)
         yield _counter(
             "limits_hit", "Times that a limit refused or delayed a client.", "limit", hit

@@ -13,6 +13,7 @@ from app.settings.command_line import (
     read_some,
 )
 from app.settings.declaration import PREFIX, declared, setting
+from app.settings.mail import MailServer
 from app.settings.module_settings import OwnRecords, check_records, complete
 from app.settings.settings import Settings
 from app.settings.store_urls import is_shared
@@ -20,6 +21,7 @@ from app.settings.values import SettingsError
 
 __all__ = [
     "PREFIX",
+    "MailServer",
     "Network",
     "OwnRecords",
     "Parser",

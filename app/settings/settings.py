@@ -12,6 +12,7 @@ from typing import Any, TypeVar, overload
 from app.settings import addresses, store_urls, values
 from app.settings.addresses import Network
 from app.settings.declaration import setting as _option
+from app.settings.mail import MailServer, mail_server
 from app.settings.values import SettingsError
 
 R = TypeVar("R")
@@ -170,6 +171,13 @@ class Settings:
     access_log: bool = _option(
         values.yes_no, "no", "whether to log every request: its path without the query, its status"
     )
+    mail: MailServer | None = _option(
+        mail_server,
+        "",
+        "server that takes mails: smtp://USER:PASSWORD@HOST:PORT?from=ADDRESS or smtps://…; "
+        "empty: no mails",
+        secret=True,
+    )
     ping_interval: float = _option(
         values.seconds(0.05, 3600), "25", "seconds between two heartbeats of a connection"
     )
@@ -256,6 +264,11 @@ class Settings:
             raise SettingsError(
                 "--cookie-partitioned yes needs --cookie-secure yes or auto: "
                 "browsers drop such a cookie unless it is Secure"
+            )
+        if self.mail is not None and not self.public_link("/").startswith("http"):
+            raise SettingsError(
+                "--mail needs --public-url, such as https://example.com: links in mails begin with "
+                "it, because the Host header of a request may be forged"
             )
         if self.shared and not self.secret_keys:
             raise SettingsError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ class TemplateFolders(BaseLoader):
         super().__init__(**options)
         self._folders = [Path(path) for path in paths.split(os.pathsep)]
         self._loaded: dict[str, Template] = {}
+
+    @classmethod
+    def of(cls, folders: Sequence[Path]) -> TemplateFolders:
+        """Return the loader for these folders."""
+        return cls(os.pathsep.join(map(str, folders)))
 
     def resolve_path(self, name: str, parent_path: str | None = None) -> str:
         """Return the name of a template that another one names.

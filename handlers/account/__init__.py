@@ -1,6 +1,15 @@
 """The account page. A section is a module here, with a line in `sections.py` and one below."""
 
-from handlers.account import delete, devices, password, sign_in_methods, totp, trusted_devices
+from handlers.account import (
+    address,
+    delete,
+    devices,
+    password,
+    recovery,
+    sign_in_methods,
+    totp,
+    trusted_devices,
+)
 from handlers.account.namespace import namespaces as namespaces
 
 routes = [
@@ -9,5 +18,7 @@ routes = [
     *password.routes,
     *totp.routes,
     *trusted_devices.routes,
+    *recovery.routes,
+    *address.routes,
     *delete.routes,
 ]

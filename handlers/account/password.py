@@ -25,6 +25,8 @@ class PasswordHandler(PasswordFormHandler, SignInMethodsSection):
         if not changed:
             raise HTTPError(409, "Your password was changed just now, so it was not changed again.")
         self.audit("password change")
+        if changed.account is not None:
+            self.services.account_mail.password_changed(changed.account, "on the account page")
         try:
             # another device may have changed the password again and ended this session
             if not await self.regenerate(confirm=lambda: accounts.still_valid(changed, new)):

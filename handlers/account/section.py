@@ -11,6 +11,8 @@ from handlers.session import BaseHandler
 #: What a page says after a form: the sentence for the query `done=NAME`.
 NOTICES = (
     ("device", "That device is signed out."),
+    ("address sent", "A link is on its way to this address. Open it to confirm the address."),
+    ("address removed", "Your address is removed."),
     ("others", "You are signed out everywhere else."),
     ("totp-on", "Two-step sign-in is on: from now on you are asked for a code."),
     ("totp-off", "Two-step sign-in is off: you are asked for no code any more."),

@@ -12,6 +12,7 @@ class Section(NamedTuple):
 
 DEVICES = Section("/account", "Devices")
 SIGN_IN = Section("/account/sign-in", "Sign-in methods")
+RECOVERY = Section("/account/recovery", "Recovery")
 DELETE = Section("/account/delete", "Delete account")
 
-SECTIONS = (DEVICES, SIGN_IN, DELETE)
+SECTIONS = (DEVICES, SIGN_IN, RECOVERY, DELETE)

@@ -1,5 +1,5 @@
 """Ways back into an account whose password is lost."""
 
-from handlers.recovery import recover, reset
+from handlers.recovery import confirm_address, recover, reset
 
-routes = [*reset.routes, *recover.routes]
+routes = [*reset.routes, *recover.routes, *confirm_address.routes]

@@ -22,7 +22,7 @@ class LinkPage(BaseHandler):
     """
 
     path: ClassVar[str]  # without the base path
-    purpose: ClassVar[Purpose]
+    purposes: ClassVar[tuple[Purpose, ...]]
     template: ClassVar[str]
 
     async def get(self) -> None:
@@ -55,7 +55,7 @@ class LinkPage(BaseHandler):
         use = None
         if token:
             share = subscriber(self.remote_address)
-            use = await self.services.one_time_links.peek(token, self.purpose, address=share)
+            use = await self.services.one_time_links.peek(token, *self.purposes, address=share)
         if use is None and token:
             await self.failed()
         return use
@@ -69,7 +69,7 @@ class LinkPage(BaseHandler):
     async def failed(self) -> None:
         """Count and log an invalid link."""
         await self.services.limits.link_failed(self.remote_address)
-        address, reason = self.remote_address, f"invalid link: {self.purpose}"
+        address, reason = self.remote_address, f"invalid link: {self.path}"
         self.services.audit.refused("failure", address=address, reason=reason)
 
     def keep(self, token: str) -> None:

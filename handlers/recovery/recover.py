@@ -1,7 +1,10 @@
 """A new password by a recovery code."""
 
+from tornado.web import HTTPError
+
 from app.accounts import AccountsUnavailable, InvalidAccount, account_key
 from app.limits import in_words
+from app.mail import InvalidAddress, clean_address
 from app.web.errors import TooManyRequests
 from handlers.session import BaseHandler
 
@@ -13,6 +16,32 @@ class RecoverHandler(BaseHandler):
 
     def get(self) -> None:
         self.show()
+
+    async def post(self) -> None:
+        """Send a link by mail; nothing is looked up before the answer.
+
+        So neither the answer nor its time tells whether there is such an account.
+        """
+        if not self.services.mail.enabled:
+            raise HTTPError(409, "This site sends no mails. Ask its operator for a link.")
+        (account,) = self.fields("account")
+        address = self.remote_address
+        if not account.strip():
+            self.refuse(422, "Enter your name or your address.")
+        elif wait := await self.services.limits.reset_request(address, _limit_key(account)):
+            self.set_header("Retry-After", str(wait))
+            self.refuse(429, f"Too many requests; wait {in_words(wait)} and try again.")
+        else:
+            self.services.account_mail.request_reset(account, remote_address=address)
+            self.answer_done(self.url("/recover/sent"))
+
+    def refuse(self, status: int, sentence: str, username: str = "") -> None:
+        """Answer what is wrong."""
+        self.set_status(status)
+        if self.wants_json:
+            self.write({"error": sentence})
+        else:
+            self.show(sentence, username)
 
     def show(self, sentence: str = "", username: str = "") -> None:
         """Write the page."""
@@ -28,19 +57,19 @@ class CodeHandler(RecoverHandler):
         try:
             changed = await self._reset(username, code, password)
         except InvalidAccount as error:
-            self._refuse(422, str(error), username)
+            self.refuse(422, str(error), username)
         except AccountsUnavailable as error:
             self.set_header("Retry-After", str(error.wait))
-            self._refuse(error.status, str(error), username)
+            self.refuse(error.status, str(error), username)
         except TooManyRequests as error:
             self.set_header("Retry-After", str(error.wait))
             sentence = f"Too many tries; wait {in_words(error.wait)} and try again."
-            self._refuse(429, sentence, username)
+            self.refuse(429, sentence, username)
         else:
             if changed:
                 self.answer_done(self.url("/reset/done"))
             else:
-                self._refuse(401, _WRONG, username)
+                self.refuse(401, _WRONG, username)
 
     async def _reset(self, username: str, code: str, password: str) -> bool:
         if not username or not code:
@@ -78,12 +107,25 @@ class CodeHandler(RecoverHandler):
             self.services.audit.refused("failure", address=address, reason="too many tries")
             raise TooManyRequests(wait, "too many tries")
 
-    def _refuse(self, status: int, sentence: str, username: str) -> None:
-        self.set_status(status)
-        if self.wants_json:
-            self.write({"error": sentence})
-        else:
-            self.show(sentence, username)
+
+class SentHandler(BaseHandler):
+    """Says that a link is on its way, if there is such an account."""
+
+    def get(self) -> None:
+        self.set_header("Cache-Control", "no-store")
+        self.render("recover_sent.html")
 
 
-routes = [(r"/recover", RecoverHandler), (r"/recover/code", CodeHandler)]
+def _limit_key(typed: str) -> str:
+    """Return by what requests for one account are counted: its name or its address."""
+    try:
+        return "to " + clean_address(typed)
+    except InvalidAddress:
+        return "account " + account_key(typed)
+
+
+routes = [
+    (r"/recover", RecoverHandler),
+    (r"/recover/sent", SentHandler),
+    (r"/recover/code", CodeHandler),
+]

@@ -1,6 +1,6 @@
 """A new password by a one-time link, which an operator has given or a mail has brought."""
 
-from app.accounts import AccountsUnavailable, InvalidAccount
+from app.accounts import RESETS, AccountsUnavailable, InvalidAccount
 from handlers.recovery.link_page import LinkPage
 from handlers.session import BaseHandler
 
@@ -9,7 +9,7 @@ class ResetHandler(LinkPage):
     """Asks for the new password, and sets it."""
 
     path = "/reset"
-    purpose = "reset"
+    purposes = RESETS
     template = "reset.html"
 
     async def post(self) -> None:

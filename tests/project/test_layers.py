@@ -32,14 +32,20 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.impersonation": (
         *("app.accounts", "app.common", "app.ops", "app.sessions", "app.sign_in", "app.stores"),
     ),
-    "app.recovery": ("app.accounts", "app.limits", "app.ops", "app.sessions", "app.stores"),
+    "app.mail": ("app.common", "app.settings"),
+    "app.account_mail": ("app.accounts", "app.common", "app.devices", "app.mail", "app.ops"),
+    "app.recovery": (
+        *("app.account_mail", "app.accounts", "app.limits", "app.ops", "app.sessions"),
+        "app.stores",
+    ),
     "app.jobs": ("app.common",),
     "app.presence": ("app.common", "app.stores"),
     "app.role_sockets": ("app.accounts", "app.common", "app.database"),
     "app.services": (
-        *("app.accounts", "app.common", "app.database", "app.devices", "app.impersonation"),
-        *("app.jobs", "app.limits", "app.operator", "app.ops", "app.presence", "app.recovery"),
-        *("app.role_sockets", "app.sessions", "app.settings", "app.sign_in", "app.transport"),
+        *("app.account_mail", "app.accounts", "app.common", "app.database", "app.devices"),
+        *("app.impersonation", "app.jobs", "app.limits", "app.mail", "app.operator", "app.ops"),
+        *("app.presence", "app.recovery", "app.role_sockets", "app.sessions", "app.settings"),
+        *("app.sign_in", "app.transport"),
     ),
     "app.web": (
         *("app.accounts", "app.socketio_client", "app.common", "app.database", "app.limits"),
@@ -79,7 +85,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.application": (
         *("app.accounts", "app.socketio_client", "app.common", "app.devices", "app.extensions"),
         *("app.jobs", "app.lifecycle", "app.limits", "app.listeners", "app.open_store", "app.ops"),
-        "app.recovery",
+        *("app.account_mail", "app.mail", "app.recovery"),
         *("app.optional_cluster", "app.presence", "app.services", "app.sessions", "app.settings"),
         *("app.role_sockets", "app.sign_in", "app.sockets"),
         *("app.emit", "app.impersonation", "app.operator"),
@@ -91,7 +97,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "app.emit": ("app.common", "app.ops", "app.sessions", "app.settings", "app.stores"),
     "app.check": (
-        *("app.accounts", "app.common", "app.database", "app.extensions", "app.ops"),
+        *("app.accounts", "app.common", "app.database", "app.extensions", "app.mail", "app.ops"),
         *("app.settings", "app.stores", "app.web"),
     ),
     "app.reload": ("app.common", "app.ops", "app.settings"),

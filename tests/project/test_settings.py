@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from email.headerregistry import Address
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.common.urls import without_credentials
-from app.settings import PREFIX, Settings, SettingsError, parse_settings
+from app.settings import PREFIX, MailServer, Settings, SettingsError, parse_settings
 from tests.support.process import run
 
 KEY, OTHER = "k" * 32, "o" * 32
@@ -180,6 +181,13 @@ CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
     "log_format": ("text", "json", "json", "text", ("", "xml", "JSON")),
     "log_level": ("info", "warning", "warning", "debug", ("", "fatal", "INFO")),
     "access_log": (False, "yes", True, "no", ("", "maybe")),
+    "mail": (
+        None,
+        "smtp://a:b@h:25?from=c@d.org",
+        MailServer("h", 25, "by STARTTLS", Address(addr_spec="c@d.org"), "a", "b"),
+        "smtps://h?from=c@d.org",
+        ("h", "http://h?from=c@d.org", "smtp://h", "smtp://h?from=c", "smtp://h?from=c@d.org&x=1"),
+    ),
     "ping_interval": (25, "0.05", 0.05, "3600", ("0", "-1", "nan", "3600.1")),
     "ping_timeout": (20, "0.05", 0.05, "3600", ("0", "inf")),
     "join_timeout": (10, "0.05", 0.05, "3600", ("0", "soon")),
@@ -209,6 +217,8 @@ CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
         ),
     ),
 }
+#: The flags without which a setting is refused.
+NEEDED = {"mail": ["--public-url=https://example.com"]}
 REFUSED = [(name, value) for name, case in CASES.items() for value in case[4]]
 
 
@@ -227,11 +237,12 @@ def test_a_flag_wins_over_the_environment_over_the_default(name: str) -> None:
     """Each source is read, in that order."""
     default, by_flag, meant, by_environment, _ = CASES[name]
     environ = {PREFIX + name.upper(): by_environment}
+    needed = NEEDED.get(name, [])
     assert getattr(parse_settings([], {}), name) == default
-    assert getattr(parse_settings([f"{flag(name)}={by_flag}"], {}), name) == meant
-    assert getattr(parse_settings([f"{flag(name)}={by_flag}"], environ), name) == meant
-    as_flag = parse_settings([f"{flag(name)}={by_environment}"], {})
-    assert parse_settings([], environ) == as_flag
+    assert getattr(parse_settings([*needed, f"{flag(name)}={by_flag}"], {}), name) == meant
+    assert getattr(parse_settings([*needed, f"{flag(name)}={by_flag}"], environ), name) == meant
+    as_flag = parse_settings([*needed, f"{flag(name)}={by_environment}"], {})
+    assert parse_settings(needed, environ) == as_flag
 
 
 @pytest.mark.express("E4", "O5", "Q2", "Q5")
