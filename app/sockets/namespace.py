@@ -102,7 +102,7 @@ class BaseNamespace(TypedNamespace, Generic[D]):
         It works until `on_disconnect` returns, and after that, while the session lives, in tasks
         that were started by this client's events. Raises `UnknownSocket` for any other sid.
         """
-        return self.services.sessions.session_of(self._clients.get(sid).context)
+        return self.services.sessions.session_of(self._clients[sid].context)
 
     async def user_for(self, sid: str) -> str | None:
         """Name of the user who signed in, or None."""
@@ -125,7 +125,7 @@ class BaseNamespace(TypedNamespace, Generic[D]):
 
     def emit_to_session(self, sid: str, event: str, data: Any = None) -> Awaitable[None]:
         """Send an event to the other sockets of the same session in this namespace."""
-        room, rooms = self._clients.get(sid).room, self.server.manager
+        room, rooms = self._clients[sid].room, self.server.manager
         if rooms.is_only_member(self.namespace, room, sid):
             done: Awaitable[None] = self.server.done
             return done
@@ -157,7 +157,7 @@ class BaseNamespace(TypedNamespace, Generic[D]):
 
         A fork may override it; raising SessionEnded closes the connection.
         """
-        return self.services.sessions.mark_connection_active(self._clients.get(sid).context)
+        return self.services.sessions.mark_connection_active(self._clients[sid].context)
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
         """Dispatch one event (python-socketio calls this)."""
@@ -169,7 +169,7 @@ class BaseNamespace(TypedNamespace, Generic[D]):
             handler = self._by_event.get(event) or self._handlers.find(event)
             if handler is None or not handler.minimum <= len(args) <= handler.maximum:
                 return self._refuse(event, handler, len(args) - 1)
-            client = self._clients.get(sid)
+            client = self._clients[sid]
             set_current(client)
             # what this class's `before_event` does, and nearly always without a wait
             if self._has_own_check or not self.services.sessions.try_mark_active(
@@ -182,7 +182,7 @@ class BaseNamespace(TypedNamespace, Generic[D]):
             # python-socketio acks None with no argument at all; a client expects null
             return (None,) if result is None else result
         except Exception as error:
-            return await self._errors.report(self._clients.get(sid).session_id, event, error)
+            return await self._errors.report(self._clients[sid].session_id, event, error)
         finally:
             if handler is not None:
                 handler.seconds.observe(perf_counter() - began)
@@ -214,7 +214,9 @@ class BaseNamespace(TypedNamespace, Generic[D]):
             raise ConnectionRefused("session ended") from None
         if session.user is None and (self.login_required or self._role_checks.needed):
             raise ConnectionRefused("unauthorized")
-        client = self._clients.add(sid, context, session.user_id, is_user=session.actor is None)
+        client = self._clients[sid] = Client(
+            sid, context, session.user_id, is_user=session.actor is None
+        )
         set_current(client)
         self._join(client)
         accepted = False
@@ -245,13 +247,13 @@ class BaseNamespace(TypedNamespace, Generic[D]):
             self.services.presence.here.enter(self.namespace, client.present_user)
 
     def _forget(self, client: Client) -> None:
-        self._clients.remove(client.sid)
+        self._clients.pop(client.sid, None)
         self._role_checks.forget(client.sid)
         if client.present_user is not None:
             self.services.presence.here.leave(self.namespace, client.present_user)
 
     async def _disconnect(self, sid: str, reason: str = "") -> None:
-        hook, client = self._handlers.hook("disconnect"), self._clients.find(sid)
+        hook, client = self._handlers.hook("disconnect"), self._clients.get(sid)
         set_current(client)
         try:
             if hook is not None:

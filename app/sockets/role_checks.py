@@ -49,7 +49,7 @@ class RoleChecks:
         """Return the check of an event that needs one role of each of these."""
 
         async def check(sid: str) -> None:
-            user_id = self._clients.get(sid).user_id
+            user_id = self._clients[sid].user_id
             if user_id is None:
                 raise MissingRole("sign in first")
             roles = await self._services.roles.remembered(user_id)
@@ -61,7 +61,7 @@ class RoleChecks:
 
     async def has_any(self, sid: str, roles: Needed) -> bool:
         """Whether the user of a client has one of these roles, as of a second ago at most."""
-        user_id = self._clients.get(sid).user_id
+        user_id = self._clients[sid].user_id
         if user_id is None:
             return False
         return not roles.isdisjoint(await self._services.roles.remembered(user_id))

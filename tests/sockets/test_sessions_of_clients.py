@@ -148,7 +148,7 @@ async def test_an_event_that_edits_another_clients_ended_session_keeps_its_own(
         other = await bob.socket("websocket", namespaces=("/jobs",))
         store: Any = site.services.sessions.store
         namespace = site.services.socket_server.namespace_handlers["/jobs"]
-        client = namespace._clients.get(other.client.get_sid("/jobs"))
+        client = namespace._clients[other.client.get_sid("/jobs")]
         await store.destroy(client.session_id)
         with caplog.at_level(logging.ERROR):
             answer = await socket.call("whole", client.sid, namespace="/jobs")
