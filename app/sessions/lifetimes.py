@@ -26,7 +26,8 @@ class Lifetimes:
     ) -> None:
         """`connected` tells whether a session has a live connection in this process."""
         self._store = store
-        self.clock = clock
+        # the method itself: to call the object, as each event does twice, takes 0.1 µs more
+        self.clock = clock.__call__
         self._connected = connected
         self.timeouts = timeouts
         self.activity = Activity(store, timeouts, clock)

@@ -161,12 +161,13 @@ class BaseNamespace(TypedNamespace, Generic[D]):
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
         """Dispatch one event (python-socketio calls this)."""
-        if event in ("connect", "disconnect"):
+        handler = self._by_event.get(event)  # which has neither of these two
+        if handler is None and event in ("connect", "disconnect"):
             return await (self._connect if event == "connect" else self._disconnect)(*args)
         sid: str = args[0]
-        began, handler = perf_counter(), None
+        began = perf_counter()
         try:
-            handler = self._by_event.get(event) or self._handlers.find(event)
+            handler = handler or self._handlers.find(event)
             if handler is None or not handler.minimum <= len(args) <= handler.maximum:
                 return self._refuse(event, handler, len(args) - 1)
             client = self._clients[sid]

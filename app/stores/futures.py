@@ -18,11 +18,11 @@ def resolve(future: asyncio.Future[Any], outcome: object) -> None:
     try:
         if future.done():
             return
-        if isinstance(outcome, StopIteration):  # a future cannot raise it
-            outcome = RuntimeError(f"a store raised {outcome!r}")
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
+        if not isinstance(outcome, Exception):
             future.set_result(outcome)
+        elif isinstance(outcome, StopIteration):  # a future cannot raise it
+            future.set_exception(RuntimeError(f"a store raised {outcome!r}"))
+        else:
+            future.set_exception(outcome)
     except Exception:
         log.exception("a caller of the store could not be answered")

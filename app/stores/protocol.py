@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from app.stores.record import Record
@@ -112,7 +112,7 @@ class Lease(Protocol):
         """The record, or None if the store has none with this id."""
         ...
 
-    def save(self, data: bytes) -> Coroutine[Any, Any, Record]:
+    def save(self, data: bytes) -> Awaitable[Record]:
         """Write new data, release the lock and return the new record.
 
         Returns when the change is as durable as the store makes it. Raises RecordGone,

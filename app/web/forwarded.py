@@ -70,7 +70,8 @@ def apply_forwarded(request: HTTPServerRequest, proxies: tuple[Network, ...]) ->
     elif not proxies or not _trusted(peer, proxies):
         return False
     headers = request.headers
-    request.remote_ip = _client(peer, ",".join(headers.get_list("X-Forwarded-For")), proxies)
+    hops = headers.get_list("X-Forwarded-For")
+    request.remote_ip = _client(peer, ",".join(hops), proxies) if hops else peer
     # the last element is from the nearest proxy, which is a trusted one
     protocol = headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip(" \t").lower()
     if protocol in ("http", "ws"):  # Traefik writes ws and wss for WebSockets

@@ -88,11 +88,9 @@ class SessionLookup(OriginCheck, Generic[D]):
         if response_begun(self):
             raise RuntimeError("the session cookie must be set before the response has begun")
         name = self.web.session_cookie.name(secure=self.secure)
-        others = [
-            other
-            for other in response_headers(self).get_list("Set-Cookie")
-            if not other.startswith(name + "=")
-        ]
-        self.set_header("Set-Cookie", value)
+        headers = response_headers(self)
+        others = headers.get_list("Set-Cookie")
+        headers["Set-Cookie"] = value
         for other in others:
-            self.add_header("Set-Cookie", other)
+            if not other.startswith(name + "="):
+                headers.add("Set-Cookie", other)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.stores import Lease, LeaseLost, RecordGone, StoreUnavailable, public_id
+from app.stores import Lease, LeaseLost, Record, RecordGone, StoreUnavailable, public_id
 from app.stores.sqlite import group_commit, rows
 from app.stores.sqlite.database_file import FileOwned
 from app.stores.sqlite.store import SqliteStore
@@ -315,11 +315,15 @@ async def test_writes_run_in_order_of_arrival(tmp_path: Path) -> None:
         await store.save(record("a"))
         await store.save(record("b"))
         first, second = await store.lock("a"), await store.lock("b")
+
+        async def save(lease: Lease) -> Record:
+            return await lease.save(b"new")
+
         results = await asyncio.gather(
             first.save(b"new"),
-            store.destroy("a"),
-            store.destroy("b"),
-            second.save(b"new"),
+            asyncio.create_task(store.destroy("a")),
+            asyncio.create_task(store.destroy("b")),
+            asyncio.create_task(save(second)),
             return_exceptions=True,
         )
         assert list(results[:3]) == [

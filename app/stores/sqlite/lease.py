@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import msgspec
 
@@ -26,12 +26,12 @@ class SqliteLease(msgspec.Struct, eq=False):  # faster to create than other obje
 
     __repr__ = object.__repr__  # a log must not show the id
 
-    async def save(self, data: bytes) -> Record:
+    def save(self, data: bytes) -> Awaitable[Record]:
         if self.record is None:
             self._locks.release(self._id)
             raise RecordGone(self._id)
         self._saved = self.record.with_data(data)
-        return await self._commits.submit(self)
+        return self._commits.submit(self)
 
     async def replace(self, record: Record, note: bytes = b"") -> None:
         if self.record is None:
@@ -47,10 +47,9 @@ class SqliteLease(msgspec.Struct, eq=False):  # faster to create than other obje
     @staticmethod
     def run(cursor: sqlite3.Cursor, writes: Sequence[SqliteLease]) -> list[Record | Exception]:
         """Update all records in one call; if one is missed, look at each."""
-        cursor.executemany(
-            UPDATE,
-            [(lease._saved.data, lease._id, lease._saved.version - 1) for lease in writes],
-        )
+        # sqlite3 looks for an adapter of bytes, and not of a bytearray: 0.6 µs for each row
+        rows = [(bytearray(each._saved.data), each._id, each._saved.version - 1) for each in writes]
+        cursor.executemany(UPDATE, rows)
         if cursor.rowcount == len(writes):
             return [lease._saved for lease in writes]
         return [lease._outcome(cursor) for lease in writes]

@@ -34,7 +34,7 @@ from app.transport.engineio.request_error import (
 from app.transport.engineio.server import EngineServer
 from app.transport.engineio.websocket import WebSocket
 from app.transport.http.exchange import Exchange
-from app.transport.tornado_private import finished
+from app.transport.tornado_private import finished, response_headers
 
 #: Seconds for the body of a POST to arrive.
 BODY_TIMEOUT = 20.0
@@ -248,9 +248,10 @@ class SocketHandler(RequestHandler):
         new = self.connection is None
         environ, context = (self.environ(), self.context()) if new else ({}, None)
         self.set_status(101)
-        self.set_header("Upgrade", "websocket")
-        self.set_header("Connection", "Upgrade")
-        self.set_header("Sec-WebSocket-Accept", accept.decode())
+        headers = response_headers(self)  # `set_header` would check these values
+        headers["Upgrade"] = "websocket"
+        headers["Connection"] = "Upgrade"
+        headers["Sec-WebSocket-Accept"] = accept.decode()
         self.finish()
         try:
             handover = cast(Exchange, self.request.connection).hand_over()
@@ -328,7 +329,7 @@ class SocketHandler(RequestHandler):
     # Tornado's own
 
     def set_default_headers(self) -> None:
-        self.set_header("Cache-Control", "no-store")
+        response_headers(self)["Cache-Control"] = "no-store"
 
     def compute_etag(self) -> None:
         """A poll has no ETag: a 304 would lose its packets."""

@@ -37,9 +37,14 @@ class Application(Protocol):
 class Socket(Protocol):
     """A WebSocket."""
 
+    def abort(self) -> None: ...
+
+
+class Outbox(Protocol):
+    """The outgoing side of a WebSocket."""
+
     def flush(self) -> None: ...
     def fail(self) -> None: ...
-    def abort(self) -> None: ...
 
 
 class Reader(Protocol):
@@ -79,7 +84,7 @@ class EngineServer:
         #: WebSockets that have sent their close frame and wait for the client to go.
         self.ending: set[Socket] = set()
         self._due: list[Reader] = []
-        self._unflushed: list[Socket] = []
+        self._unflushed: list[Outbox] = []
         self._ids = Ids()
         self._client_log = RateLimitedLog(log)
 
@@ -171,19 +176,19 @@ class EngineServer:
             if reader.due:
                 reader.read()
 
-    def flush_soon(self, websocket: Socket) -> None:
-        """Write what `websocket` collects once, at the end of this turn of the loop."""
+    def flush_soon(self, outbox: Outbox) -> None:
+        """Write what `outbox` collects once, at the end of this turn of the loop."""
         if not self._unflushed:
             self.loop.call_soon(self._flush)
-        self._unflushed.append(websocket)
+        self._unflushed.append(outbox)
 
     def _flush(self) -> None:
         unflushed, self._unflushed = self._unflushed, []
-        for websocket in unflushed:
+        for outbox in unflushed:
             try:
-                websocket.flush()
+                outbox.flush()
             except Exception:
-                websocket.fail()
+                outbox.fail()
 
     # Faults of clients
 

@@ -137,9 +137,6 @@ class WebSocket(asyncio.Protocol):
             return 0
         return self._outbox.write_first(frames.encode(frames.TEXT, b"2"))
 
-    def flush(self) -> None:
-        self._outbox.flush()
-
     @property
     def congested(self) -> bool:
         return self._outbox.congested

@@ -18,13 +18,12 @@ class Engine(Clock, Protocol):
 
     max_backlog: int  # bytes
 
-    def flush_soon(self, websocket: Socket) -> None: ...
+    def flush_soon(self, outbox: Outbox) -> None: ...
 
 
 class Socket(Protocol):
     """The WebSocket that the frames belong to."""
 
-    def flush(self) -> None: ...
     def fail(self) -> None: ...
     def abort(self) -> None: ...
     def stalled(self) -> None: ...
@@ -69,7 +68,7 @@ class Outbox:
         """Send a frame, together with the others of this turn of the loop."""
         frames = self._frames
         if not frames and not self.corked:
-            self._engine.flush_soon(self._socket)
+            self._engine.flush_soon(self)
         frames.append(frame)
         self._size += len(frame)
         if self._size > _FLUSH_AT:
@@ -119,6 +118,10 @@ class Outbox:
     def _watch(self) -> None:
         if self._backlog is None:
             self._backlog = Backlog(self._engine, self)
+
+    def fail(self) -> None:
+        """Log the exception that is being handled, and cut the connection."""
+        self._socket.fail()
 
     def caught_up(self) -> None:
         """Stop watching how much the client takes."""

@@ -29,7 +29,8 @@ _MAX_MARK_SIZE = 3  # bytes of the end of a head, or of an invalid piece, that m
 _ABSOLUTE = re.compile(r"https?://([^/?]+)(/.*)?", re.IGNORECASE)
 _LENGTH = re.compile(r"[0-9]{1,15}")
 # RFC 9110, 7.2 and RFC 3986, 3.2.2; brackets and colons wherever they are
-_HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=\[\]:-]|%[0-9A-Fa-f]{2})*")
+_HOST_PART = r"[A-Za-z0-9._~!$&'()*+;=\[\]:-]*"
+_HOST = re.compile(rf"{_HOST_PART}(?:%[0-9A-Fa-f]{{2}}{_HOST_PART})*")
 
 
 class Refused(Exception):

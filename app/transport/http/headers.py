@@ -46,7 +46,8 @@ class Headers(HTTPHeaders):
 
     def add(self, name: str, value: str, **_: Any) -> None:
         """Add a field, beside those of this name."""
-        self.fields.setdefault(_cased(name), []).append(value)
+        name = _cased(name)
+        self.fields[name] = [*self.fields.get(name, ()), value]  # a copy may have the same list
 
     def get_list(self, name: str) -> list[str]:
         """Return the values of all fields of this name."""
@@ -55,6 +56,10 @@ class Headers(HTTPHeaders):
     def get_all(self) -> list[tuple[str, str]]:
         """Return name and value of each field."""
         return [(name, value) for name, values in self.fields.items() for value in values]
+
+    def lines(self) -> list[str]:
+        """Return each field as a line of a head."""
+        return [f"{name}: {value}" for name, values in self.fields.items() for value in values]
 
     def get(self, name: str, default: Any = None, /) -> Any:  # as in Mapping
         """Return the value of a name, several joined by commas (RFC 9110, 5.3)."""
@@ -65,7 +70,7 @@ class Headers(HTTPHeaders):
 
     def copy(self) -> Headers:
         twin = Headers()
-        twin.fields = {name: values.copy() for name, values in self.fields.items()}
+        twin.fields = self.fields.copy()
         return twin
 
     __copy__ = copy

@@ -8,6 +8,7 @@ from __future__ import annotations
 from tornado.httputil import HTTPHeaders, HTTPOutputError, ResponseStartLine
 
 from app.transport.http.head import Head
+from app.transport.http.headers import Headers
 from app.transport.http.states import RESPONSE, ResponseState, follow
 
 _NOTHING, _BODY, _SWITCHING, _COMPLETE, _SWITCHED, _CLOSED = ResponseState
@@ -114,9 +115,11 @@ class Response:
 
 def _head(start_line: ResponseStartLine, headers: HTTPHeaders) -> bytes:
     lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
-    lines += [f"{name}: {value}" for name, value in headers.get_all()]
-    text = "\r\n".join(lines)
-    breaks = len(lines) - 1
-    if text.count("\r") != breaks or text.count("\n") != breaks or "\0" in text:
+    if isinstance(headers, Headers):
+        lines += headers.lines()
+    else:
+        lines += [f"{name}: {value}" for name, value in headers.get_all()]
+    data = "\r\n".join(lines).encode("latin-1")
+    if len(data) - len(data.translate(None, b"\r\n\0")) != 2 * (len(lines) - 1):
         raise ValueError("a header of the response has CR, LF or NUL in it")
-    return text.encode("latin-1") + b"\r\n\r\n"
+    return data + b"\r\n\r\n"
