@@ -43,13 +43,10 @@ class EagerTask(asyncio.Future[None]):
         task._coroutine, task._steps = coroutine, coroutine.__await__()
         task._context, task._must_cancel = context, False
         task._awaited = task._when_ended = None
-        outer: Any = None
-        try:
-            _enter_task(loop, this)
-        except RuntimeError:  # another task runs, which is rare, and to ask first takes 0.2 µs
-            outer = asyncio.current_task(loop)
+        outer: Any = asyncio.current_task(loop)
+        if outer is not None:
             _leave_task(loop, outer)
-            _enter_task(loop, this)
+        _enter_task(loop, this)
         try:
             task._step(loop)
         finally:
