@@ -35,13 +35,10 @@ const account = (() => {
     const names = new Map(devices.map((device) => [device.id, name(device)]));
     known ??= find("devices") && new Map(rows());
     if (known) {
-      const came = [...names].filter(([id]) => !known.has(id));
-      const went = [...known].filter(([id]) => !names.has(id));
-      const changes = [
-        ...came.map(([, words]) => `${words} has signed in.`),
-        ...went.map(([, words]) => `${words} is signed out.`),
-      ];
-      if (changes.length) say(changes.join(" "));
+      // a session that got a new id is the same device
+      const came = [...names].filter(([id]) => !known.has(id)).map(([, words]) => words);
+      const went = [...known].filter(([id, words]) => !names.has(id) && !came.includes(words));
+      if (went.length) say(went.map(([, words]) => `${words} is signed out.`).join(" "));
     }
     known = names;
     for (const listener of listeners) listener(devices);
@@ -71,6 +68,11 @@ const account = (() => {
       else show("on", "Live: changes show at once");
     });
     socket.on("sessions", hear);
+    socket.on("signed in", (device) => {
+      const where = device.address ? ` (${device.address})` : "";
+      const advice = "If that was not you, sign it out under Devices and change your password.";
+      say(`${name(device)}${where} has signed in. ${advice}`);
+    });
     socket.on("session ended", ({ reason }) => {
       renewed = reason === "regenerated";
       if (!renewed) gone(sessionEnded(reason, true) ?? "Your session has ended.");

@@ -14,7 +14,7 @@ from tornado.web import RequestHandler
 from app.common.log_context import RequestIds
 from app.services import Services
 from app.transport.http.dispatcher import Dispatcher
-from app.web.base_path import AddSlashHandler, path_below
+from app.web.base_path import OF_THE_HOST, AddSlashHandler, path_below
 from app.web.early_answers import answer_early
 from app.web.forwarded import apply_forwarded
 from app.web.not_found import NotFoundHandler
@@ -80,6 +80,8 @@ class WebApplication(Dispatcher):
     def _find_below(self, request: HTTPServerRequest, from_proxy: bool) -> Any:
         """Find the handler of a request by its path below the base path."""
         path = path_below(self._base_path, request, from_proxy=from_proxy)
+        if path is None and request.path in OF_THE_HOST:
+            path = request.path
         if path is None:
             itself = request.path == self._base_path
             return self.get_handler_delegate(

@@ -9,6 +9,9 @@ from tornado.httputil import HTTPServerRequest
 
 from app.web.security_headers import SecurityHeaders
 
+#: Paths that are served at the root of the host, too, because clients look for them only there.
+OF_THE_HOST = frozenset({"/.well-known/change-password"})
+
 
 class AddSlashHandler(SecurityHeaders):
     """Redirects from the base path itself to the start page below it."""

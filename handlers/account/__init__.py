@@ -5,10 +5,12 @@ from handlers.account import (
     delete,
     devices,
     password,
+    personal_data,
     recovery,
     sign_in_methods,
     totp,
     trusted_devices,
+    well_known,
 )
 from handlers.account.namespace import namespaces as namespaces
 
@@ -20,5 +22,7 @@ routes = [
     *trusted_devices.routes,
     *recovery.routes,
     *address.routes,
+    *personal_data.routes,
+    *well_known.routes,
     *delete.routes,
 ]

@@ -7,6 +7,7 @@ from tornado.web import HTTPError, authenticated
 
 from app.stores import public_id
 from handlers.account import device_words
+from handlers.account.clear_site_data import clear_site_data
 from handlers.account.section import AccountSection
 from handlers.account.sections import DEVICES
 
@@ -64,8 +65,20 @@ class RevokeOthersHandler(DevicesSection):
         self.done("others")
 
 
+class RevokeAllHandler(DevicesSection):
+    """Signs out all devices of this user, and makes this browser forget the site."""
+
+    @authenticated
+    async def post(self) -> None:
+        await self.services.sessions.end_user(self.user_id, keep=self.session.id)
+        await self.sign_out()
+        clear_site_data(self)
+        self.answer_done(self.url("/login"))
+
+
 routes = [
     (r"/account", DevicesHandler),
     (r"/account/sessions/revoke-others", RevokeOthersHandler),
+    (r"/account/sessions/revoke-all", RevokeAllHandler),
     (r"/account/sessions/([^/]+)/revoke", RevokeHandler),
 ]

@@ -19,6 +19,7 @@ class AccountNamespace(BaseNamespace):
     def __init__(self, *options: Any) -> None:
         super().__init__(*options)
         self._users: dict[str, str] = {}  # account ids by sid
+        self._seen: dict[str, dict[str, Device]] = {}  # the last list, by sid
 
     async def on_connect(self, sid: str) -> bool:
         try:
@@ -33,6 +34,7 @@ class AccountNamespace(BaseNamespace):
         return True
 
     def on_disconnect(self, sid: str) -> None:
+        self._seen.pop(sid, None)
         user = self._users.pop(sid, None)
         if user is not None:
             self.services.device_watchers.unwatch(user, sid)
@@ -48,7 +50,28 @@ class AccountNamespace(BaseNamespace):
         return {"error": "unknown session"}
 
     async def _send(self, sid: str, devices: list[Device]) -> None:
+        """Send the list, and after the first one tell of each device that is new in it."""
+        now = {device.id: device for device in devices}
+        before = self._seen.get(sid, now)
+        if sid in self._users:
+            self._seen[sid] = now
+        for device in _new(before, now):
+            await self.emit("signed in", msgspec.to_builtins(device), to=sid)
         await self.emit("sessions", msgspec.to_builtins(devices), to=sid)
+
+
+def _new(before: dict[str, Device], now: dict[str, Device]) -> list[Device]:
+    """Return the devices that have signed in; a session that got a new id is the same device."""
+    renewed = {_looks(device) for id, device in before.items() if id not in now}
+    return [
+        device
+        for id, device in now.items()
+        if id not in before and not device.current and _looks(device) not in renewed
+    ]
+
+
+def _looks(device: Device) -> tuple[str, str, str]:
+    return device.browser, device.system, device.address
 
 
 namespaces = [("/account", AccountNamespace)]

@@ -13,6 +13,7 @@ class Section(NamedTuple):
 DEVICES = Section("/account", "Devices")
 SIGN_IN = Section("/account/sign-in", "Sign-in methods")
 RECOVERY = Section("/account/recovery", "Recovery")
+DATA = Section("/account/data", "Personal data")
 DELETE = Section("/account/delete", "Delete account")
 
-SECTIONS = (DEVICES, SIGN_IN, RECOVERY, DELETE)
+SECTIONS = (DEVICES, SIGN_IN, RECOVERY, DATA, DELETE)

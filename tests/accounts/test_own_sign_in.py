@@ -17,7 +17,7 @@ from tests.support.clock import Clock
 from tests.support.demo.session import BaseHandler
 from tests.support.devices import NEW
 from tests.support.fork import fork
-from tests.support.forms import PASSWORD, each_kind, send, who
+from tests.support.forms import PASSWORD, ask, each_kind, send, who
 from tests.support.second_factors import enrol
 from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
@@ -361,21 +361,30 @@ async def test_a_new_account_inherits_nothing_of_a_deleted_one_of_its_name(
         assert answer.status == 429
 
 
-async def test_accounts_without_a_password_are_told_so_on_the_account_page(
+async def test_an_account_without_a_password_is_told_so_and_can_delete_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its forms change nothing."""
-    modules = (*fork(monkeypatch, routes=ROUTES), "handlers.account")
+    """With a recent sign-in, which stands for the password; it has none to change."""
+    modules = (*fork(monkeypatch, routes=ROUTES), "handlers.reauthenticate", "handlers.account")
+    clock = Clock()
     async with (
-        serve(tmp_path, modules=modules) as site,
+        serve(tmp_path, modules=modules, clock=clock) as site,
         Visitor(site.url, **{"X-Subject": "7"}) as visitor,
     ):
         await visitor.post("/proxy")
-        for form, fields in (("password", {"new_password": NEW}), ("delete", {})):
-            answer = await send(visitor, "json", f"/account/{form}", password="", **fields)
-            assert answer.status == 409
-            assert "has no password" in answer.text
+        answer = await send(visitor, "json", "/account/password", password="", new_password=NEW)
+        assert answer.status == 409
+        assert "has no password" in answer.text
+        assert 'name="password"' not in (await ask(visitor, "/account/delete")).text
+        clock.now += 601
+        assert "Before you delete" in (await ask(visitor, "/account/delete")).text
+        answer = await send(visitor, "json", "/account/delete")
+        assert (answer.status, answer.error) == (403, "reauthenticate")
         assert await who(visitor) == "user 7"
+        await visitor.post("/proxy")
+        assert (await send(visitor, "form", "/account/delete")).status == 303
+        assert await who(visitor) is None
+        assert await site.services.accounts.by_name("user 7") is None
 
 
 async def test_a_deletion_by_the_fork_ends_the_sessions_of_the_account(

@@ -60,7 +60,7 @@ async def test_a_device_comes_and_is_signed_out_from_another(tmp_path: Path, chr
         await rows(here, 1)
         there = await sign_in(phone)
         row = (await rows(here, 2)).filter(has_text="Mobile Safari 17 on iOS")
-        await says(here, "Mobile Safari 17 on iOS has signed in.")
+        await says(here, "Mobile Safari 17 on iOS (127.0.0.1) has signed in. If that was not you")
         await expect(row).to_contain_text("Connected by websocket")
         await expect(row.locator("[data-seen]")).to_have_text("just now")
         tab = await phone.tab("/account")
@@ -128,6 +128,35 @@ async def test_an_account_is_deleted(tmp_path: Path, chromium: Any) -> None:
         await shows(here, user="visitor")
         await is_gone(there, GONE)
         assert await site.services.accounts.verify("Ann", PASSWORD) is None
+
+
+async def test_a_browser_that_signs_out_everywhere_forgets_the_site(
+    tmp_path: Path, chromium: Any
+) -> None:
+    """What a page of the site has stored is gone, and so are the other devices."""
+    async with serve(tmp_path) as site, two_devices(chromium, site) as (laptop, phone):
+        await known(site)
+        here, there = await sign_in(laptop), await sign_in(phone)
+        await live(there)
+        await here.evaluate("() => { localStorage.draft = 'mine'; }")
+        await press(here, "Sign out everywhere")
+        await here.wait_for_url(site.url + "/login")
+        assert await here.evaluate("() => localStorage.draft") is None
+        await is_gone(there, GONE)
+
+
+async def test_personal_data_are_downloaded(tmp_path: Path, chromium: Any) -> None:
+    """By a link on the section, as a file."""
+    async with serve(tmp_path) as site, person(chromium, site) as ann:
+        await known(site)
+        page = await sign_in(ann)
+        await page.get_by_role("link", name="Personal data").click()
+        async with page.expect_download() as begun:
+            await page.get_by_role("link", name="Download as JSON").click()
+        download = await begun.value
+        assert download.suggested_filename == "account.json"
+        await download.save_as(tmp_path / "account.json")
+        assert '"name": "Ann"' in (tmp_path / "account.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("reaction", ["reconnect", "disconnect"])
@@ -299,6 +328,8 @@ async def test_pages_are_accessible(tmp_path: Path, chromium: Any, scheme: Any, 
         await check(page, "account")
         await page.goto(site.url + "/account/sign-in")
         await check(page, "sign-in")
+        await page.goto(site.url + "/account/data")
+        await check(page, "data")
         await page.goto(site.url + "/account/delete")
         await page.get_by_label("Password, to confirm").fill("wrong wrong")
         await press(page, "Delete account")
@@ -308,7 +339,7 @@ async def test_pages_are_accessible(tmp_path: Path, chromium: Any, scheme: Any, 
         await is_gone(page, GONE)
         await check(page, "gone")
         await socket.close()
-        await until(lambda: len(list(tmp_path.glob("*.png"))) == 7)
+        await until(lambda: len(list(tmp_path.glob("*.png"))) == 8)
 
 
 @pytest.mark.asvs("6.2.6", "6.2.7")
