@@ -45,6 +45,7 @@ from app.ops.keys import check_last_key, signing_keys
 from app.ops.loop_lag import LoopLag
 from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
+from app.ops.site_counts import Counts, SiteCounts
 from app.ops.stall_log import StallLog
 from app.ops.systemd import Watchdog
 from app.optional_cluster import Cluster, open_cluster
@@ -160,6 +161,9 @@ def make_app(
         devices=devices,
         device_watchers=Watchers(devices),
         counters=counters,
+        site_counts=SiteCounts(
+            lambda: _counts(counters, connections), cluster.counts if cluster else None
+        ),
         metrics=Metrics(counters, store_counts, loop_lag, server.engine, connections),
         loop_lag=loop_lag,
         stall_log=StallLog(loop_lag),
@@ -210,6 +214,16 @@ def _commands(services: Services) -> dict[str, Command]:
         "emit": emit_command(server, server.made.exists),
         **operator_commands(services.operator),
     }
+
+
+def _counts(counters: Counters, connections: Connections) -> Counts:
+    """Return what this process has, and what it did since it began."""
+    return Counts(
+        connections=len(connections),
+        sessions=len(connections.session_ids()),
+        events=counters.handled_events,
+        sign_ins=counters.sign_ins,
+    )
 
 
 def _build_sessions(

@@ -102,6 +102,7 @@ class Application:
         await self._control.start()
         self.services.expiry.start()
         self.services.loop_lag.start()
+        self.services.site_counts.start()
         self.services.stall_log.start()
         self.services.presence.start()
         self.services.every(
@@ -155,6 +156,7 @@ class Application:
         services.expiry.stop()
         await services.expiry.finish(_CLOSE_TIMEOUT)
         services.loop_lag.stop()
+        await services.site_counts.stop()
         services.stall_log.stop()
         await services.connections.close_all()
         await services.device_watchers.stop()

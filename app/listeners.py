@@ -58,6 +58,7 @@ def register_listeners(
     ]
     # a user has signed in
     services.on_login += [
+        services.counters.signed_in,
         watchers.signed_in,  # account pages of the user add a row
         *(other.signed_in for other in clusters),
         *(extension.on_login for extension in extensions if extension.on_login is not None),

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from app import lifecycle
 from app.common.rates import MINUTE, Rate
 from app.devices import Presence, Watchers
+from app.ops.site_counts import SharedCounts
 from app.presence import Users
 from app.sessions.end_reason import EndReason
 from app.sessions.expiry import Expiry
@@ -31,6 +32,8 @@ class Cluster(lifecycle.Cluster, Protocol):
     def rooms(self) -> Rooms: ...
     @property
     def users(self) -> Users: ...
+    @property
+    def counts(self) -> SharedCounts: ...
 
     def make_rate(self, name: str, maximum: int, seconds: float = MINUTE, /) -> Rate:
         """Return the rate limit of this name, which the processes share."""

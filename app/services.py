@@ -33,6 +33,7 @@ from app.ops.counters import Counters
 from app.ops.loop_lag import LoopLag
 from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
+from app.ops.site_counts import SiteCounts
 from app.ops.stall_log import StallLog
 from app.presence import Presence
 from app.recovery import Recovery
@@ -104,6 +105,7 @@ class Services:
     devices: Devices
     device_watchers: Watchers
     counters: Counters
+    site_counts: SiteCounts  # of all processes
     metrics: Metrics
     loop_lag: LoopLag
     stall_log: StallLog

@@ -15,6 +15,7 @@ from app.cluster.process_number import ProcessNumber
 from app.cluster.rooms import RedisRooms
 from app.cluster.session_end_broadcast import Expiry, SessionEnds
 from app.cluster.session_replacements import SessionReplacements
+from app.cluster.shared_counts import RedisCounts
 from app.cluster.shared_rates import SharedRates
 from app.cluster.site_job import SiteJob, Work
 from app.cluster.user_presence import UserPresence
@@ -46,6 +47,7 @@ class Cluster:
         self.store = RedisStore(self.client)
         self.rooms = RedisRooms(self.client)
         self.users = UserPresence(self.client)
+        self.counts = RedisCounts(self.client)
         self._rates = SharedRates(self.client)
         self._process_number = process_number
         self._number = ProcessNumber(self.client, process_number)

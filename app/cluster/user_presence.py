@@ -50,6 +50,13 @@ class UserPresence:
         names = await self._client.execute("HKEYS", f"latchkey:present:in:{namespace}")
         return [name.decode() for name in names]
 
+    async def everyone(self) -> set[str]:
+        """Return the users in any namespace at any process."""
+        processes = await self._client.execute("HKEYS", "latchkey:present")
+        sets = [b"latchkey:present:of:" + process for process in processes]
+        members = await self._client.execute("SUNION", *sets) if sets else ()
+        return {_key(member)[1] for member in members}
+
     async def of(self, user_id: str) -> list[UserSockets]:
         """Return the sockets of a user at each other process."""
         kept = await self._client.execute("HGETALL", f"latchkey:present:at:{user_id}")

@@ -39,9 +39,10 @@ class Watchers:
         self._background = Background()
 
     def watch(self, user_id: str, sid: str, session_id: Callable[[], str], send: Send) -> None:
-        """Send this socket the list of its user soon and after each change, until `unwatch`.
+        """Send this socket the list of a user soon and after each change, until `unwatch`.
 
-        `session_id` returns the id that its session has now.
+        `session_id` returns the id that its session has now. Lists are sent only while that is a
+        session of the user; for an administrator's socket it returns an empty string.
         """
         watch = self._watches.get(user_id)
         if watch is None:
@@ -115,7 +116,8 @@ class Watchers:
             pause = max(_MIN_INTERVAL, _PAUSE_FACTOR * (loop.time() - began))
 
     async def _send(self, user_id: str, watch: _Watch) -> None:
-        asking = {session_id() for session_id, _ in watch.sockets.values()}
+        ids = {session_id() for session_id, _ in watch.sockets.values()}
+        asking = ids - {""}
         devices = await self._devices.rows(user_id, asking)
         if not watch.sockets:  # they left meanwhile
             return
@@ -123,7 +125,7 @@ class Watchers:
         for sid, (current_id, send) in list(watch.sockets.items()):
             session_id = current_id()
             # a session that ended without this process knowing gets no list of its former user
-            if session_id not in devices or sid not in watch.sockets:
+            if (session_id and session_id not in devices) or sid not in watch.sockets:
                 continue
             if watch.sent.get(sid) == devices:
                 continue

@@ -33,6 +33,7 @@ class Counters:
         self.session_ends: Counter[str] = Counter()  # by reason
         self.mails: Counter[str] = Counter()  # by result
         self.limits: Counter[str] = Counter()  # by the setting's name
+        self.sign_ins = 0
 
     def request(self, status: int) -> None:
         """Count an answered request."""
@@ -45,6 +46,15 @@ class Counters:
     def event(self, namespace: str, event: str) -> Histogram:
         """Return the durations of one event; ask only for events that have a handler."""
         return self.events.setdefault((namespace, event), Histogram())
+
+    @property
+    def handled_events(self) -> int:
+        """How many events were handled."""
+        return sum(sum(durations.buckets()) for durations in self.events.values())
+
+    def signed_in(self, session: object) -> None:
+        """Count a sign-in."""
+        self.sign_ins += 1
 
     def event_failed(self) -> None:
         """Count an event whose handler failed, or whose ack could not be sent."""

@@ -27,6 +27,10 @@ class UsersHere:
         """Return the users in a namespace."""
         return self._by_namespace.get(namespace, {}).keys()
 
+    def everyone(self) -> set[str]:
+        """Return the users in any namespace."""
+        return {user_id for users in self._by_namespace.values() for user_id in users}
+
     def of(self, user_id: str) -> list[UserSockets]:
         """Return the sockets of a user in each namespace."""
         return [

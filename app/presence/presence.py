@@ -56,6 +56,17 @@ class Presence:
             found.update(await self._site.users(namespace))
         return found
 
+    async def everyone(self) -> set[str]:
+        """Return the account ids of the users who are present in any namespace.
+
+        If Redis is away, these are the users of this process. It costs a message as long as the
+        answer, so ask seldom.
+        """
+        found = self.here.everyone()
+        with contextlib.suppress(StoreError):
+            found.update(await self._site.everyone())
+        return found
+
     async def of(self, user_id: str) -> list[UserSockets]:
         """Return one row for each namespace in which a user is present.
 

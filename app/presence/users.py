@@ -51,6 +51,10 @@ class Users(Protocol):
         """Return the users in a namespace, at least those of other processes."""
         ...
 
+    async def everyone(self) -> Collection[str]:
+        """Return the users in any namespace, at least those of other processes."""
+        ...
+
     async def of(self, user_id: str) -> Sequence[UserSockets]:
         """Return the sockets of a user at each other process."""
         ...
@@ -74,6 +78,9 @@ class Alone:
         return [change.left != change.is_new for change in changes]
 
     async def users(self, namespace: str) -> Collection[str]:
+        return ()
+
+    async def everyone(self) -> Collection[str]:
         return ()
 
     async def of(self, user_id: str) -> Sequence[UserSockets]:

@@ -13,7 +13,7 @@ from app.sessions.session import Session
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SENTENCE = "Only the user may do this, not an administrator who is signed in as the user."
+_SENTENCE = "Only the user may do this; you have signed in as somebody else."
 
 
 class Handler(Protocol):

@@ -1,5 +1,14 @@
-"""The operator's pages: `/admin`, and signing in as another user."""
+"""The operator's pages, for accounts with the role `admin`, and signing in as another user."""
 
-from handlers.admin import impersonation
+from handlers.admin import account, accounts, actions, impersonation, overview, role_actions
+from handlers.admin.namespace import namespaces as namespaces
+from handlers.admin.namespace import on_start as on_start
 
-routes = [*impersonation.routes]
+routes = [
+    *overview.routes,
+    *accounts.routes,
+    *account.routes,
+    *actions.routes,
+    *role_actions.routes,
+    *impersonation.routes,
+]

@@ -1,15 +1,16 @@
 """An administrator signs in as another user, and stops."""
 
-from tornado.web import authenticated
-
 from app.sessions.session import SessionEnded
+from app.web.recent_sign_in import recent_sign_in
 from handlers.session import BaseHandler
+
+_MINUTES = 10  # since the administrator has proven who they are
 
 
 class SignInAsHandler(BaseHandler):
     """Signs an administrator in as the user with this account id."""
 
-    @authenticated
+    @recent_sign_in(minutes=_MINUTES)
     async def post(self, id: str) -> None:
         try:
             await self.services.impersonation.begin(self, id)
@@ -31,7 +32,8 @@ class StopHandler(BaseHandler):
     async def post(self) -> None:
         user_id = self.session.user_id or ""
         own = await self.services.impersonation.stop(self)
-        self.answer_done(self.url(f"/admin/accounts/{user_id}" if own else "/"))
+        page = self.url(f"/admin/accounts/{user_id}", done="stopped")
+        self.answer_done(page if own else self.url("/"))
 
 
 routes = [

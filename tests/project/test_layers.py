@@ -74,7 +74,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.stores", "app.transport", "app.web"),
     ),
     "app.optional_cluster": (
-        *("app.cluster", "app.common", "app.devices", "app.lifecycle", "app.presence"),
+        *("app.cluster", "app.common", "app.devices", "app.lifecycle", "app.ops"),
+        "app.presence",
         "app.sessions",
         *("app.settings", "app.sockets", "app.stores", "app.transport"),
     ),
