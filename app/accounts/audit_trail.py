@@ -147,14 +147,13 @@ class AuditTrail:
             if not await self.flush() and not self._stopping:
                 await asyncio.sleep(_RETRY_INTERVAL)
                 self._dirty.set()
+        await self.flush()
 
     async def _write(self, batch: Sequence[AuditEvent]) -> bool:
         """Store a batch and take it out of the queue; return False if the database is away."""
         rows = [_to_row(event) for event in batch]
         try:
-            await self._database.run(
-                lambda connection: connection.execute(sa.insert(audit_events), rows)
-            )
+            await self._database.run(lambda connection: _insert(connection, rows))
         except DatabaseUnavailable:
             return False
         except Exception:
@@ -167,6 +166,10 @@ class AuditTrail:
         lost, self._lost = self._lost + more, 0
         if lost:
             log.error("events are missing in the stored audit trail count=%d", lost)
+
+
+def _insert(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
+    connection.execute(sa.insert(audit_events), rows)
 
 
 def _prune(connection: sa.Connection, before: float) -> int:

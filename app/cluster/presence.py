@@ -60,11 +60,12 @@ class Presence:
         self._key = _PROCESS + self._process
         self._changed: set[str] = set()
         self._dirty = asyncio.Event()
+        self._started = False
         self._background = Background()
 
     def subscriber(self) -> Subscriber:
         """Return what the client has to tell."""
-        return Subscriber(connected=self._write_anew)
+        return Subscriber(connected=self._connected)
 
     def changed(self, session_id: str) -> None:
         """Write the connections of this session soon."""
@@ -106,6 +107,7 @@ class Presence:
 
     def start(self) -> None:
         """Write from now on, on the running loop."""
+        self._started = True
         self._background.start(self._run())
 
     async def stop(self) -> None:
@@ -131,6 +133,10 @@ class Presence:
                 await self._write()
             await wait_until_set(self._dirty, max(next_beat - loop.time(), 0))
             await asyncio.sleep(_BATCH_INTERVAL)
+
+    def _connected(self) -> None:
+        if self._started:  # a command of operators has no connections, and is no process
+            self._write_anew()
 
     def _write_anew(self) -> None:
         """Write the whole list, since a Redis that was away may have an old one."""

@@ -40,17 +40,17 @@ def printable(text: str) -> str:
 
 
 def _fit(columns: Sequence[Column], widths: list[int], shown: list[int], width: int) -> None:
-    """Cut the widest columns, then leave some out."""
-    while _total(widths, shown) > width:
-        wide = [at for at in shown if widths[at] > columns[at].minimum]
-        if wide:
-            widest = max(wide, key=lambda at: widths[at])
-            widths[widest] -= 1
-            continue
+    """Leave columns out if their minimum does not fit, then cut the widest ones."""
+    while _total([min(w, c.minimum) for w, c in zip(widths, columns, strict=True)], shown) > width:
         extra = [at for at in shown if columns[at].droppable]
         if not extra:
-            return
+            break
         shown.remove(extra[-1])
+    while _total(widths, shown) > width:
+        wide = [at for at in shown if widths[at] > columns[at].minimum]
+        if not wide:
+            return
+        widths[max(wide, key=lambda at: widths[at])] -= 1
 
 
 def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
