@@ -218,7 +218,7 @@ async def test_a_server_that_does_not_answer_is_told_from_none(
     assert "another process uses this data folder" in error
 
 
-@pytest.mark.asvs("13.4.2")
+@pytest.mark.asvs("6.4.6")
 @pytest.mark.limit(60)
 async def test_an_account_is_added_with_a_link(server: Process, folder: str) -> None:
     """Nobody but the user ever knows a password."""
