@@ -108,7 +108,6 @@ async def test_a_session_that_is_regenerated_meanwhile_ends_too(
         assert await who(ann) is None
 
 
-@pytest.mark.asvs("15.4.2")
 @pytest.mark.parametrize("path", ["/login", "/name"])
 async def test_a_sign_in_under_way_does_not_outlive_the_disabling(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
