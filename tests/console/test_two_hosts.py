@@ -26,7 +26,7 @@ async def test_a_disabled_user_is_out_in_all_processes_within_a_second(
     tmp_path: Path, postgres: Postgres, where: str
 ) -> None:
     """Asked of one process, or over Redis by a host that has no process and no data folder."""
-    environ = {
+    environ: dict[str, Any] = {
         "LATCHKEY_STORE": empty_redis(),
         "LATCHKEY_DATABASE": postgres.url(postgres.database()),
     }
