@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -289,7 +290,10 @@ def _can_interrupt() -> None:
 
 def _is_connected(pid: int) -> bool:
     """Whether the command waits for an answer: it has a socket open."""
-    links = [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()]
+    links: list[str] = []
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            links.append(str(each.readlink()))
     return any(link.startswith("socket:") for link in links)
 
 
