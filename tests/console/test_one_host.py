@@ -161,15 +161,15 @@ async def test_wrong_calls_and_unknown_names(server: Process, folder: str) -> No
             assert said in found[2]
             assert found[2].startswith("latchkey: ")
             assert found[2].count("\n") == 1
-        for arguments, code, said in (
+        for words, code, said in (
             (("end",), 2, "name one"),
             (("end", "--all", "--user=annabel"), 2, "name one"),
             (("end", "--all"), 2, "pass --yes"),
             (("end", "--stale=7"), 2, "write a duration"),
             (("list", "--user=anabel"), 1, "did you mean annabel?"),
         ):
-            found = await sessions(*arguments, folder)
-            assert (found[0], found[1]) == (code, ""), arguments
+            found = await sessions(*words, folder)
+            assert (found[0], found[1]) == (code, ""), words
             assert said in found[2]
 
 
@@ -306,6 +306,6 @@ async def test_another_user_is_refused(
     def refuse(*_: object, **options: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(control_client.unix_socket, "connect", refuse)
+    monkeypatch.setattr("app.common.unix_socket.connect", refuse)
     with pytest.raises(CommandFailed, match="run the command as the program's user"):
         control_client.call(Path(folder.partition("=")[2]), "accounts.list", {}, timeout=5)
