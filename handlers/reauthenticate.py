@@ -2,19 +2,22 @@
 
 from tornado.web import HTTPError, authenticated
 
-from app.accounts import Account, AccountsUnavailable, Proof, account_key
-from app.limits import in_words, subscriber
+from app.accounts import AccountsUnavailable
+from app.limits import in_words
 from app.sign_in import SignInRefused
 from app.web.errors import TooManyRequests
 from app.web.user_only import check_user
 from handlers.kept_form import Fields, fields_beside_proof, kept_fields
-from handlers.session import BaseHandler
-from handlers.sign_in import safe_target
+from handlers.next_page import safe_target
+from handlers.proof_again import ProofAgain
 
-_ANOTHER_WAY = "Your account has no password. Sign out, and sign in again the way you did before."
+_WORDS = {  # what the form asks for
+    "password": "your password again",
+    "code": "a code of your authenticator app",
+}
 
 
-class ReauthenticateHandler(BaseHandler):
+class ReauthenticateHandler(ProofAgain):
     """Asks for the password of the user, gives the session a new id, and leads back."""
 
     @authenticated
@@ -31,11 +34,10 @@ class ReauthenticateHandler(BaseHandler):
             await self._show(kept=kept_fields(self.request))
             return
         try:
-            await self._prove()
+            await self.prove()
         except TooManyRequests as error:
             self.set_header("Retry-After", str(error.wait))
-            sentence = f"Too many wrong passwords; wait {in_words(error.wait)} and try again."
-            await self._refuse(429, sentence)
+            await self._refuse(429, f"Too many tries; wait {in_words(error.wait)} and try again.")
         except AccountsUnavailable as error:
             self.set_header("Retry-After", str(error.wait))
             await self._refuse(error.status, str(error))
@@ -46,74 +48,26 @@ class ReauthenticateHandler(BaseHandler):
         else:
             self._lead_back()
 
-    # -- the proof --
-
-    async def _prove(self) -> None:
-        """Check the password and renew the session; raises HTTPError with a sentence."""
-        username, password = self.fields("username", "password")
-        user_id, accounts = self.session.user_id or "", self.services.accounts
-        if wait := await self.services.limits.account_page(user_id):
-            raise TooManyRequests(wait, "too many requests")
-        account = await self._account()
-        if username and account_key(username) != account_key(account.name):
-            raise HTTPError(403, f"You are signed in as {account.name}; enter your own password.")
-        proof = await accounts.prove(
-            account.name,
-            password,
-            check_limits=lambda: self._check_limits(user_id),
-            address=subscriber(self.remote_address),
-        )
-        if not self._is_of_user(proof):
-            await self.services.limits.password_failed(user_id)
-            self.services.audit.add(
-                "failure",
-                user=account.name,
-                address=self.remote_address,
-                reason="wrong password: reauthentication",
-                user_id=user_id,
-            )
-            raise HTTPError(403, "Wrong password.")
-        if not await self.services.sign_in.again(
-            self, method="password", confirm=lambda: accounts.still_valid(proof, password)
-        ):
-            raise HTTPError(403, "Your password was changed just now; sign in again.")
-
-    async def _account(self) -> Account:
-        account = await self.services.accounts.by_id(self.session.user_id or "")
-        if account is None or not account.has_password:
-            raise HTTPError(409, _ANOTHER_WAY)
-        return account
-
-    def _is_of_user(self, proof: Proof) -> bool:
-        return (
-            bool(proof) and proof.account is not None and (proof.account.id == self.session.user_id)
-        )
-
-    async def _check_limits(self, user_id: str) -> None:
-        wait = await self.services.limits.password_wait(user_id)
-        if wait:
-            raise TooManyRequests(wait, "too many wrong passwords")
-
-    # -- answers --
-
     async def _show(self, *, sentence: str = "", kept: Fields | None = None) -> None:
         """Show the form. `kept` are fields of another one that is sent after the proof."""
         self.set_header("Cache-Control", "no-store")
-        account = await self.services.accounts.by_id(self.session.user_id or "")
+        account, kind = await self.account_and_kind()
+        form_page = self.get_query_argument("form", "")
         query = {"next": self._target()}
         if kept is not None:
             query["again"] = "1"
-        elif page := self.get_query_argument("form", ""):
-            query["next"] = self._safe(page)  # a form that cannot be kept: back to its page
+        elif form_page:  # a form that cannot be kept: back to its page
+            query["next"] = self._safe(form_page)
         self.render(
             "reauthenticate.html",
             action=self.url("/reauthenticate", **query),
             sentence=sentence,
             username=self.session.user if account is None else account.name,
-            has_password=account is not None and account.has_password,
-            why=_ANOTHER_WAY,
+            kind=kind,
+            what=_WORDS.get(kind, ""),
+            why=self.another_way,
             kept=kept or [],
-            lost=kept is None and bool(self.get_query_argument("form", "")),
+            lost=kept is None and bool(form_page),
         )
 
     async def _refuse(self, status: int, sentence: str) -> None:

@@ -6,11 +6,14 @@ import dataclasses
 import logging
 import re
 from html import unescape
+from typing import Any
 
 import pytest
+from pyotp.totp import TOTP
 
 from app.testing import MovableClock
 from app.testing.visitor import PAGE
+from tests.support.accounts import account_id
 from tests.support.admins import acting
 from tests.support.browsers import session_id
 from tests.support.forms import PASSWORD, ask, send, who
@@ -214,20 +217,48 @@ async def test_a_disabled_account_proves_nothing(site: Site, ann: Visitor) -> No
     assert await accounts.verify("ann", PASSWORD) == "ann"
 
 
-async def test_an_account_without_a_password_is_told_so(site: Site, ann: Visitor) -> None:
-    """With a sentence that says what to do."""
-    await ann.sign_up("ann")
+async def without_password(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let accounts be as those that sign in another way."""
     accounts = site.services.accounts
     real = accounts.by_id
 
-    async def without_password(account_id: str) -> object:
+    async def by_id(account_id: str) -> Any:
         return dataclasses.replace(await real(account_id), has_password=False)
 
-    accounts.by_id = without_password
+    monkeypatch.setattr(accounts, "by_id", by_id)
+
+
+async def test_an_account_without_a_password_is_told_so(
+    site: Site, ann: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a sentence that says what to do."""
+    await ann.sign_up("ann")
+    await without_password(site, monkeypatch)
     answer = await send(ann, "json", "/reauthenticate", **PROOF)
     assert answer.status == 409
     assert "no password" in answer.error
     assert "no password" in (await ask(ann, "/reauthenticate")).text
+
+
+async def test_an_account_without_a_password_proves_a_code(
+    site: Site, ann: Visitor, monkeypatch: pytest.MonkeyPatch, clock: MovableClock
+) -> None:
+    """Each code once; wrong ones are limited."""
+    await ann.sign_up("ann")
+    user_id, totp = await account_id(site, "ann"), site.services.totp
+    secret = TOTP((await totp.begin(user_id)).secret)
+    assert await totp.confirm(user_id, secret.at(int(clock.now)))
+    await without_password(site, monkeypatch)
+    clock.now += LATE
+    assert 'name="code"' in (await ask(ann, "/reauthenticate?next=/transfer")).text
+    code = secret.at(int(clock.now))
+    assert (await send(ann, "json", "/reauthenticate", code=code)).status == 204
+    assert (await ann.get("/transfer", headers=JSON)).status == 200
+    answer = await send(ann, "json", "/reauthenticate", code=code)
+    assert (answer.status, answer.error) == (403, "Wrong code.")
+    statuses = [(await send(ann, "json", "/reauthenticate", code="1")).status for _ in range(12)]
+    assert statuses[0] == 403
+    assert statuses[-1] == 429
 
 
 async def test_the_audit_log_has_a_line(ann: Visitor, caplog: pytest.LogCaptureFixture) -> None:

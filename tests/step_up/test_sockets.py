@@ -18,6 +18,7 @@ from app.testing import MovableClock
 from tests.support.browsers import browser, each_client, each_mode, ended, joined, session_id
 from tests.support.devices import NEW, lists, shown, watching
 from tests.support.forms import PASSWORD, send, who
+from tests.support.raw import POLLING, Raw
 from tests.support.site import Site, serve
 from tests.support.step_up import LATE, prove, step_up_modules
 from tests.support.suspending_store import SuspendingStore
@@ -309,6 +310,31 @@ async def test_two_tabs_may_prove_it_at_once(site: Site, ann: Visitor) -> None:
         assert await socket.call("whoami") == "ann"
     assert ended(socket) == []
     assert len(site.services.sessions.store._store._records) == 1
+
+
+@pytest.mark.parametrize("seconds", [10.0, 0.0])
+async def test_a_poll_may_show_the_old_cookie_for_a_moment(
+    site: Site, ann: Visitor, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """For its own connection only, and ten seconds at most."""
+    monkeypatch.setattr("app.sockets.socket_context._FORMER_ID_TIMEOUT", seconds)
+    await ann.sign_up("ann")
+    old = ann.cookie
+
+    async def post(sid: str, cookie: str, body: bytes) -> int:
+        async with Raw(site.url) as raw:  # a refusal closes the connection
+            path = f"{POLLING}&sid={sid}"
+            return (await raw.ask(path, Cookie=cookie, method="POST", body=body)).status
+
+    sids = []
+    for cookie in ({"Cookie": old}, {}):
+        async with Raw(site.url) as raw:
+            opened = await raw.ask(POLLING, **cookie)
+            sids.append(opened.body.partition('"sid":"')[2].partition('"')[0])
+    await prove(ann)
+    assert await post(sids[0], old, b"40") == (200 if seconds else 400)
+    assert await post(sids[0], ann.cookie, b"3") == 200
+    assert await post(sids[1], old, b"40") == 400
 
 
 # -- attackers --
