@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.sessions.room_name import session_room
-from app.stores import SessionStore, public_id
+from app.stores import Lease, Record, SessionStore, public_id
 from app.stores.memory import MemoryStore
 from app.testing import MovableClock
 from tests.support.browsers import browser, each_client, each_mode, ended, joined, session_id
@@ -21,7 +21,7 @@ from tests.support.forms import PASSWORD, send, who
 from tests.support.raw import POLLING, Raw
 from tests.support.site import Site, serve
 from tests.support.step_up import LATE, prove, step_up_modules
-from tests.support.suspending_store import SuspendingStore
+from tests.support.suspending_store import SuspendingLease, SuspendingStore
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
@@ -178,6 +178,53 @@ async def test_events_that_wait_for_the_lock_find_the_new_id(site: Site, ann: Vi
     assert ended(socket) == []
 
 
+class Held(SuspendingStore):
+    """A store that answers late that a record was replaced."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore())
+        self.replaced, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def lock(self, session_id: str) -> SuspendingLease:
+        return HeldLease(self, (await super().lock(session_id)).inner)
+
+
+class HeldLease(SuspendingLease):
+    """A lease of it."""
+
+    def __init__(self, store: Held, inner: Lease) -> None:
+        super().__init__(inner)
+        self.store = store
+
+    async def replace(self, record: Record, note: bytes = b"") -> None:
+        await super().replace(record, note)
+        self.store.replaced.set()
+        await self.store.go_on.wait()
+
+
+async def test_events_wait_for_a_replacement_that_the_store_has_not_answered_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They find no record under the old id, and do not take that for the end of the session."""
+    store = Held()
+    async with (
+        serve(tmp_path, modules=step_up_modules(monkeypatch), store=store) as site,
+        Visitor(site.url) as ann,
+    ):
+        await ann.sign_up("ann")
+        socket = await joined(ann, "websocket")
+        proving = asyncio.ensure_future(prove(ann))
+        await store.replaced.wait()
+        asking = [asyncio.ensure_future(socket.call(event)) for event in ("whoami", "incr")]
+        checking = asyncio.ensure_future(site.services.expiry.reconcile())
+        await asyncio.sleep(0.05)
+        assert not any(task.done() for task in (*asking, checking))
+        store.go_on.set()
+        assert await asyncio.gather(*asking) == ["ann", 1]
+        await checking
+        assert (await proving, ended(socket)) == (204, [])
+
+
 async def test_a_client_that_joins_meanwhile_stays(site: Site, ann: Visitor) -> None:
     """Its connect handler runs when the id changes."""
     await ann.sign_up("ann")
@@ -326,11 +373,17 @@ async def test_a_poll_may_show_the_old_cookie_for_a_moment(
             path = f"{POLLING}&sid={sid}"
             return (await raw.ask(path, Cookie=cookie, method="POST", body=body)).status
 
-    sids = []
-    for cookie in ({"Cookie": old}, {}):
+    async def opened() -> str:
         async with Raw(site.url) as raw:
-            opened = await raw.ask(POLLING, **cookie)
-            sids.append(opened.body.partition('"sid":"')[2].partition('"')[0])
+            answer = await raw.ask(POLLING, Cookie=old)
+            return answer.body.partition('"sid":"')[2].partition('"')[0]
+
+    async def strangers() -> str:
+        async with Raw(site.url) as raw:
+            answer = await raw.ask(POLLING)
+            return answer.body.partition('"sid":"')[2].partition('"')[0]
+
+    sids = [await opened(), await strangers()]
     await prove(ann)
     assert await post(sids[0], old, b"40") == (200 if seconds else 400)
     assert await post(sids[0], ann.cookie, b"3") == 200
