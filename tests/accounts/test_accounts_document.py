@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,9 +12,9 @@ import sqlalchemy as sa
 
 from tests.support.accounts import account_id
 from tests.support.demo import session
-from tests.support.fork_document import section, served
+from tests.support.fork_document import served
 from tests.support.forms import PASSWORD, count, who
-from tests.support.site import Site, serve
+from tests.support.site import serve
 from tests.support.visitor import Visitor
 
 
@@ -41,15 +40,6 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     return (*names, "handlers.oidc")
 
 
-async def appoint(site: Site, name: str) -> None:
-    """Make somebody a moderator as docs/fork.md does."""
-    (statement,) = re.findall(r"```sql\n(.*?)```", section("Sessions from anywhere"), re.DOTALL)
-    change = sa.text(statement.replace("'ann'", ":name"))
-    await site.services.database.run(
-        lambda connection: connection.execute(change, {"name": name}).rowcount
-    )
-
-
 async def test_moderators_of_the_document_reset_and_ban(
     tmp_path: Path, modules: tuple[str, ...]
 ) -> None:
@@ -64,7 +54,8 @@ async def test_moderators_of_the_document_reset_and_ban(
         await bob.post("/incr")
         bobs_id = await account_id(site, "bob")
         assert (await bob.post(f"/ban/{bobs_id}")).status == 403
-        await appoint(site, "moderator")
+        moderator_id = await account_id(site, "moderator")
+        await site.services.roles.set(moderator_id, add=["moderator"])
         assert (await moderator.post(f"/reset/{bobs_id}")).status == 204
         assert await count(bob) == 0
         assert (await moderator.post("/ban/u:nobody")).status == 404
@@ -83,15 +74,15 @@ async def test_a_deleted_account_of_the_document_takes_its_row_along(
         Visitor(site.url) as ann,
     ):
 
-        async def members() -> list[str]:
-            table = sa.text("SELECT role FROM members")
-            rows: list[str] = await site.services.database.read(
+        async def members() -> list[bool]:
+            table = sa.text("SELECT banned FROM members")
+            rows: list[bool] = await site.services.database.read(
                 lambda connection: list(connection.scalars(table))
             )
             return rows
 
         await ann.sign_up("ann")
-        assert await members() == ["newcomer"]
+        assert await members() == [False]
         accounts = site.services.accounts
         assert await accounts.remove(await accounts.by_name("ann"))
         assert await members() == []

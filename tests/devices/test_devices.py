@@ -75,7 +75,7 @@ async def test_signing_out_everywhere_else_leaves_this_one(
         ]  # fmt: skip
 
 
-@pytest.mark.asvs("7.5.2")
+@pytest.mark.asvs("7.5.2", "8.2.2")
 @each_kind
 async def test_a_user_cannot_end_another_users_session(site: Site, ann: Visitor, kind: str) -> None:
     """Its public id, its session id and an unknown id get the same 404, byte for byte."""

@@ -34,6 +34,7 @@ from app.hooks import (
 from app.services import Services
 from app.sessions import EndReason, Session
 from app.sockets import ConnectionRefused, HandshakeHandler, event
+from app.web.require_role import require_role
 from handlers.session import BaseHandler, BaseNamespace, SessionData
 
 
@@ -55,6 +56,39 @@ class OrderHandler(BaseHandler):
         assert_type(self.session.user_id, str | None)
         await self.emit_to_session("ordered", order.item)
         self.redirect(self.url("/"))
+
+    @require_role("moderator", "admin")
+    async def get(self, number: str = "") -> None:
+        assert_type(await self.has_role("moderator"), bool)
+        assert_type(self.session.data, SessionData)
+
+    @require_role("moderator")
+    def total(self, number: int) -> int:
+        return number
+
+
+class ModeratorHandler(BaseHandler):
+    role_required = "moderator"
+
+    async def get(self) -> None:
+        assert_type(OrderHandler.total(OrderHandler(self.application, self.request), 1), int)
+
+
+class EditorHandler(BaseHandler):
+    role_required = ("moderator", "editor")
+
+
+class DeskNamespace(BaseNamespace):
+    role_required = ("moderator", "editor")
+
+    @event(role_required="admin")
+    async def on_close(self, sid: str) -> int:
+        assert_type(await self.has_role(sid, "admin"), bool)
+        return 1
+
+    @event("close all", role_required=["admin", "owner"])
+    async def close_all(self, sid: str) -> None:
+        assert_type(await self.on_close(sid), int)
 
 
 class OrderNamespace(BaseNamespace):
@@ -91,6 +125,8 @@ async def start(services: Services) -> None:
 
 
 async def note(services: Services) -> None:
+    assert_type(await services.roles.set("an id", add=["editor"]), frozenset[str])
+    assert_type(await services.roles.of("an id"), frozenset[str])
     await services.sessions.end("an id", "revoked")
 
 
@@ -137,11 +173,42 @@ from app.accounts import Account
 from app.hooks import MaySignIn, OnLogin, OnSessionEnd, OnStart
 from app.services import Services
 from app.sessions import Session
+from app.sockets import event
+from app.web.require_role import require_role
 from handlers.session import BaseHandler, BaseNamespace, SessionData
 
 
 class Order(msgspec.Struct):
     item: str
+
+
+class ModeratorHandler(BaseHandler):
+    role_required = 7  # wrong
+
+    @require_role("moderator")
+    async def get(self, number: str) -> None:
+        await self.has_role(7)  # wrong
+
+    async def post(self) -> None:
+        await self.get(7)  # wrong
+
+
+class DeskNamespace(BaseNamespace):
+    role_required = 7  # wrong
+
+    @event(role_required=7)  # wrong
+    async def on_close(self, sid: str) -> int:
+        return 1
+
+    @event(role="moderator")  # wrong
+    async def on_open(self, sid: str) -> None:
+        (await self.on_close(sid)).cuont  # wrong
+
+
+class Note(msgspec.Struct):
+    @require_role("moderator")  # wrong
+    async def get(self) -> None:
+        pass
 
 
 class OrderHandler(BaseHandler):

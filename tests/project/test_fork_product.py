@@ -29,9 +29,10 @@ from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
 KARLA = {"X-Company-Id": "17", "X-Company-Name": "Karla"}  # as the company's proxy sets them
-APPOINT = (
-    fork_document.section("Sessions from anywhere").partition("```sql\n")[2].partition("```")[0]
-)
+APPOINT = """
+    INSERT INTO account_roles (account_id, role)
+    SELECT id, 'moderator' FROM accounts WHERE name = 'ann'
+"""
 
 
 @pytest.fixture(scope="module")
