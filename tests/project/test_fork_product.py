@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -29,10 +28,7 @@ from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
 KARLA = {"X-Company-Id": "17", "X-Company-Name": "Karla"}  # as the company's proxy sets them
-APPOINT = """
-    INSERT INTO account_roles (account_id, role)
-    SELECT id, 'moderator' FROM accounts WHERE name = 'ann'
-"""
+APPOINT = fork_document.section("Sessions from anywhere").partition("```sh\npython -m ")[2]
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +55,12 @@ def command(product: Path, *words: str) -> str:
     return done.stdout
 
 
+def appoint(product: Path, site: Path, *flags: str) -> str:
+    """Run the operator's command of the page, which makes ann a moderator."""
+    words = APPOINT.partition("\n")[0].split()
+    return command(product, *words, f"--data-dir={site / 'data'}", *flags)
+
+
 @contextlib.asynccontextmanager
 async def serving(product: Path, folder: Path, *flags: str) -> AsyncIterator[Process]:
     """Run the product; its log is in the folder."""
@@ -80,16 +82,10 @@ def test_its_own_tests_pass(product: Path) -> None:
 async def test_it_serves_on_sqlite(product: Path, tmp_path: Path, chromium: Any) -> None:
     """To a browser and to the official client; and its hooks run."""
     site = tmp_path / "site"
-
-    def appoint(statement: str) -> None:
-        with contextlib.closing(sqlite3.connect(site / "data" / "accounts.sqlite3")) as database:
-            database.execute(statement)
-            database.commit()
-
     async with serving(product, site, "--chat-longest=5") as server:
         await the_browser(chromium, server)
         async with NodeVisitor(server.url) as karla, Visitor(server.url) as ann:
-            await the_story(karla, ann, appoint)
+            await the_story(karla, ann, lambda: appoint(product, site))
         assert await server.stop() == 0
     started_and_stopped(site)
 
@@ -117,7 +113,7 @@ async def test_it_serves_on_two_processes(
             )
             karla = await stack.enter_async_context(NodeVisitor(first.url))
             ann = await stack.enter_async_context(Visitor(second.url))
-            await the_story(karla, ann, lambda text: postgres.run(text, database))
+            await the_story(karla, ann, lambda: appoint(product, tmp_path / "first", *flags[:2]))
             assert await first.stop() == 0
             assert await second.stop() == 0
         started_and_stopped(tmp_path / "first")
@@ -160,7 +156,7 @@ async def together(
     return list(await asyncio.gather(*started))
 
 
-async def the_story(karla: NodeVisitor, ann: Visitor, appoint: Callable[[str], object]) -> None:
+async def the_story(karla: NodeVisitor, ann: Visitor, appoint: Callable[[], str]) -> None:
     """Karla has the official client at one process; ann moderates, maybe at another one."""
     assert (await karla.post("/company")).status == 401
     assert (await karla.post("/company", headers=KARLA)).status == 303
@@ -177,7 +173,7 @@ async def the_story(karla: NodeVisitor, ann: Visitor, appoint: Callable[[str], o
 
     karlas_id = (await karla.get("/session")).json()["user_id"]
     assert (await ann.post(f"/ban/{karlas_id}")).status == 403
-    appoint(APPOINT)
+    await asyncio.to_thread(appoint)
     assert (await ann.post(f"/reset/{karlas_id}")).status == 204
     assert await socket.call("count", namespace="/orders") == 0
     assert (await ann.post(f"/ban/{karlas_id}")).json() == {"ended": 1}

@@ -6,7 +6,7 @@ import pytest
 
 from tests.project.tables import TABLES, Table, marked
 
-# how many requirements each section of OWASP ASVS 5.0 has, chapters V3, V6 and V7
+# how many requirements each section of OWASP ASVS 5.0 has, chapters V3 and V6 to V8
 REQUIREMENTS = {
     "3.1.": 1,
     "3.2.": 3,
@@ -29,6 +29,10 @@ REQUIREMENTS = {
     "7.4.": 5,
     "7.5.": 3,
     "7.6.": 2,
+    "8.1.": 4,
+    "8.2.": 4,
+    "8.3.": 3,
+    "8.4.": 2,
 }
 # how many behaviours of each kind the tests of express-session 1.19.0 check
 BEHAVIOURS = {
