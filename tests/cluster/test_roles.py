@@ -98,6 +98,7 @@ async def test_an_event_is_refused_a_second_after_a_change_that_was_not_told(
         await here.services.roles.set(ann_id, remove=["moderator"])
 
         async def refused() -> bool:
-            return await desk.call("work") == REFUSED
+            answer: object = await desk.call("work")
+            return answer == REFUSED
 
         await until(refused)

@@ -100,6 +100,7 @@ gate: Gate
 def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     global gate
     gate = Gate()
+    monkeypatch.setattr(role_sockets, "_CHECK_INTERVAL", 3600.0)  # who is told need not look
     spaces = [("/desk", Desk), ("/chat", Chat), ("/strict", Strict), ("/desk/{name}", Desk)]
     return fork(monkeypatch, namespaces=spaces)
 
