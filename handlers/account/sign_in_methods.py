@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import msgspec
 from tornado.web import authenticated
 
 from app.devices.user_agents import describe
 from handlers.account.section import AccountSection
 from handlers.account.sections import SIGN_IN
+from handlers.account.sign_in_overview import ways
+
+_EVENTS = 500  # audit events in which to look for the last use of each way
 
 
 class SignInMethodsSection(AccountSection):
@@ -19,8 +23,13 @@ class SignInMethodsSection(AccountSection):
         totp = await self.services.totp.state(self.user_id)
         devices = await self.services.trusted_devices.list(self.user_id)
         names = await describe({device.user_agent for device in devices})
+        account = await self.services.accounts.by_id(self.user_id)
+        codes_left = await self.services.recovery_codes.left(self.user_id)
+        events = await self.services.audit_trail.of(self.user_id, _EVENTS)
+        totp_since = None if totp is None else totp.confirmed
         return {
-            "totp_since": None if totp is None else totp.confirmed,
+            "ways": ways(account, totp_since, codes_left, events),
+            "totp_since": totp_since,
             "trusted_devices": [
                 {
                     "id": device.id,
@@ -35,7 +44,11 @@ class SignInMethodsSection(AccountSection):
 
     def as_json(self, content: dict[str, Any]) -> dict[str, Any]:
         since = content["totp_since"]
-        return {**content, "totp_since": None if since is None else int(since)}
+        return {
+            **content,
+            "ways": msgspec.to_builtins(content["ways"]),
+            "totp_since": None if since is None else int(since),
+        }
 
     async def changed(self, event: str) -> None:
         """Log a change of a sign-in method, and tell the user's other pages."""

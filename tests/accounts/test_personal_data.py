@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.support.browsers import session_id
 from tests.support.clock import Clock
 from tests.support.forms import ask, send
 from tests.support.site import Site, serve
+from tests.support.sites import sites
 from tests.support.step_up import LATE, prove, step_up_modules
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
@@ -92,6 +95,43 @@ async def test_password_managers_find_the_page(tmp_path: Path, base_path: str) -
         nowhere = "/.well-known/resource-that-should-not-exist-whose-status-code-should-not-be-200"
         async with ann.http.get(root + nowhere) as answer:
             assert answer.status == 404
+
+
+async def test_the_ways_of_signing_in_are_listed(site: Site, ann: Visitor) -> None:
+    """What is set up, since when, and when it was last used; the page and JSON agree."""
+    await ann.sign_up("ann")
+    await ann.sign_in("ann")
+    await site.services.audit_trail.flush()
+    answer = await ann.get("/account/sign-in", headers=JSON)
+    password, app, codes = answer.json()["ways"]
+    assert (password["name"], password["set_up"]) == ("Password", True)
+    assert 0 < password["since"] <= password["used"]
+    assert (app["set_up"], app["since"], app["used"]) == (False, None, None)
+    assert (codes["name"], codes["set_up"]) == ("Recovery codes", False)
+    page = " ".join((await ask(ann, "/account/sign-in")).text.split())
+    assert "<dt>Password</dt><dd>Set up since <time" in page
+    assert "<dt>Authenticator app</dt><dd>Not set up</dd>" in page
+
+
+@pytest.mark.limit(60)
+@pytest.mark.asvs("6.3.5")
+async def test_a_new_device_at_another_process_is_told(tmp_path: Path, postgres: Any) -> None:
+    """Within a second, over Redis; and signing out everywhere there ends the socket here."""
+    url = postgres.url(postgres.database())
+    async with (
+        sites(tmp_path, database=url) as (here, there),
+        Visitor(here.url) as ann,
+        Visitor(there.url) as phone,
+    ):
+        await ann.sign_up("ann")
+        socket = await ann.socket("websocket", namespaces=("/account",))
+        await until(lambda: len(socket.events("/account")) >= 1)
+        await phone.sign_in("ann")
+        async with asyncio.timeout(1):
+            await until(lambda: any(name == "signed in" for name, _ in socket.events("/account")))
+        assert (await send(phone, "json", "/account/sessions/revoke-all")).status == 204
+        async with asyncio.timeout(1):
+            assert await socket.ended(namespace="/account") == "revoked"
 
 
 async def test_a_new_device_is_told_to_the_others(site: Site, ann: Visitor) -> None:

@@ -204,6 +204,17 @@ async def test_a_reset_is_in_the_audit_log(
     )
 
 
+@pytest.mark.asvs("6.2.4", "6.2.11")
+async def test_an_easy_password_is_refused_and_the_link_stays(site: Site, ann: Visitor) -> None:
+    """The sentence says why; the same link sets a better one."""
+    await site.services.accounts.register("annabel", PASSWORD)
+    token = await link(site, "annabel")
+    answer = await reset(ann, "json", token, "annabel2024")
+    assert answer.status == 422
+    assert answer.error.startswith("This is your user name with a year.")
+    assert (await reset(ann, "json", token)).status == 204
+
+
 async def test_below_a_base_path_links_and_cookies_have_it(tmp_path: Path) -> None:
     async with serve(tmp_path, base_path="/app") as site, Visitor(site.url) as visitor:
         await site.services.accounts.register("ann", PASSWORD)
