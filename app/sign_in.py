@@ -110,9 +110,8 @@ class SignIn:
         """
         if isinstance(account, str):
             account, confirm = await self._of_name(handler, account, method, confirm)
-        actor = handler.session.actor
-        if actor is not None:
-            sentence = _STOP_FIRST.format(user=handler.session.user, actor=actor.name)
+        sentence = self.stop_first(handler.session)
+        if sentence is not None:
             self._refuse(handler, account, method, sentence)
         account = await self._accounts.announce(account)
         await self.check(handler, account, method)
@@ -178,6 +177,12 @@ class SignIn:
             return True
 
         return await self._confirmed_by(handler, check)
+
+    def stop_first(self, session: Session[Any]) -> str | None:
+        """Return what to tell an administrator who is signed in as this user, else None."""
+        if session.actor is None:
+            return None
+        return _STOP_FIRST.format(user=session.user, actor=session.actor.name)
 
     async def check(self, handler: Browser, account: Account, method: str) -> None:
         """Raise SignInRefused if the account is disabled, or if a hook `may_sign_in` refuses it."""

@@ -4,6 +4,7 @@ from tornado.web import HTTPError
 
 from app.accounts import Account, InvalidAccount, NameTaken, Proof, account_key
 from app.limits import subscriber
+from app.sign_in import SignInRefused
 from app.web.errors import TooManyRequests
 from handlers.login_code import LoginCodeHandler
 from handlers.next_page import safe_target as safe_target
@@ -113,6 +114,9 @@ class RegisterHandler(CredentialsHandler):
             )
 
     async def enter_as(self, username: str, password: str) -> bool:
+        # before an account is made for nobody
+        if (sentence := self.services.sign_in.stop_first(self.session)) is not None:
+            raise SignInRefused(sentence)
         accounts = self.services.accounts
         try:
             proof = await accounts.create(

@@ -2,6 +2,7 @@
 
 from tornado.web import authenticated
 
+from app.web.user_only import user_only
 from handlers.account.sign_in_methods import SignInMethodsSection
 
 
@@ -12,6 +13,7 @@ class ForgetHandler(SignInMethodsSection):
     """
 
     @authenticated
+    @user_only
     async def post(self) -> None:
         (device,) = self.fields("device")
         if await self.services.trusted_devices.forget(self.user_id, device):

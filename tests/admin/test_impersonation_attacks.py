@@ -11,6 +11,7 @@ import pytest
 from app.impersonation import MAX_AGE
 from app.testing import PASSWORD
 from app.testing.visitor import PAGE
+from tests.handlers.site import MODULES
 from tests.support.accounts import account_id
 from tests.support.admins import (
     acting,
@@ -102,6 +103,7 @@ async def test_signing_in_is_refused_meanwhile(
         assert answer.status == 403, answer.text
         assert "You are signed in as ann, as administrator root." in answer.error
         assert (await visitor.get("/session")).json()["actor"] == "root"
+    assert await site.services.accounts.by_name("new") is None
 
 
 @pytest.mark.asvs("7.5.1")
@@ -116,6 +118,33 @@ async def test_what_is_the_users_alone_is_refused(
     assert answer.status == 403, answer.text
     assert "Only the user may do this" in answer.text
     assert await site.services.accounts.verify("ann", PASSWORD) == "ann"
+
+
+REFUSED = (
+    *("GET /reauthenticate", "POST /reauthenticate", "POST /account/password"),
+    *("GET /account/sign-in/totp", "POST /account/sign-in/totp"),
+    *("GET /account/sign-in/totp/confirm", "POST /account/sign-in/totp/confirm"),
+    *("POST /account/sign-in/totp/off", "POST /account/sign-in/trusted-devices/forget"),
+    *("POST /account/recovery/codes", "POST /account/recovery/address"),
+    *("POST /account/recovery/address/remove", "GET /account/data", "GET /account/data/download"),
+    *("POST /account/delete", "GET /admin", "GET /admin/accounts", "GET /admin/accounts/ID"),
+    *("GET /admin/accounts/ID/state", "POST /admin/accounts/ID/roles"),
+    *("POST /admin/accounts/ID/disable", "POST /admin/accounts/ID/sign-in-as"),
+)
+
+
+async def test_no_stock_page_lets_an_administrator_be_the_user(tmp_path: Path) -> None:
+    """Credentials, recovery, personal data, deletion and the operator's pages: 403."""
+    async with serve(tmp_path, modules=MODULES) as site, Visitor(site.url) as root:
+        user, _ = await acting(site, root)
+        for each in REFUSED:
+            method, path = each.replace("ID", user).split()
+            body = {"password": PASSWORD} if method == "POST" else None
+            answer = await root.request(
+                method, path, headers={"Accept": "application/json"}, json=body
+            )
+            assert answer.status == 403, each
+        assert await who(root) == "ann"
 
 
 # -- regeneration --
