@@ -56,6 +56,8 @@ def register_listeners(
         for extension in extensions
         if extension.may_sign_in is not None
     ]
+    # a proven account may not sign in
+    services.sign_in.on_refused.append(services.counters.sign_in_refused)
     # a user has signed in
     services.on_login += [
         services.counters.signed_in,

@@ -81,6 +81,8 @@ class SignIn:
         self._on_login = on_login
         #: Asked in this order; the hooks `may_sign_in` of modules.
         self.may_sign_in: list[Check] = []
+        #: Called with the method of a sign-in that is refused.
+        self.on_refused: list[Callable[[str], None]] = []
 
     async def __call__(
         self,
@@ -230,6 +232,8 @@ class SignIn:
             user_id=account.id,
             method=method,
         )
+        for listener in self.on_refused:
+            listener(method)
         raise SignInRefused(sentence)
 
     async def _confirmed(

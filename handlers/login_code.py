@@ -92,6 +92,8 @@ class LoginCodeHandler(SignInForm):
         elif await self.services.totp.check(account.id, code, check_limits=check_limits):
             return "password+totp"
         await self.services.limits.code_failed(account.id, device)
+        kind = "recovery code" if _is_recovery_code(code) else "totp"
+        self.services.counters.sign_in_failed(f"password+{kind}")
         self.services.audit.add(
             "failure",
             user=account.name,

@@ -81,8 +81,10 @@ class LoginHandler(CredentialsHandler):
             username, password, check_limits=lambda: self.check_limits(username), address=address
         )
         if proof.account is None:
+            self.services.counters.sign_in_failed("password")
             await self.failed(username, None, "unknown name")
         elif not proof:
+            self.services.counters.sign_in_failed("password")
             await self.failed(username, proof.account, "wrong password")
         else:
             self._password_hash = proof.password_hash or ""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from types import MappingProxyType
+from typing import Any
 
 from app.common.histogram import Histogram
 from app.sessions.end_reason import EndReason
+from app.sessions.session import Session
 from app.stores import Record
 
 _HANDSHAKE_RESULTS = MappingProxyType(
@@ -33,7 +35,10 @@ class Counters:
         self.session_ends: Counter[str] = Counter()  # by reason
         self.mails: Counter[str] = Counter()  # by result
         self.limits: Counter[str] = Counter()  # by the setting's name
-        self.sign_ins = 0
+        #: By method and result: accepted, wrong (what proves the user), refused (the account).
+        self.sign_in_results: Counter[tuple[str, str]] = Counter(
+            dict.fromkeys((("password", result) for result in ("accepted", "wrong", "refused")), 0)
+        )
 
     def request(self, status: int) -> None:
         """Count an answered request."""
@@ -52,9 +57,23 @@ class Counters:
         """How many events were handled."""
         return sum(sum(durations.buckets()) for durations in self.events.values())
 
-    def signed_in(self, session: object) -> None:
+    @property
+    def sign_ins(self) -> int:
+        """How many sign-ins were accepted."""
+        counts = self.sign_in_results.items()
+        return sum(count for (_, result), count in counts if result == "accepted")
+
+    def signed_in(self, session: Session[Any]) -> None:
         """Count a sign-in."""
-        self.sign_ins += 1
+        self.sign_in_results[session.authentication.method, "accepted"] += 1
+
+    def sign_in_failed(self, method: str) -> None:
+        """Count a sign-in with a wrong password or code, or with a name that there is not."""
+        self.sign_in_results[method, "wrong"] += 1
+
+    def sign_in_refused(self, method: str) -> None:
+        """Count a sign-in to an account that may not sign in."""
+        self.sign_in_results[method, "refused"] += 1
 
     def event_failed(self) -> None:
         """Count an event whose handler failed, or whose ack could not be sent."""

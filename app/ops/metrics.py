@@ -152,6 +152,12 @@ class Metrics(Collector):
             "event",
         )
         yield _counter("event_errors", "Events that failed.", "error", counters.event_errors)
+        sign_ins = CounterMetricFamily(
+            "latchkey_sign_ins", "Tries to sign in.", labels=["method", "result"]
+        )
+        for labels, number in counters.sign_in_results.items():
+            sign_ins.add_metric(labels, number)
+        yield sign_ins
         yield _counter("session_ends", "Sessions that ended here.", "reason", counters.session_ends)
         yield _histogram(
             "session_end_close_seconds",

@@ -13,10 +13,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.common.histogram import BOUNDS, Histogram
+from app.operator.actor import COMMAND_LINE
 from app.sockets.namespace import BaseNamespace
 from app.stores import StoreUnavailable
 from app.stores.memory import MemoryStore
 from tests.support.fork import fork
+from tests.support.forms import PASSWORD
 from tests.support.paths import ROOT
 from tests.support.raw import WEBSOCKET, Raw
 from tests.support.site import Site, serve
@@ -101,6 +103,25 @@ async def test_failed_logins_and_fast_clients_are_counted_as_limited(tmp_path: P
     assert samples["latchkey_limits_hit_total{limit=failed_logins_per_minute}"] == 1
     assert samples["latchkey_limits_hit_total{limit=events_per_second}"] >= 1
     assert samples["latchkey_requests_total{code=429}"] == 1
+
+
+async def test_sign_ins_are_counted_by_method_and_result(tmp_path: Path) -> None:
+    """From zero, so that a rate sees the first one, and a refusal of the account apart."""
+    names = [
+        f"latchkey_sign_ins_total{{method=password,result={result}}}"
+        for result in ("accepted", "wrong", "refused")
+    ]
+    async with serve(tmp_path) as site, Visitor(site.url) as ann:
+        samples = await scrape(ann)
+        assert [samples[name] for name in names] == [0, 0, 0]
+        await ann.sign_up("ann")
+        for name, password in (("ann", "wrong"), ("nobody", PASSWORD)):
+            await ann.post("/login", json={"username": name, "password": password})
+        account = await site.services.accounts.by_name("ann")
+        await site.services.operator.disable(account, COMMAND_LINE)
+        await ann.post("/login", json={"username": "ann", "password": PASSWORD})
+        samples = await scrape(ann)
+    assert [samples[name] for name in names] == [1, 2, 1]
 
 
 async def test_events_edits_and_store_calls_are_counted_and_timed(tmp_path: Path) -> None:
