@@ -21,6 +21,7 @@ class LoginCodeHandler(SignInForm):
 
     template = "login_code.html"
     wrong = "Wrong code. Each code works once; wait for the next one."
+    asks_for_code = True
     _next = ""
     _proof: Proof | None = None
 

@@ -26,6 +26,8 @@ class SignInForm(BaseHandler):
     template: ClassVar[str]
     #: What a user is told whom `enter` did not sign in.
     wrong: ClassVar[str]
+    #: Whether the form asks for a code, as a script is told beside the error.
+    asks_for_code: ClassVar[bool] = False
     _username = ""  # as it was typed
     _password_hash = ""  # part of the key that signs the device cookie
 
@@ -58,7 +60,8 @@ class SignInForm(BaseHandler):
         """Answer that the user is not signed in, and why."""
         self.set_status(status)
         if self.wants_json:
-            self.write({"error": sentence})
+            more = {"code_required": True} if self.asks_for_code else {}
+            self.write({"error": sentence, **more})
         else:
             self.show(sentence)
 

@@ -6,6 +6,7 @@
 const account = (() => {
   const find = (id) => document.getElementById(id);
   const listeners = [];
+  let why = "Your session has ended.";
   let known = null; // names of the devices in the last list, by id
 
   const say = (text) => {
@@ -46,7 +47,7 @@ const account = (() => {
 
   // -- the end of the session --
 
-  const gone = (why) => {
+  const gone = () => {
     if (page.leaving) return;
     page.leaving = true;
     shared.socket?.disconnect();
@@ -57,6 +58,14 @@ const account = (() => {
     find("gone").focus();
   };
 
+  // who signs out of a device leaves nothing on its screen
+  document.addEventListener("session:ended", (event) => {
+    if (event.detail.reason !== "logout") return;
+    event.preventDefault();
+    gone();
+  });
+  document.addEventListener("session:declined", gone);
+
   // -- the socket --
 
   const connect = () => {
@@ -64,7 +73,8 @@ const account = (() => {
     const socket = window.io("/account", { path: `${page.base}/socket.io/` });
     shared.socket = socket;
     socket.on("connect", () => {
-      if (renewed && !page.leaving) location.reload();
+      // session.js asks who has signed in
+      if (renewed && !session.active && !page.leaving) location.reload();
       else show("on", "Live: changes show at once");
     });
     socket.on("sessions", hear);
@@ -75,7 +85,8 @@ const account = (() => {
     });
     socket.on("session ended", ({ reason }) => {
       renewed = reason === "regenerated";
-      if (!renewed) gone(sessionEnded(reason, true) ?? "Your session has ended.");
+      why = sessionEnded(reason, true) ?? why;
+      if (!renewed && !session.active) gone();
     });
     socket.on("disconnect", () => {
       if (!page.leaving) show("wait", "Disconnected, connecting again…");
@@ -83,9 +94,12 @@ const account = (() => {
     socket.on("connect_error", (error) => {
       if (page.leaving) return;
       if (socket.active) show("wait", "The server does not answer, trying again…");
-      else if (error.message === "unauthorized") gone("Your session has ended.");
-      else show("bad", `Not live: the server refused the socket (${error.message}).`);
+      else if (error.message !== "unauthorized") {
+        show("bad", `Not live: the server refused the socket (${error.message}).`);
+      } else if (session.active) show("wait", "Signed out");
+      else gone();
     });
+    session.watch(socket);
   };
 
   const shared = { socket: null, say, name, onDevices: (listener) => listeners.push(listener) };

@@ -15,6 +15,7 @@
   const script = find("client");
   const shownUser = find("counter").dataset.user ?? null;
   let socket = null;
+  let ended = "Your session has ended."; // why
 
   // Browsers that block third-party cookies deny storage to a page in a frame of another site.
   const openStorage = () => {
@@ -54,6 +55,16 @@
     location.reload();
   };
 
+  // nothing is typed here: the page follows a sign-out or another user's sign-in in another tab
+  document.addEventListener("session:ended", (event) => {
+    const { reason, other } = event.detail;
+    if (!other && reason !== "logout") return;
+    event.preventDefault();
+    if (other) reload(`user ${other}`);
+    else say(ended, true);
+  });
+  document.addEventListener("session:declined", () => say(ended, true));
+
   // -- the form, sent without loading the page again --
 
   let settle; // called when the first handshake is over
@@ -65,7 +76,7 @@
     // the first handshake sets the cookie; a request at the same time would create another session
     await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, HANDSHAKE_TIMEOUT))]);
     const headers = { Accept: "application/json, text/plain" };
-    const answer = await fetch(`${page.base}/incr`, { method: "POST", headers });
+    const answer = await session.fetch(`${page.base}/incr`, { method: "POST", headers });
     if (answer.status === 401) return reload("401");
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const stored = Number(await answer.text());
@@ -97,7 +108,9 @@
     try {
       const user = (await ask("whoami")) ?? null;
       if (user !== shownUser && (user === null || typeof user === "string")) {
-        return reload(`user ${user}`);
+        // after a sign-in in place the socket comes back as the user
+        const waits = user === null && session.active;
+        return (waits && (await session.check({ quiet: true }))) || reload(`user ${user}`);
       }
       storage?.removeItem(NOTICE);
       showCount(await ask("count"));
@@ -115,7 +128,8 @@
       away = !reconnect;
       const why = sessionEnded(reason, shownUser !== null);
       if (page.leaving || !why) return;
-      say(why, shownUser !== null);
+      ended = why;
+      if (!session.active) say(why, shownUser !== null);
       if (reconnect) storage?.setItem(NOTICE, JSON.stringify([why, shownUser !== null]));
     });
     socket.on("disconnect", () => {
@@ -127,6 +141,7 @@
       if (socket.active) show("wait", "The server does not answer, trying again…");
       else show("bad", `The server refused the socket (${error.message}).`);
     });
+    session.watch(socket);
     button.addEventListener("click", async () => {
       try {
         const answer = await ask("incr");

@@ -61,7 +61,7 @@ class Totp:
 
     async def state(self, account_id: str) -> TotpState | None:
         """Return the second factor, in force or not; None if there is none."""
-        return await self._calls.run(lambda: self._read(account_id)[0])
+        return await self._calls.run(lambda: self._read(account_id))
 
     async def is_on(self, account_id: str) -> bool:
         """Return whether this account signs in with a code."""
@@ -115,14 +115,11 @@ class Totp:
 
     # -- blocking calls --
 
-    def _read(self, account_id: str) -> tuple[TotpState | None, int]:
-        """Return the second factor, and the step of the last code that was used."""
+    def _read(self, account_id: str) -> TotpState | None:
         query = sa.select(_totp).where(_totp.c.account_id == account_id)
         with self._database.engine.connect() as connection:
             row = connection.execute(query).first()
-        if row is None:
-            return None, 0
-        return TotpState(row.secret, row.confirmed), row.last_step
+        return None if row is None else TotpState(row.secret, row.confirmed)
 
     def _begin(self, account_id: str, secret: str, now: float) -> None:
         unconfirmed = (_totp.c.account_id == account_id) & _totp.c.confirmed.is_(None)
@@ -140,13 +137,13 @@ class Totp:
 
     def _use(self, account_id: str, code: str, now: float, *, confirms: bool) -> bool:
         """Use a code up, and with `confirms` put its secret in force."""
-        state, last_step = self._read(account_id)
+        state = self._read(account_id)
         if state is None or (state.confirmed is None) is not confirms:
             return False
         step = _step(state.secret, code, now)
-        if step is None or step <= last_step:
+        if step is None:
             return False
-        # compared again in the database: one of two calls at once finds the row unchanged
+        # compared in the database: one of two calls at once finds the row unchanged
         unchanged = (
             (_totp.c.account_id == account_id)
             & (_totp.c.secret == state.secret)

@@ -67,7 +67,9 @@ class ConfirmHandler(TotpHandler):
         (code,) = self.fields("code")
         if await self.services.totp.confirm(self.user_id, code):
             await self.changed("two-step sign-in on")
-            self.done("totp-on")
+            # 307 repeats the POST: the section of recovery makes codes, and shows them
+            codes = self.url("/account/recovery/codes", done="totp-on")
+            self.redirect(codes, status=307)
             return
         self.set_status(403)
         if self.wants_json:

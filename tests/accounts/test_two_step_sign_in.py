@@ -32,7 +32,9 @@ class Scene:
         secret: str = (await send(self.ann, "json", TOTP)).json()["secret"]
         shown = code(secret, self.clock)
         answer = await send(self.ann, "json", TOTP + "/confirm", code=shown)
-        assert answer.status in (200, 204)
+        assert answer.status == 307
+        made = await send(self.ann, "json", answer.headers["Location"])
+        self.codes: list[str] = made.json()["codes"]
         self.clock.now += 60
         return secret
 
@@ -73,7 +75,11 @@ async def test_a_user_turns_it_on_and_off(
         assert refused.status == 403
         assert "Wrong code" in refused.error
         assert await here.since() is None
-        await send(here.ann, kind, TOTP + "/confirm", code=code(secret, here.clock))
+        on = await send(here.ann, kind, TOTP + "/confirm", code=code(secret, here.clock))
+        assert (on.status, on.headers["Location"]) == (307, "/account/recovery/codes?done=totp-on")
+        made = await send(here.ann, kind, on.headers["Location"])
+        assert (made.status, made.headers["Cache-Control"]) == (200, "no-store")
+        assert len(set(re.findall(r"\b[a-z0-9]{6}-[a-z0-9]{6}\b", made.text))) >= 10
         assert await here.since() == int(here.clock.now)
         assert "Turn off two-step sign-in" in (await ask(here.ann, "/account/sign-in")).text
         await send(here.ann, kind, TOTP + "/off")
@@ -172,3 +178,22 @@ async def test_visitors_are_refused(tmp_path: Path) -> None:
     async with scene(tmp_path) as here, Visitor(here.site.url) as eve:
         for path in (TOTP, TOTP + "/confirm", TOTP + "/off"):
             assert (await send(eve, "json", path, code="123456")).status == 401
+
+
+@pytest.mark.asvs("6.4.4", "6.5.1")
+@each_kind
+async def test_a_recovery_code_signs_in_once_in_place_of_a_code(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A user whose phone is lost then turns two-step sign-in off, by the password."""
+    caplog.set_level(logging.INFO, "latchkey.audit")
+    async with scene(tmp_path) as here, Visitor(here.site.url) as elsewhere:
+        await here.turn_on()
+        typed = here.codes[3].upper().replace("-", " ")
+        for expected in (303 if kind == "form" else 204, 401):
+            await send(elsewhere, kind, "/login", username="Ann", password=PASSWORD)
+            answer = await send(elsewhere, kind, "/login/code", code=typed)
+            assert answer.status == expected
+        assert (await send(elsewhere, "json", TOTP + "/off")).status == 204
+        assert await here.since() is None
+    assert "method='password+recovery code'" in caplog.text

@@ -57,10 +57,13 @@ async def test_a_user_turns_it_on_and_signs_in_with_it(
         secret = (await page.locator("#secret").inner_text()).replace(" ", "")
         await page.get_by_label("Code").fill("123")
         await press(page, "Turn on")
+        await page.get_by_role("alert").wait_for()
         await check("wrong")
         await page.get_by_label("Code").fill(code(secret, clock))
         await press(page, "Turn on")
         await says(page, "Two-step sign-in is on")
+        assert len((await page.get_by_label("Your codes").input_value()).split()) == 10
+        await check("codes")
         await press(page, "Sign out")
         await shows(page, user="visitor")
         clock.now += 60
