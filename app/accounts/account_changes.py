@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from app.accounts.account import Account
 from app.accounts.accounts import Accounts
 from app.accounts.database import accounts as _accounts
+from app.accounts.database import trusted_devices as _trusted_devices
 from app.accounts.lookalikes import lookalikes, skeleton_of
 from app.accounts.passwords import NameTaken, account_key, clean_name, refuse_issuer
 from app.database import Database
@@ -52,7 +53,12 @@ class AccountChanges:
         which = (columns.id == account_id) & differs
         with self._database.writing() as connection:
             statement = sa.update(_accounts).where(which).values(disabled=now)
-            return connection.execute(statement).rowcount == 1
+            if connection.execute(statement).rowcount != 1:
+                return False
+            # an account that is enabled again trusts no device of before
+            mine = _trusted_devices.c.account_id == account_id
+            connection.execute(sa.delete(_trusted_devices).where(mine))
+            return True
 
     def _rename(self, account_id: str, name: str) -> bool:
         key, same = account_key(name), _accounts.c.id == account_id

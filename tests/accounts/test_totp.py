@@ -11,6 +11,7 @@ import pytest
 from pyotp.totp import TOTP
 
 from app.accounts import Account, Accounts, InvalidAccount, Totp, TotpOn, TrustedDevices
+from app.accounts.account_changes import AccountChanges
 from tests.support.accounts import opened
 from tests.support.clock import Clock
 from tests.support.forms import PASSWORD
@@ -191,6 +192,18 @@ async def test_another_password_ends_the_trust(place: Place) -> None:
         await here.accounts.change_password(proof, "another password")
         changed = await here.accounts.prove("Ann", "another password")
         assert not await here.devices.knows(changed, token)
+
+
+async def test_an_account_that_was_disabled_trusts_no_device_of_before(place: Place) -> None:
+    """Also after it is enabled again."""
+    async with parts(place) as here:
+        await here.enrol()
+        proof = await here.accounts.prove("Ann", PASSWORD)
+        token = await here.devices.trust(proof, "Firefox")
+        changes = AccountChanges(here.accounts.database, here.accounts)
+        for disabled in (True, False):
+            await changes.set_disabled(here.ann, disabled)
+        assert not await here.devices.knows(proof, token)
 
 
 @pytest.mark.asvs("6.5.6")
