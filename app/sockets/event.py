@@ -62,10 +62,16 @@ def event(
 
 
 def recent_sign_in_of(cls: type, attribute: str) -> float:
-    """Return for how many minutes a proof is valid for this method of a namespace; 0: for ever."""
+    """Return for how many minutes a proof is valid for this method of a namespace; 0: for ever.
+
+    A method that overrides another one keeps its minutes, unless a decorator says others.
+    """
+    for base in cls.__mro__:
+        minutes: float | None = getattr(vars(base).get(attribute), _RECENT_SIGN_IN, None)
+        if minutes is not None:
+            return minutes
     of_class: float = getattr(cls, "recent_sign_in", 0)
-    minutes: float = getattr(getattr(cls, attribute, None), _RECENT_SIGN_IN, of_class)
-    return minutes
+    return of_class
 
 
 def _require(method: Callable[..., Any], needed: frozenset[str]) -> None:

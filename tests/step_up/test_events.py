@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.sockets import event
+from app.sockets.event import recent_sign_in_of
 from app.sockets.event_table import EventTable
 from app.testing import MovableClock
 from tests.support.admins import acting
@@ -68,6 +69,31 @@ async def test_a_proof_of_another_device_does_not_count(
         clock.now += LATE
         assert await prove(ann) == 204
         assert await other.call("open", namespace="/vault") == STALE
+
+
+def test_an_override_keeps_the_minutes_of_the_method_that_it_overrides() -> None:
+    """Unless it says others; 0 lifts them."""
+
+    class Base:
+        recent_sign_in = 3
+
+        @event(recent_sign_in=10)
+        async def on_pay(self, sid: str) -> None: ...
+
+        @event(recent_sign_in=10)
+        async def on_give(self, sid: str) -> None: ...
+
+    class Own(Base):
+        async def on_pay(self, sid: str) -> None: ...
+
+        @event(recent_sign_in=0)
+        async def on_give(self, sid: str) -> None: ...
+
+        async def on_take(self, sid: str) -> None: ...
+
+    assert recent_sign_in_of(Own, "on_pay") == 10
+    assert recent_sign_in_of(Own, "on_give") == 0
+    assert recent_sign_in_of(Own, "on_take") == 3
 
 
 @pytest.mark.parametrize("minutes", [-1, True, "10"])
