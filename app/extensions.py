@@ -17,6 +17,7 @@ from app.hooks import (
     TAKES,
     BeforeHandshake,
     MaySignIn,
+    OnAccountChanged,
     OnAccountCreated,
     OnAccountDeleted,
     OnLogin,
@@ -64,6 +65,8 @@ class Extension:
     on_account_created: OnAccountCreated | None = None
     #: Runs after an account was deleted.
     on_account_deleted: OnAccountDeleted | None = None
+    #: Runs after an account was changed or deleted, in every process: takes its id.
+    on_account_changed: OnAccountChanged | None = None
     #: Runs when a user has signed in.
     on_login: OnLogin | None = None
     #: Runs when a session has ended, in the process that ended it.

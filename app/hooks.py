@@ -17,6 +17,7 @@ __all__ = [
     "TAKES",
     "BeforeHandshake",
     "MaySignIn",
+    "OnAccountChanged",
     "OnAccountCreated",
     "OnAccountDeleted",
     "OnLogin",
@@ -38,6 +39,7 @@ BeforeHandshake = HandshakeHook
 MaySignIn = Callable[[Account], Sentence] | Callable[[Account, Services], Sentence]
 OnAccountCreated = Callable[[Account], Result] | Callable[[Account, Services], Result]
 OnAccountDeleted = OnAccountCreated
+OnAccountChanged = Callable[[str, Services], Result]
 OnLogin = Callable[[Session[Any]], Result]
 OnSessionEnd = Callable[[Session[Any], EndReason], Result]
 
@@ -50,6 +52,7 @@ TAKES = MappingProxyType(
         "may_sign_in": ("account",),
         "on_account_created": ("account",),
         "on_account_deleted": ("account",),
+        "on_account_changed": ("account_id", "services"),
         "on_login": ("session",),
         "on_session_end": ("session", "reason"),
     }

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, Protocol
 import msgspec
 from tornado.web import HTTPError
 
-from app.accounts import Account, Accounts
+from app.accounts import ADMIN, Account, Accounts
 from app.common.listeners import Listeners
 from app.ops.audit import Audit
 from app.sessions.authentication import Actor, Authentication, of_record
@@ -18,7 +18,6 @@ from app.sign_in import Browser as SigningIn
 from app.sign_in import SignIn, SignInRefused
 from app.stores import Record
 
-ADMIN = "admin"  # the role
 METHOD = "impersonation"  # in the audit log
 MAX_AGE = 3600.0  # seconds, however active the administrator is
 _MAX_SESSIONS = 1000  # of one account that are looked at when it changes

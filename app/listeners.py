@@ -7,7 +7,7 @@ from typing import Any
 
 from app.accounts import Account
 from app.extensions import Extension
-from app.hooks import with_services
+from app.hooks import OnAccountChanged, with_services
 from app.optional_cluster import Cluster
 from app.services import Services
 from app.sessions.clock import Clock
@@ -93,6 +93,11 @@ def register_listeners(
         services.role_sockets.account_changed,  # those that need a lost role leave
         watchers.changed,  # account pages of the user are told
         services.impersonation.account_changed,
+        *(
+            _with_services(extension.on_account_changed, services)
+            for extension in extensions
+            if extension.on_account_changed is not None
+        ),
     ]
     # an account was changed or deleted at this process
     services.accounts.on_changed += [
@@ -118,6 +123,11 @@ def _check_soon(expiry: Expiry, connections: Connections, replacement: Replaceme
     """Let the next round find a session that has ended while its connections went on under it."""
     if connections.count(replacement.new_id):
         expiry.watch(replacement.new_id, 0.0)
+
+
+def _with_services(hook: OnAccountChanged, services: Services) -> Callable[[str], Any]:
+    """Return a listener that calls a hook with the id of an account, and the services."""
+    return lambda account_id: hook(account_id, services)
 
 
 async def _end_user(sessions: Sessions[Any], account: Account) -> None:

@@ -5,7 +5,7 @@ from tornado.web import HTTPError, authenticated
 from app.accounts import AccountsUnavailable
 from app.limits import in_words
 from app.sign_in import SignInRefused
-from app.web.errors import TooManyRequests
+from app.web.errors import TooManyRequests, sentence_of
 from app.web.user_only import check_user
 from handlers.kept_form import Fields, fields_beside_proof, kept_fields
 from handlers.next_page import safe_target
@@ -44,7 +44,7 @@ class ReauthenticateHandler(ProofAgain):
         except SignInRefused as error:
             await self._refuse(error.status_code, error.sentence)
         except HTTPError as error:
-            await self._refuse(error.status_code, error.log_message or "")
+            await self._refuse(error.status_code, sentence_of(error))
         else:
             self._lead_back()
 

@@ -7,6 +7,7 @@ from app.accounts.account import Account, Identity, is_account_id
 from app.accounts.account_changes import AccountChanges
 from app.accounts.account_list import AccountList
 from app.accounts.accounts import Accounts, open_database
+from app.accounts.administrators import ADMIN, LastAdministrator
 from app.accounts.audit_event import AuditEvent
 from app.accounts.audit_trail import AuditTrail
 from app.accounts.calls import AccountsUnavailable, AddressBusy, DatabaseCalls
@@ -32,6 +33,7 @@ from app.accounts.totp import Totp, TotpOn, TotpState
 from app.accounts.trusted_devices import TrustedDevice, TrustedDevices
 
 __all__ = [
+    "ADMIN",
     "RESETS",
     "Account",
     "AccountChanges",
@@ -49,6 +51,7 @@ __all__ = [
     "IdentityTaken",
     "InvalidAccount",
     "InvalidRole",
+    "LastAdministrator",
     "NameTaken",
     "OldNames",
     "OneTimeLinks",

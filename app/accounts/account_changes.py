@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.accounts.account import Account
 from app.accounts.accounts import Accounts
+from app.accounts.administrators import keep_another
 from app.accounts.database import accounts as _accounts
 from app.accounts.database import trusted_devices as _trusted_devices
 from app.accounts.lookalikes import lookalikes, skeleton_of
@@ -27,10 +28,16 @@ class AccountChanges:
         self._database = database
         self._accounts = accounts
 
-    async def set_disabled(self, account: Account, disabled: bool) -> bool:
-        """Disable or enable an account; return False if it is so already, or deleted."""
+    async def set_disabled(
+        self, account: Account, disabled: bool, *, keep_an_admin: bool = False
+    ) -> bool:
+        """Disable or enable an account; return False if it is so already, or deleted.
+
+        With `keep_an_admin` it raises LastAdministrator instead of disabling the last one.
+        """
         now = time.time() if disabled else None
-        changed = await self._accounts.calls.run(lambda: self._set_disabled(account.id, now))
+        keep = disabled and keep_an_admin
+        changed = await self._accounts.calls.run(lambda: self._set_disabled(account.id, now, keep))
         if changed:
             await self._accounts.on_changed.tell(account.id)
         return changed
@@ -47,11 +54,13 @@ class AccountChanges:
         await self._accounts.on_changed.tell(account.id)
         return dataclasses.replace(account, name=name)
 
-    def _set_disabled(self, account_id: str, now: float | None) -> bool:
+    def _set_disabled(self, account_id: str, now: float | None, keep_an_admin: bool) -> bool:
         columns = _accounts.c
         differs = columns.disabled.is_not(None) if now is None else columns.disabled.is_(None)
         which = (columns.id == account_id) & differs
         with self._database.writing() as connection:
+            if keep_an_admin:
+                keep_another(connection, account_id)
             statement = sa.update(_accounts).where(which).values(disabled=now)
             if connection.execute(statement).rowcount != 1:
                 return False

@@ -206,12 +206,14 @@ class Accounts:
 
     # -- delete --
 
-    async def check_deletable(self, account: Account) -> None:
-        """Raise AccountInUse if rows of a fork's table keep this account from being deleted.
+    async def check_deletable(self, account: Account, *, keep_an_admin: bool = False) -> None:
+        """Raise AccountInUse or LastAdministrator if `remove` would do so now.
 
         Ask before its sessions end, so that an account that is not deleted stays signed in.
         """
-        await self.calls.run(lambda: self._table.check_deletable(account.id))
+        await self.calls.run(
+            lambda: self._table.check_deletable(account.id, keep_an_admin=keep_an_admin)
+        )
 
     async def delete(self, proof: Proof) -> bool:
         """Delete an account; return False if account or password have changed since `proof`.
@@ -224,13 +226,16 @@ class Accounts:
             await self.on_deleted.tell(proof.account)
         return deleted
 
-    async def remove(self, account: Account) -> bool:
+    async def remove(self, account: Account, *, keep_an_admin: bool = False) -> bool:
         """Delete an account without its password; return False if it is deleted already.
 
         End its sessions before, by `services.sessions.end_user(account.id)`: those that begin
-        meanwhile are ended after it is deleted. Raises AccountInUse as `delete` does.
+        meanwhile are ended after it is deleted. Raises AccountInUse as `delete` does, and with
+        `keep_an_admin` LastAdministrator if no administrator could sign in without this account.
         """
-        removed = await self.calls.run(lambda: self._table.remove(account.id))
+        removed = await self.calls.run(
+            lambda: self._table.remove(account.id, keep_an_admin=keep_an_admin)
+        )
         if removed:
             await self.on_deleted.tell(account)
         return removed

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from app.accounts.account import Account
+from app.accounts.administrators import ADMIN, keep_another
 from app.accounts.database import accounts as _accounts
 from app.accounts.database import roles as _roles
 from app.accounts.passwords import InvalidAccount, account_key
@@ -44,10 +45,12 @@ class RoleTable:
         return {id: frozenset(roles) for id, roles in found.items()}
 
     def change(
-        self, account_id: str, add: Collection[str], remove: Collection[str]
+        self, account_id: str, add: Collection[str], remove: Collection[str], keep_an_admin: bool
     ) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the roles before and after; raises UnknownAccount."""
+        """Return the roles before and after; raises UnknownAccount and LastAdministrator."""
         with self._database.writing() as connection:
+            if keep_an_admin and ADMIN in remove:
+                keep_another(connection, account_id)
             # locked, so that a change or a deletion at the same time waits
             same = sa.select(_accounts.c.id).where(_accounts.c.id == account_id).with_for_update()
             if connection.execute(same).first() is None:

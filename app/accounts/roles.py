@@ -62,17 +62,23 @@ class Roles:
         self._memory.forget(account_id)
 
     async def set(
-        self, account_id: str, *, add: Collection[str] = (), remove: Collection[str] = ()
+        self,
+        account_id: str,
+        *,
+        add: Collection[str] = (),
+        remove: Collection[str] = (),
+        keep_an_admin: bool = False,
     ) -> frozenset[str]:
         """Give an account roles, and take others from it; return those that it has then.
 
         It does nothing about roles that the account has, or has not, already. The change is in
         force at this process when it returns, and at the others within a second. Raises
-        UnknownAccount and InvalidRole, which are InvalidAccount.
+        UnknownAccount and InvalidRole, which are InvalidAccount; with `keep_an_admin` also
+        LastAdministrator instead of taking the role admin from the last one who may sign in.
         """
         _check(add, remove)
         before, after = await self._accounts.calls.run(
-            lambda: self._table.change(account_id, add, remove)
+            lambda: self._table.change(account_id, add, remove, keep_an_admin)
         )
         if before != after:
             await self._accounts.on_changed.tell(account_id)

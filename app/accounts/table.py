@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from app.accounts.account import Account, Identity, new_account_id
+from app.accounts.administrators import keep_another
 from app.accounts.database import OF_ACCOUNT, check
 from app.accounts.database import accounts as _accounts
 from app.accounts.database import identities as _identities
@@ -215,20 +216,29 @@ class AccountTable:
     def delete(self, proof: Proof) -> bool:
         return self._delete(self._same(proof), proof.account.id if proof.account else "")
 
-    def remove(self, account_id: str) -> bool:
-        """Delete an account without its password."""
-        return self._delete(_accounts.c.id == account_id, account_id)
+    def remove(self, account_id: str, *, keep_an_admin: bool) -> bool:
+        """Delete an account without its password; may raise AccountInUse, LastAdministrator."""
+        which = _accounts.c.id == account_id
+        return self._delete(which, account_id, keep_an_admin=keep_an_admin)
 
-    def check_deletable(self, account_id: str) -> None:
-        """Raise AccountInUse if `remove` would; the account stays."""
+    def check_deletable(self, account_id: str, *, keep_an_admin: bool) -> None:
+        """Raise what `remove` would; the account stays."""
+        which = _accounts.c.id == account_id
         with contextlib.suppress(_Undone):
-            self._delete(_accounts.c.id == account_id, account_id, undo=True)
+            self._delete(which, account_id, keep_an_admin=keep_an_admin, undo=True)
 
     def _delete(
-        self, which: sa.ColumnElement[bool], account_id: str, *, undo: bool = False
+        self,
+        which: sa.ColumnElement[bool],
+        account_id: str,
+        *,
+        keep_an_admin: bool = False,
+        undo: bool = False,
     ) -> bool:
         try:
             with self._database.writing() as connection:
+                if keep_an_admin:
+                    keep_another(connection, account_id)
                 if connection.execute(sa.delete(_accounts).where(which)).rowcount != 1:
                     return False
                 for table in OF_ACCOUNT:

@@ -47,6 +47,8 @@ class Operator:
 
     What is changed tells `accounts.on_changed`, and so all processes. Methods raise
     DatabaseUnavailable, StoreUnavailable, and InvalidAccount with a sentence for the operator.
+    With `keep_an_admin` they raise LastAdministrator instead of leaving no administrator who may
+    sign in; the admin page asks for that, the command line can make a new administrator.
     """
 
     def __init__(
@@ -101,13 +103,13 @@ class Operator:
 
     # -- accounts --
 
-    async def disable(self, account: Account, actor: Actor) -> int:
+    async def disable(self, account: Account, actor: Actor, *, keep_an_admin: bool = False) -> int:
         """Refuse all sign-ins of an account and end its sessions; return how many were ended.
 
         If the session store is down, nothing is changed. May be repeated.
         """
         await self._sessions.store.ping()
-        changed = await self._changes.set_disabled(account, True)
+        changed = await self._changes.set_disabled(account, True, keep_an_admin=keep_an_admin)
         # sign-ins under way see that it is disabled, once their session is stored
         ended = await self._end_all(account, f"{account.name} is disabled")
         if changed or ended:
@@ -158,27 +160,30 @@ class Operator:
         *,
         add: Collection[str] = (),
         remove: Collection[str] = (),
+        keep_an_admin: bool = False,
     ) -> frozenset[str]:
         """Give an account roles and take others; return those that it has then.
 
         Sockets that need a role which it lost leave their namespace. Raises InvalidRole.
         """
         before = await self._roles.of(account.id)
-        after = await self._roles.set(account.id, add=add, remove=remove)
+        after = await self._roles.set(
+            account.id, add=add, remove=remove, keep_an_admin=keep_an_admin
+        )
         changes = [f"+{role}" for role in sorted(after - before)]
         changes += [f"-{role}" for role in sorted(before - after)]
         if changes:
             self._log("role change", account, actor, " ".join(changes))
         return after
 
-    async def delete(self, account: Account, actor: Actor) -> bool:
+    async def delete(self, account: Account, actor: Actor, *, keep_an_admin: bool = False) -> bool:
         """End the sessions of an account and delete it; return False if it was deleted already.
 
         Raises AccountInUse if rows of a fork's table refer to it, and may not.
         """
-        await self._accounts.check_deletable(account)
+        await self._accounts.check_deletable(account, keep_an_admin=keep_an_admin)
         await self._sessions.end_user(account.id)
-        deleted = await self._accounts.remove(account)
+        deleted = await self._accounts.remove(account, keep_an_admin=keep_an_admin)
         if deleted:
             self._log("deletion", account, actor)
             await self._end_all(account, f"{account.name} is deleted")

@@ -63,13 +63,19 @@ def error_answer(error: BaseException | None, status: int, reason: str) -> Error
     if isinstance(error, DatabaseUnavailable):
         return ErrorAnswer(error.status, str(error), error.wait)
     if isinstance(error, TooManyRequests):
-        sentence = f"{error.log_message}; wait {in_words(error.wait)} and try again"
+        sentence = f"{sentence_of(error)}; wait {in_words(error.wait)} and try again"
         return ErrorAnswer(status, sentence, error.wait)
     if isinstance(error, HTTPError) and error.log_message and status < 500:
-        message = error.log_message % error.args if error.args else error.log_message
         field = error.field if isinstance(error, InvalidField) else None
-        return ErrorAnswer(status, message, field=field)
+        return ErrorAnswer(status, sentence_of(error), field=field)
     return ErrorAnswer(status, reason)
+
+
+def sentence_of(error: HTTPError) -> str:
+    """Return the message of an error, as its handler wrote it; else the reason of its status."""
+    # Tornado doubles each `%` of a message without arguments
+    message = error.log_message % error.args if error.log_message else error.reason
+    return message or ""
 
 
 # `@tornado.web.authenticated` replaces a method by a wrapper; all wrappers share this code object.

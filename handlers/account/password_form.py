@@ -9,7 +9,7 @@ from app.accounts import AccountInUse, AccountsUnavailable, InvalidAccount, Proo
 from app.limits import in_words, subscriber
 from app.sign_in import SignInRefused
 from app.stores import StoreError
-from app.web.errors import TooManyRequests
+from app.web.errors import TooManyRequests, sentence_of
 from app.web.user_only import user_only
 from handlers.account.section import AccountSection
 
@@ -38,7 +38,7 @@ class PasswordFormHandler(AccountSection):
         except SignInRefused as error:
             await self._refuse(error.status_code, error.sentence)
         except HTTPError as error:
-            await self._refuse(error.status_code, error.log_message or error.reason or "")
+            await self._refuse(error.status_code, sentence_of(error))
 
     async def act(self) -> None:
         """Do the change and answer; the message of an error is shown beside the form."""

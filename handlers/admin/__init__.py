@@ -2,7 +2,7 @@
 
 from handlers.admin import account, accounts, actions, impersonation, overview, role_actions
 from handlers.admin.namespace import namespaces as namespaces
-from handlers.admin.namespace import on_start as on_start
+from handlers.admin.namespace import on_account_changed as on_account_changed
 
 routes = [
     *overview.routes,

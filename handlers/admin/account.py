@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from app.accounts import Account
+from app.accounts import ADMIN, Account
 from app.operator import AccountRow, EventRow, SessionRow
-from handlers.admin.admin_page import ADMIN, AdminPage
+from handlers.admin.admin_page import AdminPage
 
 _EVENTS = 30
 #: What a page says after a form: the sentence for the query `done=NAME`.

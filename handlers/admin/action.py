@@ -4,13 +4,12 @@ from typing import ClassVar
 
 from tornado.web import HTTPError
 
-from app.accounts import Account, AccountInUse, InvalidAccount
+from app.accounts import Account, AccountInUse, InvalidAccount, LastAdministrator
+from app.web.errors import sentence_of
 from app.web.recent_sign_in import recent_sign_in
 from handlers.admin.account import AccountPage
-from handlers.admin.admin_page import ADMIN
 
 _MINUTES = 10  # since the administrator has proven who they are
-_LAST = "This is the last administrator who may sign in. Name another one first."
 
 
 class Action(AccountPage):
@@ -37,9 +36,10 @@ class Action(AccountPage):
                 return
             await self.act(account)
         except InvalidAccount as error:
-            await self._refuse(account, 409 if isinstance(error, AccountInUse) else 422, str(error))
+            needed = isinstance(error, AccountInUse | LastAdministrator)
+            await self._refuse(account, 409 if needed else 422, str(error))
         except HTTPError as error:
-            await self._refuse(account, error.status_code, error.log_message or "")
+            await self._refuse(account, error.status_code, sentence_of(error))
 
     async def question(self, account: Account) -> str:
         """Return what to ask before the action; empty if it needs no confirmation.
@@ -59,17 +59,6 @@ class Action(AccountPage):
     def is_self(self, account: Account) -> bool:
         """Whether it is the administrator's own account."""
         return account.id == self.session.user_id
-
-    async def check_not_last(self, account: Account) -> None:
-        """Raise HTTPError 409 if no administrator is left without this account."""
-        if ADMIN not in account.roles or account.disabled is not None:
-            return
-        if await self.administrators() < 2:
-            raise HTTPError(409, _LAST)
-
-    async def administrators(self) -> int:
-        """Return how many administrators may sign in."""
-        return await self.services.operator.list.count(role=ADMIN, disabled=False)
 
     def _ask(self, account: Account, question: str) -> None:
         if self.wants_json:

@@ -16,19 +16,14 @@ class DisableHandler(Action):
     button = "Disable account"
 
     async def question(self, account: Account) -> str:
-        await self.check_not_last(account)
         own = _OWN if self.is_self(account) else ""
         return (
-            f"Disable {account.name}? All sessions of the account end, and it cannot sign in until "
-            f"somebody enables it.{own}"
+            f"Disable {account.name}? All sessions of the account end, and the user cannot sign "
+            f"in until an administrator enables it.{own}"
         )
 
     async def act(self, account: Account) -> None:
-        operator = self.services.operator
-        await operator.disable(account, self.actor)
-        if account.roles and not await self.administrators():
-            # another administrator has disabled themself at the same time
-            await operator.enable(account, self.actor)
+        await self.services.operator.disable(account, self.actor, keep_an_admin=True)
         self.done(account)
 
 
@@ -76,7 +71,6 @@ class DeleteHandler(Action):
     button = "Delete account"
 
     async def question(self, account: Account) -> str:
-        await self.check_not_last(account)
         own = _OWN if self.is_self(account) else ""
         return (
             f"Delete {account.name}? All sessions of the account end. This cannot be undone, and "
@@ -84,7 +78,7 @@ class DeleteHandler(Action):
         )
 
     async def act(self, account: Account) -> None:
-        await self.services.operator.delete(account, self.actor)
+        await self.services.operator.delete(account, self.actor, keep_an_admin=True)
         self.answer_done(self.url("/admin/accounts", done="deleted"))
 
 

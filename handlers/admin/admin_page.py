@@ -4,13 +4,11 @@ from typing import Any, ClassVar
 
 from tornado.web import HTTPError
 
-from app.accounts import Account
+from app.accounts import ADMIN, Account
 from app.operator import Actor
 from app.sessions.session import SessionEnded
 from handlers.account.times import iso, when
 from handlers.session import BaseHandler
-
-ADMIN = "admin"  # the role
 
 
 class AdminPage(BaseHandler):

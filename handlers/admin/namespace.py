@@ -1,15 +1,14 @@
 """The sockets of the operator's pages: what changes, while somebody looks at it."""
 
 import asyncio
-import functools
 from typing import Any
 
 import msgspec
 
+from app.accounts import ADMIN
 from app.devices import Device
 from app.services import Services
 from app.stores import StoreError
-from handlers.admin.admin_page import ADMIN
 from handlers.admin.overview import overview
 from handlers.session import BaseNamespace
 
@@ -72,15 +71,11 @@ class AdminNamespace(BaseNamespace):
             self.services.device_watchers.unwatch(account_id, sid)
 
 
-async def _account_changed(services: Services, account_id: str) -> None:
+async def on_account_changed(account_id: str, services: Services) -> None:
+    """Let the pages of an account follow its changes, at whichever process they are made."""
     namespace = services.socket_server.made.find(NAME)
     if isinstance(namespace, AdminNamespace):
         await namespace.account_changed(account_id)
-
-
-def on_start(services: Services) -> None:
-    """Let the pages of an account follow its changes, at whichever process they are made."""
-    services.on_account_changed.append(functools.partial(_account_changed, services))
 
 
 namespaces = [(NAME, AdminNamespace)]

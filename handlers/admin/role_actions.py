@@ -1,8 +1,7 @@
 """Administrators give and take roles."""
 
-from app.accounts import Account
+from app.accounts import ADMIN, Account
 from handlers.admin.action import Action
-from handlers.admin.admin_page import ADMIN
 
 _OWN = (
     "Take the role admin from yourself? These pages are closed to you then, and only another "
@@ -20,7 +19,6 @@ class RolesHandler(Action):
     async def question(self, account: Account) -> str:
         add, remove = self._changes()
         if remove == ADMIN and ADMIN in account.roles:
-            await self.check_not_last(account)
             if self.is_self(account):
                 return _OWN
             return f"Take the role admin from {account.name}? These pages are closed to them then."
@@ -30,13 +28,13 @@ class RolesHandler(Action):
 
     async def act(self, account: Account) -> None:
         add, remove = self._changes()
-        operator, actor = self.services.operator, self.actor
-        await operator.set_roles(
-            account, actor, add=[add] if add else [], remove=[remove] if remove else []
+        await self.services.operator.set_roles(
+            account,
+            self.actor,
+            add=[add] if add else [],
+            remove=[remove] if remove else [],
+            keep_an_admin=True,
         )
-        if remove == ADMIN and ADMIN in account.roles and not await self.administrators():
-            # another administrator has lost the role at the same time
-            await operator.set_roles(account, actor, add=[ADMIN])
         if self.is_self(account) and remove == ADMIN:
             self.answer_done(self.url("/"))
         else:

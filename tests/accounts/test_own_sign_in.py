@@ -439,3 +439,17 @@ async def test_an_authenticator_of_a_fork_is_asked_for_no_code(
         await enrol(site, "user 1")
         assert (await ann.post("/proxy", headers={"X-Subject": "1"})).status == 200
         assert await who(ann) == "user 1"
+
+
+async def test_a_hook_hears_of_accounts_that_are_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets the id and the services, whatever it calls its parameters."""
+    heard: list[tuple[str, Services]] = []
+    modules = fork(monkeypatch, on_account_changed=lambda id, parts: heard.append((id, parts)))
+    async with serve(tmp_path, modules=modules) as site:
+        account = await site.services.accounts.add("ann")
+        assert heard == []
+        await site.services.roles.set(account.id, add=["moderator"])
+        await site.services.accounts.remove(account)
+        assert heard == [(account.id, site.services)] * 2

@@ -92,9 +92,9 @@ async def test_a_name_that_is_no_role_is_refused(place: Place, role: str) -> Non
     """Before anything is changed."""
     async with opened(place) as accounts:
         roles, ann = Roles(accounts), await add(accounts, "ann")
-        for change in ({"add": ["admin", role]}, {"add": ["admin"], "remove": [role]}):
+        for add_these, remove_these in ((["admin", role], []), (["admin"], [role])):
             with pytest.raises(InvalidRole, match="is no name of a role"):
-                await roles.set(ann, **change)
+                await roles.set(ann, add=add_these, remove=remove_these)
         assert await roles.of(ann) == NOTHING
         assert await roles.set(ann, add=["a" * 64, "0-_"]) == {"a" * 64, "0-_"}
 

@@ -25,6 +25,7 @@ from app.accounts import Account
 from app.hooks import (
     BeforeHandshake,
     MaySignIn,
+    OnAccountChanged,
     OnAccountCreated,
     OnAccountDeleted,
     OnLogin,
@@ -146,6 +147,10 @@ async def created(account: Account, services: Services) -> None:
     assert_type(await services.accounts.by_ids([account.id]), dict[str, Account])
 
 
+async def changed(account_id: str, services: Services) -> None:
+    assert_type(await services.accounts.by_id(account_id), Account | None)
+
+
 def refuse(handler: HandshakeHandler) -> None:
     assert_type(handler.remote_address, str)
 
@@ -154,6 +159,7 @@ on_start: OnStart = start
 may_sign_in: MaySignIn = banned
 on_account_created: OnAccountCreated = created
 on_account_deleted: OnAccountDeleted = created
+on_account_changed: OnAccountChanged = changed
 on_login: OnLogin = greet
 on_session_end: OnSessionEnd = farewell
 before_handshake: BeforeHandshake = refuse

@@ -16,7 +16,7 @@ from app.testing.visitor import PAGE
 from tests.support.accounts import account_id
 from tests.support.admins import acting
 from tests.support.browsers import session_id
-from tests.support.forms import PASSWORD, ask, send, who
+from tests.support.forms import PASSWORD, ask, each_kind, send, who
 from tests.support.site import Site
 from tests.support.step_up import LATE, PROOF, prove
 from tests.support.visitor import Visitor
@@ -273,3 +273,12 @@ async def test_the_audit_log_has_a_line(ann: Visitor, caplog: pytest.LogCaptureF
         line.startswith("reauthentication user='ann'") and "method='password'" in line
         for line in lines
     )
+
+
+@each_kind
+async def test_a_name_with_percent_signs_is_shown_as_it_is(ann: Visitor, kind: str) -> None:
+    """Tornado doubles them in the message of an error that has no arguments."""
+    await ann.sign_up("50% %s")
+    answer = await send(ann, kind, "/reauthenticate", username="bob", **PROOF)
+    assert answer.status == 403
+    assert "You are signed in as 50% %s; enter your own password." in unescape(answer.text)
