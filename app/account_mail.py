@@ -110,10 +110,31 @@ class AccountMail:
         if account.email:
             self._mail.send_template(account.email, "password_changed", name=account.name, how=how)
 
+    def recovery_codes_made(self, account_id: str) -> None:
+        """Tell the user, in the background, that the account has new recovery codes."""
+        self._tell(account_id, "recovery_codes")
+
+    def two_step_changed(self, account_id: str, state: str) -> None:
+        """Tell the user, in the background, that two-step sign-in is "on" or "off" now."""
+        self._tell(account_id, "two_step_sign_in", state=state)
+
     def new_device(self, account_id: str, *, user_agent: str, remote_address: str) -> None:
         """Tell the user, in the background, of a sign-in on a device that is not known."""
         if self.enabled:
             self._requests.start(self._tell_of_device(account_id, user_agent, remote_address))
+
+    def _tell(self, account_id: str, template: str, **names: str) -> None:
+        if self.enabled:
+            self._requests.start(self._send(account_id, template, **names))
+
+    async def _send(self, account_id: str, template: str, **names: str) -> None:
+        try:
+            account = await self._accounts.by_id(account_id)
+        except AccountsUnavailable as error:
+            self._dropped.add("no mail tells of a change", f"{template}: {error}")
+            return
+        if account is not None and account.email:
+            self._mail.send_template(account.email, template, name=account.name, **names)
 
     async def _tell_of_device(self, account_id: str, user_agent: str, remote_address: str) -> None:
         try:

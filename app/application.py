@@ -114,6 +114,7 @@ def make_app(
     counted = CountedStore(opened, store_counts)
     database = open_database(settings, schemas(extensions))
     accounts = Accounts(database)
+    totp = Totp(accounts, clock)
     roles, links, codes = Roles(accounts), OneTimeLinks(accounts), RecoveryCodes(accounts)
     sessions = _build_sessions(
         settings, counted, store_counts, data_type, clock, connections, accounts
@@ -148,9 +149,9 @@ def make_app(
         mail=mail,
         account_mail=account_mail,
         recovery=Recovery(
-            PasswordReset(accounts, links, codes), accounts, sessions, audit, account_mail
+            PasswordReset(accounts, links, codes, totp), accounts, sessions, audit, account_mail
         ),
-        totp=Totp(accounts, clock),
+        totp=totp,
         trusted_devices=TrustedDevices(accounts, clock),
         role_sockets=RoleSockets(roles),
         limits=Limits(settings, cluster.make_rate if cluster else ProcessRate),

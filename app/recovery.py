@@ -25,7 +25,8 @@ class Recovery:
 
     All sessions of the account end, and with them its sockets in every process. A sign-in under
     way with the old password ends too, because it asks for the password once more after its
-    session is stored. Second factors stay as they are, and nobody is signed in.
+    session is stored. Recovery codes are void. Second factors stay as they are, and nobody is
+    signed in.
     """
 
     def __init__(
@@ -64,16 +65,25 @@ class Recovery:
         code: str,
         password: str,
         *,
+        app_code: str,
         check_limits: Callable[[], Awaitable[None]],
+        check_app_codes: Callable[[str], Awaitable[None]],
         remote_address: str,
     ) -> Account | None:
         """Use a recovery code and set the password; None if the name or the code is wrong.
 
-        Errors are those of `reset_by_link`; `check_limits` is as for `Accounts.prove`.
+        Errors are those of `reset_by_link`, and AppCodeRequired; the checks of limits are those
+        of `PasswordReset.by_code`.
         """
         await self._sessions.store.ping()
         account = await self._reset.by_code(
-            name, code, password, check_limits=check_limits, address=subscriber(remote_address)
+            name,
+            code,
+            password,
+            app_code=app_code,
+            check_limits=check_limits,
+            check_app_codes=check_app_codes,
+            address=subscriber(remote_address),
         )
         if account is not None:
             await self._follow(account, "recovery code", remote_address)

@@ -15,7 +15,7 @@ from app.accounts.database import accounts as accounts_table
 from app.accounts.emails import Change, Emails
 from app.accounts.old_names import OldNames
 from app.accounts.one_time_links import RESETS, OneTimeLinks, Purpose, Use
-from app.accounts.password_reset import PasswordReset
+from app.accounts.password_reset import AppCodeRequired, PasswordReset
 from app.accounts.password_rules import PasswordRules, Strength, WeakPassword
 from app.accounts.passwords import (
     AccountInUse,
@@ -42,6 +42,7 @@ __all__ = [
     "Accounts",
     "AccountsUnavailable",
     "AddressBusy",
+    "AppCodeRequired",
     "AuditEvent",
     "AuditTrail",
     "Change",

@@ -9,24 +9,38 @@ import sqlalchemy as sa
 from app.accounts.account import Account
 from app.accounts.accounts import Accounts
 from app.accounts.database import accounts as _accounts
+from app.accounts.new_password import set_password
 from app.accounts.one_time_links import RESETS, OneTimeLinks, take_link
 from app.accounts.passwords import password_hasher
 from app.accounts.recovery_codes import RecoveryCodes
+from app.accounts.totp import Totp
+
+
+class AppCodeRequired(Exception):
+    """The recovery code is right, and the account asks for a code of its app as well."""
+
+    def __init__(self, account: Account) -> None:
+        super().__init__()
+        self.account = account
 
 
 class PasswordReset:
     """Sets passwords by one-time links and by recovery codes.
 
     The proof is used up in the transaction that stores the password, so that neither happens
-    without the other. Every method raises InvalidAccount for a password that is not allowed, and
-    AccountsUnavailable as `Accounts` does.
+    without the other. A new password voids all recovery codes of the account. Every
+    method raises InvalidAccount for a password that is not allowed, and AccountsUnavailable as
+    `Accounts` does.
     """
 
-    def __init__(self, accounts: Accounts, links: OneTimeLinks, codes: RecoveryCodes) -> None:
+    def __init__(
+        self, accounts: Accounts, links: OneTimeLinks, codes: RecoveryCodes, totp: Totp
+    ) -> None:
         self._accounts = accounts
         self._database = accounts.database
         self._links = links
         self._codes = codes
+        self._totp = totp
         self._hasher = password_hasher()
 
     async def by_link(self, token: str, password: str, *, address: str = "") -> Account | None:
@@ -55,13 +69,18 @@ class PasswordReset:
         code: str,
         password: str,
         *,
+        app_code: str,
         check_limits: Callable[[], Awaitable[None]],
+        check_app_codes: Callable[[str], Awaitable[None]],
         address: str = "",
     ) -> Account | None:
         """Set the password of the account with this name and this recovery code.
 
-        None if one of both is wrong or the account is disabled. `check_limits` is as for
-        `Accounts.prove`; the caller counts failures.
+        None if one of both is wrong or the account is disabled. With two-step sign-in on, raises
+        AppCodeRequired unless `app_code` is a code of the authenticator app, so that one sheet of
+        paper does not replace both factors; the recovery code stays unused. `check_limits` is as
+        for `Accounts.prove`, and `check_app_codes` the same for codes of the app, called with the
+        id of an account whose recovery code was right; the caller counts failures.
         """
         rules = self._accounts.rules
         rules.long_enough(password)
@@ -69,23 +88,41 @@ class PasswordReset:
         account = await self._accounts.by_name(name)
         account_id = "" if account is None or account.disabled is not None else account.id
 
+        def find() -> tuple[str, Callable[[sa.Connection], bool] | None]:
+            # the password before the code, so that the answer tells nothing of the account
+            return rules.clean(password, name), self._codes.find(account_id, code)
+
+        clean, use_code = await self._accounts.calls.hash(
+            find, check_limits=check_limits, address=address
+        )
+        if account is None or use_code is None:
+            return None
+        found = account
+        if await self._totp.is_on(account_id):
+            await check_app_codes(account_id)
+        now = self._totp.now()
+
         def change() -> bool:
-            # before the code, so that the answer tells nothing of the account
-            clean = rules.clean(password, name)
-            use_code = self._codes.find(account_id, code)
-            if use_code is None:
-                return False
+            use_app_code = self._totp.find(account_id, app_code, now)
+            if use_app_code is None:
+                raise AppCodeRequired(found)
             password_hash = self._hasher.hash(clean)
             with self._database.writing() as connection:
-                return use_code(connection) and _set(connection, account_id, password_hash)
+                if not _locked(connection, account_id) or not use_code(connection):
+                    return False
+                if not use_app_code(connection):
+                    raise AppCodeRequired(found)
+                return _set(connection, account_id, password_hash)
 
-        changed = await self._accounts.calls.hash(
-            change, check_limits=check_limits, address=address
-        )
+        changed = await self._accounts.calls.hash(change, address=address)
         return account if changed else None
 
 
+def _locked(connection: sa.Connection, account_id: str) -> bool:
+    """Lock the account before its codes, as all who write both do."""
+    same = sa.select(_accounts.c.id).where(_accounts.c.id == account_id)
+    return connection.execute(same.with_for_update()).first() is not None
+
+
 def _set(connection: sa.Connection, account_id: str, password_hash: str) -> bool:
-    may = (_accounts.c.id == account_id) & _accounts.c.disabled.is_(None)
-    new = sa.update(_accounts).where(may).values(password_hash=password_hash)
-    return connection.execute(new).rowcount == 1
+    return set_password(connection, account_id, password_hash, _accounts.c.disabled.is_(None))

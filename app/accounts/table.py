@@ -18,6 +18,7 @@ from app.accounts.database import OF_ACCOUNT, check
 from app.accounts.database import accounts as _accounts
 from app.accounts.database import identities as _identities
 from app.accounts.lookalikes import lookalikes, skeleton_of
+from app.accounts.new_password import set_password
 from app.accounts.password_rules import PasswordRules
 from app.accounts.passwords import (
     AccountInUse,
@@ -208,9 +209,9 @@ class AccountTable:
         account = proof.account
         names = (account.name, account.email) if account else ()
         new = self._passwords.hash(self.rules.clean(password, *names))
-        statement = sa.update(_accounts).where(self._same(proof)).values(password_hash=new)
         with self._database.writing() as connection:
-            changed = connection.execute(statement).rowcount == 1
+            account_id = account.id if account else ""
+            changed = set_password(connection, account_id, new, self._same(proof))
         return Proof(proof.account, new if changed else None)
 
     def delete(self, proof: Proof) -> bool:

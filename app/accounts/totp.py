@@ -113,7 +113,27 @@ class Totp:
         """Turn the second factor off and forget trusted devices; return whether it was on."""
         return await self._calls.run(lambda: self._remove(account_id))
 
+    def now(self) -> float:
+        """Return the server's time; call it on the event loop, for `find`."""
+        return self._clock()
+
     # -- blocking calls --
+
+    def find(
+        self, account_id: str, code: str, now: float
+    ) -> Callable[[sa.Connection], bool] | None:
+        """Return the function that uses this code up in a transaction; None if it is wrong.
+
+        An account without two-step sign-in needs no code. It blocks: call it in a thread.
+        """
+        state = self._read(account_id)
+        if state is None or state.confirmed is None:
+            return lambda connection: True
+        step = _step(state.secret, code, now)
+        if step is None:
+            return None
+        use = _use_step(account_id, state.secret, step, now, confirms=False)
+        return lambda connection: connection.execute(use).rowcount == 1
 
     def _read(self, account_id: str) -> TotpState | None:
         query = sa.select(_totp).where(_totp.c.account_id == account_id)
@@ -143,17 +163,9 @@ class Totp:
         step = _step(state.secret, code, now)
         if step is None:
             return False
-        # compared in the database: one of two calls at once finds the row unchanged
-        unchanged = (
-            (_totp.c.account_id == account_id)
-            & (_totp.c.secret == state.secret)
-            & (_totp.c.last_step < step)
-            & (_totp.c.confirmed.is_(None) if confirms else _totp.c.confirmed.is_not(None))
-        )
-        changes = {"last_step": step, **({"confirmed": now} if confirms else {})}
+        use = _use_step(account_id, state.secret, step, now, confirms=confirms)
         with self._database.writing() as connection:
-            done = connection.execute(sa.update(_totp).where(unchanged).values(changes))
-            return done.rowcount == 1
+            return connection.execute(use).rowcount == 1
 
     def _remove(self, account_id: str) -> bool:
         mine = _totp.c.account_id == account_id
@@ -163,6 +175,19 @@ class Totp:
             on = sa.select(_totp.c.confirmed).where(mine, _totp.c.confirmed.is_not(None))
             was_on = connection.execute(on).first() is not None
             return connection.execute(sa.delete(_totp).where(mine)).rowcount == 1 and was_on
+
+
+def _use_step(account_id: str, secret: str, step: int, now: float, *, confirms: bool) -> sa.Update:
+    """Return the statement that uses a code up; it changes no row if the code was used before."""
+    # compared in the database: one of two calls at once finds the row unchanged
+    unchanged = (
+        (_totp.c.account_id == account_id)
+        & (_totp.c.secret == secret)
+        & (_totp.c.last_step < step)
+        & (_totp.c.confirmed.is_(None) if confirms else _totp.c.confirmed.is_not(None))
+    )
+    changes = {"last_step": step, **({"confirmed": now} if confirms else {})}
+    return sa.update(_totp).where(unchanged).values(changes)
 
 
 def _step(secret: str, code: str, now: float) -> int | None:

@@ -63,6 +63,7 @@ class CodesHandler(RecoverySection):
         share = subscriber(self.remote_address)
         codes = await self.services.recovery_codes.create(self.user_id, address=share)
         self.audit("recovery codes", reason="made new ones")
+        self.services.account_mail.recovery_codes_made(self.user_id)
         self.codes = tuple(codes)
         await self.show()
 

@@ -17,7 +17,11 @@ NOTICES = (
     ("totp-on", "Two-step sign-in is on: from now on you are asked for a code."),
     ("totp-off", "Two-step sign-in is off: you are asked for no code any more."),
     ("forgotten", "From now on you are asked for a code there."),
-    ("password", "Your password is changed, and you are signed out everywhere else."),
+    (
+        "password",
+        "Your password is changed, and you are signed out everywhere else. Your recovery codes are "
+        "void; make new ones.",
+    ),
 )
 
 

@@ -67,6 +67,7 @@ class ConfirmHandler(TotpHandler):
         (code,) = self.fields("code")
         if await self.services.totp.confirm(self.user_id, code):
             await self.changed("two-step sign-in on")
+            self.services.account_mail.two_step_changed(self.user_id, "on")
             # 307 repeats the POST: the section of recovery makes codes, and shows them
             codes = self.url("/account/recovery/codes", done="totp-on")
             self.redirect(codes, status=307)
@@ -85,6 +86,7 @@ class OffHandler(SignInMethodsSection):
     async def post(self) -> None:
         if await self.services.totp.remove(self.user_id):
             await self.changed("two-step sign-in off")
+            self.services.account_mail.two_step_changed(self.user_id, "off")
         self.done("totp-off")
 
 

@@ -2,13 +2,16 @@
 
 from tornado.web import HTTPError
 
-from app.accounts import AccountsUnavailable, InvalidAccount, account_key
+from app.accounts import Account, AccountsUnavailable, AppCodeRequired, InvalidAccount, account_key
 from app.limits import in_words
 from app.mail import InvalidAddress, clean_address
 from app.web.errors import TooManyRequests
 from handlers.session import BaseHandler
 
 _WRONG = "Wrong name or wrong recovery code."
+_APP_CODE = (
+    "Two-step sign-in is on for this account: enter a new code of your authenticator app as well."
+)
 
 
 class RecoverHandler(BaseHandler):
@@ -50,12 +53,14 @@ class RecoverHandler(BaseHandler):
 
 
 class CodeHandler(RecoverHandler):
-    """Takes a name, a recovery code and the new password."""
+    """Takes a name, a recovery code, the new password, and with two-step sign-in a second code."""
 
     async def post(self) -> None:
         username, code, password = self.fields("username", "code", "new_password")
         try:
             changed = await self._reset(username, code, password)
+        except AppCodeRequired as required:
+            await self._ask_for_app_code(required.account, username)
         except InvalidAccount as error:
             self.refuse(422, str(error), username)
         except AccountsUnavailable as error:
@@ -74,11 +79,14 @@ class CodeHandler(RecoverHandler):
     async def _reset(self, username: str, code: str, password: str) -> bool:
         if not username or not code:
             raise InvalidAccount("Enter your name and a recovery code.")
+        (app_code,) = self.fields("app_code")
         account = await self.services.recovery.reset_by_code(
             username,
             code,
             password,
+            app_code=app_code,
             check_limits=lambda: self._check_limits(username),
+            check_app_codes=self._check_app_codes,
             remote_address=self.remote_address,
         )
         if account is None:
@@ -89,12 +97,26 @@ class CodeHandler(RecoverHandler):
         """Count and log a wrong name or code."""
         await self.services.limits.login_failed(self.remote_address, account_key(username))
         account = await self.services.accounts.by_name(username)
+        self._log_failure(account, "wrong recovery code")
+
+    async def _ask_for_app_code(self, account: Account, username: str) -> None:
+        """Answer somebody whose recovery code is right; a wrong code of the app is counted."""
+        if any(self.fields("app_code")):
+            await self.services.limits.code_failed(account.id)
+            self._log_failure(account, "wrong code")
+        self.set_status(401)
+        if self.wants_json:
+            self.write({"error": _APP_CODE, "code_required": True})
+        else:
+            self.show(_APP_CODE, username)
+
+    def _log_failure(self, account: Account | None, reason: str) -> None:
         self.services.audit.add(
             "failure",
             # no name that no account has: a user may have typed a code there
             user=account.name if account else None,
             address=self.remote_address,
-            reason="wrong recovery code",
+            reason=reason,
             user_id=account.id if account else None,
         )
 
@@ -106,6 +128,12 @@ class CodeHandler(RecoverHandler):
             address = self.remote_address
             self.services.audit.refused("failure", address=address, reason="too many tries")
             raise TooManyRequests(wait, "too many tries")
+
+    async def _check_app_codes(self, account_id: str) -> None:
+        """Raise TooManyRequests while no code of this account's app may be tried."""
+        if wait := await self.services.limits.code_wait(account_id):
+            self.services.counters.limits["failed_logins_per_minute"] += 1
+            raise TooManyRequests(wait, "too many wrong codes")
 
 
 class SentHandler(BaseHandler):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyotp.totp import TOTP
 
 from tests.support.accounts import account_id
 from tests.support.devices import NEW
@@ -295,6 +296,23 @@ async def test_a_changed_password_is_told_by_mail(
     fields: dict[str, Any] = {"password": PASSWORD, "new_password": NEW}
     assert (await send(ann, "json", "/account/password", **fields)).status == 204
     assert "was changed on the account page" in text(await mails.mail(2))
+
+
+@pytest.mark.asvs("6.3.7")
+async def test_new_recovery_codes_and_two_step_sign_in_are_told_by_mail(
+    site: Site, ann: Visitor, mails: MailServer
+) -> None:
+    await with_address(site)
+    await ann.sign_in("ann")
+    await mails.mail()
+    await send(ann, "json", "/account/recovery/codes")
+    assert "has new recovery codes" in text(await mails.mail(2))
+    secret = (await send(ann, "json", "/account/sign-in/totp")).json()["secret"]
+    shown = TOTP(secret).at(int(site.services.sessions.clock()))
+    await send(ann, "json", "/account/sign-in/totp/confirm", code=shown)
+    assert "was turned on for" in text(await mails.mail(3))
+    await send(ann, "json", "/account/sign-in/totp/off")
+    assert "was turned off for" in text(await mails.mail(4))
 
 
 async def test_metrics_count_mails(site: Site, ann: Visitor, mails: MailServer) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.accounts import account_id
 from tests.support.clock import Clock
-from tests.support.forms import send
+from tests.support.devices import NEW
+from tests.support.forms import PASSWORD, each_kind, send
 from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 
@@ -33,7 +34,7 @@ async def test_codes_are_shown_once(site: Site, ann: Visitor) -> None:
     assert codes[0] not in (await ann.page("/account/recovery")).text
     fields = {"username": "ann", "code": codes[0], "new_password": "a quite new password"}
     assert (await send(ann, "json", "/recover/code", **fields)).status == 204
-    assert await codes_left(site) == 9
+    assert await codes_left(site) == 0
 
 
 async def test_a_script_gets_codes_as_json(site: Site, ann: Visitor) -> None:
@@ -60,3 +61,31 @@ async def test_a_visitor_is_sent_to_the_sign_in(site: Site, visitor: Visitor) ->
         "/login?next=%2Faccount%2Frecovery"
     )
     assert (await visitor.post("/account/recovery/codes", json={})).status == 401
+
+
+@each_kind
+async def test_a_change_of_the_password_voids_the_codes(
+    site: Site, ann: Visitor, kind: str
+) -> None:
+    """Somebody who knew the old password may have made them."""
+    await ann.sign_up("ann")
+    made = (await ann.post("/account/recovery/codes", json={})).json()["codes"]
+    fields = {"password": PASSWORD, "new_password": NEW}
+    answer = await send(ann, kind, "/account/password", **fields)
+    if kind == "form":
+        page = (await ann.page(answer.headers["Location"])).text
+        assert "Your recovery codes are void; make new ones." in page
+    async with Visitor(site.url) as thief:
+        stolen = {"username": "ann", "code": made[0], "new_password": "the password of a thief"}
+        assert (await send(thief, "json", "/recover/code", **stolen)).status == 401
+    assert await codes_left(site) == 0
+
+
+async def test_a_reset_by_a_link_voids_the_codes(site: Site, ann: Visitor) -> None:
+    """The page says so."""
+    await ann.sign_up("ann")
+    await ann.post("/account/recovery/codes", json={})
+    token = await site.services.one_time_links.create(await account_id(site, "ann"), "reset", 60)
+    answer = await send(ann, "form", "/reset", token=token, new_password=NEW)
+    assert "Your recovery codes are void" in (await ann.page(answer.headers["Location"])).text
+    assert await codes_left(site) == 0
