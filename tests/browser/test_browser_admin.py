@@ -87,13 +87,13 @@ async def test_each_action_is_seen_by_others(
         for seen in (page, other):
             await has(seen, "Firefox 132 on Linux", "Connected by websocket")
         await press(page, "End the session Firefox 132 on Linux")
-        await expect(theirs.get_by_role("alert")).to_contain_text(GONE)
+        await expect(theirs.get_by_role("dialog")).to_contain_text(GONE)
         await has(other, "Nobody is signed in to this account.", "session end by root")
 
         theirs = await sign_in(ann, "ann", "/account")
         await live(theirs)
         await confirmed(page, "End all sessions…", "End all sessions")
-        await expect(theirs.get_by_role("alert")).to_contain_text(GONE)
+        await expect(theirs.get_by_role("dialog")).to_contain_text(GONE)
         await has(other, "Nobody is signed in to this account.")
 
         await page.get_by_label("Add a role").fill("moderator")
@@ -118,7 +118,7 @@ async def test_each_action_is_seen_by_others(
         await expect(theirs.locator("#devices")).not_to_contain_text("Administrator root")
 
         await confirmed(page, "Disable…", "Disable account")
-        await expect(theirs.get_by_role("alert")).to_contain_text(GONE)
+        await expect(theirs.get_by_role("dialog")).to_contain_text(GONE)
         await has(other, "disabled since")
         await press(page, "Enable")
         await has(other, "may sign in")
