@@ -3,17 +3,12 @@
 import contextlib
 
 from app.accounts import Account, AccountsUnavailable, Proof
-from app.limits import subscriber
 from app.sign_in import SignInRefused
 from app.web.errors import TooManyRequests
+from handlers.second_factor import kind_of_code, use_code
 from handlers.sign_in_form import SignInForm
 
 _AGAIN = "Enter your name and your password again."
-
-
-def _is_recovery_code(code: str) -> bool:
-    """Whether a code is one from paper: those of an app are digits only."""
-    return any(letter.isalpha() for letter in code)
 
 
 class LoginCodeHandler(SignInForm):
@@ -86,15 +81,11 @@ class LoginCodeHandler(SignInForm):
                 self.services.counters.limits["failed_logins_per_minute"] += 1
                 raise TooManyRequests(wait, "too many wrong codes")
 
-        if _is_recovery_code(code):
-            codes, share = self.services.recovery_codes, subscriber(self.remote_address)
-            if await codes.use(account.id, code, check_limits=check_limits, address=share):
-                return "password+recovery code"
-        elif await self.services.totp.check(account.id, code, check_limits=check_limits):
-            return "password+totp"
+        method = f"password+{kind_of_code(code)}"
+        if await use_code(self, account.id, code, check_limits):
+            return method
         await self.services.limits.code_failed(account.id, device)
-        kind = "recovery code" if _is_recovery_code(code) else "totp"
-        self.services.counters.sign_in_failed(f"password+{kind}")
+        self.services.counters.sign_in_failed(method)
         self.services.audit.add(
             "failure",
             user=account.name,

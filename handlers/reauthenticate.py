@@ -9,11 +9,12 @@ from app.web.errors import TooManyRequests, sentence_of
 from app.web.user_only import check_user
 from handlers.kept_form import Fields, fields_beside_proof, kept_fields
 from handlers.next_page import safe_target
-from handlers.proof_again import ProofAgain
+from handlers.proof_again import CodeRequired, ProofAgain
 
 _WORDS = {  # what the form asks for
     "password": "your password again",
     "code": "a code of your authenticator app",
+    "password+code": "your password again, and a code of your authenticator app or a recovery code",
 }
 
 
@@ -43,6 +44,8 @@ class ReauthenticateHandler(ProofAgain):
             await self._refuse(error.status, str(error))
         except SignInRefused as error:
             await self._refuse(error.status_code, error.sentence)
+        except CodeRequired as error:
+            await self._refuse(error.status_code, error.sentence, code_required=True)
         except HTTPError as error:
             await self._refuse(error.status_code, sentence_of(error))
         else:
@@ -70,10 +73,11 @@ class ReauthenticateHandler(ProofAgain):
             lost=kept is None and bool(form_page),
         )
 
-    async def _refuse(self, status: int, sentence: str) -> None:
+    async def _refuse(self, status: int, sentence: str, *, code_required: bool = False) -> None:
         self.set_status(status)
         if self.wants_json:
-            self.write({"error": sentence})
+            more = {"code_required": True} if code_required else {}
+            self.write({"error": sentence, **more})
         elif self.session.user_id is None:  # ended meanwhile
             self.redirect(self.url("/login", next=self._target()), status=303)
         else:

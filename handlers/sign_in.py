@@ -4,6 +4,7 @@ from tornado.web import HTTPError
 
 from app.accounts import Account, InvalidAccount, NameTaken, Proof, account_key
 from app.limits import subscriber
+from app.sessions.authentication import TRUSTED_DEVICE
 from app.sign_in import SignInRefused
 from app.web.errors import TooManyRequests
 from handlers.login_code import LoginCodeHandler
@@ -99,7 +100,7 @@ class LoginHandler(CredentialsHandler):
             return "password"
         token = self.web.login_cookies.trusted(self.cookies_sent, account.id, secure=self.secure)
         if await self.services.trusted_devices.knows(proof, token):
-            return "password+trusted device"
+            return TRUSTED_DEVICE
         raise CodeRequired(proof)
 
 

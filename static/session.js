@@ -125,9 +125,9 @@ window.session = (() => {
   const send = async ({ step, password, code, trust }) => {
     const { kind } = asked;
     if (kind === "offline") return finish(true);
-    const answer = await (step === "code"
-      ? post("/login/code", { code, trust })
-      : post(kind === "sign-in" ? "/login" : "/reauthenticate", { username: owner.name, password }));
+    const proof = { username: owner.name, password, ...(step === "code" && { code }) };
+    const answer = await (kind === "reauthenticate" ? post("/reauthenticate", proof)
+      : step === "code" ? post("/login/code", { code, trust }) : post("/login", proof));
     if (answer.ok) {
       channel.postMessage?.("signed in");
       if (asked) await (kind === "sign-in" ? restored() : finish(true));

@@ -75,6 +75,7 @@ const sessionDialog = (() => {
       find("name").value = asks.name;
       find("submit").textContent = BUTTONS[asks.kind];
       find("elsewhere").hidden = asks.kind !== "sign-in";
+      find("trust").closest("label").hidden = asks.kind !== "sign-in";
       find("reload").hidden = !asks.other;
       complain("");
       if (!dialog.open) {

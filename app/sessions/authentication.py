@@ -11,6 +11,8 @@ from app.stores import Record
 
 log = logging.getLogger("latchkey.sessions")
 
+#: The method of a sign-in that a trusted device has spared the code.
+TRUSTED_DEVICE = "password+trusted device"
 _MAX_SKEW = 60.0  # seconds by which the clocks of two machines may differ
 
 
@@ -42,8 +44,10 @@ class Authentication(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         """Whether this was at most so many seconds ago.
 
         A time in the future is not recent: the clock was set back, and would make it recent for
-        as long.
+        as long. Neither is a sign-in on a trusted device, whose cookie may be copied.
         """
+        if self.method == TRUSTED_DEVICE:
+            return False
         return -_MAX_SKEW <= now - self.time <= seconds
 
 

@@ -197,3 +197,46 @@ async def test_a_recovery_code_signs_in_once_in_place_of_a_code(
         assert (await send(elsewhere, "json", TOTP + "/off")).status == 204
         assert await here.since() is None
     assert "method='password+recovery code'" in caplog.text
+
+
+@pytest.mark.asvs("7.5.1", "7.5.3")
+@each_kind
+async def test_a_proof_takes_password_and_code_while_it_is_on(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody with a copied cookie and the password turns nothing off."""
+    caplog.set_level(logging.INFO, "latchkey.audit")
+    async with scene(tmp_path) as here:
+        secret = await here.turn_on()
+        here.clock.now += 601
+        for shown in ("", wrong(secret, here.clock)):
+            fields = {"password": PASSWORD, "code": shown}
+            answer = await send(here.ann, kind, "/reauthenticate", **fields)
+            assert (answer.status, "code" in answer.error.lower()) == (403, True)
+            assert kind == "form" or answer.json()["code_required"] is True
+        wrong_password = await send(here.ann, kind, "/reauthenticate", password="wrong wrong")
+        assert "Wrong password." in wrong_password.error
+        assert (await send(here.ann, "json", TOTP + "/off")).status == 403
+        fields = {"password": PASSWORD, "code": code(secret, here.clock)}
+        assert (await send(here.ann, kind, "/reauthenticate", **fields)).status in (204, 303)
+        here.clock.now += 601
+        fields = {"password": PASSWORD, "code": here.codes[0]}
+        assert (await send(here.ann, kind, "/reauthenticate", **fields)).status in (204, 303)
+        assert (await send(here.ann, "json", TOTP + "/off")).status == 204
+    for method in ("password+totp", "password+recovery code"):
+        assert f"method='{method}'" in caplog.text
+
+
+@pytest.mark.asvs("7.5.1")
+async def test_a_sign_in_on_a_trusted_device_is_no_proof(tmp_path: Path) -> None:
+    """Its cookie may have been copied with that of the session."""
+    async with scene(tmp_path) as here, Visitor(here.site.url) as device:
+        secret = await here.turn_on()
+        fields = {"username": "Ann", "password": PASSWORD}
+        await send(device, "json", "/login", **fields)
+        await send(device, "json", "/login/code", code=code(secret, here.clock), trust="yes")
+        await send(device, "json", "/logout")
+        assert (await send(device, "json", "/login", **fields)).status == 204
+        answer = await send(device, "json", TOTP + "/off")
+        assert (answer.status, answer.error) == (403, "reauthenticate")
+        assert await here.since() is not None
