@@ -18,6 +18,7 @@ from app.accounts import (
 from app.common.background import Background
 from app.common.rate_limited_log import RateLimitedLog
 from app.devices.user_agents import describe
+from app.limits import Limits
 from app.mail import InvalidAddress, Mail, clean_address, shown_address
 from app.ops.audit import Audit
 
@@ -31,13 +32,20 @@ class AccountMail:
     """Mails to the confirmed addresses of accounts; without --mail, none are sent."""
 
     def __init__(
-        self, mail: Mail, accounts: Accounts, links: OneTimeLinks, emails: Emails, audit: Audit
+        self,
+        mail: Mail,
+        accounts: Accounts,
+        links: OneTimeLinks,
+        emails: Emails,
+        audit: Audit,
+        limits: Limits,
     ) -> None:
         self._mail = mail
         self._accounts = accounts
         self._links = links
         self._emails = emails
         self._audit = audit
+        self._limits = limits
         self._requests = Background()
         self._waiting = 0
         self._dropped = RateLimitedLog(log)
@@ -64,7 +72,9 @@ class AccountMail:
     async def _send_links(self, typed: str, remote_address: str) -> None:
         try:
             for account in await self._find(typed):
-                if account.email and account.disabled is None and account.has_password:
+                may = account.email and account.disabled is None and account.has_password
+                # counted by account, because name and address are counted apart before
+                if account.email and may and not await self._limits.reset_mail(account.id):
                     await self._send_link(account, account.email, remote_address)
         except (AccountsUnavailable, InvalidAccount) as error:
             self._dropped.add("a request for a link was dropped", str(error))

@@ -126,7 +126,8 @@ def make_app(
     texts = TemplateFolders.of(_template_paths(extensions, template_path))
     mail = Mail(settings, texts, counters.mails)
     emails = Emails(accounts)
-    account_mail = AccountMail(mail, accounts, links, emails, audit)
+    limits = Limits(settings, cluster.make_rate if cluster else ProcessRate)
+    account_mail = AccountMail(mail, accounts, links, emails, audit, limits)
     audit_trail = AuditTrail(database, days=settings.audit_days)
     on_login: Listeners[[Session[Any]]] = Listeners("a login")
     sign_in = SignIn(
@@ -154,7 +155,7 @@ def make_app(
         totp=totp,
         trusted_devices=TrustedDevices(accounts, clock),
         role_sockets=RoleSockets(roles),
-        limits=Limits(settings, cluster.make_rate if cluster else ProcessRate),
+        limits=limits,
         socket_server=server,
         connections=connections,
         presence=Presence(server.made.find, cluster.users if cluster else None),

@@ -17,6 +17,7 @@ _HOUR = 3600.0  # seconds
 #: Wrong codes of one account in an hour. Of a million codes three are right at a time, so somebody
 #: who knows the password guesses for months.
 _CODES = 10
+_DEVICE_CODES = 30  # in an hour of all known devices of one account together
 _CODE_WINDOW = 3600.0  # seconds
 #: Passwords per minute that one address has judged; the meter asks once for each pause in typing.
 _STRENGTHS = 120
@@ -51,6 +52,7 @@ class Limits:
         self._mails = make_rate("mails", _MAILS, _HOUR)
         self._account_pages = make_rate("pages", _ACCOUNT_PAGES)
         self._codes = make_rate("codes", _CODES, _CODE_WINDOW)
+        self._device_codes = make_rate("device codes", _DEVICE_CODES, _CODE_WINDOW)
         self._strengths = make_rate("strengths", _STRENGTHS)
 
     async def handshake(self, address: str) -> int:
@@ -90,6 +92,10 @@ class Limits:
         wait = await self._mail_requests.take("address " + subscriber(address))
         return wait or await self._mails.take(account)
 
+    async def reset_mail(self, user_id: str) -> int:
+        """Count a mail with a link, however it was asked for: by the name or by the address."""
+        return await self._mails.take("link " + user_id)
+
     async def confirmation(self, user_id: str, email: str) -> int:
         """Count a mail that asks to confirm an address: of this user, and to this address."""
         return await self._mails.take("user " + user_id, "to " + email)
@@ -114,13 +120,17 @@ class Limits:
         """Return how long no second factor of this account is checked; count nothing.
 
         Ask for users only who have proven their password, or who are signed in: others could use
-        up the tries of the owner. A `device` that has signed in before has tries of its own.
+        up the tries of the owner. A `device` that has signed in before has tries of its own, of
+        which all devices of the account together have three times as many.
         """
-        return await self._codes.wait(_code_key(user_id, device))
+        wait = await self._codes.wait(_code_key(user_id, device))
+        return max(wait, await self._device_codes.wait(user_id)) if device else wait
 
     async def code_failed(self, user_id: str, device: str = "") -> None:
         """Count a wrong code of a second factor, or a wrong recovery code."""
         await self._codes.hit(_code_key(user_id, device))
+        if device:
+            await self._device_codes.hit(user_id)
 
 
 def in_words(seconds: int) -> str:

@@ -231,6 +231,7 @@ class SignIn:
             reason=f"refused: {sentence}",
             user_id=account.id,
             method=method,
+            actor=handler.session.actor,
         )
         for listener in self.on_refused:
             listener(method)

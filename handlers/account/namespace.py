@@ -46,6 +46,15 @@ class AccountNamespace(BaseNamespace):
             raise SessionEnded("")
         self.charge(sid, _REVOKE_COST)
         if await self.services.devices.revoke(user, str(id)):
+            session = await self.session_for(sid)
+            self.services.audit.add(
+                "session end",
+                user=session.user,
+                address=session.remote_address,
+                reason="one device",
+                user_id=user,
+                actor=session.actor,
+            )
             return True
         return {"error": "unknown session"}
 

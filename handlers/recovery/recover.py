@@ -118,6 +118,7 @@ class CodeHandler(RecoverHandler):
             address=self.remote_address,
             reason=reason,
             user_id=account.id if account else None,
+            actor=self.session.actor,
         )
 
     async def _check_limits(self, username: str) -> None:

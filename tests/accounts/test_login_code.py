@@ -282,3 +282,17 @@ async def test_the_cookies_of_both_steps_have_the_attributes_of_the_others(tmp_p
         by_https = cookies.set_trusted("u:1", "token", secure=True)
         assert by_https.startswith("__Secure-latchkey-trusted-")
         assert by_https.endswith("; Secure")
+
+
+@pytest.mark.asvs("6.3.1")
+async def test_known_devices_have_thirty_wrong_codes_an_hour_together(tmp_path: Path) -> None:
+    """Somebody with the password cannot multiply the tries by more devices."""
+    async with scene(tmp_path) as here:
+        limits = here.site.services.limits
+        for number in range(6):
+            for _ in range(5):
+                assert not await limits.code_wait("u:1", f"device {number}")
+                await limits.code_failed("u:1", f"device {number}")
+        assert await limits.code_wait("u:1", "a new device") > 0
+        assert not await limits.code_wait("u:1")
+        assert not await limits.code_wait("u:2", "a device of somebody else")

@@ -10,6 +10,7 @@ import pytest
 
 from app.presence import local_presence
 from app.sessions.session import Session
+from app.stores import public_id
 from app.testing import PASSWORD
 from tests.support.accounts import account_id
 from tests.support.admins import acting, administrator, sign_in_as, stop
@@ -243,3 +244,34 @@ async def test_the_device_list_of_both_shows_one_row_each(site: Site, visitor: V
     assert ids((await ask(visitor, "/account")).text) == [id_of(visitor)]
     rows = await site.services.devices.rows(root, [])
     assert [row.actor for row in rows.values()] == [""]
+
+
+@pytest.mark.parametrize("which", ["revoke-others", "revoke-all", "ID/revoke"])
+async def test_the_audit_log_names_an_administrator_who_ends_sessions_of_the_user(
+    site: Site, visitor: Visitor, caplog: pytest.LogCaptureFixture, which: str
+) -> None:
+    caplog.set_level(logging.INFO, logger="latchkey.audit")
+    user, root = await acting(site, visitor)
+    async with Visitor(site.url) as ann:
+        await ann.sign_in("ann")
+        id = public_id(session_id(ann.cookie))
+        path = "/account/sessions/" + which.replace("ID", id)
+        assert (await visitor.post(path, json={})).status == 204
+        assert await who(ann) is None
+    ends = [line for line in caplog.messages if line.startswith("session end user='ann'")]
+    assert len(ends) == 1
+    assert ends[0].endswith(f"user_id='{user}' actor='root' actor_id='{root}'")
+
+
+async def test_the_audit_log_names_an_administrator_whose_tries_fail(
+    site: Site, visitor: Visitor, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sign-in that is refused, and a wrong recovery code."""
+    await acting(site, visitor)
+    caplog.set_level(logging.INFO, logger="latchkey.audit")
+    fields = {"username": "ann", "password": PASSWORD}
+    assert (await visitor.post("/login", json=fields)).status == 403
+    fields = {"username": "ann", "code": "wrong", "new_password": "a quite new password"}
+    assert (await visitor.post("/recover/code", json=fields)).status == 401
+    failures = [line for line in caplog.messages if line.startswith("failure user='ann'")]
+    assert [" actor='root' " in line for line in failures] == [True, True]

@@ -33,7 +33,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.accounts", "app.common", "app.ops", "app.sessions", "app.sign_in", "app.stores"),
     ),
     "app.mail": ("app.common", "app.settings"),
-    "app.account_mail": ("app.accounts", "app.common", "app.devices", "app.mail", "app.ops"),
+    "app.account_mail": (
+        *("app.accounts", "app.common", "app.devices", "app.limits", "app.mail", "app.ops"),
+    ),
     "app.recovery": (
         *("app.account_mail", "app.accounts", "app.limits", "app.ops", "app.sessions"),
         "app.stores",

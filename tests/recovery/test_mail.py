@@ -235,6 +235,21 @@ async def test_requests_for_one_account_are_limited(
         assert (answer.status, "Retry-After" in answer.headers) == (429, True)
 
 
+async def test_mails_asked_for_by_name_and_by_address_are_counted_together(
+    site: Site, visitor: Visitor, mails: MailServer
+) -> None:
+    """Five an hour; the request for another account is answered after those before it."""
+    await with_address(site)
+    await with_address(site, "bob", "bob@example.com")
+    for typed in ("ann", ANN):
+        for _ in range(5):
+            assert (await visitor.post("/recover", json={"account": typed})).status == 204
+    await until(lambda: site.services.account_mail._waiting == 0)
+    await visitor.post("/recover", json={"account": "bob"})
+    await until(lambda: any(mail["To"] == "bob@example.com" for mail in mails.mails))
+    assert [mail["To"] for mail in mails.mails].count(ANN) == 5
+
+
 async def test_a_mail_does_not_replace_the_link_of_an_operator(
     site: Site, visitor: Visitor, mails: MailServer
 ) -> None:
