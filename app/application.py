@@ -114,8 +114,8 @@ def make_app(
     counted = CountedStore(opened, store_counts)
     database = open_database(settings, schemas(extensions))
     accounts = Accounts(database)
-    totp = Totp(accounts, clock)
     roles, links, codes = Roles(accounts), OneTimeLinks(accounts), RecoveryCodes(accounts)
+    totp = Totp(accounts, clock)
     sessions = _build_sessions(
         settings, counted, store_counts, data_type, clock, connections, accounts
     )
@@ -176,7 +176,7 @@ def make_app(
         audit_trail=audit_trail,
         operator=Operator(
             *(database, accounts, roles, sessions, devices, audit, audit_trail, links),
-            settings.public_link,
+            *(totp, codes, settings.public_link, account_mail.two_step_changed),
         ),
         jobs=Jobs(cluster.repeat if cluster else None),
         client_log=RateLimitedLog(logging.getLogger("latchkey.clients")),

@@ -61,6 +61,11 @@ def _delete(parser: Parser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask whether you are sure")
 
 
+def _two_step(parser: Parser) -> None:
+    _name(parser)
+    parser.add_argument("--off", action="store_true", help="the password is enough from now on")
+
+
 def _audit(parser: Parser) -> None:
     parser.add_argument("name", nargs="?", help="name or id of the account (default: all)")
     parser.add_argument("--by", metavar="NAME", help="what this administrator did")
@@ -86,6 +91,7 @@ _COMMANDS = (
     _Command("enable", accounts.enable, _name, "let a disabled account sign in again"),
     _Command("role", accounts.role, _role, "add roles to an account, and remove others"),
     _Command("reset", accounts.reset, _name, "print a link by which the user sets a new password"),
+    _Command("two-step", accounts.two_step, _two_step, "turn two-step sign-in off: a lost phone"),
     _Command("delete", accounts.delete, _delete, "delete an account, after a question"),
     _Command("export", accounts.export, _name, "print what the site keeps of an account, as JSON"),
     _Command("audit", accounts.audit, _audit, "show who did what when: sign-ins, changes"),

@@ -43,6 +43,7 @@ def account_lines(found: dict[str, Any], width: int | None) -> list[str]:
         f"created   {times.shown(account['created'])}",
         f"email     {printable(account['email'] or 'none confirmed')}",
         f"password  {'yes' if account['has_password'] else 'none'}",
+        *_sign_in_lines(found.get("sign_in")),
         "",
     ]
     count = len(sessions)
@@ -66,6 +67,15 @@ def link_lines(found: dict[str, Any], state: str) -> list[str]:
             "Put the address of the site in front of it; with --public-url it is printed whole."
         )
     return lines
+
+
+def _sign_in_lines(sign_in: dict[str, Any] | None) -> list[str]:
+    """Return a line about two-step sign-in; an older process tells nothing of it."""
+    if sign_in is None:
+        return []
+    left = sign_in["recovery_codes_left"]
+    codes = f"{left or 'no'} recovery code{'' if left == 1 else 's'} left"
+    return [f"two-step  {'on' if sign_in['two_step'] else 'off'}, {codes}"]
 
 
 def _state(row: dict[str, Any]) -> str:

@@ -118,6 +118,16 @@ def reset(call: Call) -> None:
     call.show(found, lambda: link_lines(found, "keeps the old password until the link is used"))
 
 
+def two_step(call: Call) -> None:
+    """Turn two-step sign-in of an account off."""
+    if not call.given.off:
+        raise WrongCall("add --off to turn two-step sign-in off; only the user can turn it on")
+    found = call.site.call("accounts.two_step_off", name=call.given.name)
+    name = printable(found["account"]["name"])
+    off = f"two-step sign-in of {name} is off: the password is enough"
+    call.show(found, lambda: [off if found["changed"] else f"{name} had no two-step sign-in"])
+
+
 def delete(call: Call) -> None:
     """Delete an account, after a question."""
     found = call.site.call("accounts.show", name=call.given.name)

@@ -6,7 +6,7 @@ Imports accounts, database, devices, ops, sessions, stores and common.
 from app.operator.actor import COMMAND_LINE, Actor
 from app.operator.commands import operator_commands
 from app.operator.operator import Operator, ResetLink
-from app.operator.rows import AccountRow, EventRow, SessionRow
+from app.operator.rows import AccountRow, EventRow, SessionRow, SignInRow
 
 __all__ = [
     "COMMAND_LINE",
@@ -16,5 +16,6 @@ __all__ = [
     "Operator",
     "ResetLink",
     "SessionRow",
+    "SignInRow",
     "operator_commands",
 ]

@@ -14,7 +14,7 @@ from app.operator import arguments as given
 from app.operator.actor import COMMAND_LINE
 from app.operator.operator import Operator
 from app.operator.rows import AccountRow, EventRow
-from app.operator.session_list import Ambiguous
+from app.operator.session_list import MIN_ID, Ambiguous
 from app.ops.control import Command, CommandFailed
 from app.stores import StoreError
 
@@ -35,6 +35,7 @@ def operator_commands(operator: Operator) -> dict[str, Command]:
         "accounts.enable": (given.Named, commands.enable),
         "accounts.role": (given.ChangeRoles, commands.role),
         "accounts.reset": (given.Named, commands.reset),
+        "accounts.two_step_off": (given.Named, commands.two_step_off),
         "accounts.delete": (given.Named, commands.delete),
         "accounts.export": (given.Named, commands.export),
         "accounts.audit": (given.Audit, commands.audit),
@@ -93,6 +94,7 @@ class _Commands:
         events = await self._operator.trail.of(account.id, _SHOWN)
         return {
             "account": AccountRow.of(account),
+            "sign_in": await self._operator.sign_in(account),
             "sessions": await self._operator.sessions(account.id),
             "audit": [EventRow.of(event) for event in events],
         }
@@ -126,6 +128,11 @@ class _Commands:
         account = await self._find(asked.name)
         link = await self._operator.reset_link(account, COMMAND_LINE)
         return {"account": AccountRow.of(account), "link": link.url, "lifetime": link.lifetime}
+
+    async def two_step_off(self, asked: given.Named) -> Any:
+        account = await self._find(asked.name)
+        changed = await self._operator.two_step_off(account, COMMAND_LINE)
+        return {"account": AccountRow.of(account), "changed": changed}
 
     async def delete(self, asked: given.Named) -> Any:
         account = await self._find(asked.name)
@@ -204,7 +211,8 @@ class _Commands:
             return account.id
         if await self._operator.trail.of(name, 1):
             return name
-        raise CommandFailed(await self._unknown(name))
+        unknown = await self._unknown(name)
+        raise CommandFailed(f"{unknown}. Ask for a deleted account by its id, which --json shows.")
 
     async def _user_id(self, name: str) -> str:
         """Return the id of an account, or of a user whose account is elsewhere."""
@@ -217,6 +225,8 @@ class _Commands:
         return AccountRow.of(await self._operator.find(account.id) or account)
 
     async def _record(self, id: str) -> Any:
+        if len(id) < MIN_ID:
+            raise CommandFailed(f"write at least six characters of a session's id, not {id!r}")
         record = await self._operator.session_list.find(id)
         if record is None:
             raise CommandFailed(

@@ -17,12 +17,14 @@ from app.accounts import (
     AuditTrail,
     InvalidAccount,
     OneTimeLinks,
+    RecoveryCodes,
     Roles,
+    Totp,
 )
 from app.database import Database
 from app.devices import Devices
 from app.operator.actor import Actor
-from app.operator.rows import AccountRow, EventRow, SessionRow
+from app.operator.rows import AccountRow, EventRow, SessionRow, SignInRow
 from app.operator.session_list import SessionList
 from app.ops.audit import Audit
 from app.sessions.manager import Sessions
@@ -61,9 +63,18 @@ class Operator:
         audit: Audit,
         audit_trail: AuditTrail,
         links: OneTimeLinks,
+        totp: Totp,
+        codes: RecoveryCodes,
         public_link: Callable[[str], str],
+        tell_two_step: Callable[[str, str], None],
     ) -> None:
-        """`public_link` returns the address of a path of the site."""
+        """`public_link` returns the address of a path of the site.
+
+        `tell_two_step` tells the user with this id that two-step sign-in is "on" or "off" now.
+        """
+        self._totp = totp
+        self._codes = codes
+        self._tell_two_step = tell_two_step
         self._links = links
         self._public_link = public_link
         self._accounts = accounts
@@ -89,14 +100,22 @@ class Operator:
         """Return the living sessions of a user, the last seen first."""
         return await self.session_list.of_user(user_id, limit)
 
+    async def sign_in(self, account: Account) -> SignInRow:
+        """Return whether two-step sign-in is on, and how many recovery codes are left."""
+        return SignInRow(
+            two_step=await self._totp.is_on(account.id),
+            recovery_codes_left=await self._codes.left(account.id),
+        )
+
     async def export(self, account: Account) -> dict[str, Any]:
-        """Return what the site keeps about an account, for JSON: account, sessions and audit.
+        """Return what the site keeps about an account, for JSON.
 
         The data that a fork keeps in sessions and in tables of its own is not included.
         """
         events = await self._events(account.id)
         return {
             "account": msgspec.to_builtins(AccountRow.of(account)),
+            "sign_in": msgspec.to_builtins(await self.sign_in(account)),
             "sessions": msgspec.to_builtins(await self.sessions(account.id, 10 * MAX_LISTED)),
             "audit": msgspec.to_builtins(events),
         }
@@ -139,6 +158,18 @@ class Operator:
         token = await self._links.create(account.id, "reset", _LINK_LIFETIME)
         self._log("reset link", account, actor)
         return ResetLink(self._public_link(f"/reset?token={token}"), _LINK_LIFETIME)
+
+    async def two_step_off(self, account: Account, actor: Actor) -> bool:
+        """Turn two-step sign-in off and forget trusted devices; return False if it was off.
+
+        For a user who has lost the phone and the recovery codes. The user is told by mail.
+        """
+        if not await self._totp.remove(account.id):
+            return False
+        self._log("two-step sign-in off", account, actor)
+        await self._accounts.on_changed.tell(account.id)
+        self._tell_two_step(account.id, "off")
+        return True
 
     async def rename(self, account: Account, name: str, actor: Actor) -> Account | None:
         """Give an account another name; its sessions, which show the old one, are ended.

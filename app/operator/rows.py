@@ -38,6 +38,13 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class SignInRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How an account signs in, besides its password."""
+
+    two_step: bool  # whether two-step sign-in is on
+    recovery_codes_left: int
+
+
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     """A session; its id is the public one, with which nobody can enter it."""
 

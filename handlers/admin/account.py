@@ -15,6 +15,7 @@ NOTICES = (
     ("enabled", "The account may sign in again."),
     ("renamed", "The account has its new name, and all of its sessions have ended."),
     ("roles", "The roles are changed."),
+    ("two-step", "Two-step sign-in is off: the password is enough."),
     ("session", "The session has ended."),
     ("sessions", "All sessions of the account have ended."),
     ("stopped", "You are yourself again."),
@@ -29,6 +30,7 @@ class AccountPage(AdminPage):
         events = await self.services.audit_trail.of(account.id, _EVENTS)
         return {
             "row": AccountRow.of(account),
+            "sign_in": await self.services.operator.sign_in(account),
             "sessions": await self.services.operator.sessions(account.id),
             "events": [EventRow.of(event) for event in events],
             "session_name": session_name,
@@ -39,7 +41,7 @@ class AccountPage(AdminPage):
         state = await self.state(account)
         if self.wants_json:
             self.set_header("Cache-Control", "no-store")
-            rows = {name: state[name] for name in ("sessions", "events")}
+            rows = {name: state[name] for name in ("sign_in", "sessions", "events")}
             self.write(msgspec.to_builtins({"account": state["row"], **rows}))
             return
         self.show(

@@ -64,6 +64,23 @@ class ResetHandler(Action):
             self.show("admin_link.html", account=account, link=link.url, minutes=minutes)
 
 
+class TwoStepOffHandler(Action):
+    """Turns two-step sign-in off, for a user who has lost the phone."""
+
+    form = notice = "two-step"
+    button = "Turn off two-step sign-in"
+
+    async def question(self, account: Account) -> str:
+        return (
+            f"Turn off two-step sign-in of {account.name}? The password alone is enough then. Be "
+            "sure that it is the user who asks for this."
+        )
+
+    async def act(self, account: Account) -> None:
+        await self.services.operator.two_step_off(account, self.actor)
+        self.done(account)
+
+
 class DeleteHandler(Action):
     """Deletes an account and ends its sessions."""
 
@@ -114,6 +131,7 @@ routes = [
     (r"/admin/accounts/([^/]+)/enable", EnableHandler),
     (r"/admin/accounts/([^/]+)/rename", RenameHandler),
     (r"/admin/accounts/([^/]+)/reset", ResetHandler),
+    (r"/admin/accounts/([^/]+)/two-step-off", TwoStepOffHandler),
     (r"/admin/accounts/([^/]+)/delete", DeleteHandler),
     (r"/admin/accounts/([^/]+)/end-sessions", EndSessionsHandler),
     (r"/admin/accounts/([^/]+)/end-session", EndSessionHandler),

@@ -42,7 +42,17 @@ async def sure(visitor: Visitor, kind: str, id: str, action: str, **fields: str)
 
 
 PATHS = ("/admin", "/admin/accounts", "/admin/accounts/ID", "/admin/accounts/ID/state")
-ACTIONS = ("disable", "enable", "rename", "reset", "delete", "end-sessions", "end-session", "roles")
+ACTIONS: tuple[str, ...] = (
+    "disable",
+    "enable",
+    "rename",
+    "reset",
+    "delete",
+    "end-sessions",
+    "end-session",
+    "roles",
+)
+ACTIONS += ("two-step-off",)
 
 
 async def test_only_administrators_may_open_them(site: Site, visitor: Visitor) -> None:

@@ -12,7 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pyotp.totp import TOTP
+
 from tests.support.accounts import add
+from tests.support.forms import send
 from tests.support.paths import ROOT
 from tests.support.process import process, run
 from tests.support.visitor import Visitor
@@ -48,11 +51,19 @@ async def transcripts(folder: Path) -> list[str]:
             await bob.sign_up("bob")
             await bob.socket()
             await there.sign_in("bob")
+            await _turn_two_step_on(bob)
             async with Visitor(server.url) as eve:
                 await eve.sign_up("eve")
             reader = _Reader(folder)
             blocks = _BLOCK.findall(PAGE.read_text(encoding="utf-8"))
             return [await reader.block(block) for block in blocks]
+
+
+async def _turn_two_step_on(visitor: Visitor) -> None:
+    begun = await send(visitor, "json", "/account/sign-in/totp")
+    code = TOTP(begun.json()["secret"]).now()
+    answer = await send(visitor, "json", "/account/sign-in/totp/confirm", code=code)
+    assert answer.status in (200, 307), answer.text
 
 
 class _Reader:

@@ -94,9 +94,12 @@ async def test_accounts_as_json(server: Process, folder: str) -> None:
         changed = await result("role", "ann", "-moderator", folder)
         assert changed["account"]["roles"] == ["admin"]
         shown = await result("show", row["id"], folder)
-        assert set(shown) == {"account", "sessions", "audit"}
+        assert set(shown) == {"account", "sign_in", "sessions", "audit"}
+        assert shown["sign_in"] == {"two_step": False, "recovery_codes_left": 0}
+        assert (await result("two-step", "ann", "--off", folder))["changed"] is False
         assert [event["event"] for event in shown["audit"]][:2] == ["role change"] * 2
-        assert set(await result("export", "ann", folder)) == {"account", "sessions", "audit"}
+        exported = await result("export", "ann", folder)
+        assert set(exported) == {"account", "sign_in", "sessions", "audit"}
         link = await result("reset", "ann", folder)
         assert link["link"].startswith("/reset?token=")
         assert link["lifetime"] == 3600
