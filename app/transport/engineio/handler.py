@@ -59,6 +59,9 @@ def _parameters(query: str) -> Mapping[str, str]:
 
 @functools.lru_cache(maxsize=256)
 def _environ_name(header: str) -> str:
+    """Return WSGI's name of a header; an empty string for one that the environ leaves out."""
+    if header in _HOP_BY_HOP or header.startswith("Sec-Websocket"):
+        return ""
     return "HTTP_" + header.upper().replace("-", "_")
 
 
@@ -72,6 +75,7 @@ class SocketHandler(RequestHandler):
     def initialize(self, engine: EngineServer) -> None:
         self.engine = engine
         self.connection: Connection | None = None
+        self._parameters = _parameters(self.request.query)
         self._body = bytearray()
         self._posting = self._polling = False
         self._upgrades = self.request.headers.get("Upgrade", "").lower() == "websocket"
@@ -101,9 +105,9 @@ class SocketHandler(RequestHandler):
             "REMOTE_ADDR": request.remote_ip or "",
             "wsgi.url_scheme": request.protocol,
         }
-        for name in request.headers:
-            if name not in _HOP_BY_HOP and not name.startswith("Sec-Websocket"):
-                environ[_environ_name(name)] = request.headers[name]
+        for header, value in request.headers.items():
+            if name := _environ_name(header):
+                environ[name] = value
         cookies = request.headers.get_list("Cookie")
         if cookies:
             environ["HTTP_COOKIE"] = "; ".join(cookies)
@@ -171,7 +175,7 @@ class SocketHandler(RequestHandler):
         return eio_sid
 
     def _query(self, name: str) -> str | None:
-        return _parameters(self.request.query).get(name)
+        return self._parameters.get(name)
 
     def _find(self, eio_sid: str) -> None:
         self.connection = self.engine.connections.get(eio_sid)

@@ -57,6 +57,10 @@ class Headers(HTTPHeaders):
         """Return name and value of each field."""
         return [(name, value) for name, values in self.fields.items() for value in values]
 
+    def items(self) -> list[tuple[str, str]]:  # type: ignore[override]  # of Mapping
+        """Return name and value of each name; several values are joined by commas."""
+        return [(name, ",".join(values)) for name, values in self.fields.items()]
+
     def lines(self) -> list[str]:
         """Return each field as a line of a head."""
         return [f"{name}: {value}" for name, values in self.fields.items() for value in values]

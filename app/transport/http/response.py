@@ -119,7 +119,7 @@ def _head(start_line: ResponseStartLine, headers: HTTPHeaders) -> bytes:
         lines += headers.lines()
     else:
         lines += [f"{name}: {value}" for name, value in headers.get_all()]
-    data = "\r\n".join(lines).encode("latin-1")
-    if len(data) - len(data.translate(None, b"\r\n\0")) != 2 * (len(lines) - 1):
+    text = " ".join(lines)
+    if "\r" in text or "\n" in text or "\0" in text:
         raise ValueError("a header of the response has CR, LF or NUL in it")
-    return data + b"\r\n\r\n"
+    return "\r\n".join((*lines, "", "")).encode("latin-1")
