@@ -68,7 +68,7 @@ async def test_each_action_is_seen_by_others(
     """By another administrator who looks at the account, and by the user, at another process."""
     from playwright.async_api import expect
 
-    expected = (CUT, "403", "404", "401")
+    expected = (CUT, "400", "403", "404", "401")
     async with (
         two_places(tmp_path, kind, postgres) as (here, there),
         person(chromium, here, expected=expected) as root,
@@ -254,7 +254,7 @@ async def test_pages_are_accessible(tmp_path: Path, chromium: Any, scheme: Any, 
     options = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
     async with (
         serve(tmp_path) as site,
-        person(chromium, site, expected=("403", "404", "422", CUT), **options) as root,
+        person(chromium, site, expected=("400", "403", "404", "422", CUT), **options) as root,
         Visitor(site.url, **{"User-Agent": IPHONE}) as ann,
     ):
         id = await made(site, "root")
