@@ -19,6 +19,7 @@ _HOUR = 3600.0  # seconds
 _CODES = 10
 _DEVICE_CODES = 30  # in an hour of all known devices of one account together
 _CODE_WINDOW = 3600.0  # seconds
+_CODE_LISTS = 5  # lists of recovery codes that a user makes in an hour; each costs ten hashes
 #: Passwords per minute that one address has judged; the meter asks once for each pause in typing.
 _STRENGTHS = 120
 
@@ -53,6 +54,7 @@ class Limits:
         self._account_pages = make_rate("pages", _ACCOUNT_PAGES)
         self._codes = make_rate("codes", _CODES, _CODE_WINDOW)
         self._device_codes = make_rate("device codes", _DEVICE_CODES, _CODE_WINDOW)
+        self._code_lists = make_rate("recovery codes", _CODE_LISTS, _HOUR)
         self._strengths = make_rate("strengths", _STRENGTHS)
 
     async def handshake(self, address: str) -> int:
@@ -64,8 +66,12 @@ class Limits:
         return await self._account_pages.take(user_id)
 
     async def password_strength(self, address: str) -> int:
-        """Count a password that this address has judged."""
+        """Count a new password of this address, which the meter or a form judges."""
         return await self._strengths.take(subscriber(address))
+
+    async def recovery_codes(self, user_id: str) -> int:
+        """Count a list of recovery codes that this user makes."""
+        return await self._code_lists.take(user_id)
 
     async def new_session(self, address: str) -> int:
         """Count a session that a page creates for this address."""

@@ -3,7 +3,7 @@
 import msgspec
 
 from app.limits import subscriber
-from app.web.errors import TooManyRequests
+from handlers.password_limit import check_password_limit
 from handlers.session import BaseHandler
 
 
@@ -14,8 +14,7 @@ class PasswordStrengthHandler(BaseHandler):
 
     async def post(self) -> None:
         password, username = self.fields("password", "username")
-        if wait := await self.services.limits.password_strength(self.remote_address):
-            raise TooManyRequests(wait, "too many passwords to judge")
+        await check_password_limit(self)
         strength = await self.services.accounts.password_strength(
             password,
             username,

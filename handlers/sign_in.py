@@ -9,6 +9,7 @@ from app.sign_in import SignInRefused
 from app.web.errors import TooManyRequests
 from handlers.login_code import LoginCodeHandler
 from handlers.next_page import safe_target as safe_target
+from handlers.password_limit import check_password_limit
 from handlers.session import BaseHandler
 from handlers.sign_in_form import CodeRequired, SignInForm
 
@@ -121,6 +122,7 @@ class RegisterHandler(CredentialsHandler):
         if (sentence := self.services.sign_in.stop_first(self.session)) is not None:
             raise SignInRefused(sentence)
         accounts = self.services.accounts
+        await check_password_limit(self)
         try:
             proof = await accounts.create(
                 username,

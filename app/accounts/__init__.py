@@ -23,6 +23,7 @@ from app.accounts.passwords import (
     InvalidAccount,
     NameTaken,
     account_key,
+    refuse_long_name,
 )
 from app.accounts.recovery_codes import RecoveryCodes
 from app.accounts.required_roles import RoleRequired, refusal, required_roles
@@ -78,5 +79,6 @@ __all__ = [
     "is_account_id",
     "open_database",
     "refusal",
+    "refuse_long_name",
     "required_roles",
 ]

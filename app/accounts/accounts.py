@@ -191,7 +191,7 @@ class Accounts:
 
     async def password_strength(self, password: str, *names: str, address: str = "") -> Strength:
         """Say how strong a new password is for a user of these names; nothing is stored."""
-        return await self.calls.hash(lambda: self.rules.judge(password, *names), address=address)
+        return await self.calls.judge(lambda: self.rules.judge(password, *names), address=address)
 
     async def change_password(self, proof: Proof, password: str, *, address: str = "") -> Proof:
         """Change the password of an account; return the proof of the new one.

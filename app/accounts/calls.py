@@ -27,8 +27,12 @@ CONNECTIONS = _WORKERS + _READERS + 1
 _MAX_QUEUE = 200  # calls that may wait for a worker, some seconds of work
 _MAX_PER_ADDRESS = 20  # calls of one address that may run or wait
 _ANSWER_TIMEOUT = 2.0  # seconds for a call that has a thread
+_MAX_JUDGED = 20  # passwords that may wait to be judged, a second of work at worst
+_MAX_JUDGED_PER_ADDRESS = 4
 _QUEUE_FULL = "Too many people are signing in right now. Try again in a moment."
 _ADDRESS_BUSY = "Too many sign-ins at once from your network. Try again in a moment."
+_JUDGES_BUSY = "Too many people are choosing passwords right now. Try again in a moment."
+_ADDRESS_JUDGED = "Too many passwords at once from your network. Try again in a moment."
 _CLOSED = "The database of accounts is closed, because this process of the site is stopping."
 _NO_ANSWER = "The database of accounts does not answer; try again in a moment."
 
@@ -46,8 +50,9 @@ class AddressBusy(AccountsUnavailable):
 class DatabaseCalls:
     """Runs blocking functions in threads.
 
-    Calls that compute a hash, other calls, and readiness have threads of their own. Each thread
-    has its own connection. One address gets a share of the queue. Every method raises
+    Calls that compute a hash, other calls, the meter of passwords, and readiness have threads of
+    their own. Each thread has its own connection, but for that of the meter. One address
+    gets a share of the queue. Every method raises
     AccountsUnavailable if the queue is full, the database fails or `close` was called, and
     AddressBusy if the share of the address is used.
     """
@@ -58,6 +63,9 @@ class DatabaseCalls:
         )
         self._reads = Workers(
             "accounts read", threads=_READERS, max_queue=_MAX_QUEUE, share=_MAX_PER_ADDRESS
+        )
+        self._judges = Workers(
+            "password meter", threads=1, max_queue=_MAX_JUDGED, share=_MAX_JUDGED_PER_ADDRESS
         )
         self._readiness = Workers("accounts ready", threads=1, max_queue=1, share=1)
         self._failures = RateLimitedLog(log)
@@ -87,13 +95,25 @@ class DatabaseCalls:
         """
         return await self._work(self._hashes, call, check_limits, address)
 
+    async def judge(self, call: Callable[[], T], *, address: str = "") -> T:
+        """Run a call that judges a password for the meter, and asks no database."""
+        try:
+            async with self._judges.turn(address):
+                return await self._judges.run(call)
+        except ShareUsed:
+            raise AddressBusy(_ADDRESS_JUDGED) from None
+        except QueueFull:
+            raise AccountsUnavailable(_JUDGES_BUSY) from None
+        except WorkersClosed:
+            raise AccountsUnavailable(_CLOSED) from None
+
     async def check(self, call: Callable[[], T]) -> T:
         """Run the call that readiness makes, which waits for no other."""
         return await self._work(self._readiness, call)
 
     async def close(self) -> None:
         """Wait for the calls that run."""
-        for workers in (self._hashes, self._reads, self._readiness):
+        for workers in (self._hashes, self._reads, self._judges, self._readiness):
             await workers.close()
 
     async def _work(

@@ -16,6 +16,9 @@ from app.settings import Settings
 #: NIST SP 800-63B-4 asks for so many characters where the password is the only factor.
 GOOD_LENGTH = 15
 _MIN_SCORE = 2  # of zxcvbn: a million guesses
+# bounds of what a request tells of its user; zxcvbn looks for each word in the password
+_MAX_NAME = 254  # characters: the longest address
+_MAX_USER_WORDS = 50
 _ADVICE = "A few words that do not belong together are hard to guess and easy to remember."
 _PRAISE = MappingProxyType(
     {
@@ -91,10 +94,10 @@ class PasswordRules:
 
 def _words_of_the_user(names: Sequence[str | None]) -> list[Word]:
     found: list[Word] = []
-    for name in filter(None, names):
+    for name in (each[:_MAX_NAME] for each in names if each):
         local, at, _ = name.partition("@")
         found += parts(local if at else name, "your address" if at else "your user name")
-    return found
+    return found[:_MAX_USER_WORDS]
 
 
 def _words_of_the_site(settings: Settings) -> list[Word]:

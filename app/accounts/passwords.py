@@ -83,6 +83,12 @@ def clean_name(name: str) -> str:
     return clean
 
 
+def refuse_long_name(name: str) -> None:
+    """Raise InvalidAccount for a name that is too long for any account."""
+    if len(name) > _MAX_NAME_LENGTH * _MAX_EXPANSION:
+        raise InvalidAccount(f"A name has 1 to {_MAX_NAME_LENGTH} characters.")
+
+
 def refuse_issuer(name: str) -> None:
     """Raise InvalidAccount for a name that could be another issuer's, or the id of an account."""
     if _ISSUER.match(name):

@@ -7,6 +7,7 @@ from app.limits import subscriber
 from app.stores import StoreError
 from handlers.account.password_form import PasswordFormHandler
 from handlers.account.sign_in_methods import SignInMethodsSection
+from handlers.password_limit import check_password_limit
 
 
 class PasswordHandler(PasswordFormHandler, SignInMethodsSection):
@@ -17,6 +18,7 @@ class PasswordHandler(PasswordFormHandler, SignInMethodsSection):
     async def act(self) -> None:
         password, new = self.fields("password", "new_password")
         accounts = self.services.accounts
+        await check_password_limit(self)
         proof = await self.prove(password)
         # before the change, because the other sessions could not be ended without the store
         await self.services.sessions.store.ping()

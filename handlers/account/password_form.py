@@ -33,7 +33,7 @@ class PasswordFormHandler(AccountSection):
             await self._refuse(error.status, str(error))
         except TooManyRequests as error:
             self.set_header("Retry-After", str(error.wait))
-            sentence = f"Too many wrong passwords; wait {in_words(error.wait)} and try again."
+            sentence = f"Too many tries; wait {in_words(error.wait)} and try again."
             await self._refuse(429, sentence)
         except SignInRefused as error:
             await self._refuse(error.status_code, error.sentence)

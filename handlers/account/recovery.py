@@ -7,6 +7,7 @@ from tornado.web import authenticated
 
 from app.limits import subscriber
 from app.mail import shown_address
+from app.web.errors import TooManyRequests
 from app.web.recent_sign_in import recent_sign_in
 from handlers.account.section import AccountSection
 from handlers.account.sections import RECOVERY
@@ -60,6 +61,8 @@ class CodesHandler(RecoverySection):
 
     @recent_sign_in(minutes=10)
     async def post(self) -> None:
+        if wait := await self.services.limits.recovery_codes(self.user_id):
+            raise TooManyRequests(wait, "too many lists of recovery codes")
         share = subscriber(self.remote_address)
         codes = await self.services.recovery_codes.create(self.user_id, address=share)
         self.audit("recovery codes", reason="made new ones")

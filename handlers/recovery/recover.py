@@ -2,10 +2,18 @@
 
 from tornado.web import HTTPError
 
-from app.accounts import Account, AccountsUnavailable, AppCodeRequired, InvalidAccount, account_key
+from app.accounts import (
+    Account,
+    AccountsUnavailable,
+    AppCodeRequired,
+    InvalidAccount,
+    account_key,
+    refuse_long_name,
+)
 from app.limits import in_words
 from app.mail import InvalidAddress, clean_address
 from app.web.errors import TooManyRequests
+from handlers.password_limit import check_password_limit
 from handlers.session import BaseHandler
 
 _WRONG = "Wrong name or wrong recovery code."
@@ -79,6 +87,8 @@ class CodeHandler(RecoverHandler):
     async def _reset(self, username: str, code: str, password: str) -> bool:
         if not username or not code:
             raise InvalidAccount("Enter your name and a recovery code.")
+        refuse_long_name(username)
+        await check_password_limit(self)
         (app_code,) = self.fields("app_code")
         account = await self.services.recovery.reset_by_code(
             username,

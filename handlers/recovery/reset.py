@@ -1,6 +1,7 @@
 """A new password by a one-time link, which an operator has given or a mail has brought."""
 
 from app.accounts import RESETS, AccountsUnavailable, InvalidAccount
+from handlers.password_limit import check_password_limit
 from handlers.recovery.link_page import LinkPage
 from handlers.session import BaseHandler
 
@@ -15,6 +16,7 @@ class ResetHandler(LinkPage):
     async def post(self) -> None:
         token, password = self.fields("token", "new_password")
         await self.check_limits()
+        await check_password_limit(self)
         recovery, address = self.services.recovery, self.remote_address
         try:
             account = await recovery.reset_by_link(token, password, remote_address=address)

@@ -89,3 +89,16 @@ async def test_a_reset_by_a_link_voids_the_codes(site: Site, ann: Visitor) -> No
     answer = await send(ann, "form", "/reset", token=token, new_password=NEW)
     assert "Your recovery codes are void" in (await ann.page(answer.headers["Location"])).text
     assert await codes_left(site) == 0
+
+
+@each_kind
+async def test_a_user_makes_five_lists_of_codes_an_hour(
+    site: Site, ann: Visitor, kind: str
+) -> None:
+    """Each costs ten hashes."""
+    await ann.sign_up("ann")
+    for _ in range(5):
+        assert (await send(ann, kind, "/account/recovery/codes")).status == 200
+    answer = await send(ann, kind, "/account/recovery/codes")
+    assert (answer.status, "too many lists of recovery codes; wait " in answer.text) == (429, True)
+    assert 60 < int(answer.headers["Retry-After"]) <= 3600
