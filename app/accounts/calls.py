@@ -26,7 +26,7 @@ _READERS = 2  # threads for calls that compute no hash
 CONNECTIONS = _WORKERS + _READERS + 1
 _MAX_QUEUE = 200  # calls that may wait for a worker, some seconds of work
 _MAX_PER_ADDRESS = 20  # calls of one address that may run or wait
-_ANSWER_TIMEOUT = 2.0  # seconds for a call that has a thread
+_READY_TIMEOUT = 2.0  # seconds
 _MAX_JUDGED = 20  # passwords that may wait to be judged, a second of work at worst
 _MAX_JUDGED_PER_ADDRESS = 4
 _QUEUE_FULL = "Too many people are signing in right now. Try again in a moment."
@@ -51,10 +51,15 @@ class DatabaseCalls:
     """Runs blocking functions in threads.
 
     Calls that compute a hash, other calls, the meter of passwords, and readiness have threads of
-    their own. Each thread has its own connection, but for that of the meter. One address
-    gets a share of the queue. Every method raises
-    AccountsUnavailable if the queue is full, the database fails or `close` was called, and
-    AddressBusy if the share of the address is used.
+    their own. Each thread has its own connection, but for that of the meter. One address gets a
+    share of the queue.
+
+    A call that has a thread is awaited to its end, since nobody can stop the thread, and the
+    caller has to know whether the change is stored. A database that hangs ends the call: the
+    driver gives up each statement after two seconds.
+
+    Every method raises AccountsUnavailable if the queue is full, the database fails or `close` was
+    called, and AddressBusy if the share of the address is used.
     """
 
     def __init__(self) -> None:
@@ -108,8 +113,13 @@ class DatabaseCalls:
             raise AccountsUnavailable(_CLOSED) from None
 
     async def check(self, call: Callable[[], T]) -> T:
-        """Run the call that readiness makes, which waits for no other."""
-        return await self._work(self._readiness, call)
+        """Run the call that readiness makes, which waits for no other; it may take 2 seconds."""
+        try:
+            async with asyncio.timeout(_READY_TIMEOUT):
+                return await self._work(self._readiness, call)
+        except TimeoutError as error:
+            self._log_failure(f"no answer within {_READY_TIMEOUT:g} s")
+            raise AccountsUnavailable(_NO_ANSWER) from error
 
     async def close(self) -> None:
         """Wait for the calls that run."""
@@ -134,21 +144,18 @@ class DatabaseCalls:
                     raise AccountsUnavailable(_NO_ANSWER)
                 if check_limits is not None:
                     await check_limits()
-                async with asyncio.timeout(_ANSWER_TIMEOUT):
-                    return await workers.run(call)
+                return await workers.run(call)
         except ShareUsed:
             raise AddressBusy(_ADDRESS_BUSY) from None
         except QueueFull:
             raise AccountsUnavailable(_QUEUE_FULL) from None
         except WorkersClosed:
             raise AccountsUnavailable(_CLOSED) from None
-        except (SQLAlchemyError, TimeoutError) as error:
-            if isinstance(error, OperationalError | PoolTimeout | TimeoutError):
+        except SQLAlchemyError as error:
+            if isinstance(error, OperationalError | PoolTimeout):
                 self._failed_at = loop.time()
-            self._log_failure(error)
+            self._log_failure(reason(error))
             raise AccountsUnavailable(_NO_ANSWER) from error
 
-    def _log_failure(self, error: SQLAlchemyError | TimeoutError) -> None:
-        late = f"no answer within {_ANSWER_TIMEOUT:g} s"
-        said = late if isinstance(error, TimeoutError) else reason(error)
-        self._failures.add("the database of accounts failed", said)
+    def _log_failure(self, why: str) -> None:
+        self._failures.add("the database of accounts failed", why)
