@@ -7,7 +7,7 @@ from typing import Any, NoReturn, Protocol
 import msgspec
 from tornado.web import HTTPError
 
-from app.accounts import ADMIN, Account, Accounts
+from app.accounts import ADMIN, DELETED, Account, Accounts
 from app.common.listeners import Listeners
 from app.ops.audit import Audit
 from app.sessions.authentication import Actor, Authentication, of_record
@@ -24,7 +24,6 @@ _MAX_SESSIONS = 1000  # of one account that are looked at when it changes
 
 _NESTED = "You are signed in as another user already. Press “Stop” first."
 _NO_ADMIN = "Only an administrator may sign in as another user."
-_DELETED = "This account does not exist any more."
 _IS_ADMIN = "This account is an administrator's. Nobody may sign in as an administrator."
 _CHANGED = "This account, or yours, was changed just now, so you are not signed in to it."
 
@@ -154,7 +153,7 @@ class Impersonation:
             await self._sessions.end(proof.actor.session_id)
 
     async def account_changed(self, account_id: str) -> None:
-        """End what this administrator may do no more, or may not be done to this account."""
+        """End the sessions that this change no longer allows."""
         for record in await self._sessions.store.of_user(account_id, _MAX_SESSIONS):
             proof = of_record(record)
             if proof.actor is not None:
@@ -175,7 +174,7 @@ class Impersonation:
         if administrator is None or not _is_administrator(administrator):
             self._refuse(browser, account, administrator, _NO_ADMIN)
         if account is None:
-            raise ImpersonationRefused(_DELETED)
+            raise ImpersonationRefused(DELETED)
         if ADMIN in account.roles:
             self._refuse(browser, account, administrator, _IS_ADMIN)
         return administrator, account

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, Protocol
 
 from tornado.web import HTTPError
 
-from app.accounts import Account, Accounts, is_account_id
+from app.accounts import DELETED, Account, Accounts, is_account_id
 from app.common.listeners import Listeners
 from app.common.rate_limited_log import RateLimitedLog
 from app.ops.audit import Audit
@@ -21,12 +21,11 @@ Confirm = Callable[[], Awaitable[bool]]
 #: Returns a sentence that refuses a sign-in, or None.
 Check = Callable[[Account], Awaitable[str | None] | str | None]
 
-_DELETED = "This account does not exist any more."
 _DISABLED = "This account is disabled. Ask the operator of this site."
 _STOP_FIRST = "You are signed in as {user}, as administrator {actor}. Press “Stop” first."
-_RENAMED = "This account has another name since a moment ago. Sign in again."
+_RENAMED = "This account was renamed just now. Sign in again with the new name."
 _ACTING = "Only the user may do this, not an administrator who is signed in as the user."
-_NO_NAME = "This is the id of an account, which is no name; nobody can sign in by it."
+_NO_NAME = "This is an account id, not a user name."
 
 
 class SignInRefused(HTTPError):
@@ -98,11 +97,15 @@ class SignIn:
         the new session was stored; if it returns False or raises, the session is ended, and the
         browser is a visitor. By default it is whether the account still exists.
 
-        In this order: the account must not be disabled and the hooks `may_sign_in` are asked, the
-        session gets a new id (a visitor's data is kept, another user's is not), `confirm`, the
-        same questions once more, sessions beyond
-        --max-sessions-per-user end, the audit log, `on_login`. Sockets of the old id are closed
-        when the response with the new cookie is on its way.
+        In this order:
+
+        1. The account must not be disabled, and the hooks `may_sign_in` are asked.
+        2. The session gets a new id: a visitor's data is kept, another user's is not.
+        3. `confirm` is called, and the questions of step 1 are asked once more.
+        4. Sessions beyond --max-sessions-per-user end.
+        5. The audit log gets a line, and `on_login` is called.
+
+        Sockets of the old id are closed when the response with the new cookie is on its way.
 
         Raises SignInRefused, a 403 that the page shows (also to an administrator who is signed in
         as another user: they have to stop first), TooManyRequests if the address has too
@@ -142,13 +145,13 @@ class SignIn:
         if session.user_id is None or session.user is None:
             raise RuntimeError("only a user proves again who they are; a visitor signs in")
         user_id, named = session.user_id, Account(id=session.user_id, name=session.user, created=0)
-        if session.authentication.actor is not None:
+        if session.actor is not None:
             self._refuse(handler, named, method, _ACTING)
 
         async def check() -> bool:
             account = await self._accounts.by_id(user_id)
             if account is None and is_account_id(user_id):
-                self._refuse(handler, named, method, _DELETED)
+                self._refuse(handler, named, method, DELETED)
             await self.check(handler, account or named, method)
             return True
 
@@ -245,7 +248,7 @@ class SignIn:
                 return False
             now = await self._accounts.by_id(account.id)
             if now is None and confirm is None:
-                raise SignInRefused(_DELETED)
+                raise SignInRefused(DELETED)
             if now is not None and now.name != account.name:
                 raise SignInRefused(_RENAMED)
             # a ban ends the sessions that it finds, which this one may not have been among

@@ -10,6 +10,8 @@ from app.web.errors import TooManyRequests
 from handlers.second_factor import kind_of_code, use_code
 from handlers.session import BaseHandler
 
+#: For how long, in minutes, a proof lets the user change what is sensitive.
+PROOF_MINUTES = 10
 #: What an account has to prove: its password, a code, both with two-step sign-in; "": it cannot.
 Kind = Literal["password", "code", "password+code", ""]
 _ENTER_CODE = "Enter a code of your authenticator app, or a recovery code."

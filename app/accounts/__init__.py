@@ -18,6 +18,7 @@ from app.accounts.one_time_links import RESETS, OneTimeLinks, Purpose, Use
 from app.accounts.password_reset import AppCodeRequired, PasswordReset
 from app.accounts.password_rules import PasswordRules, Strength, WeakPassword
 from app.accounts.passwords import (
+    DELETED,
     AccountInUse,
     IdentityTaken,
     InvalidAccount,
@@ -35,6 +36,7 @@ from app.accounts.trusted_devices import TrustedDevice, TrustedDevices
 
 __all__ = [
     "ADMIN",
+    "DELETED",
     "RESETS",
     "Account",
     "AccountChanges",

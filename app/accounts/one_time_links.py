@@ -1,4 +1,4 @@
-"""One-time links: secrets in addresses that prove, once, who may do one thing with an account."""
+"""One-time links: each token lets its holder do one thing with an account, once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.accounts.account import Account
 from app.accounts.accounts import Accounts
 from app.accounts.database import accounts as _accounts
 from app.accounts.database import one_time_links as _links
-from app.accounts.passwords import InvalidAccount
+from app.accounts.passwords import DELETED, InvalidAccount
 from app.accounts.rows import select_accounts, to_account
 
 #: What a link is good for: a new password, or the confirmation of an address. Links for passwords
@@ -123,7 +123,7 @@ def _insert(
     # locked, so that of two links made at once the earlier one dies
     account = connection.execute(same.with_for_update()).first()
     if account is None:
-        raise InvalidAccount("This account does not exist any more.")
+        raise InvalidAccount(DELETED)
     dead = _of(account_id, purpose) | (_links.c.expires < time.time())
     connection.execute(sa.delete(_links).where(dead))
     row = {

@@ -1,4 +1,4 @@
-"""A new password for who has lost the old one, and proves the account another way."""
+"""Set a new password with a one-time link or a recovery code."""
 
 from __future__ import annotations
 

@@ -35,6 +35,8 @@ _BLANK = re.compile(
 )
 # `oidc:ann`, `https://id.example.com/ann` or the id of an account
 _ISSUER = re.compile(r"[^\W\d_][\w+.-]*:|.*//", re.DOTALL)
+#: Tells a user, or an administrator, that an account was deleted meanwhile.
+DELETED = "This account does not exist any more."
 
 
 class InvalidAccount(ValueError):

@@ -15,7 +15,7 @@ from app.accounts.account import is_storable
 from app.accounts.accounts import Accounts
 from app.accounts.database import accounts as _accounts
 from app.accounts.database import recovery_codes as _codes
-from app.accounts.passwords import InvalidAccount
+from app.accounts.passwords import DELETED, InvalidAccount
 
 NUMBER = 10  # codes of one list
 # without letters and digits that look like others: 0 o, 1 i l, 5 s, 2 z
@@ -159,7 +159,7 @@ def _replace(connection: sa.Connection, account_id: str, cost: _Cost, hashes: li
     same = sa.select(_accounts.c.id).where(_accounts.c.id == account_id)
     # locked, so that two calls at once do not leave two lists
     if connection.execute(same.with_for_update()).first() is None:
-        raise InvalidAccount("This account does not exist any more.")
+        raise InvalidAccount(DELETED)
     connection.execute(sa.delete(_codes).where(_codes.c.account_id == account_id))
     row = {"account_id": account_id, "salt": str(cost), "created": time.time()}
     connection.execute(sa.insert(_codes), [{**row, "code_hash": each} for each in hashes])

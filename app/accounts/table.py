@@ -21,6 +21,7 @@ from app.accounts.lookalikes import lookalikes, skeleton_of
 from app.accounts.new_password import set_password
 from app.accounts.password_rules import PasswordRules
 from app.accounts.passwords import (
+    DELETED,
     AccountInUse,
     IdentityTaken,
     InvalidAccount,
@@ -162,7 +163,7 @@ class AccountTable:
             with self._database.writing() as connection:
                 same = sa.select(_accounts.c.id).where(_accounts.c.id == account_id)
                 if connection.execute(same.with_for_update()).first() is None:
-                    raise InvalidAccount("This account does not exist any more.")
+                    raise InvalidAccount(DELETED)
                 connection.execute(sa.insert(_identities), _link(account_id, identity))
         except IntegrityError:
             owner = self.by_identity(identity)

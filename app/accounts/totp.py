@@ -17,7 +17,7 @@ from app.accounts.accounts import Accounts
 from app.accounts.database import accounts as _accounts
 from app.accounts.database import totp as _totp
 from app.accounts.database import trusted_devices as _trusted_devices
-from app.accounts.passwords import InvalidAccount
+from app.accounts.passwords import DELETED, InvalidAccount
 
 _DIGITS = 6
 _WINDOW = 1  # steps of 30 seconds before and after the server's time
@@ -149,7 +149,7 @@ class Totp:
                 same = sa.select(_accounts.c.id).where(_accounts.c.id == account_id)
                 # locked, so that the account is not deleted meanwhile
                 if connection.execute(same.with_for_update()).first() is None:
-                    raise InvalidAccount("This account does not exist any more.")
+                    raise InvalidAccount(DELETED)
                 connection.execute(sa.delete(_totp).where(unconfirmed))
                 connection.execute(sa.insert(_totp), row)
         except IntegrityError:

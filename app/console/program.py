@@ -85,7 +85,7 @@ def read(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
     given, rest = parser.parse_known_args(arguments)
     if rest:  # which may be a password
         command = f" {given.command}" if "command" in given else ""
-        raise SettingsError(f"there is more than is expected; see {parser.prog}{command} --help")
+        raise SettingsError(f"too many arguments; see {parser.prog}{command} --help")
     return given
 
 

@@ -13,6 +13,8 @@ log = logging.getLogger("latchkey.sessions")
 
 #: The method of a sign-in that a trusted device has spared the code.
 TRUSTED_DEVICE = "password+trusted device"
+#: What a script gets as `error`, and the ack of an event, if the user has to prove it again.
+REAUTHENTICATE = "reauthenticate"
 _MAX_SKEW = 60.0  # seconds by which the clocks of two machines may differ
 
 

@@ -23,7 +23,7 @@ class Replacement(msgspec.Struct, frozen=True):
     old_id: str
     new_id: str
     #: Of the client that gave the proof, as limits know it. Connections from elsewhere do not go
-    #: on: who has stolen the old cookie shall not profit from the proof of its owner.
+    #: on, so that a thief of the old cookie gains nothing from the owner's proof.
     network: str
 
     def encode(self) -> bytes:

@@ -8,12 +8,11 @@ from inspect import isawaitable
 from typing import Any, Protocol, cast
 
 from app.services import Services
+from app.sessions.authentication import REAUTHENTICATE
 from app.sessions.session import Session, SessionFor
 
 Ack = dict[str, str]
 
-#: The ack for a user whose proof is too old; a page's script asks for it and emits once more.
-REAUTHENTICATE = "reauthenticate"
 _SIGN_IN = "unauthorized"
 _ACTING = "only the user may do this, not an administrator who is signed in as the user"
 
@@ -51,6 +50,6 @@ def _refusal(session: Session[Any], now: float, seconds: float) -> str | None:
     """Return why a session may not run the event; None if it may."""
     if session.user_id is None:
         return _SIGN_IN
-    if session.authentication.actor is not None:
+    if session.actor is not None:
         return _ACTING
     return None if session.authentication.is_recent(now, seconds) else REAUTHENTICATE

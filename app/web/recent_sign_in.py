@@ -10,13 +10,11 @@ from urllib.parse import urlsplit
 
 from tornado.web import authenticated
 
+from app.sessions.authentication import REAUTHENTICATE
 from app.web.base_handler import BaseHandler
 from app.web.user_only import check_user
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-#: What a script gets as `error`, and the ack of an event, if the user has to prove it again.
-REAUTHENTICATE = "reauthenticate"
 
 
 def recent_sign_in(*, minutes: float) -> Callable[[F], F]:

@@ -10,12 +10,13 @@ from app.mail import InvalidAddress, clean_address
 from app.web.errors import TooManyRequests
 from app.web.recent_sign_in import recent_sign_in
 from handlers.account.recovery import RecoverySection
+from handlers.proof_again import PROOF_MINUTES
 
 
 class AddressHandler(RecoverySection):
     """Sends a link to an address; the account has the address when the link is opened."""
 
-    @recent_sign_in(minutes=10)
+    @recent_sign_in(minutes=PROOF_MINUTES)
     async def post(self) -> None:
         if not self.services.mail.enabled:
             raise HTTPError(409, "This site sends no mails, so it keeps no addresses.")
@@ -49,7 +50,7 @@ class AddressHandler(RecoverySection):
 class RemoveAddressHandler(RecoverySection):
     """Removes the address, and tells it so."""
 
-    @recent_sign_in(minutes=10)
+    @recent_sign_in(minutes=PROOF_MINUTES)
     async def post(self) -> None:
         account = await self.services.accounts.by_id(self.user_id)
         if account is None or account.email is None:

@@ -10,8 +10,7 @@ from app.web.recent_sign_in import is_recent, recent_sign_in
 from handlers.account.clear_site_data import clear_site_data
 from handlers.account.password_form import PasswordFormHandler
 from handlers.account.sections import DELETE
-
-_RECENT = 10  # minutes
+from handlers.proof_again import PROOF_MINUTES
 
 
 class DeleteHandler(PasswordFormHandler):
@@ -28,10 +27,10 @@ class DeleteHandler(PasswordFormHandler):
 
     async def content(self) -> dict[str, Any]:
         account = await self.services.accounts.by_id(self.user_id)
-        acting = self.session.authentication.actor is not None
+        acting = self.session.actor is not None
         return {
             "has_password": account is None or account.has_password,
-            "recent": not acting and is_recent(self, _RECENT),
+            "recent": not acting and is_recent(self, PROOF_MINUTES),
         }
 
     def as_json(self, content: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +47,7 @@ class DeleteHandler(PasswordFormHandler):
         assert proof.account is not None
         await self._delete(proof.account, lambda: accounts.delete(proof))
 
-    @recent_sign_in(minutes=_RECENT)
+    @recent_sign_in(minutes=PROOF_MINUTES)
     async def _delete_without_password(self, account: Account) -> None:
         await self._delete(account, lambda: self.services.accounts.remove(account))
 

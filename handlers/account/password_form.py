@@ -66,16 +66,6 @@ class PasswordFormHandler(AccountSection):
         if wait:
             raise TooManyRequests(wait, "too many wrong passwords")
 
-    def audit(self, event: str, *, reason: str = "") -> None:
-        """Add an event of this user to the audit log."""
-        self.services.audit.add(
-            event,
-            user=self.user,
-            address=self.remote_address,
-            reason=reason,
-            user_id=self.user_id,
-        )
-
     async def _refuse(self, status: int, sentence: str) -> None:
         self.set_status(status)
         if self.wants_json:

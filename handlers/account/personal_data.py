@@ -9,8 +9,8 @@ from app.accounts import Account
 from app.web.recent_sign_in import is_recent, recent_sign_in
 from handlers.account.section import AccountSection
 from handlers.account.sections import DATA
+from handlers.proof_again import PROOF_MINUTES
 
-_RECENT = 10  # minutes
 _SHOWN = 20  # events
 
 
@@ -41,7 +41,7 @@ class PersonalDataSection(AccountSection):
 class PersonalDataHandler(PersonalDataSection):
     """The section."""
 
-    @recent_sign_in(minutes=_RECENT)
+    @recent_sign_in(minutes=PROOF_MINUTES)
     async def get(self) -> None:
         await self.show()
 
@@ -51,13 +51,13 @@ class DownloadHandler(PersonalDataSection):
 
     @authenticated
     async def get(self) -> None:
-        if not self.wants_json and not is_recent(self, _RECENT):
+        if not self.wants_json and not is_recent(self, PROOF_MINUTES):
             # by way of the page, because a download leaves the browser where it is
             self.redirect(self.url(DATA.path), status=303)
             return
         await self._send()
 
-    @recent_sign_in(minutes=_RECENT)
+    @recent_sign_in(minutes=PROOF_MINUTES)
     async def _send(self) -> None:
         account = await self.account()
         found = await self.services.operator.export(account)

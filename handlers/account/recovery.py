@@ -11,6 +11,7 @@ from app.web.errors import TooManyRequests
 from app.web.recent_sign_in import recent_sign_in
 from handlers.account.section import AccountSection
 from handlers.account.sections import RECOVERY
+from handlers.proof_again import PROOF_MINUTES
 
 
 class RecoverySection(AccountSection):
@@ -37,16 +38,6 @@ class RecoverySection(AccountSection):
         shown = {"codes": list(self.codes)} if self.codes else {}
         return {"codes_left": content["left"], "email": content["email"], **shown}
 
-    def audit(self, event: str, *, reason: str = "") -> None:
-        """Add an event of this user to the audit log."""
-        self.services.audit.add(
-            event,
-            user=self.user,
-            address=self.remote_address,
-            reason=reason,
-            user_id=self.user_id,
-        )
-
 
 class RecoveryHandler(RecoverySection):
     """The section."""
@@ -59,7 +50,7 @@ class RecoveryHandler(RecoverySection):
 class CodesHandler(RecoverySection):
     """Makes new recovery codes, and shows them in its answer only."""
 
-    @recent_sign_in(minutes=10)
+    @recent_sign_in(minutes=PROOF_MINUTES)
     async def post(self) -> None:
         if wait := await self.services.limits.recovery_codes(self.user_id):
             raise TooManyRequests(wait, "too many lists of recovery codes")

@@ -80,6 +80,17 @@ class AccountSection(BaseHandler):
             **content,
         )
 
+    def audit(self, event: str, *, reason: str = "") -> None:
+        """Log an event of this user, and the administrator who acts as the user."""
+        self.services.audit.add(
+            event,
+            user=self.user,
+            address=self.remote_address,
+            reason=reason,
+            user_id=self.user_id,
+            actor=self.session.actor,
+        )
+
     def done(self, what: str) -> None:
         """Answer that a change was made: a form with the section, a script with 204."""
         self.answer_done(self.url(self.section.path, done=what))

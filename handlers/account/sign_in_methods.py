@@ -52,9 +52,7 @@ class SignInMethodsSection(AccountSection):
 
     async def changed(self, event: str) -> None:
         """Log a change of a sign-in method, and tell the user's other pages."""
-        self.services.audit.add(
-            event, user=self.user, address=self.remote_address, user_id=self.user_id
-        )
+        self.audit(event)
         await self.services.accounts.on_changed.tell(self.user_id)
 
 

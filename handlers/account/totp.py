@@ -8,8 +8,8 @@ from tornado.web import HTTPError
 from app.accounts import Account, TotpOn, TotpState
 from app.web.recent_sign_in import recent_sign_in
 from handlers.account.sign_in_methods import SignInMethodsSection
+from handlers.proof_again import PROOF_MINUTES
 
-_MINUTES = 10  # that a proof of the user lasts
 _SCALE = 5  # pixels of a module of the QR code
 _NONE_BEGUN = "Begin to turn on two-step sign-in first."
 _WRONG = "Wrong code. Compare the clock of your device with the time here, and use a new code."
@@ -20,7 +20,7 @@ class TotpHandler(SignInMethodsSection):
 
     template = "account_totp.html"
 
-    @recent_sign_in(minutes=_MINUTES)
+    @recent_sign_in(minutes=PROOF_MINUTES)
     async def get(self) -> None:
         state = await self.services.totp.state(self.user_id)
         if state is None or state.confirmed is not None:
@@ -30,7 +30,7 @@ class TotpHandler(SignInMethodsSection):
             return
         await self.show()
 
-    @recent_sign_in(minutes=_MINUTES)
+    @recent_sign_in(minutes=PROOF_MINUTES)
     async def post(self) -> None:
         try:
             await self.services.totp.begin(self.user_id)
@@ -58,11 +58,11 @@ class TotpHandler(SignInMethodsSection):
 class ConfirmHandler(TotpHandler):
     """Turns two-step sign-in on, if the app shows the right code."""
 
-    @recent_sign_in(minutes=_MINUTES)
+    @recent_sign_in(minutes=PROOF_MINUTES)
     async def get(self) -> None:
         self.redirect(self.url("/account/sign-in/totp"), status=303)
 
-    @recent_sign_in(minutes=_MINUTES)
+    @recent_sign_in(minutes=PROOF_MINUTES)
     async def post(self) -> None:
         (code,) = self.fields("code")
         if await self.services.totp.confirm(self.user_id, code):
@@ -82,7 +82,7 @@ class ConfirmHandler(TotpHandler):
 class OffHandler(SignInMethodsSection):
     """Turns two-step sign-in off, and forgets the trusted devices."""
 
-    @recent_sign_in(minutes=_MINUTES)
+    @recent_sign_in(minutes=PROOF_MINUTES)
     async def post(self) -> None:
         if await self.services.totp.remove(self.user_id):
             await self.changed("two-step sign-in off")

@@ -8,8 +8,7 @@ from app.accounts import Account, AccountInUse, InvalidAccount, LastAdministrato
 from app.web.errors import sentence_of
 from app.web.recent_sign_in import recent_sign_in
 from handlers.admin.account import AccountPage
-
-_MINUTES = 10  # since the administrator has proven who they are
+from handlers.proof_again import PROOF_MINUTES
 
 
 class Action(AccountPage):
@@ -25,7 +24,7 @@ class Action(AccountPage):
     #: The label of the button that confirms.
     button: ClassVar[str] = ""
 
-    @recent_sign_in(minutes=_MINUTES)
+    @recent_sign_in(minutes=PROOF_MINUTES)
     async def post(self, id: str) -> None:
         account = await self.account(id)
         (confirm,) = self.fields("confirm")

@@ -2,15 +2,14 @@
 
 from app.sessions.session import SessionEnded
 from app.web.recent_sign_in import recent_sign_in
+from handlers.proof_again import PROOF_MINUTES
 from handlers.session import BaseHandler
-
-_MINUTES = 10  # since the administrator has proven who they are
 
 
 class SignInAsHandler(BaseHandler):
     """Signs an administrator in as the user with this account id."""
 
-    @recent_sign_in(minutes=_MINUTES)
+    @recent_sign_in(minutes=PROOF_MINUTES)
     async def post(self, id: str) -> None:
         try:
             await self.services.impersonation.begin(self, id)

@@ -40,5 +40,5 @@ def _plot(name: str, label: str, values: Sequence[float]) -> Plot:
     )
     maximum = f"{top:.1f}".removesuffix(".0")
     latest = f"{values[-1]:.1f}".removesuffix(".0")
-    summary = f"{label} in the last hour: {latest} at last, the scale ends at {maximum}"
+    summary = f"{label} in the last hour: now {latest}, scale up to {maximum}"
     return Plot(name, label, points, maximum, summary)

@@ -167,7 +167,7 @@ async def test_the_overview_is_live(tmp_path: Path, chromium: Any) -> None:
         await expect(page.locator("[data-count=sign_ins]")).to_have_text("2")
         plot = page.locator("[data-plot=connections] svg")
         await expect(plot).to_have_attribute(
-            "aria-label", "Connections in the last hour: 4 at last, the scale ends at 4"
+            "aria-label", "Connections in the last hour: now 4, scale up to 4"
         )
         for socket in sockets:
             await socket.close()
