@@ -170,7 +170,7 @@ async def test_a_name_that_is_the_id_of_an_account_signs_nobody_in(
         for name in (ann.id, bob.id):
             answer = await eve.post(f"/name?name={name}", headers={"Accept": "application/json"})
             assert answer.status == 403
-            assert "is no name" in answer.json()["error"]
+            assert "is an account id, not a user name" in answer.json()["error"]
         assert await who(eve) is None
         assert await site.services.sessions.of_user(ann.id) == []
 
