@@ -8,7 +8,8 @@ class CounterHandler(BaseHandler):
 
     def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
-        self.render("counter.html")
+        deleted = self.get_query_argument("done", "") == "account-deleted"
+        self.render("counter.html", notice="Your account is deleted." if deleted else "")
 
 
 class IncrementHandler(BaseHandler):

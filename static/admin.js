@@ -32,7 +32,11 @@
     }
     if (!answer.ok || answer.redirected) return;
     const focused = live.contains(document.activeElement) ? document.activeElement.id : null;
-    live.innerHTML = await answer.text(); // made by the server, which escapes every name
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const events = page.getElementById("events");
+    find("events").replaceChildren(...events.childNodes);
+    events.remove();
+    live.replaceChildren(...page.body.childNodes);
     // keep the place of a user who works by keyboard
     if (focused !== null) (find(focused) ?? find("sessions-title")).focus();
   };

@@ -69,7 +69,7 @@ def _two_step(parser: Parser) -> None:
 def _audit(parser: Parser) -> None:
     parser.add_argument("name", nargs="?", help="name or id of the account (default: all)")
     parser.add_argument("--by", metavar="NAME", help="what this administrator did")
-    parser.add_argument("--since", metavar="WHEN", help="day or time, such as 2026-11-01, or 7d")
+    parser.add_argument("--since", metavar="WHEN", help="such as 2026-11-01, yesterday or 7d")
     parser.add_argument("--until", metavar="WHEN", help="day (included) or time")
     parser.add_argument("--event", action="append", help="such as sign-in; may be repeated")
     _limit(parser)

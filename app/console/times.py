@@ -45,16 +45,20 @@ def read_duration(flag: str, text: str) -> float:
 def read_time(flag: str, text: str, *, end_of_day: bool = False) -> float:
     """Return the time that a text means: 2026-11-01, 2026-11-01T12:30, or 7d for 7 days ago.
 
-    With `end_of_day` a day alone means its end. Raises WrongCall.
+    `today` and `yesterday` are days. With `end_of_day` a day alone means its end. Raises WrongCall.
     """
     if _DURATION.fullmatch(text):
         return time.time() - read_duration(flag, text)
+    if text in ("today", "yesterday"):
+        text = (
+            datetime.now().astimezone().date() - timedelta(days=text == "yesterday")
+        ).isoformat()
     try:
         found = datetime.fromisoformat(text)  # without a zone, in that of this machine
     except ValueError:
         raise WrongCall(
-            f"{flag} {text}: write a day such as 2026-11-01, a time such as 2026-11-01T12:30, or "
-            "a duration such as 7d"
+            f"{flag} {text}: write a day such as 2026-11-01, today or yesterday, a time such as "
+            "2026-11-01T12:30, or a duration such as 7d"
         ) from None
     if end_of_day and len(text) == len("2026-11-01"):
         found += timedelta(days=1)

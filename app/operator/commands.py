@@ -12,6 +12,7 @@ from app.accounts import Account, InvalidAccount
 from app.database import DatabaseUnavailable
 from app.operator import arguments as given
 from app.operator.actor import COMMAND_LINE
+from app.operator.event_names import EVENT_NAMES, unknown_event
 from app.operator.operator import Operator
 from app.operator.rows import AccountRow, EventRow
 from app.operator.session_list import MIN_ID, Ambiguous
@@ -144,6 +145,12 @@ class _Commands:
         return await self._operator.export(await self._find(asked.name))
 
     async def audit(self, asked: given.Audit) -> Any:
+        for name in asked.events:
+            # modules of a fork have events of their own
+            if name not in EVENT_NAMES and not await self._operator.trail.search(
+                events=(name,), limit=1
+            ):
+                raise CommandFailed(unknown_event(name))
         found = await self._operator.trail.search(
             since=asked.since,
             until=asked.until,

@@ -67,7 +67,7 @@ class DeleteHandler(PasswordFormHandler):
         # again, for sign-ins meanwhile
         await sessions.end_user(account.id)
         clear_site_data(self)
-        self.answer_done(self.url("/"))
+        self.answer_done(self.url("/", done="account-deleted"))
 
 
 routes = [(r"/account/delete", DeleteHandler)]

@@ -69,7 +69,7 @@ class StateHandler(AccountPage):
 
     async def get(self, id: str) -> None:
         account = await self.account(id)
-        self.show("admin_account_state.html", **await self.state(account))
+        self.show("admin_account_live.html", **await self.state(account))
 
 
 def session_name(row: SessionRow) -> str:

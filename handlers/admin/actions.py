@@ -56,12 +56,16 @@ class ResetHandler(Action):
 
     async def act(self, account: Account) -> None:
         link = await self.services.operator.reset_link(account, self.actor)
+        url = link.url
+        if url.startswith("/"):
+            # the site does not know its address; the administrator alone sees that of the request
+            url = f"{'https' if self.secure else 'http'}://{self.request.host}{url}"
         if self.wants_json:
             self.set_header("Cache-Control", "no-store")
-            self.write({"link": link.url, "seconds": link.lifetime})
+            self.write({"link": url, "seconds": link.lifetime})
         else:
             minutes = link.lifetime // 60
-            self.show("admin_link.html", account=account, link=link.url, minutes=minutes)
+            self.show("admin_link.html", account=account, link=url, minutes=minutes)
 
 
 class TwoStepOffHandler(Action):

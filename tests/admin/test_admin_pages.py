@@ -321,7 +321,7 @@ async def test_rows_of_a_fork_keep_an_account(
     """The page says so, with 409."""
     from app.accounts import AccountInUse
 
-    async def refuse(*_: Any) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
         raise AccountInUse
 
     await administrator(site, visitor)

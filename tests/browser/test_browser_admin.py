@@ -45,7 +45,7 @@ async def has(page: Any, *words: str) -> None:
     from playwright.async_api import expect
 
     for each in words:
-        await expect(page.locator("#live")).to_contain_text(each, timeout=10_000)
+        await expect(page.locator("main")).to_contain_text(each, timeout=10_000)
 
 
 async def live(page: Any) -> None:
