@@ -52,6 +52,7 @@ async def transcripts(folder: Path) -> list[str]:
             await bob.socket()
             await there.sign_in("bob")
             await _turn_two_step_on(bob)
+            await there.get("/account")  # so that this session was seen last, as the page shows it
             async with Visitor(server.url) as eve:
                 await eve.sign_up("eve")
             reader = _Reader(folder)

@@ -262,7 +262,8 @@ async def test_the_export_has_account_sessions_and_audit(site: Site, ann: Visito
     """As JSON has it, without password hashes and session ids."""
     await ann.sign_up("ann")
     exported = await site.services.operator.export(await the(site, "ann"))
-    assert set(exported) == {"account", "sessions", "audit"}
+    assert set(exported) == {"account", "sign_in", "sessions", "audit"}
+    assert exported["sign_in"] == {"two_step": False, "recovery_codes_left": 0}
     assert exported["account"]["name"] == "ann"
     assert [event["event"] for event in exported["audit"]] == ["sign-in", "registration"]
     assert len(exported["sessions"]) == 1

@@ -47,7 +47,7 @@ async def test_the_audit_log_of_an_account(site: Site, ann: Visitor, lines: list
         await send(ann, "json", "/account/password", password=PASSWORD, new_password=NEW)
         await send(ann, "json", "/account/delete", password=NEW)
         who = "user='Ann' address='127.0.0.1'"
-        await until(lambda: len(list(lines)) == 11)
+        await until(lambda: len(list(lines)) == 12)
         assert sorted(lines) == sorted(
             [
                 f"registration {who} {user_id}",
@@ -56,6 +56,7 @@ async def test_the_audit_log_of_an_account(site: Site, ann: Visitor, lines: list
                 f"failure {who} reason='wrong password' {user_id}",
                 "failure address='127.0.0.1' reason='unknown name'",
                 f"end {who} reason='revoked' {user_id}",
+                f"session end {who} reason='one device' {user_id}",
                 f"failure {who} reason='wrong password: password' {user_id}",
                 f"password change {who} {user_id}",
                 f"end {who} reason='regenerated' {user_id}",
