@@ -257,7 +257,7 @@ async def test_a_socket_that_cannot_be_sent_to_keeps_no_other_from_its_list(
             sent.append(sid)
 
         for number in range(3):
-            watchers.watch(user_id, str(number), session, send)
+            watchers.watch(user_id, str(number), lambda: session, send)
         await until(lambda: sent == ["0", "2"], 3)
         assert injected(caplog) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import Context
+from typing import Any
 
 import pytest
 
@@ -101,19 +102,22 @@ async def test_a_sign_in_keeps_an_edit_of_another_process(monkeypatch: pytest.Mo
             for store in (one, two)
         )
         session = await slow.create(remote_address="", user_agent="")
-        save = one.save
+        replace, lost = redis_locks.RedisLease.replace, False
 
         async def edit() -> None:
             async with await other.session_for(session.id) as data:
                 data.count += 1
 
-        async def stalled(record: Record) -> None:
-            await save(record)
-            await until(lambda: not is_locked(session.id))
-            # as another process, which knows of no block around this
-            await asyncio.create_task(edit(), context=Context())
+        async def stalled(lease: Any, record: Record, note: bytes = b"") -> None:
+            nonlocal lost
+            if not lost:
+                lost = True
+                await until(lambda: not is_locked(session.id))
+                # as another process, which knows of no block around this
+                await asyncio.create_task(edit(), context=Context())
+            await replace(lease, record, note)
 
-        monkeypatch.setattr(one, "save", stalled)
+        monkeypatch.setattr(redis_locks.RedisLease, "replace", stalled)
         signed_in = await slow.sign_in(session, "ann", remote_address="", user_agent="")
         assert (await other.session_for(signed_in.id)).data.count == 1
         assert await other.load(session.id) is None
