@@ -67,7 +67,10 @@ def test_help_lists_every_setting_with_its_default(
 )
 def test_help_gives_every_number_a_unit(field: dataclasses.Field[Any]) -> None:
     """A number's meaning begins with what is counted."""
-    units = "seconds|bytes|number|TCP port|connections|events|handshakes|failed logins|sessions"
+    units = (
+        "seconds|days|bytes|characters|number|TCP port|connections|events|handshakes|failed logins"
+        "|sessions"
+    )
     assert re.match(f"(octal )?({units})", field.metadata["meaning"])
 
 
