@@ -154,7 +154,7 @@ async def test_wrong_calls_and_unknown_names(server: Process, folder: str) -> No
             (("role", "annabel", "admin"), 2, "write +admin to add this role"),
             (("role", "annabel", "+Admin!"), 1, "is no name of a role"),
             (("rename", "annabel", "a:b"), 1, "web address"),
-            (("audit", "--since", "yesterday"), 2, "write a day such as 2026-11-01"),
+            (("audit", "--since", "lately"), 2, "write a day such as 2026-11-01"),
             (("list", "--limit", "many"), 2, "write a number"),
             (("add", "x", "--link", "--password-stdin"), 2, "exclude each other"),
             (("rename", "annabel"), 2, "see python -m app.accounts rename --help"),

@@ -145,7 +145,8 @@ async def test_a_watcher_that_swallows_its_cancellation_ends(site: Site, ann: Vi
 
     before = len(tasks())
     user_id = await account_id(site, "ann")
-    watchers.watch(user_id, "1", next(iter(await session_ids(site, user_id))), send)
+    id = next(iter(await session_ids(site, user_id)))
+    watchers.watch(user_id, "1", lambda: id, send)
     await sending.wait()
     watchers.unwatch(user_id, "1")
     await until(lambda: len(tasks()) == before)
