@@ -29,17 +29,6 @@ class DevicesSection(AccountSection):
             "link": device_words.connection_status,
         }
 
-    def log_end(self, which: str) -> None:
-        """Log who has ended sessions here: an administrator may be signed in as the user."""
-        self.services.audit.add(
-            "session end",
-            user=self.user,
-            address=self.remote_address,
-            reason=which,
-            user_id=self.user_id,
-            actor=self.session.actor,
-        )
-
     def as_json(self, content: dict[str, Any]) -> dict[str, Any]:
         """Return the devices; `more` is the number of those without a row."""
         return {"devices": msgspec.to_builtins(content["devices"]), "more": content["more"]}
@@ -62,7 +51,7 @@ class RevokeHandler(DevicesSection):
             await self.sign_out()
             self.answer_done(self.url("/login", next=self.url("/account")))
         elif await self.services.devices.revoke(self.user_id, id):
-            self.log_end("one device")
+            self.audit("session end", reason="one device")
             self.done("device")
         else:
             raise HTTPError(404, "unknown session")
@@ -74,7 +63,7 @@ class RevokeOthersHandler(DevicesSection):
     @authenticated
     async def post(self) -> None:
         await self.services.sessions.end_user(self.user_id, keep=self.session.id)
-        self.log_end("other devices")
+        self.audit("session end", reason="other devices")
         self.done("others")
 
 
@@ -84,7 +73,7 @@ class RevokeAllHandler(DevicesSection):
     @authenticated
     async def post(self) -> None:
         await self.services.sessions.end_user(self.user_id, keep=self.session.id)
-        self.log_end("all devices")
+        self.audit("session end", reason="all devices")
         await self.sign_out()
         clear_site_data(self)
         self.answer_done(self.url("/login"))
