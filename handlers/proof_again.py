@@ -4,7 +4,7 @@ from typing import Literal, NoReturn
 
 from tornado.web import HTTPError
 
-from app.accounts import Account, Proof, account_key
+from app.accounts import Account, account_key
 from app.limits import subscriber
 from app.web.errors import TooManyRequests
 from handlers.second_factor import kind_of_code, use_code
@@ -71,46 +71,37 @@ class ProofAgain(BaseHandler):
             self._fail(account, "password")
         method = "password"
         if kind == "password+code":  # after the password, so that nobody else uses its tries up
-            method = await self._check_code(proof, account)
+            method = await self._check_code(account)
         if not await self.services.sign_in.again(
             self, method=method, confirm=lambda: accounts.still_valid(proof, password)
         ):
             raise HTTPError(403, "Your password was changed just now; sign in again.")
 
-    async def _check_code(self, proof: Proof, account: Account) -> str:
+    async def _check_code(self, account: Account) -> str:
         """Use the code up and return the method of the whole proof; raises CodeRequired."""
         (code,) = self.fields("code")
         if not code:
             raise CodeRequired(_ENTER_CODE)
-        device = self.web.device_cookie.recognise(
-            self.request.headers.get_list("Cookie"),
-            account_key(account.name),
-            proof.password_hash or "",
-            secure=self.secure,
-        )
-
-        async def check_limits() -> None:
-            if wait := await self.services.limits.code_wait(account.id, device):
-                raise TooManyRequests(wait, "too many wrong codes")
-
-        if not await use_code(self, account.id, code, check_limits):
-            await self.services.limits.code_failed(account.id, device)
+        # the device is not known here: its cookie is for /login only
+        if not await use_code(self, account.id, code, lambda: self._check_limits(account)):
+            await self.services.limits.code_failed(account.id)
             self._log_failure(account, "code")
             raise CodeRequired("Wrong code. Each code works once; wait for the next one.")
         return f"password+{kind_of_code(code)}"
 
     async def _by_code(self, account: Account) -> None:
         (code,) = self.fields("code")
-        limits = self.services.limits
-
-        async def check_limits() -> None:
-            if wait := await limits.code_wait(account.id):
-                raise TooManyRequests(wait, "too many wrong codes")
-
-        if not await self.services.totp.check(account.id, code, check_limits=check_limits):
-            await limits.code_failed(account.id)
+        if not await self.services.totp.check(
+            account.id, code, check_limits=lambda: self._check_limits(account)
+        ):
+            await self.services.limits.code_failed(account.id)
             self._fail(account, "code")
         await self.services.sign_in.again(self, method="totp")
+
+    async def _check_limits(self, account: Account) -> None:
+        """Raise TooManyRequests while no code of this account may be tried."""
+        if wait := await self.services.limits.code_wait(account.id):
+            raise TooManyRequests(wait, "too many wrong codes")
 
     def _fail(self, account: Account, kind: str) -> NoReturn:
         self._log_failure(account, kind)
