@@ -18,7 +18,6 @@ _HOUR = 3600.0  # seconds
 #: who knows the password guesses for months.
 _CODES = 10
 _DEVICE_CODES = 30  # in an hour of all known devices of one account together
-_CODE_WINDOW = 3600.0  # seconds
 _CODE_LISTS = 5  # lists of recovery codes that a user makes in an hour; each costs ten hashes
 #: Passwords per minute that one address has judged; the meter asks once for each pause in typing.
 _STRENGTHS = 120
@@ -52,8 +51,8 @@ class Limits:
         self._mail_requests = make_rate("mail requests", _MAIL_REQUESTS, _HOUR)
         self._mails = make_rate("mails", _MAILS, _HOUR)
         self._account_pages = make_rate("pages", _ACCOUNT_PAGES)
-        self._codes = make_rate("codes", _CODES, _CODE_WINDOW)
-        self._device_codes = make_rate("device codes", _DEVICE_CODES, _CODE_WINDOW)
+        self._codes = make_rate("codes", _CODES, _HOUR)
+        self._device_codes = make_rate("device codes", _DEVICE_CODES, _HOUR)
         self._code_lists = make_rate("recovery codes", _CODE_LISTS, _HOUR)
         self._strengths = make_rate("strengths", _STRENGTHS)
 
