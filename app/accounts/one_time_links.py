@@ -15,8 +15,7 @@ from app.accounts.account import Account
 from app.accounts.accounts import Accounts
 from app.accounts.database import accounts as _accounts
 from app.accounts.database import one_time_links as _links
-from app.accounts.passwords import DELETED, InvalidAccount
-from app.accounts.rows import select_accounts, to_account
+from app.accounts.rows import lock_existing, select_accounts, to_account
 
 #: What a link is good for: a new password, or the confirmation of an address. Links for passwords
 #: that an operator gives, and those by mail, do not replace each other: anybody can ask for a mail.
@@ -119,11 +118,7 @@ def _insert(
     expires: float,
     email: str | None,
 ) -> None:
-    same = sa.select(_accounts).where(_accounts.c.id == account_id)
-    # locked, so that of two links made at once the earlier one dies
-    account = connection.execute(same.with_for_update()).first()
-    if account is None:
-        raise InvalidAccount(DELETED)
+    account = lock_existing(connection, account_id)  # of two links at once the earlier one dies
     dead = _of(account_id, purpose) | (_links.c.expires < time.time())
     connection.execute(sa.delete(_links).where(dead))
     row = {

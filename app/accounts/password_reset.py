@@ -13,6 +13,7 @@ from app.accounts.new_password import set_password
 from app.accounts.one_time_links import RESETS, OneTimeLinks, take_link
 from app.accounts.passwords import password_hasher
 from app.accounts.recovery_codes import RecoveryCodes
+from app.accounts.rows import lock_account
 from app.accounts.totp import Totp
 
 
@@ -108,7 +109,9 @@ class PasswordReset:
                 raise AppCodeRequired(found)
             password_hash = self._hasher.hash(clean)
             with self._database.writing() as connection:
-                if not _locked(connection, account_id) or not use_code(connection):
+                # before its codes, as all lock who write both
+                locked = lock_account(connection, account_id)
+                if locked is None or not use_code(connection):
                     return False
                 if not use_app_code(connection):
                     raise AppCodeRequired(found)
@@ -116,12 +119,6 @@ class PasswordReset:
 
         changed = await self._accounts.calls.hash(change, address=address)
         return account if changed else None
-
-
-def _locked(connection: sa.Connection, account_id: str) -> bool:
-    """Lock the account before its codes, as all who write both do."""
-    same = sa.select(_accounts.c.id).where(_accounts.c.id == account_id)
-    return connection.execute(same.with_for_update()).first() is not None
 
 
 def _set(connection: sa.Connection, account_id: str, password_hash: str) -> bool:

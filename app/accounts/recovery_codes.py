@@ -13,9 +13,8 @@ from argon2.low_level import Type, hash_secret_raw
 from app.accounts import passwords
 from app.accounts.account import is_storable
 from app.accounts.accounts import Accounts
-from app.accounts.database import accounts as _accounts
 from app.accounts.database import recovery_codes as _codes
-from app.accounts.passwords import DELETED, InvalidAccount
+from app.accounts.rows import lock_existing
 
 NUMBER = 10  # codes of one list
 # without letters and digits that look like others: 0 o, 1 i l, 5 s, 2 z
@@ -156,10 +155,7 @@ def _use(connection: sa.Connection, account_id: str, code_hash: str) -> bool:
 
 
 def _replace(connection: sa.Connection, account_id: str, cost: _Cost, hashes: list[str]) -> None:
-    same = sa.select(_accounts.c.id).where(_accounts.c.id == account_id)
-    # locked, so that two calls at once do not leave two lists
-    if connection.execute(same.with_for_update()).first() is None:
-        raise InvalidAccount(DELETED)
+    lock_existing(connection, account_id)  # so that two calls at once do not leave two lists
     connection.execute(sa.delete(_codes).where(_codes.c.account_id == account_id))
     row = {"account_id": account_id, "salt": str(cost), "created": time.time()}
     connection.execute(sa.insert(_codes), [{**row, "code_hash": each} for each in hashes])

@@ -11,7 +11,7 @@ from app.accounts.administrators import ADMIN, keep_another
 from app.accounts.database import accounts as _accounts
 from app.accounts.database import roles as _roles
 from app.accounts.passwords import InvalidAccount, account_key
-from app.accounts.rows import select_accounts, to_account
+from app.accounts.rows import lock_account, select_accounts, to_account
 from app.database import Database
 
 _MAX_IDS = 500  # in one query
@@ -51,9 +51,7 @@ class RoleTable:
         with self._database.writing() as connection:
             if keep_an_admin and ADMIN in remove:
                 keep_another(connection, account_id)
-            # locked, so that a change or a deletion at the same time waits
-            same = sa.select(_accounts.c.id).where(_accounts.c.id == account_id).with_for_update()
-            if connection.execute(same).first() is None:
+            if lock_account(connection, account_id) is None:
                 raise UnknownAccount
             before = _of(connection, account_id)
             after = before - {*remove} | {*add}

@@ -1,4 +1,4 @@
-"""Accounts as rows of the database: the query, and the account of a row."""
+"""Accounts as rows of the database: the query, the account of a row, and the lock of a row."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from app.accounts.account import Account
 from app.accounts.database import accounts, roles
+from app.accounts.passwords import DELETED, InvalidAccount
 
 # no role has a space
 _roles = (
@@ -35,3 +36,21 @@ def to_account(row: sa.Row[Any]) -> Account:
         email=row.email,
         roles=frozenset((row.roles or "").split()),
     )
+
+
+def lock_account(connection: sa.Connection, account_id: str) -> sa.Row[Any] | None:
+    """Lock an account until the transaction ends, and return its row; None if it is deleted.
+
+    Who changes rows that belong to an account locks it first, so that changes of one account, and
+    its deletion, run one after the other.
+    """
+    same = sa.select(accounts).where(accounts.c.id == account_id)
+    return connection.execute(same.with_for_update()).first()
+
+
+def lock_existing(connection: sa.Connection, account_id: str) -> sa.Row[Any]:
+    """Do what `lock_account` does; raises InvalidAccount if the account is deleted."""
+    row = lock_account(connection, account_id)
+    if row is None:
+        raise InvalidAccount(DELETED)
+    return row

@@ -21,17 +21,15 @@ from app.accounts.lookalikes import lookalikes, skeleton_of
 from app.accounts.new_password import set_password
 from app.accounts.password_rules import PasswordRules
 from app.accounts.passwords import (
-    DELETED,
     AccountInUse,
     IdentityTaken,
-    InvalidAccount,
     NameTaken,
     Passwords,
     account_key,
     normal_password,
     refuse_issuer,
 )
-from app.accounts.rows import select_accounts, to_account
+from app.accounts.rows import lock_existing, select_accounts, to_account
 from app.database import Database
 from app.database.errors import reason
 
@@ -161,9 +159,7 @@ class AccountTable:
         """Let an identity name an account, if none has it; raises InvalidAccount."""
         try:
             with self._database.writing() as connection:
-                same = sa.select(_accounts.c.id).where(_accounts.c.id == account_id)
-                if connection.execute(same.with_for_update()).first() is None:
-                    raise InvalidAccount(DELETED)
+                lock_existing(connection, account_id)
                 connection.execute(sa.insert(_identities), _link(account_id, identity))
         except IntegrityError:
             owner = self.by_identity(identity)

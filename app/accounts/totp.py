@@ -14,10 +14,10 @@ from sqlalchemy.exc import IntegrityError
 
 from app.accounts.account import Account
 from app.accounts.accounts import Accounts
-from app.accounts.database import accounts as _accounts
 from app.accounts.database import totp as _totp
 from app.accounts.database import trusted_devices as _trusted_devices
-from app.accounts.passwords import DELETED, InvalidAccount
+from app.accounts.passwords import InvalidAccount
+from app.accounts.rows import lock_existing
 
 _DIGITS = 6
 _WINDOW = 1  # steps of 30 seconds before and after the server's time
@@ -146,10 +146,7 @@ class Totp:
         row = {"account_id": account_id, "secret": secret, "created": now, "last_step": 0}
         try:
             with self._database.writing() as connection:
-                same = sa.select(_accounts.c.id).where(_accounts.c.id == account_id)
-                # locked, so that the account is not deleted meanwhile
-                if connection.execute(same.with_for_update()).first() is None:
-                    raise InvalidAccount(DELETED)
+                lock_existing(connection, account_id)
                 connection.execute(sa.delete(_totp).where(unconfirmed))
                 connection.execute(sa.insert(_totp), row)
         except IntegrityError:
