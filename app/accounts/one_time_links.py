@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +15,13 @@ from app.accounts.accounts import Accounts
 from app.accounts.database import accounts as _accounts
 from app.accounts.database import one_time_links as _links
 from app.accounts.rows import lock_existing, select_accounts, to_account
+from app.accounts.tokens import may_be_token, new_token, token_hash
 
 #: What a link is good for: a new password, or the confirmation of an address. Links for passwords
 #: that an operator gives, and those by mail, do not replace each other: anybody can ask for a mail.
 Purpose = Literal["reset", "mailed reset", "email"]
 #: The purposes of links for a new password.
 RESETS: tuple[Purpose, ...] = ("reset", "mailed reset")
-
-_TOKEN_BYTES = 32  # random ones; ASVS 5.0, 7.2.3 asks for 16 at least
-_MAX_LENGTH = 100  # characters of a token; ours have 43
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class OneTimeLinks:
         `email` is the address that the link confirms. Raises InvalidAccount if the account is
         deleted.
         """
-        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        token = new_token()
 
         def insert() -> None:
             with self._database.writing() as connection:
@@ -106,7 +103,7 @@ def take_link(connection: sa.Connection, token: str, *purposes: Purpose) -> Use 
     if found is None:
         return None
     # two transactions may find the link, one after the other; one of them deletes it
-    taken = sa.delete(_links).where(_links.c.token_hash == _hash(token))
+    taken = sa.delete(_links).where(_links.c.token_hash == token_hash(token))
     return found if connection.execute(taken).rowcount == 1 else None
 
 
@@ -122,7 +119,7 @@ def _insert(
     dead = _of(account_id, purpose) | (_links.c.expires < time.time())
     connection.execute(sa.delete(_links).where(dead))
     row = {
-        "token_hash": _hash(token),
+        "token_hash": token_hash(token),
         "account_id": account_id,
         "purpose": purpose,
         "email": email,
@@ -135,13 +132,13 @@ def _insert(
 def _find(
     connection: sa.Connection, token: str, purposes: Sequence[Purpose], *, lock: bool = False
 ) -> Use | None:
-    if len(token) > _MAX_LENGTH:
+    if not may_be_token(token):
         return None
     query = (
         select_accounts()
         .add_columns(_links.c.state, _links.c.email.label("link_email"))
         .join(_links, _links.c.account_id == _accounts.c.id)
-        .where(_links.c.token_hash == _hash(token), _links.c.purpose.in_(purposes))
+        .where(_links.c.token_hash == token_hash(token), _links.c.purpose.in_(purposes))
         .where(_links.c.expires > time.time(), _accounts.c.disabled.is_(None))
     )
     if lock:  # the account, so that its password does not change meanwhile
@@ -154,11 +151,6 @@ def _find(
 
 def _of(account_id: str, purpose: Purpose) -> sa.ColumnElement[bool]:
     return (_links.c.account_id == account_id) & (_links.c.purpose == purpose)
-
-
-def _hash(token: str) -> str:
-    # the token is random, so a fast hash is enough
-    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
 
 
 def _state(account: sa.Row[Any]) -> str:

@@ -129,11 +129,8 @@ class Totp:
         state = self._read(account_id)
         if state is None or state.confirmed is None:
             return lambda connection: True
-        step = _step(state.secret, code, now)
-        if step is None:
-            return None
-        use = _use_step(account_id, state.secret, step, now, confirms=False)
-        return lambda connection: connection.execute(use).rowcount == 1
+        use = _use_of(account_id, state, code, now)
+        return None if use is None else lambda connection: connection.execute(use).rowcount == 1
 
     def _read(self, account_id: str) -> TotpState | None:
         query = sa.select(_totp).where(_totp.c.account_id == account_id)
@@ -157,10 +154,9 @@ class Totp:
         state = self._read(account_id)
         if state is None or (state.confirmed is None) is not confirms:
             return False
-        step = _step(state.secret, code, now)
-        if step is None:
+        use = _use_of(account_id, state, code, now)
+        if use is None:
             return False
-        use = _use_step(account_id, state.secret, step, now, confirms=confirms)
         with self._database.writing() as connection:
             return connection.execute(use).rowcount == 1
 
@@ -174,12 +170,19 @@ class Totp:
             return connection.execute(sa.delete(_totp).where(mine)).rowcount == 1 and was_on
 
 
-def _use_step(account_id: str, secret: str, step: int, now: float, *, confirms: bool) -> sa.Update:
-    """Return the statement that uses a code up; it changes no row if the code was used before."""
+def _use_of(account_id: str, state: TotpState, code: str, now: float) -> sa.Update | None:
+    """Return the statement that uses a code up; None if the code is wrong.
+
+    It changes no row if the code was used before. It puts a secret in force that is not yet.
+    """
+    step = _step(state.secret, code, now)
+    if step is None:
+        return None
+    confirms = state.confirmed is None
     # compared in the database: one of two calls at once finds the row unchanged
     unchanged = (
         (_totp.c.account_id == account_id)
-        & (_totp.c.secret == secret)
+        & (_totp.c.secret == state.secret)
         & (_totp.c.last_step < step)
         & (_totp.c.confirmed.is_(None) if confirms else _totp.c.confirmed.is_not(None))
     )

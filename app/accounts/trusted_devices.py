@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,11 +12,10 @@ from app.accounts.accounts import Accounts
 from app.accounts.database import totp as _totp
 from app.accounts.database import trusted_devices as _devices
 from app.accounts.table import Proof
+from app.accounts.tokens import may_be_token, new_token, token_hash
 
 _LIFETIME = 30 * 86_400  # seconds
 
-_TOKEN_BYTES = 32
-_MAX_LENGTH = 100  # characters of a token; ours have 43
 _MAX_USER_AGENT = 500  # characters that are kept
 _ID_LENGTH = 16  # characters of the token's hash that are the public id
 
@@ -48,10 +46,10 @@ class TrustedDevices:
 
     async def trust(self, proof: Proof, user_agent: str) -> str:
         """Return a token for the browser of a user who has shown password and code."""
-        token, now = secrets.token_urlsafe(_TOKEN_BYTES), self._clock()
+        token, now = new_token(), self._clock()
         assert proof.account is not None
         row = {
-            "token_hash": _hash(token),
+            "token_hash": token_hash(token),
             "account_id": proof.account.id,
             "password_state": _password_state(proof),
             "user_agent": user_agent[:_MAX_USER_AGENT].replace("\0", ""),
@@ -63,13 +61,13 @@ class TrustedDevices:
 
     async def knows(self, proof: Proof, token: str) -> bool:
         """Return whether this token stands for the code of a user who has shown the password."""
-        if proof.account is None or not token or len(token) > _MAX_LENGTH:
+        if proof.account is None or not may_be_token(token):
             return False
         query = (
             sa.select(_devices.c.token_hash)
             .join(_totp, _totp.c.account_id == _devices.c.account_id)
             .where(
-                _devices.c.token_hash == _hash(token),
+                _devices.c.token_hash == token_hash(token),
                 _devices.c.account_id == proof.account.id,
                 _devices.c.password_state == _password_state(proof),
                 _devices.c.expires > self._clock(),
@@ -119,11 +117,6 @@ class TrustedDevices:
 
 def _public_id(token_hash: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
     return sa.func.substr(token_hash, 1, _ID_LENGTH)
-
-
-def _hash(token: str) -> str:
-    # the token is random, so a fast hash is enough
-    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
 
 
 def _password_state(proof: Proof) -> str:
