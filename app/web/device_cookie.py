@@ -33,9 +33,8 @@ class DeviceCookie:
         self._keys = list(keys)
 
     def name(self, *, secure: bool) -> str:
-        """Return the cookie's name; `__Secure-` keeps plain http from setting it (RFC 6265bis)."""
-        flags = self._cookie.attributes(secure=secure)
-        return ("__Secure-" if "Secure" in flags else "") + self._name
+        """Return the cookie's name."""
+        return self._cookie.name_below(self._name, secure=secure)
 
     def shown(self, headers: Sequence[str], *, secure: bool) -> bool:
         """Whether these Cookie headers hold a device cookie of any account, valid or not."""

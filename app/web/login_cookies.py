@@ -79,9 +79,7 @@ class LoginCookies:
     # -- private --
 
     def _full_name(self, what: str, secure: bool) -> str:
-        # as the cookie of known devices: __Host- asks for Path=/
-        prefix = "__Secure-" if "Secure" in self._flags(secure) else ""
-        return f"{prefix}{self._name}-{what}"
+        return self._cookie.name_below(f"{self._name}-{what}", secure=secure)
 
     def _flags(self, secure: bool) -> list[str]:
         return self._cookie.attributes(secure=secure, below=_PATH)

@@ -117,6 +117,13 @@ class SessionCookie:
         gone = ["Max-Age=0", "Expires=Thu, 01 Jan 1970 00:00:00 GMT"]
         return "; ".join([f"{self._names[secure]}=", *gone, *self._attributes[secure]])
 
+    def name_below(self, name: str, *, secure: bool) -> str:
+        """Return the name of another cookie of the site, for one path only.
+
+        `__Secure-` keeps plain http from setting it (RFC 6265bis); `__Host-` asks for Path=/.
+        """
+        return ("__Secure-" if self._secure(secure) else "") + name
+
     def _secure(self, secure: bool) -> bool:
         wanted = self._settings.cookie_secure
         return secure if wanted == "auto" else wanted == "yes"

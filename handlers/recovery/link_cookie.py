@@ -38,7 +38,7 @@ class LinkCookie:
         return "; ".join([f"{self._full_name(secure)}={token}", *flags])
 
     def _full_name(self, secure: bool) -> str:
-        return ("__Secure-" if self._is_secure(secure) else "") + self._name
+        return self._session_cookie.name_below(self._name, secure=secure)
 
     def _is_secure(self, secure: bool) -> bool:
         return "Secure" in self._session_cookie.attributes(secure=secure)
