@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NoReturn, Protocol
 
 import msgspec
-from tornado.web import HTTPError
 
 from app.accounts import ADMIN, DELETED, Account, Accounts
 from app.common.listeners import Listeners
@@ -28,12 +27,8 @@ _IS_ADMIN = "This account is an administrator's. Nobody may sign in as an admini
 _CHANGED = "This account, or yours, was changed just now, so you are not signed in to it."
 
 
-class ImpersonationRefused(HTTPError):
+class ImpersonationRefused(SignInRefused):
     """403: this administrator may not sign in as this user; the sentence is for them."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(403, "%s", sentence)
-        self.sentence = sentence
 
 
 class Browser(SigningIn, Protocol):
@@ -209,7 +204,7 @@ class Impersonation:
             await self._sign_in.check(browser, administrator, METHOD)
             proof = msgspec.structs.replace(proof, acting_as="")
             return await self._renewed(browser, parked, administrator, proof)
-        except (ImpersonationRefused, SignInRefused):
+        except SignInRefused:
             await self._sessions.end(session.id)
         except SessionEnded:
             pass  # the cookie stays as it is, since the answer to the other tab sets it
