@@ -22,7 +22,6 @@ class CodeRequired(HTTPError):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(403, "%s", sentence)
-        self.sentence = sentence
 
 
 class ProofAgain(BaseHandler):

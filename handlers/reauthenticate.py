@@ -3,13 +3,11 @@
 from tornado.web import HTTPError, authenticated
 
 from app.accounts import AccountsUnavailable
-from app.limits import in_words
-from app.sign_in import SignInRefused
-from app.web.errors import TooManyRequests, sentence_of
 from app.web.user_only import check_user
 from handlers.kept_form import Fields, fields_beside_proof, kept_fields
 from handlers.next_page import safe_target
 from handlers.proof_again import CodeRequired, ProofAgain
+from handlers.refusal import refusal
 
 _WORDS = {  # what the form asks for
     "password": "your password again",
@@ -36,18 +34,9 @@ class ReauthenticateHandler(ProofAgain):
             return
         try:
             await self.prove()
-        except TooManyRequests as error:
-            self.set_header("Retry-After", str(error.wait))
-            await self._refuse(429, f"Too many tries; wait {in_words(error.wait)} and try again.")
-        except AccountsUnavailable as error:
-            self.set_header("Retry-After", str(error.wait))
-            await self._refuse(error.status, str(error))
-        except SignInRefused as error:
-            await self._refuse(error.status_code, error.sentence)
-        except CodeRequired as error:
-            await self._refuse(error.status_code, error.sentence, code_required=True)
-        except HTTPError as error:
-            await self._refuse(error.status_code, sentence_of(error))
+        except (AccountsUnavailable, HTTPError) as error:
+            code_required = isinstance(error, CodeRequired)
+            await self._refuse(*refusal(self, error), code_required=code_required)
         else:
             self._lead_back()
 

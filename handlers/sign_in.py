@@ -6,8 +6,8 @@ from app.accounts import Account, InvalidAccount, NameTaken, Proof, account_key
 from app.limits import subscriber
 from app.sessions.authentication import TRUSTED_DEVICE
 from app.sign_in import SignInRefused
-from app.web.errors import TooManyRequests
 from handlers.login_code import LoginCodeHandler
+from handlers.login_limit import check_login_limit
 from handlers.next_page import safe_target as safe_target
 from handlers.password_limit import check_password_limit
 from handlers.session import BaseHandler
@@ -44,17 +44,12 @@ class CredentialsHandler(SignInForm):
     async def check_limits(self, username: str) -> None:
         """Raise TooManyRequests while this address, account or device may not try."""
         await self.check_new_session()
-        wait = await self.services.limits.login_wait(*self._limit_keys(username))
-        if wait:
-            self.services.counters.limits["failed_logins_per_minute"] += 1
-            address = self.remote_address
-            # without the name: a user may have typed a password into the wrong field
-            self.services.audit.refused("failure", address=address, reason="too many tries")
-            raise TooManyRequests(wait, "too many tries")
+        await check_login_limit(self, account_key(username), self.known_device())
 
     async def failed(self, username: str, account: Account | None, reason: str) -> None:
         """Count and log a failure that revealed something about an account."""
-        await self.services.limits.login_failed(*self._limit_keys(username))
+        account_and_device = account_key(username), self.known_device()
+        await self.services.limits.login_failed(self.remote_address, *account_and_device)
         self.services.audit.add(
             "failure",
             user=account.name if account else None,
@@ -62,9 +57,6 @@ class CredentialsHandler(SignInForm):
             reason=reason,
             user_id=account.id if account else None,
         )
-
-    def _limit_keys(self, username: str) -> tuple[str, str, str]:
-        return self.remote_address, account_key(username), self.known_device()
 
 
 class LoginHandler(CredentialsHandler):

@@ -3,10 +3,10 @@
 from typing import ClassVar
 
 from app.accounts import AccountsUnavailable, InvalidAccount, Proof, account_key
-from app.limits import in_words
 from app.sign_in import SignInRefused
 from app.web.errors import TooManyRequests
 from handlers.next_page import safe_target
+from handlers.refusal import refusal
 from handlers.session import BaseHandler
 
 _CODE_REQUIRED = "Enter the code that your authenticator app shows."
@@ -36,16 +36,8 @@ class SignInForm(BaseHandler):
             entered = await self.enter()
         except CodeRequired as required:
             self._ask_for_code(required.proof)
-        except InvalidAccount as error:
-            self.refuse(422, str(error))
-        except TooManyRequests as error:
-            self.set_header("Retry-After", str(error.wait))
-            self.refuse(429, f"Too many tries; wait {in_words(error.wait)} and try again.")
-        except SignInRefused as error:
-            self.refuse(403, error.sentence)
-        except AccountsUnavailable as error:
-            self.set_header("Retry-After", str(error.wait))
-            self.refuse(error.status, str(error))
+        except (InvalidAccount, TooManyRequests, SignInRefused, AccountsUnavailable) as error:
+            self.refuse(*refusal(self, error))
         else:
             if entered:
                 self._answer()

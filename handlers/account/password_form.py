@@ -5,13 +5,13 @@ from typing import ClassVar
 
 from tornado.web import HTTPError, authenticated
 
-from app.accounts import AccountInUse, AccountsUnavailable, InvalidAccount, Proof
-from app.limits import in_words, subscriber
-from app.sign_in import SignInRefused
+from app.accounts import AccountsUnavailable, InvalidAccount, Proof
+from app.limits import subscriber
 from app.stores import StoreError
-from app.web.errors import TooManyRequests, sentence_of
+from app.web.errors import TooManyRequests
 from app.web.user_only import user_only
 from handlers.account.section import AccountSection
+from handlers.refusal import refusal
 
 
 class PasswordFormHandler(AccountSection):
@@ -24,21 +24,8 @@ class PasswordFormHandler(AccountSection):
     async def post(self) -> None:
         try:
             await self.act()
-        except AccountInUse as error:
-            await self._refuse(409, str(error))
-        except InvalidAccount as error:
-            await self._refuse(422, str(error))
-        except AccountsUnavailable as error:
-            self.set_header("Retry-After", str(error.wait))
-            await self._refuse(error.status, str(error))
-        except TooManyRequests as error:
-            self.set_header("Retry-After", str(error.wait))
-            sentence = f"Too many tries; wait {in_words(error.wait)} and try again."
-            await self._refuse(429, sentence)
-        except SignInRefused as error:
-            await self._refuse(error.status_code, error.sentence)
-        except HTTPError as error:
-            await self._refuse(error.status_code, sentence_of(error))
+        except (InvalidAccount, AccountsUnavailable, HTTPError) as error:
+            await self._refuse(*refusal(self, error))
 
     async def act(self) -> None:
         """Do the change and answer; the message of an error is shown beside the form."""

@@ -4,11 +4,11 @@ from typing import ClassVar
 
 from tornado.web import HTTPError
 
-from app.accounts import Account, AccountInUse, InvalidAccount, LastAdministrator
-from app.web.errors import sentence_of
+from app.accounts import Account, InvalidAccount
 from app.web.recent_sign_in import recent_sign_in
 from handlers.admin.account import AccountPage
 from handlers.proof_again import PROOF_MINUTES
+from handlers.refusal import refusal
 
 
 class Action(AccountPage):
@@ -34,11 +34,8 @@ class Action(AccountPage):
                 self._ask(account, question)
                 return
             await self.act(account)
-        except InvalidAccount as error:
-            needed = isinstance(error, AccountInUse | LastAdministrator)
-            await self._refuse(account, 409 if needed else 422, str(error))
-        except HTTPError as error:
-            await self._refuse(account, error.status_code, sentence_of(error))
+        except (InvalidAccount, HTTPError) as error:
+            await self._refuse(account, *refusal(self, error))
 
     async def question(self, account: Account) -> str:
         """Return what to ask before the action; empty if it needs no confirmation.

@@ -13,7 +13,9 @@ from app.accounts import (
 from app.limits import in_words
 from app.mail import InvalidAddress, clean_address
 from app.web.errors import TooManyRequests
+from handlers.login_limit import check_login_limit
 from handlers.password_limit import check_password_limit
+from handlers.refusal import refusal
 from handlers.session import BaseHandler
 
 _WRONG = "Wrong name or wrong recovery code."
@@ -69,15 +71,8 @@ class CodeHandler(RecoverHandler):
             changed = await self._reset(username, code, password)
         except AppCodeRequired as required:
             await self._ask_for_app_code(required.account, username)
-        except InvalidAccount as error:
-            self.refuse(422, str(error), username)
-        except AccountsUnavailable as error:
-            self.set_header("Retry-After", str(error.wait))
-            self.refuse(error.status, str(error), username)
-        except TooManyRequests as error:
-            self.set_header("Retry-After", str(error.wait))
-            sentence = f"Too many tries; wait {in_words(error.wait)} and try again."
-            self.refuse(429, sentence, username)
+        except (InvalidAccount, AccountsUnavailable, TooManyRequests) as error:
+            self.refuse(*refusal(self, error), username)
         else:
             if changed:
                 self.answer_done(self.url("/reset/done"))
@@ -95,7 +90,7 @@ class CodeHandler(RecoverHandler):
             code,
             password,
             app_code=app_code,
-            check_limits=lambda: self._check_limits(username),
+            check_limits=lambda: check_login_limit(self, account_key(username)),
             check_app_codes=self._check_app_codes,
             remote_address=self.remote_address,
         )
@@ -130,15 +125,6 @@ class CodeHandler(RecoverHandler):
             user_id=account.id if account else None,
             actor=self.session.actor,
         )
-
-    async def _check_limits(self, username: str) -> None:
-        """Raise TooManyRequests while this address or this account may not be tried."""
-        wait = await self.services.limits.login_wait(self.remote_address, account_key(username))
-        if wait:
-            self.services.counters.limits["failed_logins_per_minute"] += 1
-            address = self.remote_address
-            self.services.audit.refused("failure", address=address, reason="too many tries")
-            raise TooManyRequests(wait, "too many tries")
 
     async def _check_app_codes(self, account_id: str) -> None:
         """Raise TooManyRequests while no code of this account's app may be tried."""

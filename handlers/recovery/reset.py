@@ -3,6 +3,7 @@
 from app.accounts import RESETS, AccountsUnavailable, InvalidAccount
 from handlers.password_limit import check_password_limit
 from handlers.recovery.link_page import LinkPage
+from handlers.refusal import refusal
 from handlers.session import BaseHandler
 
 
@@ -20,12 +21,8 @@ class ResetHandler(LinkPage):
         recovery, address = self.services.recovery, self.remote_address
         try:
             account = await recovery.reset_by_link(token, password, remote_address=address)
-        except InvalidAccount as error:
-            await self._refuse(422, token, str(error))
-            return
-        except AccountsUnavailable as error:
-            self.set_header("Retry-After", str(error.wait))
-            await self._refuse(error.status, token, str(error))
+        except (InvalidAccount, AccountsUnavailable) as error:
+            await self._refuse(token, *refusal(self, error))
             return
         if account is None:
             await self.failed()
@@ -34,7 +31,7 @@ class ResetHandler(LinkPage):
         self.keep("")
         self.answer_done(self.url("/reset/done"))
 
-    async def _refuse(self, status: int, token: str, sentence: str) -> None:
+    async def _refuse(self, token: str, status: int, sentence: str) -> None:
         """Show the form again with what is wrong; the link is still to be used."""
         use = await self.find(token)
         self.set_status(status)
