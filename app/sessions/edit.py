@@ -113,8 +113,9 @@ class Edit(Generic[D]):
         if self._lease is None:
             if encoded == self._before:
                 return None
-            return await self._records.add(
-                encoded, remote_address=remote_address, user_agent=user_agent
+            records = self._records
+            return await records.add(
+                records.new(encoded, remote_address=remote_address, user_agent=user_agent)
             )
         if encoded == self._before:
             await self._lease.release()

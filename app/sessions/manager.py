@@ -134,7 +134,7 @@ class Sessions(Generic[D]):
 
         It is a visitor's, or that of the account `user_id`, which is shown as `user_name`.
         """
-        record = await self.records.add(
+        record = self.records.new(
             self.records.codec.blank,
             remote_address=remote_address,
             user_agent=user_agent,
@@ -142,7 +142,7 @@ class Sessions(Generic[D]):
             user_name=user_name,
             authentication=None if authentication is None else encode(authentication),
         )
-        return Session(self.records, record)
+        return Session(self.records, await self.records.add(record))
 
     async def sign_in(
         self,

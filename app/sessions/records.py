@@ -94,25 +94,8 @@ class SessionRecords(Generic[D]):
             self._checked.add(record.id)
         return record
 
-    async def add(
-        self,
-        data: bytes,
-        *,
-        remote_address: str,
-        user_agent: str,
-        user_id: str | None = None,
-        user_name: str | None = None,
-        authentication: str | None = None,
-    ) -> Record:
-        """Store a new record with an id that was never used (OWASP ASVS 5.0, 7.2.4)."""
-        record = self.new(
-            data,
-            remote_address=remote_address,
-            user_agent=user_agent,
-            user_id=user_id,
-            user_name=user_name,
-            authentication=authentication,
-        )
+    async def add(self, record: Record) -> Record:
+        """Store a record that `new` has made, and return it."""
         try:
             await self.store.save(record)
         except asyncio.CancelledError:  # the store may save it all the same
@@ -130,7 +113,7 @@ class SessionRecords(Generic[D]):
         user_name: str | None = None,
         authentication: str | None = None,
     ) -> Record:
-        """Return a new record with an id that was never used; it is not stored."""
+        """Return a record with an id that was never used (ASVS 5.0, 7.2.4), for `add` to store."""
         timeouts, now = self.lifetimes.timeouts, self.lifetimes.clock()
         return Record(
             id=secrets.token_urlsafe(_ID_BYTES),

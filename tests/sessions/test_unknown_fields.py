@@ -114,9 +114,9 @@ def full() -> New:
 
 async def stored(store: Any, data: Any) -> str:
     """Store a session of the newer release that holds `data`; return its id."""
-    sessions = sessions_over(store, New)
-    encoded = sessions.records.codec.encode(data)
-    return (await sessions.records.add(encoded, remote_address="", user_agent="")).id
+    records = sessions_over(store, New).records
+    record = records.new(records.codec.encode(data), remote_address="", user_agent="")
+    return (await records.add(record)).id
 
 
 async def after(change: Callable[[Any], None], data: Any) -> New:
