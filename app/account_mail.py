@@ -138,20 +138,12 @@ class AccountMail:
             self._requests.start(self._send(account_id, template, **names))
 
     async def _send(self, account_id: str, template: str, **names: str) -> None:
-        try:
-            account = await self._accounts.by_id(account_id)
-        except AccountsUnavailable as error:
-            self._dropped.add("no mail tells of a change", f"{template}: {error}")
-            return
+        account = await self._addressee(account_id, template)
         if account is not None and account.email:
             self._mail.send_template(account.email, template, name=account.name, **names)
 
     async def _tell_of_device(self, account_id: str, user_agent: str, remote_address: str) -> None:
-        try:
-            account = await self._accounts.by_id(account_id)
-        except AccountsUnavailable as error:
-            self._dropped.add("no mail tells of a new device", str(error))
-            return
+        account = await self._addressee(account_id, "new_device")
         if account is None or not account.email:
             return
         device = (await describe({user_agent}))[user_agent]
@@ -163,6 +155,14 @@ class AccountMail:
             address=remote_address,
             time=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         )
+
+    async def _addressee(self, account_id: str, template: str) -> Account | None:
+        """Return the account that a mail goes to; None if it is deleted, or cannot be read."""
+        try:
+            return await self._accounts.by_id(account_id)
+        except AccountsUnavailable as error:
+            self._dropped.add("no mail tells of a change", f"{template}: {error}")
+            return None
 
     async def stop(self, seconds: float) -> None:
         """Look up the requests that wait, and send the mails, for this time at most each."""
