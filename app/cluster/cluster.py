@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from app.cluster.account_changes import AccountChanges
+from app.cluster.account_change_broadcast import AccountChangeBroadcast
 from app.cluster.device_changes import DeviceChanges, Watchers
 from app.cluster.presence import Connections, Presence
 from app.cluster.process_number import ProcessNumber
@@ -73,7 +73,7 @@ class Cluster:
 
         `account_changed` is called with the id of an account that another process has changed.
         """
-        self._account_changes = AccountChanges(self.client, account_changed)
+        self._account_changes = AccountChangeBroadcast(self.client, account_changed)
         self._ends = SessionEnds(self.client, sessions, expiry)
         self._device_changes = DeviceChanges(self.client, watchers)
         self.client.subscribe(

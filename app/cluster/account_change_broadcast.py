@@ -19,7 +19,7 @@ _CHANNEL = "latchkey:accounts"
 _Message = tuple[str, str]  # the process that sends it, the account's id
 
 
-class AccountChanges:
+class AccountChangeBroadcast:
     """Broadcasts which accounts were changed or deleted here, and tells of those elsewhere.
 
     A message may be lost, if Redis is away: what is remembered of an account is valid for a moment
