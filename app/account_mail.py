@@ -60,8 +60,8 @@ class AccountMail:
     def request_reset(self, typed: str, *, remote_address: str) -> None:
         """Send a link to the account with this name or address, if it may have one.
 
-        The call does nothing but note the request, so that its time tells nobody whether there is
-        such an account.
+        The call only notes the request, so that its time does not reveal whether there is such an
+        account.
         """
         if self._waiting >= _MAX_REQUESTS:
             self._dropped.add("a request for a link was dropped", f"{self._waiting} wait already")

@@ -56,7 +56,7 @@ class AccountList:
         return await self._database.read(lambda connection: connection.execute(query).scalar_one())
 
     async def similar(self, name: str, limit: int = 3) -> list[str]:
-        """Return names of accounts that somebody may have meant by a name that there is not."""
+        """Return names of accounts that are similar to a name that no account has."""
         key = account_key(name)
         if not key:
             return []

@@ -1,4 +1,4 @@
-"""Words that somebody who guesses a password tries first: the user's name, the site's name."""
+"""Words that guesses of a password begin with: the user's name, the site's name."""
 
 from __future__ import annotations
 

@@ -33,14 +33,14 @@ _OTHERWISE = "This is easy to guess."
 
 @dataclass(frozen=True)
 class Guesses:
-    """How many guesses a password withstands."""
+    """How many guesses it takes to find a password."""
 
     score: int  # 0: below 10^3, 1: below 10^6, 2: below 10^8, 3: below 10^10, 4: more
     why: str  # a sentence for the user, if the score is below 3
 
 
 def guesses(password: str, words: Sequence[str]) -> Guesses:
-    """Return how many guesses a password withstands, for somebody who knows these words first.
+    """Return how many guesses it takes to find a password, if these words are tried first.
 
     A password is as strong as the strongest of its parts of 24 characters.
     """

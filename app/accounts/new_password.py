@@ -11,7 +11,7 @@ def set_password(
 ) -> bool:
     """Set the password if the account is `may`, and void its recovery codes.
 
-    Somebody who knew the old password may have made the codes. Return whether it was set.
+    A thief of the old password may have made the codes. Return whether the new one was set.
     """
     which = (_accounts.c.id == account_id) & may
     new = sa.update(_accounts).where(which).values(password_hash=password_hash)

@@ -89,7 +89,7 @@ class RecoveryCodes:
         check_limits: Callable[[], Awaitable[None]] | None = None,
         address: str = "",
     ) -> bool:
-        """Use a code up; return False if it is none of the account, or was used before.
+        """Use a code up; return False if the account has no such code, or it was used before.
 
         Of two calls at once, in any process, one returns False. Upper case, spaces and hyphens
         do not matter. `check_limits` is as for `Accounts.prove`; the caller counts failures.

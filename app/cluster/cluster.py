@@ -125,7 +125,7 @@ class Cluster:
         self._background.start(self._count_others())
 
     async def connect(self) -> None:
-        """Connect without a number, for a command that serves nobody; raises StoreUnavailable."""
+        """Connect without a process number, for a command; raises StoreUnavailable."""
         await self.client.open()
 
     async def stop(self) -> None:

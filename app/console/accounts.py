@@ -168,7 +168,7 @@ def audit(call: Call) -> None:
 
 
 def _events(call: Call, which: dict[str, Any], limit: int) -> tuple[list[Any], Any]:
-    """Return the events, and what is not None if there may be more."""
+    """Return the events, and where more may follow; None if these are all."""
     events: list[Any] = []
     before: Any = None
     with screen.Progress("events", None) as progress:

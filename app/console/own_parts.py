@@ -1,4 +1,4 @@
-"""The parts of a site, built in the process of a command, which serves nobody."""
+"""The parts of a site, built in the process of a command, which serves no clients."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Devices:
         return devices
 
     async def of_records(self, records: Sequence[Record]) -> DeviceList:
-        """Return these sessions as devices, in this order, whoever their users are."""
+        """Return these sessions as devices, in this order; they may be of several users."""
         transports = await self.presence.transports([record.id for record in records])
         agents = await describe({record.user_agent for record in records})
         devices = DeviceList()

@@ -24,6 +24,11 @@ class UserAgent(NamedTuple):
     system: str
 
 
+def device_name(browser: str, system: str) -> str:
+    """Return the name of a device, such as "Firefox 132 on Linux"."""
+    return " on ".join(filter(None, [browser or "Unknown browser", system]))
+
+
 @functools.cache
 def _parser() -> Any:
     """Load the parser with its rules on first use, which takes a tenth of a second."""

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from app.devices import Device
+from app.devices.user_agents import device_name
 
 BLANK = Device(id="", browser="", system="", address="", signed_in=0, seen=0, connections=[])
 #: What the row of an administrator says.
@@ -13,7 +14,7 @@ def name(device: Device) -> str:
     """Return the browser and the system: "Firefox 132 on Linux"."""
     if device.actor:
         return f"Administrator {device.actor}"
-    return " on ".join(filter(None, [device.browser or "Unknown browser", device.system]))
+    return device_name(device.browser, device.system)
 
 
 def connection_status(device: Device) -> str:

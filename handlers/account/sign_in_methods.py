@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from tornado.web import authenticated
 
-from app.devices.user_agents import describe
+from app.devices.user_agents import describe, device_name
 from handlers.account.section import AccountSection
 from handlers.account.sections import SIGN_IN
 from handlers.account.sign_in_overview import ways
@@ -30,6 +30,7 @@ class SignInMethodsSection(AccountSection):
         return {
             "ways": ways(account, totp_since, codes_left, events),
             "totp_since": totp_since,
+            "device_name": device_name,
             "trusted_devices": [
                 {
                     "id": device.id,
@@ -45,9 +46,9 @@ class SignInMethodsSection(AccountSection):
     def as_json(self, content: dict[str, Any]) -> dict[str, Any]:
         since = content["totp_since"]
         return {
-            **content,
             "ways": msgspec.to_builtins(content["ways"]),
             "totp_since": None if since is None else int(since),
+            "trusted_devices": content["trusted_devices"],
         }
 
     async def changed(self, event: str) -> None:

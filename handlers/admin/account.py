@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from app.accounts import ADMIN, Account
+from app.devices.user_agents import device_name
 from app.operator import AccountRow, EventRow, SessionRow
 from handlers.admin.admin_page import AdminPage
 
@@ -76,7 +77,7 @@ def session_name(row: SessionRow) -> str:
     """Return what a session is, in words."""
     if row.actor:
         return f"Administrator {row.actor}, signed in as this user"
-    return " on ".join(filter(None, [row.browser or "Unknown browser", row.system]))
+    return device_name(row.browser, row.system)
 
 
 routes = [
