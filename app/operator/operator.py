@@ -243,7 +243,14 @@ class Operator:
         """End a session that `session_list` has found; return False if it has ended already."""
         if not await self._sessions.end(record.id, "revoked"):
             return False
-        self._log_record("session end", record, actor)
+        self._audit.add(
+            "session end",
+            user=record.user,
+            user_id=record.user_id,
+            address=actor.address,
+            reason=_count(1),
+            actor=actor,
+        )
         return True
 
     async def end_many(
@@ -317,16 +324,6 @@ class Operator:
             user_id=account.id,
             address=actor.address,
             reason=reason,
-            actor=actor,
-        )
-
-    def _log_record(self, event: str, record: Record, actor: Actor) -> None:
-        self._audit.add(
-            event,
-            user=record.user,
-            user_id=record.user_id,
-            address=actor.address,
-            reason=_count(1),
             actor=actor,
         )
 

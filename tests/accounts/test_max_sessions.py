@@ -131,8 +131,8 @@ async def test_many_sessions_of_an_older_release_are_ended_at_the_next_sign_in(
         user_id = await account_id(site, "ann")
         made = [
             (
-                await sessions.records.add(
-                    b"\x80", remote_address="", user_agent="", user_id=user_id
+                await sessions.create(
+                    remote_address="", user_agent="", user_id=user_id, user_name="ann"
                 )
             ).id
             for _ in range(350)

@@ -21,14 +21,12 @@ from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
-FIRST = b"\x80"
-
 
 async def with_sessions(site: Site, user: str, number: int) -> list[str]:
     """Store sessions of this user; return their ids."""
     sessions = site.services.sessions
     return [
-        (await sessions.records.add(FIRST, remote_address="", user_agent="", user_id=user)).id
+        (await sessions.create(remote_address="", user_agent="", user_id=user)).id
         for _ in range(number)
     ]
 
