@@ -17,7 +17,8 @@ from app.settings.values import SettingsError
 
 R = TypeVar("R")
 _DAY = 86_400
-_CENTURY = 100 * 365 * _DAY
+_YEAR = 365 * _DAY
+_CENTURY = 100 * _YEAR
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,6 +146,18 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = _option(
         addresses.networks, "", "addresses or networks whose X-Forwarded-* count; empty: none"
     )
+    hsts_max_age: int = _option(
+        values.integer(0, _CENTURY),
+        "31536000",
+        "seconds for which a browser that came by https uses nothing else "
+        "(Strict-Transport-Security); 0: browsers forget it",
+    )
+    hsts_scope: str = _option(
+        values.choice("host", "subdomains", "preload"),
+        "subdomains",
+        "where that counts: on this host, on its subdomains too, or these in the browsers' own "
+        "list (preload)",
+    )
     registration: str = _option(
         values.choice("open", "closed"), "open", "whether visitors can register: open or closed"
     )
@@ -264,6 +277,11 @@ class Settings:
             raise SettingsError(
                 "--cookie-partitioned yes needs --cookie-secure yes or auto: "
                 "browsers drop such a cookie unless it is Secure"
+            )
+        if self.hsts_scope == "preload" and self.hsts_max_age < _YEAR:
+            raise SettingsError(
+                f"--hsts-scope preload needs --hsts-max-age {_YEAR} or more: "
+                "the list of the browsers takes no host with less"
             )
         if self.mail is not None and not self.public_link("/").startswith("http"):
             raise SettingsError(

@@ -21,6 +21,7 @@ from app.web.origin_check import OriginCheck
 def _security_headers(
     host: str,
     secure: bool,
+    strict_transport: str,
     scripts: tuple[str, ...],
     ancestors: tuple[str, ...],
     additions: Additions,
@@ -42,7 +43,7 @@ def _security_headers(
     if ancestors in ((), ("'self'",)):
         headers["X-Frame-Options"] = "SAMEORIGIN" if ancestors else "DENY"
     if secure:
-        headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+        headers["Strict-Transport-Security"] = strict_transport
     return headers
 
 
@@ -65,6 +66,7 @@ class SecurityHeaders(OriginCheck):
         headers = _security_headers(
             request.host,
             request.protocol == "https",
+            web.strict_transport,
             web.socket_io_script.sources,
             web.frame_ancestors,
             self._additions,

@@ -12,6 +12,7 @@ from app.web.hosts import Hosts
 from app.web.login_cookies import LoginCookies
 from app.web.origin import Origins
 from app.web.session_cookie import SessionCookie
+from app.web.strict_transport import strict_transport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class WebParts:
     hosts: Hosts
     trusted_origins: Origins
     frame_ancestors: tuple[str, ...]
+    strict_transport: str
     socket_io_script: Script
 
 
@@ -37,5 +39,6 @@ def web_parts(settings: Settings, keys: Sequence[str], script: Script) -> WebPar
         hosts=Hosts(settings.allowed_hosts),
         trusted_origins=Origins(settings.trusted_origins),
         frame_ancestors=settings.frame_ancestors,
+        strict_transport=strict_transport(settings),
         socket_io_script=script,
     )

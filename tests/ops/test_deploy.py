@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import PREFIX, Settings, parse_settings
+from app.web.strict_transport import strict_transport
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 
@@ -74,6 +75,12 @@ def test_nginx_waits_as_long_as_the_program_does() -> None:
         (seconds,) = re.findall(rf"{name} (\d+)s;", NGINX)
         assert int(seconds) > settings.ping_interval + settings.ping_timeout
     assert int(unit("TimeoutStopSec")) >= settings.drain_time + 10
+
+
+def test_nginx_asks_for_https_as_long_as_the_program_does() -> None:
+    """The files that nginx serves itself have the header of the defaults."""
+    (value,) = re.findall(r'add_header Strict-Transport-Security "(.*)" always;', NGINX)
+    assert value == strict_transport(Settings())
 
 
 def test_each_process_in_nginx_has_its_place_everywhere() -> None:

@@ -175,6 +175,8 @@ CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
         "fd00::/8",
         ("localhost", "10.0.0.1/8", "unix:", "10.0.0.0/33", "*"),
     ),
+    "hsts_max_age": (31_536_000, "0", 0, "63072000", ("", "-1", "1y", "1.5", "3153600001")),
+    "hsts_scope": ("subdomains", "host", "host", "preload", ("", "includeSubDomains", "none")),
     "registration": ("open", "closed", "closed", "open", ("", "yes")),
     "password_min_length": (8, "15", 15, "64", ("", "7", "65", "long")),
     "password_words": ((), "Acme, Road Runner,", ("Acme", "Road Runner"), "Acme", ()),
@@ -271,6 +273,13 @@ def test_what_needs_secure_is_refused_without_it(attribute: str) -> None:
         parse_settings([attribute], {"LATCHKEY_COOKIE_SECURE": "no"})
     parse_settings([attribute, "--cookie-secure=yes"], {})
     parse_settings([attribute], {})
+
+
+def test_a_host_in_the_browsers_list_is_kept_for_a_year() -> None:
+    """The list takes no host whose header asks for less."""
+    with pytest.raises(SettingsError, match="needs --hsts-max-age 31536000 or more"):
+        parse_settings(["--hsts-scope=preload", "--hsts-max-age=31535999"], {})
+    parse_settings(["--hsts-scope=preload"], {})
 
 
 @pytest.mark.parametrize(

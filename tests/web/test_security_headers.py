@@ -80,6 +80,29 @@ async def test_every_response_by_https_has_hsts(tmp_path: Path, kind: str) -> No
         assert f"wss://{raw.netloc}" in header(answer, "Content-Security-Policy")
 
 
+@pytest.mark.asvs("3.4.1", "3.7.4")
+@pytest.mark.parametrize(
+    ("scope", "age", "value"),
+    [
+        ("host", 31_536_000, "max-age=31536000"),
+        ("preload", 63_072_000, "max-age=63072000; includeSubDomains; preload"),
+        ("subdomains", 0, "max-age=0; includeSubDomains"),
+    ],
+)
+async def test_the_scope_of_hsts_is_a_setting(
+    tmp_path: Path, scope: str, age: int, value: str
+) -> None:
+    """Of pages, files and polls alike."""
+    proxies = (ip_network("127.0.0.1/32"), ip_network("::1/128"))
+    async with (
+        serve(tmp_path, trusted_proxies=proxies, hsts_scope=scope, hsts_max_age=age) as site,
+        Raw(site.url) as raw,
+    ):
+        for path in ("/login", "/static/style.css", POLLING):
+            answer = await raw.ask(path, ("X-Forwarded-Proto", "https"))
+            assert header(answer, "Strict-Transport-Security") == value
+
+
 @pytest.mark.asvs("3.4.4")
 @pytest.mark.parametrize(("headers", "status"), [((), 101), ((FOREIGN,), 403)])
 async def test_the_handshake_of_a_websocket_has_security_headers(
