@@ -166,7 +166,10 @@ def make_app(
         site_counts=SiteCounts(
             lambda: _counts(counters, connections), cluster.counts if cluster else None
         ),
-        metrics=Metrics(counters, store_counts, loop_lag, server.engine, connections),
+        metrics=Metrics(
+            *(counters, store_counts, loop_lag, server.engine, connections),
+            last_backup=lambda: data_folder.last_backup(settings.data_dir),
+        ),
         loop_lag=loop_lag,
         stall_log=StallLog(loop_lag),
         readiness=Readiness(

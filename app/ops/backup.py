@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def backup(settings: Settings, folder: Path) -> list[str]:
         data_folder.sync(partial)
         partial.rename(folder)
         data_folder.sync(folder.parent)
+        data_folder.set_last_backup(source, time.time())
     return names
 
 

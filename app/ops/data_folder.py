@@ -18,6 +18,7 @@ from pathlib import Path
 RESTORING = "restoring"
 PARTIAL = "restoring.partial"
 _NAMES = "names.json"  # what the folder holds after the restore
+_LAST_BACKUP = "last_backup"  # holds when the latest backup was complete
 
 
 class FolderBusy(Exception):
@@ -79,11 +80,11 @@ def _lock(folder: Path, kind: int, why: str) -> FolderLock:
 
 
 def entries(folder: Path) -> list[Path]:
-    """List a data folder without its locks, its sockets and the files of a restore."""
+    """List a data folder without its locks, its sockets and the files of backup and restore."""
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix != ".lock" and path.name not in (RESTORING, PARTIAL)
+        if path.suffix != ".lock" and path.name not in (RESTORING, PARTIAL, _LAST_BACKUP)
         if not path.is_socket()
     )
 
@@ -117,6 +118,22 @@ def finish_restore(folder: Path) -> None:
         sync(folder)
         names_file.unlink()
     restoring.rmdir()
+
+
+def set_last_backup(folder: Path, when: float) -> None:
+    """Note that a backup was complete, in seconds since 1970; raises OSError."""
+    new = folder / f"{_LAST_BACKUP}.lock"  # which no backup copies
+    new.write_text(f"{when:.0f}\n")
+    new.chmod(0o644)  # root may have made it, and the server reads it
+    new.replace(folder / _LAST_BACKUP)
+
+
+def last_backup(folder: Path) -> float:
+    """Return when the latest backup was complete, in seconds since 1970; 0 if there was none."""
+    try:
+        return float((folder / _LAST_BACKUP).read_text())
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _remove(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import accumulate
 from typing import Protocol
 
@@ -89,12 +89,15 @@ class Metrics(Collector):
         loop_lag: LoopLag,
         engine: Engine,
         connections: Connections,
+        last_backup: Callable[[], float],
     ) -> None:
+        """`last_backup` returns when the latest backup was complete, 0 if there was none."""
         self._counters = counters
         self._store = store
         self._loop_lag = loop_lag
         self._engine = engine
         self._connections = connections
+        self._last_backup = last_backup
         self._process = ProcessCollector(registry=None)
         self._own = OwnCollectors(self)
 
@@ -112,13 +115,26 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics (prometheus_client calls this)."""
-        for part in (self._of_connections, self._of_work, self._of_the_store, self._of_the_loop):
+        for part in (
+            self._of_connections,
+            self._of_work,
+            self._of_the_store,
+            self._of_the_loop,
+            self._of_the_backup,
+        ):
             with logged(log, "some metrics could not be read"):
                 yield from list(part())
 
     def _of_the_loop(self) -> Iterator[Metric]:
         yield _histogram(
             "loop_lag_seconds", "How late the event loop was.", {(): self._loop_lag.seconds}
+        )
+
+    def _of_the_backup(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "latchkey_backup_last_success_timestamp_seconds",
+            "When the latest backup of this data folder was complete; 0 if there was none.",
+            value=self._last_backup(),
         )
 
     def _of_connections(self) -> Iterator[Metric]:

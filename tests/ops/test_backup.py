@@ -172,7 +172,7 @@ async def test_a_restore_replaces_data_only_with_replace(tmp_path: Path) -> None
     assert "add --replace" in await refused("restore", str(ann), f"--data-dir={data}")
     assert contents(data) == before
     await restore(data, ann, "--replace")
-    assert set(contents(data)) - {"sessions.lock"} == set(contents(ann))
+    assert set(contents(data)) - {"sessions.lock", "last_backup"} == set(contents(ann))
     async with process(data) as site, Visitor(site.url) as visitor:
         await visitor.sign_in("ann")
 

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.common.histogram import BOUNDS, Histogram
 from app.operator.actor import COMMAND_LINE
+from app.ops.backup import BackupError, backup
 from app.sockets.namespace import BaseNamespace
 from app.stores import StoreUnavailable
 from app.stores.memory import MemoryStore
@@ -288,3 +289,16 @@ async def test_the_dashboard_asks_for_metrics_that_exist(tmp_path: Path) -> None
     for name in asked:
         assert name in there or of_histograms.fullmatch(name), name
     assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {"${source}"}
+
+
+async def test_the_time_of_the_latest_backup_is_shown(site: Site, ann: Visitor) -> None:
+    """0 until there is one; a backup that fails leaves it as it was."""
+    name = "latchkey_backup_last_success_timestamp_seconds"
+    assert (await scrape(ann))[name] == 0
+    folder = site.services.settings.data_dir
+    with pytest.raises(BackupError):
+        backup(site.services.settings, folder / "inside")
+    assert (await scrape(ann))[name] == 0
+    began = int(time.time())
+    backup(site.services.settings, folder.parent / "copy")
+    assert began <= (await scrape(ann))[name] <= time.time() + 1
