@@ -24,6 +24,7 @@ from tests.support.postgres import Place, Postgres
 os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
 leftovers.begin()
 
+_RELIABILITY = Path(__file__).resolve().parent / "reliability"
 _TEST_TIMEOUT = 30.0  # seconds, unless the test has the mark `limit(seconds)`
 
 
@@ -39,6 +40,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each group of tests to one worker."""
     return groups.scheduler(config, log)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the long tests unless the command line names their folder."""
+    if collection_path == _RELIABILITY and not any(_RELIABILITY.name in arg for arg in config.args):
+        return True
+    return None
 
 
 def pytest_collection_finish() -> None:

@@ -91,6 +91,13 @@ class Postgres:
             self._process.wait(20)
             self._process = None
 
+    def kill(self) -> None:
+        """End it and its processes by SIGKILL."""
+        if self._process is not None:
+            self._signal(signal.SIGKILL)
+            self._process.wait(20)
+            self._process = None
+
     def pause(self) -> None:
         """Suspend it and its processes."""
         self._signal(signal.SIGSTOP)

@@ -1,0 +1,20 @@
+"""The option of the long tests."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--minutes",
+        type=float,
+        default=0.0,
+        help="how long each test that can go on for ever does; 0: a short, bounded form",
+    )
+
+
+@pytest.fixture
+def seconds(request: pytest.FixtureRequest) -> float:
+    """How long a test that can go on for ever is to run; 0: its short form."""
+    return 60 * float(request.config.getoption("--minutes"))
