@@ -19,6 +19,7 @@ log = logging.getLogger("latchkey.audit")
 
 _MAX_WAITING = 10_000  # events that wait for the database
 _BATCH = 500  # events in one transaction
+_PAGE = 1000  # events that one query returns
 _BATCH_INTERVAL = 0.1  # seconds in which events wait for each other
 _RETRY_INTERVAL = 1.0  # seconds
 _DAY = 86_400.0
@@ -78,6 +79,17 @@ class AuditTrail:
     ) -> list[AuditEvent]:
         """Return the events of an account, the latest first; `before` is a `position`."""
         return await self.search(account_id=account_id, limit=limit, before=before)
+
+    async def latest(self, account_id: str, limit: int) -> list[AuditEvent]:
+        """Return up to `limit` events of an account, the latest first, read page by page."""
+        found: list[AuditEvent] = []
+        while len(found) < limit:
+            before = found[-1].position if found else None
+            page = await self.of(account_id, min(_PAGE, limit - len(found)), before)
+            found += page
+            if len(page) < _PAGE:
+                break
+        return found
 
     async def search(
         self,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -102,15 +103,9 @@ class DatabaseCalls:
 
     async def judge(self, call: Callable[[], T], *, address: str = "") -> T:
         """Run a call that judges a password for the meter, and asks no database."""
-        try:
+        with _in_words(queue_full=_JUDGES_BUSY, share_used=_ADDRESS_JUDGED):
             async with self._judges.turn(address):
                 return await self._judges.run(call)
-        except ShareUsed:
-            raise AddressBusy(_ADDRESS_JUDGED) from None
-        except QueueFull:
-            raise AccountsUnavailable(_JUDGES_BUSY) from None
-        except WorkersClosed:
-            raise AccountsUnavailable(_CLOSED) from None
 
     async def check(self, call: Callable[[], T]) -> T:
         """Run the call that readiness makes, which waits for no other; it may take 2 seconds."""
@@ -138,19 +133,14 @@ class DatabaseCalls:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            async with workers.turn(address):
-                if self._failed_at >= began:
-                    # the queued calls fail at once instead of waiting one after the other
-                    raise AccountsUnavailable(_NO_ANSWER)
-                if check_limits is not None:
-                    await check_limits()
-                return await workers.run(call)
-        except ShareUsed:
-            raise AddressBusy(_ADDRESS_BUSY) from None
-        except QueueFull:
-            raise AccountsUnavailable(_QUEUE_FULL) from None
-        except WorkersClosed:
-            raise AccountsUnavailable(_CLOSED) from None
+            with _in_words(queue_full=_QUEUE_FULL, share_used=_ADDRESS_BUSY):
+                async with workers.turn(address):
+                    if self._failed_at >= began:
+                        # the queued calls fail at once instead of waiting one after the other
+                        raise AccountsUnavailable(_NO_ANSWER)
+                    if check_limits is not None:
+                        await check_limits()
+                    return await workers.run(call)
         except SQLAlchemyError as error:
             if isinstance(error, OperationalError | PoolTimeout):
                 self._failed_at = loop.time()
@@ -159,3 +149,16 @@ class DatabaseCalls:
 
     def _log_failure(self, why: str) -> None:
         self._failures.add("the database of accounts failed", why)
+
+
+@contextlib.contextmanager
+def _in_words(*, queue_full: str, share_used: str) -> Iterator[None]:
+    """Tell the user in a sentence why workers have refused a call."""
+    try:
+        yield
+    except ShareUsed:
+        raise AddressBusy(share_used) from None
+    except QueueFull:
+        raise AccountsUnavailable(queue_full) from None
+    except WorkersClosed:
+        raise AccountsUnavailable(_CLOSED) from None

@@ -199,7 +199,7 @@ class _Commands:
         return {"ended": ended}
 
     async def stats(self, asked: given.Nothing) -> Any:
-        return await self._operator.stats()
+        return await self._operator.stats.read()
 
     # -- private --
 

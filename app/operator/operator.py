@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
@@ -26,14 +25,13 @@ from app.devices import Devices
 from app.operator.actor import Actor
 from app.operator.rows import AccountRow, EventRow, SessionRow, SignInRow
 from app.operator.session_list import SessionList
+from app.operator.site_stats import SiteStats
 from app.ops.audit import Audit
 from app.sessions.manager import Sessions
 from app.stores import MAX_LISTED, Record, StoreError, StoreUnavailable
 
 _MAX_EXPORTED = 10_000  # audit events
-_PAGE = 1000  # audit events
 _BATCH = 2000  # sessions
-_HOUR = 3600.0
 _LINK_LIFETIME = 3600  # seconds
 
 
@@ -84,11 +82,12 @@ class Operator:
         #: The events of accounts.
         self.trail = audit_trail
         self._changes = AccountChanges(database, accounts)
-        self._devices = devices
         #: All accounts, page by page.
         self.list = AccountList(database)
         #: All sessions, by scans of the store.
         self.session_list = SessionList(sessions, devices)
+        #: The numbers of the site.
+        self.stats = SiteStats(self.list, self.session_list, devices, audit_trail)
 
     # -- find --
 
@@ -112,12 +111,12 @@ class Operator:
 
         The data that a fork keeps in sessions and in tables of its own is not included.
         """
-        events = await self._events(account.id)
+        events = await self.trail.latest(account.id, _MAX_EXPORTED)
         return {
             "account": msgspec.to_builtins(AccountRow.of(account)),
             "sign_in": msgspec.to_builtins(await self.sign_in(account)),
             "sessions": msgspec.to_builtins(await self.sessions(account.id, 10 * MAX_LISTED)),
-            "audit": msgspec.to_builtins(events),
+            "audit": [msgspec.to_builtins(EventRow.of(event)) for event in events],
         }
 
     # -- accounts --
@@ -272,27 +271,6 @@ class Operator:
             )
         return ended
 
-    # -- numbers --
-
-    async def stats(self) -> dict[str, Any]:
-        """Return the numbers of accounts, sessions, connections and sign-ins, for JSON."""
-        now, counts = time.time(), await self.session_list.counts()
-        processes = await self._devices.presence.processes()
-        return {
-            "accounts": await self.list.count(),
-            "disabled": await self.list.count(disabled=True),
-            **msgspec.to_builtins(counts),
-            "connections": sum(connections for _, connections in processes),
-            "processes": [
-                {"number": int(number) if number else None, "connections": connections}
-                for number, connections in processes
-            ],
-            "sign_ins": {
-                "hour": await self.trail.count("sign-in", now - _HOUR),
-                "day": await self.trail.count("sign-in", now - 24 * _HOUR),
-            },
-        }
-
     # -- private --
 
     async def _end_all(self, account: Account, done: str) -> int:
@@ -304,18 +282,6 @@ class Operator:
                 f"{done}, but the session store does not answer, so sessions may be open; "
                 "do it once more"
             ) from error
-
-    async def _events(self, account_id: str) -> list[EventRow]:
-        """Return the latest audit events of an account."""
-        found: list[EventRow] = []
-        before: tuple[float, int] | None = None
-        while len(found) < _MAX_EXPORTED:
-            page = await self.trail.of(account_id, _PAGE, before)
-            found += [EventRow.of(event) for event in page]
-            if len(page) < _PAGE:
-                break
-            before = page[-1].position
-        return found
 
     def _log(self, event: str, account: Account, actor: Actor, reason: str = "") -> None:
         self._audit.add(

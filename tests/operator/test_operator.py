@@ -303,7 +303,7 @@ async def test_all_sessions_are_listed_the_last_seen_first(tmp_path: Path) -> No
         assert found.user == "bob"
         assert await operator.session_list.find("0" * 32) is None
         assert await operator.session_list.latest(10, seen_before=1.0) == ([], 0)
-        stats = await operator.stats()
+        stats = await operator.stats.read()
         assert {name: stats[name] for name in ("sessions", "visitors", "users", "accounts")} == {
             "sessions": 3,
             "visitors": 1,
