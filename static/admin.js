@@ -33,6 +33,7 @@
     if (!answer.ok || answer.redirected) return;
     const focused = live.contains(document.activeElement) ? document.activeElement.id : null;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    localTimes(page);
     const events = page.getElementById("events");
     find("events").replaceChildren(...events.childNodes);
     events.remove();

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 from app.sessions.session import SessionEnded
 from app.web.errors import TooManyRequests
 from handlers.account.sections import SECTIONS, Section
-from handlers.account.times import iso, when
 from handlers.session import BaseHandler
+from handlers.times import iso, when
 
 #: What a page says after a form: the sentence for the query `done=NAME`.
 NOTICES = (

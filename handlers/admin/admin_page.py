@@ -7,8 +7,8 @@ from tornado.web import HTTPError
 from app.accounts import ADMIN, Account
 from app.operator import Actor
 from app.sessions.session import SessionEnded
-from handlers.account.times import iso, when
 from handlers.session import BaseHandler
+from handlers.times import iso, when
 
 
 class AdminPage(BaseHandler):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -172,6 +174,27 @@ async def test_the_overview_is_live(tmp_path: Path, chromium: Any) -> None:
         for socket in sockets:
             await socket.close()
         await expect(connections).to_have_text("1")
+
+
+async def test_times_are_those_of_the_browser(tmp_path: Path, chromium: Any) -> None:
+    """Also in a part of the page that a change has renewed; their titles are in UTC."""
+    from playwright.async_api import expect
+
+    async with (
+        serve(tmp_path) as site,
+        person(chromium, site, timezone_id="Asia/Kathmandu", locale="en-GB") as root,
+    ):
+        id = await made(site, "root")
+        page = await sign_in(root, "root", f"/admin/accounts/{id}")
+        await live(page)
+        await press(page, "Disable…")
+        await press(page, "Disable account")
+        time = page.locator("#live time").first
+        await expect(page.locator("#live")).to_contain_text("disabled since")
+        at = datetime.fromisoformat(await time.get_attribute("datetime"))
+        await expect(time).to_have_attribute("title", f"{at:%Y-%m-%d %H:%M} UTC")
+        shown = at.astimezone(ZoneInfo("Asia/Kathmandu"))
+        await expect(time).to_have_text(f"{shown.day} {shown:%b %Y, %H:%M}")
 
 
 async def test_it_works_by_keyboard(tmp_path: Path, chromium: Any) -> None:

@@ -1,4 +1,4 @@
-"""Times on the pages of an account."""
+"""Times on pages, in UTC; `static/local_times.js` writes them in the time zone of the browser."""
 
 from datetime import UTC, datetime
 
