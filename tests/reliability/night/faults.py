@@ -1,0 +1,84 @@
+"""What happens in a night, and which pages may fail meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tests.reliability.night.clients import Tally
+from tests.reliability.night.site import Site
+from tests.support.waiting import until
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that happens to a site while clients work."""
+
+    name: str
+    happen: Callable[[Site], Awaitable[None]]
+    may_fail: tuple[str, ...]  # answers to pages, such as "POST 503"
+    because: str  # says which pages these are
+
+    def failed_otherwise(self, tally: Tally) -> dict[str, int]:
+        """Return which pages failed though none of their kind may, and how many."""
+        pages = {what: n for what, n in tally.failed.items() if what.startswith(("GET", "POST"))}
+        return {what: n for what, n in pages.items() if what not in self.may_fail}
+
+
+async def nothing(site: Site) -> None:
+    await asyncio.sleep(5)
+
+
+async def kill(site: Site) -> None:
+    for program in site.programs:
+        program.send(signal.SIGKILL)
+        await asyncio.sleep(5)  # longer than systemd's pause: it is starting again
+        await site.ready()
+
+
+async def freeze(site: Site) -> None:
+    site.programs[1].send(signal.SIGSTOP)
+    await asyncio.sleep(60)
+    site.programs[1].send(signal.SIGCONT)
+
+
+async def restart_postgres(site: Site) -> None:
+    site.postgres.stop()
+    await asyncio.sleep(5)
+    site.postgres.start()
+
+
+async def fail_over(site: Site) -> None:
+    """Kill the master for good; it comes back as a replica of the other one."""
+    with site.sentinel.client() as sentinel:
+        before = sentinel.sentinel_get_master_addr_by_name("main")
+        (master,) = (server for server in site.redis if server.port == before[1])
+        master.kill()
+        await until(lambda: sentinel.sentinel_get_master_addr_by_name("main") != before, 60)
+    master.start()
+
+
+FAULTS = (
+    Fault("nothing", nothing, (), "none"),
+    Fault(
+        "kill -9 of each process",
+        kill,
+        ("POST 503",),
+        "changes that the killed process had begun: 503",
+    ),
+    Fault(
+        "a process frozen for 60 s",
+        freeze,
+        ("POST 503",),
+        "changes that were sent to the frozen process: 503",
+    ),
+    Fault("PostgreSQL restarted", restart_postgres, (), "none: these pages read no accounts"),
+    Fault(
+        "Redis failover",
+        fail_over,
+        ("POST 503", "GET 503"),
+        "all until Sentinel has named another master: 503",
+    ),
+)
