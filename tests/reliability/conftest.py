@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+
 import pytest
 
 
@@ -18,3 +20,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def seconds(request: pytest.FixtureRequest) -> float:
     """How long a test that can go on for ever is to run; 0: its short form."""
     return 60 * float(request.config.getoption("--minutes"))
+
+
+@pytest.fixture(autouse=True)
+def long() -> None:
+    """Take away the five minutes that each test has; its mark `limit` says how long it takes."""
+    faulthandler.cancel_dump_traceback_later()
