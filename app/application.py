@@ -41,7 +41,9 @@ from app.ops import data_folder
 from app.ops.audit import Audit
 from app.ops.control import Command, ControlSocket, socket_path
 from app.ops.counters import Counters
+from app.ops.key_follower import KeyFollower
 from app.ops.keys import check_last_key, signing_keys
+from app.ops.keys_command import keys_command
 from app.ops.loop_lag import LoopLag
 from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
@@ -193,29 +195,37 @@ def make_app(
     _register_namespaces(services, extensions)
     _register_metrics(services, extensions)
     script = CDN_SCRIPT if static_path is None else client_script(static_path, settings.base_path)
+    parts = web_parts(settings, keys, script)
     web = WebApplication(
         services,
-        web_parts(settings, keys, script),
+        parts,
         _routes(server, extensions),
         template_paths=_template_paths(extensions, template_path),
         static_path=static_path,
     )
-    commands = _commands(services)
+    follower = KeyFollower(settings, keys)
+    # the file of keys has changed
+    follower.on_change += [parts.use_keys, *([cluster.use_keys] if cluster else [])]
+    commands = _commands(services, follower, cluster)
     return Application(
         services,
         web,
         folder_lock=folder_lock,
         modules=StartAndStop(extensions),
+        key_follower=follower,
         control=ControlSocket(socket_path(settings.data_dir, settings.process_number), commands),
         commands=commands,
         cluster=cluster,
     )
 
 
-def _commands(services: Services) -> dict[str, Command]:
+def _commands(
+    services: Services, follower: KeyFollower, cluster: Cluster | None
+) -> dict[str, Command]:
     """Return the commands that operators and scripts have, by name."""
     server = services.socket_server
     return {
+        "keys": keys_command(services.settings.process_number, follower, cluster),
         "emit": emit_command(server, server.made.exists),
         **operator_commands(services.operator),
     }

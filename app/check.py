@@ -25,7 +25,7 @@ from app.extensions import load_extensions, own_records, schemas
 from app.mail.smtp import MailNotSent, MailRefused, Smtp
 from app.ops import data_folder
 from app.ops.data_folder import FolderBusy
-from app.ops.keys import fingerprint, kept_keys
+from app.ops.keys import fingerprint, kept_keys, key_file
 from app.ops.listening import resolve
 from app.settings import MailServer, Settings, SettingsError, config_path, parse_settings
 from app.stores import StoreUnavailable
@@ -128,14 +128,17 @@ def _data_folder(folder: Path) -> Finding:
 
 def _keys(settings: Settings) -> Finding:
     try:
-        kept = kept_keys(settings.data_dir / "secret_key")
+        path = key_file(settings.data_dir, settings.secret_key_file)
+        kept = kept_keys(path)
     except (ValueError, OSError) as error:
         return (_NOTE if settings.secret_keys else _FAILED), str(error)
     if settings.secret_keys:
-        return _OK, f"{len(settings.secret_keys)} of --secret-keys; {len(kept)} in the data folder"
+        return _OK, f"{len(settings.secret_keys)} of --secret-keys; {len(kept)} in {path}"
     if not kept:
-        return _OK, "one will be made in the data folder"
-    return _OK, f"{len(kept)} in the data folder; signs: {fingerprint(kept[-1])}"
+        if os.access(path.parent, os.W_OK | os.X_OK) or path.parent == settings.data_dir:
+            return _OK, f"one will be made in {path}"
+        return _FAILED, f"{path} cannot be made: its folder is missing or cannot be written"
+    return _OK, f"{len(kept)} in {path}; signs: {fingerprint(kept[-1])}"
 
 
 def _sessions(settings: Settings) -> Finding:

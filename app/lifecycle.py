@@ -11,6 +11,7 @@ from typing import Protocol
 from app.common.background import cancel_all
 from app.ops.control import Command, ControlSocket
 from app.ops.data_folder import FolderLock
+from app.ops.key_follower import KeyFollower
 from app.ops.listening import Listening, listen
 from app.services import Services
 from app.start_and_stop import StartAndStop
@@ -55,6 +56,7 @@ class Application:
         folder_lock: FolderLock,
         modules: StartAndStop,
         control: ControlSocket,
+        key_follower: KeyFollower,
         commands: Mapping[str, Command],
         cluster: Cluster | None = None,
     ) -> None:
@@ -70,6 +72,7 @@ class Application:
         self._folder_lock = folder_lock
         self._modules = modules
         self._control = control
+        self._key_follower = key_follower
         self._listening = Listening([])
 
     async def start(self, listening: Listening | None = None) -> str:
@@ -88,6 +91,9 @@ class Application:
             await self.cluster.start()
         self.services.audit_trail.start()
         await self._modules.start(self.services)
+        # the others wait until this process accepts a new key, so it looks after it is known
+        await self._key_follower.look()
+        self._key_follower.start()
         self._listening = listening or listen(settings)
         self.http_server = HttpServer(
             self.web,
@@ -150,6 +156,7 @@ class Application:
         services.stopping = True
         self._listening.remove_files()
         await self._control.stop()
+        await self._key_follower.stop()
         if self.http_server is not None:
             await self.http_server.stop_listening()
         await services.jobs.stop()

@@ -48,6 +48,13 @@ class Cluster(lifecycle.Cluster, Protocol):
         """Return the presence of all processes; `connections` are those of this one."""
         ...
 
+    def use_keys(self, keys: Sequence[str]) -> None:
+        """Tell the other processes which keys this one accepts from now on."""
+
+    async def accepted_keys(self) -> list[tuple[str, str]]:
+        """Return the number of each running process, and the `description` of its keys."""
+        ...
+
     def join(
         self,
         sessions: Sessions[Any],

@@ -1,4 +1,4 @@
-"""The program: serve, or run `--version`, `backup FOLDER` or `restore FOLDER`."""
+"""The program: serve, or run `--version`, `backup FOLDER`, `restore FOLDER` or `keys …`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from app.application import Application, make_app
 from app.check import check
 from app.common.background import cancel_all
 from app.common.urls import without_credentials
+from app.console import key_program
+from app.console.product import Product
 from app.extensions import InvalidModule, load_extensions, own_records, own_variables
 from app.module_list import listed
 from app.ops.backup_command import COMMANDS
@@ -195,6 +197,9 @@ def run(product: ModuleType | Sequence[str], data_type: type[msgspec.Struct]) ->
         modules = listed(product) if isinstance(product, ModuleType) else product
         if sys.argv[1:2] and sys.argv[1] in COMMANDS:
             return _run_command(modules)
+        if sys.argv[1:2] == [key_program.COMMAND]:
+            _default_signals()
+            return key_program.main(sys.argv[1:], os.environ, lambda: Product(modules, data_type))
         if _CHECK in sys.argv[1:]:
             os.umask(0o077)
             return check([word for word in sys.argv[1:] if word != _CHECK], os.environ, modules)
@@ -235,13 +240,18 @@ def _supervise(modules: Sequence[str]) -> int:
 def _run_command(modules: Sequence[str]) -> int:
     """Run `backup` or `restore`; Ctrl-C interrupts it."""
     os.umask(0o077)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _default_signals()
     try:
         return run_backup_command(sys.argv[1:], os.environ, lambda: own_variables(modules))
     except KeyboardInterrupt:
         print(f"latchkey: {sys.argv[1]} was interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _default_signals() -> None:
+    """Let Ctrl-C interrupt a command, and SIGTERM end it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _versions() -> str:

@@ -86,6 +86,19 @@ class Cluster:
             self._account_changes.subscriber(),
         )
 
+    def use_keys(self, keys: Sequence[str]) -> None:
+        """Tell the other processes which keys this one accepts from now on."""
+        self._keys = description(keys)
+        self._presence.describe(self._keys)
+        self._background.start(self._compare_keys())
+
+    async def accepted_keys(self) -> list[tuple[str, str]]:
+        """Return the number of each running process, and the `description` of its keys.
+
+        Raises StoreError.
+        """
+        return await self._presence.abouts()
+
     def make_rate(self, name: str, maximum: int, seconds: float = MINUTE, /) -> Rate:
         """Return the rate limit of this name, which the processes share."""
         return self._rates.make(name, maximum, seconds)
@@ -120,8 +133,7 @@ class Cluster:
         await self.client.open()
         await self._number.claim()
         self._presence.start()
-        with contextlib.suppress(StoreError):
-            warn_of_conflict(self._keys, await self._presence.others())
+        await self._compare_keys()
         self._background.start(self._count_others())
 
     async def connect(self) -> None:
@@ -137,6 +149,11 @@ class Cluster:
         self._device_changes.stop()
         self.rooms.stop()
         await self._presence.stop()
+
+    async def _compare_keys(self) -> None:
+        """Warn of a process that does not accept the cookies of this one, or the reverse."""
+        with contextlib.suppress(StoreError):
+            warn_of_conflict(self._keys, await self._presence.others())
 
     async def _count_others(self) -> None:
         """Notice when this process has become the only one."""

@@ -105,6 +105,21 @@ class Presence:
         ]
         return [about.decode() for about in found if about is not None]
 
+    async def abouts(self) -> list[tuple[str, str]]:
+        """Return the number and the `about` of each running process; raises StoreError."""
+        names = await self._client.execute("SMEMBERS", _PROCESSES)
+        found = [
+            await self._client.execute("HMGET", _PROCESS + name.decode(), "#", "") for name in names
+        ]
+        known = [(number or b"", about) for number, about in found if about is not None]
+        return [(number.decode(), about.decode()) for number, about in known]
+
+    def describe(self, about: str) -> None:
+        """Describe this process otherwise from now on."""
+        self._about = about
+        if self._started and self._client.connected:
+            self._client.send("HSET", self._key, "", about)
+
     def start(self) -> None:
         """Write from now on, on the running loop."""
         self._started = True

@@ -17,6 +17,7 @@ from app.console.site import Site
 from app.settings import Parser, SettingsError
 
 _FLAGS = ("--config", "--data-dir", "--store", "--database")
+_KEY_FLAG = "--secret-key-file"  # of those commands that add it
 
 
 class Call(NamedTuple):
@@ -46,7 +47,7 @@ def common_flags(parser: argparse.ArgumentParser) -> None:
 
 def setting_flags(given: argparse.Namespace) -> list[str]:
     """Return the flags of settings among the arguments."""
-    values = {flag: vars(given).get(flag[2:].replace("-", "_")) for flag in _FLAGS}
+    values = {flag: vars(given).get(flag[2:].replace("-", "_")) for flag in (*_FLAGS, _KEY_FLAG)}
     return [f"{flag}={value}" for flag, value in values.items() if value is not None]
 
 

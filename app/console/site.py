@@ -40,11 +40,8 @@ class Site:
         self, arguments: Sequence[str], environ: Mapping[str, str], load: LoadProduct
     ) -> None:
         """`arguments` are flags of settings. Raises WrongCall."""
-        try:
-            read = read_some(("store", "data_dir", "database"), arguments, environ)
-        except SettingsError as error:
-            raise WrongCall(str(error)) from None
         self._arguments, self._environ, self._load = arguments, environ, load
+        read = self.settings("store", "data_dir", "database")
         self.data_dir: Path = read["data_dir"]
         self._store: str = read["store"]
         self._database: str = read["database"]
@@ -74,6 +71,22 @@ class Site:
         except CommandFailed as error:
             raise Failed(_explained(str(error), command)) from None
 
+    def settings(self, *names: str) -> dict[str, Any]:
+        """Return these settings of the site, by field; raises WrongCall."""
+        try:
+            return read_some(names, self._arguments, self._environ)
+        except SettingsError as error:
+            raise WrongCall(str(error)) from None
+
+    def call_running(self, command: str, **arguments: Any) -> Any:
+        """Have a process of the data folder run a command; None if there is none. Raises Failed."""
+        try:
+            return call(self.data_dir, command, arguments, timeout=_TIMEOUT)
+        except NoProcess:
+            return None
+        except CommandFailed as error:
+            raise Failed(_explained(str(error), command)) from None
+
     def _open(self, command: str) -> Parts:
         if self._store == "memory" and command.startswith("sessions."):
             raise Failed(
@@ -90,7 +103,8 @@ class Site:
             if not self.data_dir.is_dir():
                 raise Failed(f"there is no data folder {self.data_dir}; name it by --data-dir")
         if is_shared(self._store):
-            flags.append(f"--secret-keys={secrets.token_urlsafe(32)}")  # nothing is signed
+            # nothing is signed
+            flags += ["--secret-key-file=", f"--secret-keys={secrets.token_urlsafe(32)}"]
         # the server's own imports take a second, and a running process makes them needless
         from app.console.own_parts import OwnParts
 

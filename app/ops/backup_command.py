@@ -78,4 +78,7 @@ def _not_included(settings: Settings) -> list[str]:
         found.append("Not in the copy: sessions, which are in the memory of the process.")
     if settings.secret_keys:
         found.append("Not in the copy: the keys of --secret-keys. Keep them with your settings.")
+    path = settings.secret_key_file
+    if path is not None and not path.resolve().is_relative_to(settings.data_dir.resolve()):
+        found.append(f"Not in the copy: the keys in {path}. Keep a copy of that file.")
     return found

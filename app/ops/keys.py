@@ -1,4 +1,4 @@
-"""The keys that sign cookies, from --secret-keys and from the data folder."""
+"""The keys that sign cookies: those of --secret-keys, and those of a file."""
 
 from __future__ import annotations
 
@@ -14,19 +14,24 @@ from app.settings import Settings
 
 log = logging.getLogger("latchkey.keys")
 
-_KEPT = "secret_key"  # file of keys, one a line; the last one signs unless --secret-keys is set
+_KEPT = "secret_key"  # file of keys in the data folder, unless --secret-key-file names another
 _USED = "secret_key.used"  # file with the fingerprint of the key that signed last
 _MIN_LENGTH = 32  # characters of a kept key; a shorter one was truncated
+
+
+def key_file(data_dir: Path, given: Path | None) -> Path:
+    """Return the path of the file of keys; `given` is --secret-key-file."""
+    return given or data_dir / _KEPT
 
 
 def signing_keys(settings: Settings) -> tuple[str, ...]:
     """Return the keys whose signatures are accepted; the last one signs.
 
-    Keys are those of --secret-keys and those in the data folder, until an operator deletes that
-    file. Without --secret-keys a key is made in the data folder on first use.
-    Raises ValueError for a file that holds no key.
+    Keys are those of --secret-keys and those of the file, until an operator deletes it. Without
+    --secret-keys a key is made in the file on first use. Raises ValueError for a file that holds
+    no key, and OSError for one that cannot be read or made.
     """
-    path = settings.data_dir / _KEPT
+    path = key_file(settings.data_dir, settings.secret_key_file)
     if not settings.secret_keys:
         return kept_keys(path) or (_make_key(path),)
     try:
@@ -58,16 +63,26 @@ def kept_keys(path: Path) -> tuple[str, ...]:
     return keys
 
 
+def new_key() -> str:
+    """Return a new key, of 256 random bits."""
+    return secrets.token_urlsafe(32)
+
+
 def _make_key(path: Path) -> str:
-    key = secrets.token_urlsafe(32)
+    """Make the file with its first key; return its newest key if another process was faster."""
+    key = new_key()
+    own = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:  # another process was faster
+        with os.fdopen(descriptor, "w") as file:
+            file.write(key + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(own)  # it appears with its content, and only if there is none
+    except FileExistsError:
         return kept_keys(path)[-1]
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    finally:
+        own.unlink()
     return key
 
 
@@ -87,6 +102,13 @@ def check_last_key(settings: Settings, keys: Sequence[str]) -> None:
             "--secret-keys and start again key=%s",
             last,
         )
+    note_last_key(settings, keys)
+
+
+def note_last_key(settings: Settings, keys: Sequence[str]) -> None:
+    """Store the fingerprint of the key that signs, for the next start."""
+    path = settings.data_dir / _USED
+    last = path.read_text().strip() if path.exists() else ""
     if last != fingerprint(keys[-1]):
         with contextlib.suppress(OSError):  # the server starts with a full disk too
             new = path.with_suffix(".new")

@@ -85,6 +85,12 @@ class Settings:
         "empty: one is made and kept in the data folder",
         secret=True,
     )
+    secret_key_file: Path | None = _option(
+        values.optional_file,
+        "",
+        "file of such keys, one a line; processes follow its changes, so that "
+        "python -m app keys rotate needs no restart; empty: secret_key in the data folder",
+    )
     session_idle_timeout: float = _option(
         values.seconds(0, _CENTURY), "86400", "seconds without activity that end a session; 0: none"
     )
@@ -288,10 +294,15 @@ class Settings:
                 "--mail needs --public-url, such as https://example.com: links in mails begin with "
                 "it, because the Host header of a request may be forged"
             )
-        if self.shared and not self.secret_keys:
+        if self.secret_keys and self.secret_key_file is not None:
             raise SettingsError(
-                "--store redis needs --secret-keys, the same in every process: "
-                "each process must accept the cookies of the others"
+                "--secret-keys and --secret-key-file are both set; write the keys into the file, "
+                "one a line, and leave --secret-keys out"
+            )
+        if self.shared and not self.secret_keys and self.secret_key_file is None:
+            raise SettingsError(
+                "--store redis needs --secret-key-file or --secret-keys, with the same keys in "
+                "every process: each process must accept the cookies of the others"
             )
 
     @overload

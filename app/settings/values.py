@@ -41,6 +41,15 @@ def socket_path(value: str) -> Path | None:
     return Path(value)
 
 
+def optional_file(value: str) -> Path | None:
+    """Return the path of a file; None for an empty string."""
+    if not value:
+        return None
+    if not value.strip() or value.endswith("/"):
+        raise SettingsError("must be the path of a file, or empty")
+    return Path(value)
+
+
 def mode(value: str) -> int:
     """Return permissions, written as octal digits."""
     if not re.fullmatch(r"0?[0-7]{3}", value, re.ASCII):

@@ -30,6 +30,10 @@ class DeviceCookie:
         """`name` and `keys` are those of the session cookie."""
         self._cookie = cookie
         self._name = name + "-device"
+        self.use_keys(keys)
+
+    def use_keys(self, keys: Sequence[str]) -> None:
+        """Sign and verify with these keys from now on."""
         self._keys = list(keys)
 
     def name(self, *, secure: bool) -> str:

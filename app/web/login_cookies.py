@@ -41,6 +41,10 @@ class LoginCookies:
         """`name` and `keys` are those of the session cookie."""
         self._cookie = cookie
         self._name = name
+        self.use_keys(keys)
+
+    def use_keys(self, keys: Sequence[str]) -> None:
+        """Sign and verify with these keys from now on."""
         self._signer = make_signer(keys, "latchkey.proven-password")
 
     # -- the password is proven, the code is not --

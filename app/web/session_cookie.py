@@ -54,13 +54,17 @@ class SessionCookie:
 
     def __init__(self, settings: Settings, keys: Sequence[str]) -> None:
         """`keys` are in order of age: the last one signs, all of them verify."""
-        if not keys:
-            raise ValueError("the session cookie needs a signing key")
         self._settings = settings
-        self._signer = make_signer(keys, _SALT)
-        self._newest = make_signer(keys[-1:], _SALT)
+        self.use_keys(keys)
         self._names = {secure: self._make_name(secure) for secure in (False, True)}
         self._attributes = {secure: self.attributes(secure=secure) for secure in (False, True)}
+
+    def use_keys(self, keys: Sequence[str]) -> None:
+        """Sign and verify with these keys from now on."""
+        if not keys:
+            raise ValueError("the session cookie needs a signing key")
+        self._signer = make_signer(keys, _SALT)
+        self._newest = make_signer(keys[-1:], _SALT)
         # cached, because a browser sends the same value with every request
         self._verified = functools.lru_cache(_MAX_CACHED)(self._verify)
 

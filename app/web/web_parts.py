@@ -28,6 +28,11 @@ class WebParts:
     strict_transport: str
     socket_io_script: Script
 
+    def use_keys(self, keys: Sequence[str]) -> None:
+        """Sign and verify cookies with these keys from now on, of which the last one signs."""
+        for cookie in (self.session_cookie, self.device_cookie, self.login_cookies):
+            cookie.use_keys(keys)
+
 
 def web_parts(settings: Settings, keys: Sequence[str], script: Script) -> WebParts:
     """Build the parts; `keys` sign the cookies, the newest one last."""

@@ -24,7 +24,7 @@ async def test_it_checks_an_empty_place_and_makes_nothing(tmp_path: Path) -> Non
     assert {words.partition(" ")[0] for words in said.values()} == {"ok"}
     for what in ("data", "sessions", "database"):
         assert said[what].endswith(" will be made"), said
-    assert said["keys"] == "ok one will be made in the data folder"
+    assert said["keys"] == f"ok one will be made in {tmp_path}/data/secret_key"
     assert list(tmp_path.iterdir()) == []
 
 

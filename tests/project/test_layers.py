@@ -107,7 +107,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.program": (
         *("app.application", "app.common", "app.extensions", "app.module_list", "app.ops"),
         *("app.reload", "app.settings", "app.start_and_stop", "app.stores"),
-        "app.check",
+        *("app.check", "app.console"),
     ),
     "app.testing": (
         *("app.accounts", "app.application", "app.module_list", "app.services", "app.sessions"),

@@ -79,6 +79,7 @@ CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
         ),
     ),
     "secret_keys": ((), f"{KEY}, {OTHER}", (KEY, OTHER), OTHER, (",", "short", f"{KEY},short")),
+    "secret_key_file": (None, "k/keys", Path("k/keys"), "/etc/keys", (" ", "keys/")),
     "session_idle_timeout": (86400, "0", 0, "2.5", ("-1", "nan", "inf", "1e999", "", "1h")),
     "session_max_age": (2592000, "0", 0, "2", ("-0.1", "nan", str(CENTURY + 1), "30d")),
     "new_session_timeout": (600, "0", 0, "2.5", ("-1", "nan", "inf", "", "10m")),
