@@ -49,8 +49,10 @@ from app.ops.metrics import Metrics
 from app.ops.readiness import Readiness
 from app.ops.site_counts import Counts, SiteCounts
 from app.ops.stall_log import StallLog
+from app.ops.survey import Survey
 from app.ops.systemd import Watchdog
 from app.optional_cluster import Cluster, open_cluster
+from app.own_metrics import register_metrics
 from app.presence import Presence
 from app.recovery import Recovery
 from app.role_sockets import RoleSockets
@@ -140,6 +142,7 @@ def make_app(
         on_login,
         max_sessions_per_user=settings.max_sessions_per_user,
     )
+    readiness = Readiness({"store": StoreCheck(counted).works, "database": accounts.answers})
     services = Services(
         settings=settings,
         sessions=sessions,
@@ -168,15 +171,10 @@ def make_app(
         site_counts=SiteCounts(
             lambda: _counts(counters, connections), cluster.counts if cluster else None
         ),
-        metrics=Metrics(
-            *(counters, store_counts, loop_lag, server.engine, connections),
-            last_backup=lambda: data_folder.last_backup(settings.data_dir),
-        ),
+        metrics=Metrics(Survey(readiness, counted.stored)),
         loop_lag=loop_lag,
         stall_log=StallLog(loop_lag),
-        readiness=Readiness(
-            {"store": StoreCheck(sessions.store).works, "database": accounts.answers}
-        ),
+        readiness=readiness,
         audit=audit,
         audit_trail=audit_trail,
         operator=Operator(
@@ -192,8 +190,9 @@ def make_app(
         impersonation=Impersonation(sessions, accounts, sign_in, audit),
     )
     register_listeners(services, connections, clock, cluster, extensions)
+    register_metrics(services, connections, store_counts, cluster)
     _register_namespaces(services, extensions)
-    _register_metrics(services, extensions)
+    _add_metrics(services, extensions)
     script = CDN_SCRIPT if static_path is None else client_script(static_path, settings.base_path)
     parts = web_parts(settings, keys, script)
     web = WebApplication(
@@ -284,7 +283,7 @@ def _register_namespaces(services: Services, extensions: Sequence[Extension]) ->
             namespaces.add(path, namespace)
 
 
-def _register_metrics(services: Services, extensions: Sequence[Extension]) -> None:
+def _add_metrics(services: Services, extensions: Sequence[Extension]) -> None:
     """Show the metrics of the modules on /metrics."""
     for extension in extensions:
         own = extension.metrics

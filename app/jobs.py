@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -45,6 +47,10 @@ class Jobs:
         """`repeat_in_site` repeats a work once per site; None for a process that serves alone."""
         self._repeat_in_site = repeat_in_site or _repeat_alone
         self._of_site: set[str] = set()
+        #: Runs by the job's name and result, "succeeded" or "failed".
+        self.runs: Counter[tuple[str, str]] = Counter()
+        #: Seconds since 1970 of the latest success, by the job's name.
+        self.succeeded_at: dict[str, float] = {}
         self._tasks = Background()
 
     def every(
@@ -58,16 +64,40 @@ class Jobs:
         name = name or _name(work)
         if once_per_site:
             self._reserve(name, work)
-        name = name or repr(work)
+        guarded = self._guarded(name or repr(work), name or "unnamed", work)
         repeat = self._repeat_in_site if once_per_site else _repeat_alone
-        task = self._tasks.start(repeat(name, seconds, _guarded(name, work)))
+        task = self._tasks.start(repeat(name, seconds, guarded))
         if once_per_site:
             task.add_done_callback(lambda _: self._of_site.discard(name))
-        return Job(name, task)
+        return Job(name or repr(work), task)
 
     async def stop(self) -> None:
         """Cancel all jobs and wait for their end, for a second at least."""
         await self._tasks.stop(cleanup=CLEANUP_TIMEOUT)
+
+    def _guarded(
+        self, name: str, counted: str, work: Work
+    ) -> Callable[[], Coroutine[Any, Any, None]]:
+        """Return a work that logs its exceptions; its runs are counted under `counted`."""
+        self.runs.update({(counted, "succeeded"): 0, (counted, "failed"): 0})
+
+        async def run() -> None:
+            task, result = asyncio.current_task(), "failed"
+            try:
+                done = work()
+                if done is not None:
+                    await done
+                result, self.succeeded_at[counted] = "succeeded", time.time()
+            except asyncio.CancelledError:
+                if task is not None and task.cancelling():
+                    raise
+                # something that the work awaited was cancelled, not the job
+                log.exception("periodic job failed, it goes on job=%s", name)
+            except Exception:
+                log.exception("periodic job failed, it goes on job=%s", name)
+            self.runs[counted, result] += 1
+
+        return run
 
     def _reserve(self, name: str, work: Work) -> None:
         """Keep a name for one job, since the processes of a site know the job by it."""
@@ -82,26 +112,6 @@ def _name(work: Work) -> str:
     """Return the name of a function, the same in every process; empty if it has none."""
     name = getattr(work, "__qualname__", "<lambda>")
     return "" if "<lambda>" in name else f"{work.__module__}.{name}"
-
-
-def _guarded(name: str, work: Work) -> Callable[[], Coroutine[Any, Any, None]]:
-    """Return a work that logs its exceptions."""
-
-    async def run() -> None:
-        task = asyncio.current_task()
-        try:
-            done = work()
-            if done is not None:
-                await done
-        except asyncio.CancelledError:
-            if task is not None and task.cancelling():
-                raise
-            # something that the work awaited was cancelled, not the job
-            log.exception("periodic job failed, it goes on job=%s", name)
-        except Exception:
-            log.exception("periodic job failed, it goes on job=%s", name)
-
-    return run
 
 
 async def _repeat_alone(

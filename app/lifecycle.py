@@ -201,6 +201,7 @@ class Application:
             await services.stop(seconds=0.0)
             await services.sessions.lifetimes.activity.close()
         finally:
+            await services.metrics.stop()
             await services.readiness.stop()
             if self.cluster is not None:
                 await self.cluster.stop()

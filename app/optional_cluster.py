@@ -9,6 +9,7 @@ from app import lifecycle
 from app.common.rates import MINUTE, Rate
 from app.devices import Presence, Watchers
 from app.ops.site_counts import SharedCounts
+from app.ops.store_metrics import RedisLink
 from app.presence import Users
 from app.sessions.end_reason import EndReason
 from app.sessions.expiry import Expiry
@@ -26,6 +27,8 @@ class Cluster(lifecycle.Cluster, Protocol):
     Call `presence`, then `join`, then `start`.
     """
 
+    @property
+    def client(self) -> RedisLink: ...
     @property
     def store(self) -> SessionStore: ...
     @property

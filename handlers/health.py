@@ -30,10 +30,10 @@ class ReadyHandler(SecurityHeaders, SessionLookup[SessionData]):
 class MetricsHandler(SecurityHeaders, SessionLookup[SessionData]):
     """Metrics for Prometheus; a proxy must keep them from the public."""
 
-    def get(self) -> None:
+    async def get(self) -> None:
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.set_header("Cache-Control", "no-store")
-        self.write(self.services.metrics.text())
+        self.write(await self.services.metrics.fresh_text())
 
 
 routes = [(r"/healthz", AliveHandler), (r"/readyz", ReadyHandler), (r"/metrics", MetricsHandler)]

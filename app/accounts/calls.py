@@ -113,8 +113,14 @@ class DatabaseCalls:
             async with asyncio.timeout(_READY_TIMEOUT):
                 return await self._work(self._readiness, call)
         except TimeoutError as error:
+            self._readiness.errors["timeout"] += 1
             self._log_failure(f"no answer within {_READY_TIMEOUT:g} s")
             raise AccountsUnavailable(_NO_ANSWER) from error
+
+    @property
+    def workers(self) -> tuple[Workers, ...]:
+        """The threads that ask the database; metrics show what they do."""
+        return self._hashes, self._reads, self._readiness
 
     async def close(self) -> None:
         """Wait for the calls that run."""
@@ -144,6 +150,7 @@ class DatabaseCalls:
         except SQLAlchemyError as error:
             if isinstance(error, OperationalError | PoolTimeout):
                 self._failed_at = loop.time()
+            workers.errors["failed"] += 1
             self._log_failure(reason(error))
             raise AccountsUnavailable(_NO_ANSWER) from error
 

@@ -62,9 +62,8 @@ class Database:
         except BaseException:
             self.engine.dispose()
             raise
-        self._workers = Workers(
-            "database", threads=_THREADS, max_queue=_MAX_QUEUE, share=_MAX_QUEUE
-        )
+        #: The threads of jobs; metrics show what they do.
+        self.workers = Workers("database", threads=_THREADS, max_queue=_MAX_QUEUE, share=_MAX_QUEUE)
         # in a thread of its own, because no call waits for a checkpoint
         self._checkpoints = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._running: set[Job[Any]] = set()
@@ -105,7 +104,7 @@ class Database:
         """Roll back the jobs that run, and close the connections."""
         for job in self._running:
             job.give_up()
-        await self._workers.close()
+        await self.workers.close()
         await asyncio.get_running_loop().run_in_executor(None, self._checkpoints.shutdown)
         self.engine.dispose()
 
@@ -122,7 +121,7 @@ class Database:
         if seconds is not None:
             transaction = functools.partial(with_timeout, transaction, seconds)
         try:
-            async with self._workers.turn(""):
+            async with self.workers.turn(""):
                 if self._failed_at >= began:
                     # the queued jobs fail at once instead of waiting one after the other
                     raise DatabaseUnavailable(_NO_ANSWER)
@@ -138,17 +137,19 @@ class Database:
                 raise
             if is_lost_connection(error):
                 self._failed_at = loop.time()
+            self.workers.errors["failed"] += 1
             self._log_failure(reason(error))
             raise DatabaseUnavailable(_NO_ANSWER) from error
 
     async def _in_thread(self, job: Job[T], seconds: float) -> T:
         """Run a job in a thread; raises GivenUp if it takes longer."""
-        running = self._workers.run(job.run)
+        running = self.workers.run(job.run)
         self._running.add(job)
         try:
             done, _ = await asyncio.wait({running}, timeout=seconds)
             if not done and job.give_up():
                 running.add_done_callback(_ignore)
+                self.workers.errors["timeout"] += 1
                 self._log_failure(f"no result within {seconds:g} s")
                 raise GivenUp
             return await running

@@ -7,7 +7,10 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 from typing import TypeVar
+
+from app.common.histogram import Histogram
 
 T = TypeVar("T")
 
@@ -29,6 +32,12 @@ class Workers:
 
     def __init__(self, name: str, *, threads: int, max_queue: int, share: int) -> None:
         """At most `max_queue` calls wait, and at most `share` calls of one address run or wait."""
+        self.name = name
+        self.threads = threads
+        #: How long calls took, with the wait for a thread.
+        self.seconds = Histogram()
+        #: Calls that failed: "busy" is a full queue, "failed" the database, "timeout" a slow one.
+        self.errors = Counter({"busy": 0, "failed": 0, "timeout": 0})
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._turns = asyncio.Semaphore(threads)
         self._max_calls = max_queue + threads
@@ -36,6 +45,16 @@ class Workers:
         self._closed = False
         self._calls = 0
         self._of_address: Counter[str] = Counter()
+
+    @property
+    def running(self) -> int:
+        """How many calls have a thread."""
+        return min(self._calls, self.threads)
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a thread."""
+        return self._calls - self.running
 
     @contextlib.asynccontextmanager
     async def turn(self, address: str) -> AsyncIterator[None]:
@@ -47,7 +66,9 @@ class Workers:
         if address and self._of_address[address] >= self._share:
             raise ShareUsed
         if self._calls >= self._max_calls:
+            self.errors["busy"] += 1
             raise QueueFull
+        began = perf_counter()
         self._calls += 1
         self._of_address[address] += 1
         try:
@@ -56,6 +77,7 @@ class Workers:
                     raise WorkersClosed
                 yield
         finally:
+            self.seconds.observe(perf_counter() - began)
             self._calls -= 1
             self._of_address[address] -= 1
             if not self._of_address[address]:

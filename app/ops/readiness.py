@@ -18,6 +18,8 @@ class Readiness:
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[bool]]]) -> None:
         """`checks` are the functions to call, by the names that /readyz shows if they fail."""
         self._checks = checks
+        #: Whether each check passed when it was last made.
+        self.passed: dict[str, bool] = {}
         self._task: asyncio.Task[list[str]] | None = None
         self._rounds = SlidingWindow(_MAX_ROUNDS, _WINDOW)
 
@@ -40,6 +42,8 @@ class Readiness:
     async def _passes(self, name: str) -> bool:
         try:
             async with asyncio.timeout(_CHECK_TIMEOUT):
-                return await self._checks[name]()
+                passed = await self._checks[name]()
         except TimeoutError:
-            return False
+            passed = False
+        self.passed[name] = passed
+        return passed

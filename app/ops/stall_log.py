@@ -29,6 +29,8 @@ class StallLog:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="stall log", daemon=True)
         self._loop_thread = 0
+        #: Stalls that were logged.
+        self.count = 0
 
     def start(self) -> None:
         """Begin to watch the loop of this thread."""
@@ -57,6 +59,7 @@ class StallLog:
                 self._report(woke - measured)
 
     def _report(self, seconds: float) -> None:
+        self.count += 1
         frame = sys._current_frames().get(self._loop_thread)
         if frame is not None:
             stack = "".join(traceback.format_stack(frame)).rstrip()

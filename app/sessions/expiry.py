@@ -100,6 +100,16 @@ class Expiry:
     def _held(self) -> bool:
         return asyncio.get_running_loop().time() < self._held_until
 
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is ended, because the store is down."""
+        return self._store_is_down
+
+    @property
+    def lag(self) -> float:
+        """Return how many seconds ago the store was last without expired records."""
+        return max(0.0, self._sessions.clock() - self._sweep.done_at)
+
     # -- sessions to check --
 
     def watch(self, session_id: str, deadline: float) -> None:

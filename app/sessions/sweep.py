@@ -30,7 +30,8 @@ class Sweep:
         self._sessions = sessions
         self._background = background
         self._suspended = suspended
-        self._done_at = sessions.clock()  # up to this time no record is left
+        #: Seconds since 1970; no record that expired before is left.
+        self.done_at = sessions.clock()
         self.task: asyncio.Task[None] | None = None
 
     async def start_if_due(self, now: float) -> None:
@@ -39,14 +40,14 @@ class Sweep:
         Connected sessions must have been checked at `now`.
         """
         # the clock may also be set back
-        due = not 0 <= now - self._done_at < _INTERVAL
+        due = not 0 <= now - self.done_at < _INTERVAL
         running = self.task is not None and not self.task.done()
         if not due or running or self._suspended():
             return
         await self._sessions.lifetimes.activity.flush(force=True)
         removed = await self._sessions.purge(_MAX_AT_ONCE, now)
         if len(removed) < _MAX_AT_ONCE:
-            self._done_at = now
+            self.done_at = now
         else:
             self.task = self._background.start(self._run(now))
 
@@ -66,7 +67,7 @@ class Sweep:
             removed = await self._sessions.purge(size, as_of)
             took = loop.time() - began
             if len(removed) < size:
-                self._done_at = as_of
+                self.done_at = as_of
                 return
             fitting = int(size * _BATCH_TIME / took) if took else _MAX_BATCH
             size = max(_MIN_BATCH, min(fitting, 2 * size, _MAX_BATCH))

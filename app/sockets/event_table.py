@@ -22,6 +22,7 @@ class EventTable:
         switches that have no value of theirs, and for annotations that cannot be checked.
         """
         _check_switches(cls)
+        self._cls = cls
         self._named = methods_by_event(cls)
         self._other_names = {*HOOKS, *self._named.values()}  # no events by their own name
         self.has_catch_all = hasattr(cls, "on_any")
@@ -48,6 +49,13 @@ class EventTable:
             if attribute in self._other_names:
                 return None
         return self.bound(namespace, attribute)
+
+    def events(self) -> list[str]:
+        """Return the events that are known before a client sends one, and the server's own."""
+        own = [name for name in dir(self._cls) if name.startswith("on_")]
+        by_name = {name[3:] for name in own if name not in self._other_names}
+        hooks = {name[3:] for name in own if name in ("on_connect", "on_disconnect", "on_any")}
+        return sorted({*self._named, *by_name, *hooks})
 
     def required(self, event: str | None) -> list[frozenset[str]]:
         """Return the roles that a client's event needs, one of each set; None: the catch-all."""

@@ -30,7 +30,8 @@ class Namespaces:
         Raises ValueError with a sentence if either is invalid, or the pattern is taken.
         """
         pattern = NamespacePattern(name)
-        event_table(cls)
+        for event in event_table(cls).events():
+            self._services.counters.event(name, event)  # from zero, for metrics
         _check_arguments(name, cls)
         if not is_pattern(name):
             self._services.socket_server.register_namespace(cls(name, self._services))

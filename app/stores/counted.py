@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
 from time import perf_counter
 from typing import TypeVar
@@ -13,6 +13,14 @@ from app.stores.protocol import MAX_LISTED, SessionStore
 from app.stores.record import Record
 
 T = TypeVar("T")
+
+#: Calls that `CountedStore` counts.
+_OTHERS = (
+    *("create", "touch", "destroy", "replaced_by", "load_many"),
+    *("of_user", "count", "find", "trim", "purge", "scan", "stored", "ping"),
+)
+#: All calls of a store, as metrics name them.
+CALLS = ("load", "lock", "save", *_OTHERS)
 
 
 class StoreCounts:
@@ -26,8 +34,8 @@ class StoreCounts:
         self.loads = 0  # not timed, since every event has one
         self.locks = Histogram()  # the wait included
         self.saves = Histogram()
-        self.others: defaultdict[str, Histogram] = defaultdict(Histogram)
-        self.errors: Counter[str] = Counter()
+        self.others = {call: Histogram() for call in _OTHERS}
+        self.errors = Counter(dict.fromkeys(CALLS, 0))
 
 
 class CountedStore:
@@ -87,6 +95,9 @@ class CountedStore:
 
     async def scan(self, cursor: str, limit: int) -> tuple[list[Record], str]:
         return await self._count("scan", self._store.scan(cursor, limit))
+
+    async def stored(self) -> int:
+        return await self._count("stored", self._store.stored())
 
     async def ping(self) -> None:
         await self._count("ping", self._store.ping())

@@ -101,6 +101,9 @@ class MemoryStore:
     async def scan(self, cursor: str, limit: int) -> tuple[list[Record], str]:
         return [*self._records.values()], ""
 
+    async def stored(self) -> int:
+        return len(self._records)
+
     async def ping(self) -> None:
         return
 

@@ -68,6 +68,13 @@ class RecordStore(Protocol):
         """
         ...
 
+    async def stored(self) -> int:
+        """Return how many records there are, expired ones too, without reading them all.
+
+        Metrics ask about once a minute. A shared store may leave out those that never expire.
+        """
+        ...
+
     async def ping(self) -> None:
         """Write and read something small; raises StoreUnavailable if that fails."""
 

@@ -19,6 +19,7 @@ from app.web.early_answers import answer_early
 from app.web.forwarded import apply_forwarded
 from app.web.not_found import NotFoundHandler
 from app.web.origin import sharing
+from app.web.route_names import RouteNames, known_method
 from app.web.security_headers import StaticHandler
 from app.web.web_parts import WebParts
 
@@ -39,6 +40,9 @@ class WebApplication(Dispatcher):
     ) -> None:
         """`routes` are as Tornado takes them; the folders are those of templates and /static/."""
         settings = services.settings
+        self.route_names = RouteNames(
+            [*routes, (r"/static/(.*)", StaticHandler)], settings.base_path
+        )
         folders = {
             "template_path": os.pathsep.join(map(str, template_paths)) or None,
             "static_path": static_path,
@@ -53,7 +57,7 @@ class WebApplication(Dispatcher):
             login_url=settings.base_path + "/login",
             cross_origin_protection=True,
             trusted_origins=web.trusted_origins,
-            log_function=_log_access if settings.access_log else _log_request,
+            log_function=self._log_access if settings.access_log else self._log_request,
             # of plain WebSockets
             websocket_max_message_size=settings.max_message_size,
             websocket_ping_interval=settings.ping_interval,
@@ -101,27 +105,29 @@ class WebApplication(Dispatcher):
         """Return headers for an answer that comes before a handler, such as 413."""
         return sharing(headers, self._web.trusted_origins)
 
+    def _log_access(self, handler: RequestHandler) -> None:
+        """Log every request, without its query, and do what `_log_request` does."""
+        request = handler.request
+        log.info(
+            "%s %s status=%d seconds=%.4f address=%s",
+            str(request.method)[:20],
+            ascii(request.path[:200]),
+            handler.get_status(),
+            request.request_time(),
+            request.remote_ip,
+        )
+        self._log_request(handler)
 
-def _log_access(handler: RequestHandler) -> None:
-    """Log every request, without its query, and do what `_log_request` does."""
-    request = handler.request
-    log.info(
-        "%s %s status=%d seconds=%.4f address=%s",
-        str(request.method)[:20],
-        ascii(request.path[:200]),
-        handler.get_status(),
-        request.request_time(),
-        request.remote_ip,
-    )
-    _log_request(handler)
-
-
-def _log_request(handler: RequestHandler) -> None:
-    """Count every request; log those that failed by a fault of the server."""
-    services: Services = handler.settings["services"]
-    status, request = handler.get_status(), handler.request
-    services.counters.request(status)
-    if status == 503:
-        services.outage_log.add(request.remote_ip, f"503 {request.method} {request.path[:200]!r}")
-    elif status >= 500:
-        log.warning("%d %s %r %s", status, request.method, request.path, request.remote_ip)
+    def _log_request(self, handler: RequestHandler) -> None:
+        """Count every request; log those that failed by a fault of the server."""
+        services: Services = handler.settings["services"]
+        status, request = handler.get_status(), handler.request
+        route = self.route_names.find(type(handler), request.path)
+        method = known_method(request.method)
+        services.counters.request(status, method, route, request.request_time())
+        if status == 503:
+            services.outage_log.add(
+                request.remote_ip, f"503 {request.method} {request.path[:200]!r}"
+            )
+        elif status >= 500:
+            log.warning("%d %s %r %s", status, request.method, request.path, request.remote_ip)

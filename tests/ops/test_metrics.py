@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from app.common.histogram import BOUNDS, Histogram
 from app.operator.actor import COMMAND_LINE
@@ -18,6 +17,7 @@ from app.ops.backup import BackupError, backup
 from app.sockets.namespace import BaseNamespace
 from app.stores import StoreUnavailable
 from app.stores.memory import MemoryStore
+from tests.support.exported import Samples, kinds, scrape, unknown, whole_text
 from tests.support.fork import fork
 from tests.support.forms import PASSWORD
 from tests.support.paths import ROOT
@@ -25,22 +25,6 @@ from tests.support.raw import WEBSOCKET, Raw
 from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
-
-Samples = dict[str, float]
-
-
-async def scrape(visitor: Visitor) -> Samples:
-    """Return the value of every sample by its name and labels, as a Prometheus would read it."""
-    status, text = await visitor.get("/metrics")
-    assert status == 200
-    samples: Samples = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
-            name = f"{sample.name}{{{labels}}}" if labels else sample.name
-            assert name not in samples, f"{name} is there twice"
-            samples[name] = sample.value
-    return samples
 
 
 def total(samples: Samples, prefix: str) -> float:
@@ -277,18 +261,14 @@ async def test_the_dashboard_asks_for_metrics_that_exist(tmp_path: Path) -> None
         target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())
     ]
     asked = set(re.findall(r"\b(?:latchkey|process)_\w+", " ".join(expressions)))
-    async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        _, text = await ann.get("/metrics")
-    families = re.findall(r"^# TYPE (\w+) (\w+)", text, re.MULTILINE)
-    there = {name for name, _ in families}
-    histograms = "|".join(name for name, kind in families if kind == "histogram")
-    of_histograms = re.compile(f"({histograms})_(bucket|count|sum)$")
-    assert {of_histograms.sub(r"\1", name) for name in asked} >= {
-        name for name in there if name.startswith("latchkey")
-    }
-    for name in asked:
-        assert name in there or of_histograms.fullmatch(name), name
+    text = await whole_text(tmp_path)
+    assert unknown(asked, text) == set()
+    shown = {re.sub("_(bucket|count|sum)$", "", name) for name in asked}
+    assert {name for name in kinds(text) if name.startswith("latchkey")} - shown - asked == set()
     assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {"${source}"}
+    assert [panel["id"] for panel in dashboard["panels"]] == [
+        number for number, _ in enumerate(dashboard["panels"], 1)
+    ]
 
 
 async def test_the_time_of_the_latest_backup_is_shown(site: Site, ann: Visitor) -> None:

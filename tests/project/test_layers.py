@@ -81,6 +81,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "app.sessions",
         *("app.settings", "app.sockets", "app.stores", "app.transport"),
     ),
+    "app.own_metrics": ("app.ops", "app.optional_cluster", "app.services", "app.stores"),
     "app.listeners": (
         *("app.accounts", "app.extensions", "app.hooks", "app.optional_cluster", "app.services"),
         *("app.sessions", "app.sockets", "app.stores"),
@@ -89,7 +90,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.accounts", "app.socketio_client", "app.common", "app.devices", "app.extensions"),
         *("app.jobs", "app.lifecycle", "app.limits", "app.listeners", "app.open_store", "app.ops"),
         *("app.account_mail", "app.mail", "app.recovery"),
-        *("app.optional_cluster", "app.presence", "app.services", "app.sessions", "app.settings"),
+        *("app.optional_cluster", "app.own_metrics", "app.presence", "app.services"),
+        *("app.sessions", "app.settings"),
         *("app.role_sockets", "app.sign_in", "app.sockets"),
         *("app.emit", "app.impersonation", "app.operator"),
         *("app.start_and_stop", "app.stores", "app.transport", "app.web"),

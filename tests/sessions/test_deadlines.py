@@ -163,7 +163,7 @@ async def test_sockets_stay_open_while_the_store_is_down_which_is_logged_once(
         assert many.here() == {over, stays}
         many.store.down = ()
         # the queue itself must know who is due
-        many.expiry._reconciled = many.expiry._sweep._done_at = many.clock.now
+        many.expiry._reconciled = many.expiry._sweep.done_at = many.clock.now
         await many.run()
         await many.run()
         assert many.here() == {stays}

@@ -365,6 +365,16 @@ async def test_a_cancelled_save_releases_the_lock(kind: str, tmp_path: Path) -> 
         assert loaded.data.isdigit()
 
 
+async def test_a_store_tells_how_many_records_it_has(kind: str, tmp_path: Path) -> None:
+    """Those that were removed do not count."""
+    async with opened(kind, tmp_path) as store:
+        assert await store.stored() == 0
+        for session_id in ("one", "two", "three"):
+            await store.save(record(session_id))
+        await store.destroy("two")
+        assert await store.stored() == 2
+
+
 async def test_a_store_answers_a_ping(kind: str, tmp_path: Path) -> None:
     """`ping` returns if the store works."""
     async with opened(kind, tmp_path) as store:

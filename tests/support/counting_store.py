@@ -83,6 +83,10 @@ class CountingStore:
         await self.note("scan")
         return await self.inner.scan(cursor, limit)
 
+    async def stored(self) -> int:
+        await self.note("stored")
+        return await self.inner.stored()
+
     async def ping(self) -> None:
         await self.note("ping")
         await self.inner.ping()

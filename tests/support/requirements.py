@@ -16,7 +16,7 @@ def skip(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def find_program(name: str) -> str:
-    """Return the path of a program that Debian has in the package of the same name."""
+def find_program(name: str, package: str = "") -> str:
+    """Return the path of a program of a Debian package, by default the one of the same name."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    return path or skip(f"{name} is not installed: apt-get install {name}")
+    return path or skip(f"{name} is not installed: apt-get install {package or name}")

@@ -85,6 +85,9 @@ class SuspendingStore:
     async def purge(self, now: float, limit: int) -> list[Record]:
         return await _around(lambda: self.inner.purge(now, limit))
 
+    async def stored(self) -> int:
+        return await _around(self.inner.stored)
+
     async def ping(self) -> None:
         await _around(self.inner.ping)
 

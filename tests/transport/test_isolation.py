@@ -340,7 +340,9 @@ async def test_a_failed_metric_leaves_the_others_readable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve(tmp_path) as site, Visitor(site.url) as ann:
-        monkeypatch.setattr(site.services.metrics, "_of_work", failing)
+        monkeypatch.setattr(
+            site.services.metrics, "_parts", [failing, *site.services.metrics._parts]
+        )
         status, text = await ann.get("/metrics")
         assert status == 200
         assert "latchkey_connections{" in text

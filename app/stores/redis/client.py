@@ -9,6 +9,7 @@ import random
 from typing import Any
 
 from app.common.background import Background
+from app.common.histogram import Histogram
 from app.stores.errors import StoreUnavailable
 from app.stores.redis.address import Address
 from app.stores.redis.connection import Connection, ReplyError, Word, pack
@@ -55,6 +56,10 @@ class RedisClient:
         self._background = Background()
         self._connecting: asyncio.Task[None] | None = None
         self._timeout: ReplyTimeout | None = None
+        #: From the write of a batch of commands to its last reply.
+        self.round_trips = Histogram()
+        #: Connections that were made, and attempts that failed.
+        self.connects = self.connect_errors = 0
         self._failure = "it was not asked yet"
         self._misconfigured = False  # whether only an operator can help
         self._closed = False
@@ -176,6 +181,7 @@ class RedisClient:
                 async with asyncio.timeout(_CONNECT_TIMEOUT):
                     lost = await self._connect()
             except Exception as error:
+                self.connect_errors += 1
                 self._misconfigured = isinstance(error, ReplyError | StoreUnavailable)
                 late = isinstance(error, TimeoutError)
                 self._failed("it did not answer in time" if late else _sentence(error))
@@ -197,6 +203,7 @@ class RedisClient:
         connection = Connection(
             on_push=self._subscriptions.dispatch,
             on_lost=lambda connection: self._disconnected(connection, lost),
+            round_trips=self.round_trips,
         )
         try:
             await self._address.connect(connection)
@@ -209,6 +216,7 @@ class RedisClient:
         return lost
 
     def _connected(self, connection: Connection) -> None:
+        self.connects += 1
         if self._failure:
             log.info("connected to %s", self.shown)
         self._failure = ""

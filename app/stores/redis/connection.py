@@ -12,6 +12,7 @@ from typing import Any, cast
 import hiredis
 from hiredis import PushNotification
 
+from app.common.histogram import Histogram
 from app.stores.futures import resolve
 
 log = logging.getLogger("latchkey.redis")
@@ -60,11 +61,16 @@ class Connection(asyncio.Protocol):
         *,
         on_push: Callable[[list[Any]], None],
         on_lost: Callable[[Connection], None],
+        round_trips: Histogram | None = None,
     ) -> None:
-        """`on_push` is called with each RESP3 push, `on_lost` when the connection has closed."""
+        """`on_push` is called with each RESP3 push, `on_lost` when the connection has closed.
+
+        `round_trips` gets the time from the write of each batch to its last reply.
+        """
         self._loop = asyncio.get_running_loop()
         self._on_push = on_push
         self._on_lost = on_lost
+        self._round_trips = round_trips or Histogram()
         self._reader = hiredis.Reader(replyError=ReplyError)
         self._out: list[bytes] = []
         self._gathering = False  # whether `_gather` is scheduled
@@ -96,8 +102,6 @@ class Connection(asyncio.Protocol):
     def longest_wait(self) -> float:
         """Return for how many seconds the oldest unanswered command has been waiting."""
         batches = self._batches
-        while batches and batches[0][1] <= self._answered:
-            batches.popleft()
         return self._loop.time() - batches[0][0] if batches else 0.0
 
     def abort(self) -> None:
@@ -132,6 +136,9 @@ class Connection(asyncio.Protocol):
                     log.exception("a caller of the Redis could not be answered")
         except (hiredis.ProtocolError, IndexError):  # IndexError: a reply to no command
             self.abort()
+        batches = self._batches
+        while batches and batches[0][1] <= self._answered:
+            self._round_trips.observe(self._loop.time() - batches.popleft()[0])
         if self._out:
             self._gather_soon()
 
@@ -159,5 +166,6 @@ class Connection(asyncio.Protocol):
         commands, self._out = self._out, []
         if self._transport is not None:
             self._sent = self._answered + len(self._waiting)
-            self._batches.append((self._loop.time(), self._sent))
+            if self._waiting:  # else these are commands without a reply
+                self._batches.append((self._loop.time(), self._sent))
             self._transport.write(b"".join(commands))

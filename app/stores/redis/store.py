@@ -149,6 +149,9 @@ class RedisStore:
         records = await self.load_many(ids) if ids else {}
         return [*records.values()], "" if found == b"0" else found.decode()
 
+    async def stored(self) -> int:
+        return int(await self._client.execute("ZCARD", f"{PREFIX}expiry"))
+
     async def ping(self) -> None:
         # a Redis that is full, cannot save, or is a replica refuses the write
         key, value = f"{PREFIX}ping:{self._process}", secrets.token_hex(8)

@@ -121,6 +121,9 @@ class SqliteStore:
         found = await self._readers.read_many(statement, values)
         return [to_record(row) for row in found], found[-1][0] if len(found) == limit else ""
 
+    async def stored(self) -> int:
+        return int((await self._readers.read_many(rows.COUNT_ALL, ()))[0][0])
+
     async def ping(self) -> None:
         async with self._pinging:  # another call would overwrite the mark
             await self._check_health()

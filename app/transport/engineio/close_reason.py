@@ -16,3 +16,8 @@ class Reason:
     JOIN_TIMEOUT = "join timeout"
     SLOW_CLIENT = "client reads too slowly"
     SHUTDOWN = "server shutdown"
+
+    ALL = (
+        *(SERVER, CLIENT, PING_TIMEOUT, TRANSPORT_CLOSE, TRANSPORT_ERROR, PARSE_ERROR, PROTOCOL),
+        *(JOIN_TIMEOUT, SLOW_CLIENT, SHUTDOWN),
+    )

@@ -78,7 +78,7 @@ class EngineServer:
         #: The open connections by their sid.
         self.connections: dict[str, Connection] = {}
         self.wheel = Wheel(min(settings.ping_interval, settings.ping_timeout, 12.5) / 50)
-        self.closed_by: Counter[str] = Counter()
+        self.closed_by = Counter(dict.fromkeys(Reason.ALL, 0))
         self.throttled = 0  # times that a client was faster than events_per_second
         self.last_polls = LastPolls(self.wheel)
         #: WebSockets that have sent their close frame and wait for the client to go.
