@@ -106,7 +106,7 @@ class Reader:
             while True:
                 for method, path in (("get", "/"), ("post", "/incr")):
                     status, text = await getattr(visitor, method)(path)
-                    assert status == 200, text + self._site.nginx.log("error.log")[-2000:]
+                    assert status == 200, text + self._site.proxy.log("error.log")[-2000:]
                     self.answers += 1
                 count += 1
                 assert text == str(count), "an acknowledged increment was lost, or counted twice"

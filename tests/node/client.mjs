@@ -115,6 +115,11 @@ const commands = {
     socket.connect();
     await settled;
   },
+  // the id of the connection, and its transport
+  async engine({ name }) {
+    const { id, transport } = managers.get(name).engine;
+    return [id ?? "", transport?.name ?? ""];
+  },
   async close({ name }) {
     const manager = managers.get(name);
     manager.reconnection(false);

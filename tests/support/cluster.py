@@ -1,4 +1,4 @@
-"""Two processes behind a real nginx, on one Redis and one PostgreSQL."""
+"""Two processes behind a real proxy, on one Redis and one PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.support.nginx import Nginx
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
 from tests.support.process import Process, process
+from tests.support.proxy import Proxy
 from tests.support.raw import POLLING, Raw
 from tests.support.redis_server import empty_redis
 from tests.support.visitor import Visitor
@@ -21,15 +22,24 @@ SECRET = "a key that both processes have"
 
 
 class Cluster:
-    """Two processes and the nginx before them."""
+    """Two processes and the proxy before them."""
 
-    def __init__(self, folder: Path, database: str, flags: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database: str,
+        flags: tuple[str, ...],
+        *,
+        proxy: type[Proxy] = Nginx,
+        store: str = "",
+    ) -> None:
+        """`store` is the URL of another Redis than that of the test session."""
         self.ports = [free_port(), free_port()]
-        self.nginx = Nginx(self.ports)
-        self.url, self.trust = self.nginx.url, self.nginx.trust
+        self.proxy = proxy(self.ports)
+        self.url, self.trust = self.proxy.url, self.proxy.trust
         self._folder, self._flags = folder, flags
         self._environ: dict[str, Any] = {
-            "LATCHKEY_STORE": empty_redis(),
+            "LATCHKEY_STORE": store or empty_redis(),
             "LATCHKEY_DATABASE": database,
             "LATCHKEY_SECRET_KEYS": SECRET,
             "LATCHKEY_TRUSTED_PROXIES": "127.0.0.1",
@@ -38,10 +48,10 @@ class Cluster:
         self.processes: list[Process] = []
 
     async def __aenter__(self) -> Cluster:
-        self._stack.callback(self.nginx.stop)
+        self._stack.callback(self.proxy.stop)
         try:
             self.processes = [await self.begin(number) for number in range(len(self.ports))]
-            self.nginx.start()
+            self.proxy.start()
         except BaseException:
             await self._stack.aclose()
             raise
@@ -75,7 +85,7 @@ class Cluster:
 
 
 class TlsVisitor(Visitor):
-    """A browser that trusts the certificate of the tests' nginx."""
+    """A browser that trusts the certificate of the tests' proxy."""
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster.url)
@@ -89,7 +99,14 @@ class TlsVisitor(Visitor):
 
 
 @contextlib.asynccontextmanager
-async def two(tmp_path: Path, postgres: Postgres, *flags: str) -> AsyncIterator[Cluster]:
-    """Two processes behind nginx."""
-    async with Cluster(tmp_path, postgres.url(postgres.database()), flags) as cluster:
+async def two(
+    tmp_path: Path,
+    postgres: Postgres,
+    *flags: str,
+    proxy: type[Proxy] = Nginx,
+    store: str = "",
+) -> AsyncIterator[Cluster]:
+    """Two processes behind nginx, or another proxy."""
+    database = postgres.url(postgres.database())
+    async with Cluster(tmp_path, database, flags, proxy=proxy, store=store) as cluster:
         yield cluster

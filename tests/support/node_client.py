@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import functools
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -123,6 +124,11 @@ class NodeSocket:
         """
         await self._do("join", namespace=namespace, auth=auth)
 
+    async def engine(self) -> tuple[str, str]:
+        """Return the id of the connection, empty while there is none, and its transport."""
+        eio_sid, transport = await self._do("engine")
+        return str(eio_sid), str(transport)
+
     async def close(self) -> None:
         await self._do("close")
 
@@ -141,11 +147,14 @@ class Driver:
         self._reader = asyncio.get_running_loop().create_task(self._read())
 
     @classmethod
-    async def start(cls) -> Driver:
+    async def start(cls, certificate: Path | None = None) -> Driver:
+        """Start Node; `certificate` is that of an authority to trust."""
+        trust = {} if certificate is None else {"NODE_EXTRA_CA_CERTS": str(certificate)}
         # the official client's own warnings go to stderr and are shown with a failing test
         process = await asyncio.create_subprocess_exec(
             install(),
             str(FOLDER / "client.mjs"),
+            env={**os.environ, **trust},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LONGEST_LINE,
@@ -211,12 +220,13 @@ class Driver:
 class NodeVisitor(Visitor):
     """A browser: the official client and page requests that share one cookie jar."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, certificate: Path | None = None) -> None:
         self.url = url
+        self._certificate = certificate
         self._cookie = ""
 
     async def __aenter__(self) -> NodeVisitor:
-        self.driver = await Driver.start()
+        self.driver = await Driver.start(self._certificate)
         return self
 
     async def __aexit__(self, *error: object) -> None:
