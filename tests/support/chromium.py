@@ -32,14 +32,18 @@ AXE = """async () => (await axe.run({resultTypes: ["violations"]})).violations.m
     ({id, nodes}) => id + ": " + nodes.map((node) => node.html + " " + node.failureSummary))"""
 
 
+# the headless shell takes half the CPU
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
+
+
 def path() -> str:
     """Path of the browser; without one the test is skipped, or in CI fails."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
     try:
         import playwright  # noqa: F401
     except ImportError:
         found = None
-    return found or skip("no browser: apt-get install chromium && pip install playwright")
+    return found or skip("no browser: apt-get install chromium-headless-shell && pip install playwright")
 
 
 class Served(Protocol):
