@@ -1,4 +1,4 @@
-"""The program: serve, or run `--version`, `backup FOLDER`, `restore FOLDER` or `keys …`."""
+"""The program: serve, or run `--version`, `backup`, `restore`, `verify` or `keys …`."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ import msgspec
 
 from app import __version__
 from app.application import Application, make_app
+from app.backup.command import COMMANDS
+from app.backup.command import main as run_backup_command
 from app.check import check
 from app.common.background import cancel_all
 from app.common.urls import without_credentials
 from app.console import key_program
 from app.console.product import Product
-from app.extensions import InvalidModule, load_extensions, own_records, own_variables
+from app.extensions import InvalidModule, load_extensions, own_records, own_variables, schemas
 from app.module_list import listed
-from app.ops.backup_command import COMMANDS
-from app.ops.backup_command import main as run_backup_command
 from app.ops.data_folder import FolderBusy
 from app.ops.listening import Listening, listen
 from app.ops.log_format import set_up_log
@@ -238,11 +238,17 @@ def _supervise(modules: Sequence[str]) -> int:
 
 
 def _run_command(modules: Sequence[str]) -> int:
-    """Run `backup` or `restore`; Ctrl-C interrupts it."""
+    """Run `backup`, `restore` or `verify`; Ctrl-C interrupts it."""
+    set_up_log(level="warning")
     os.umask(0o077)
     _default_signals()
     try:
-        return run_backup_command(sys.argv[1:], os.environ, lambda: own_variables(modules))
+        return run_backup_command(
+            sys.argv[1:],
+            os.environ,
+            lambda: own_variables(modules),
+            lambda: schemas(load_extensions(modules)),
+        )
     except KeyboardInterrupt:
         print(f"latchkey: {sys.argv[1]} was interrupted", file=sys.stderr)
         return 128 + signal.SIGINT

@@ -15,6 +15,7 @@ from app.accounts.database import accounts as accounts_table
 from app.accounts.emails import Change, Emails
 from app.accounts.old_names import OldNames
 from app.accounts.one_time_links import RESETS, OneTimeLinks, Purpose, Use
+from app.accounts.orphans import without_orphans
 from app.accounts.password_reset import AppCodeRequired, PasswordReset
 from app.accounts.password_rules import PasswordRules, Strength, WeakPassword
 from app.accounts.passwords import (
@@ -83,4 +84,5 @@ __all__ = [
     "refusal",
     "refuse_long_name",
     "required_roles",
+    "without_orphans",
 ]

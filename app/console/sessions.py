@@ -32,14 +32,19 @@ def show(call: Call) -> None:
 
 
 def end(call: Call) -> None:
-    """End the session of an id, those of a user, those not seen for a while, or all."""
+    """End the session of an id, or those that a flag names."""
     given = call.given
-    if sum([bool(given.id), bool(given.user), bool(given.stale), given.all]) != 1:
-        raise WrongCall("name one: the ID of a session, --user NAME, --stale DURATION, or --all")
+    which = [bool(given.id), bool(given.user), bool(given.stale), given.orphaned, given.all]
+    if sum(which) != 1:
+        raise WrongCall(
+            "name one: the ID of a session, --user NAME, --stale DURATION, --orphaned, or --all"
+        )
     if given.id:
         _end_one(call)
     elif given.user:
         _end_user(call)
+    elif given.orphaned:
+        _end_orphaned(call)
     else:
         _end_many(call)
 
@@ -68,6 +73,13 @@ def _end_many(call: Call) -> None:
         while count := call.site.call("sessions.end_many", seen_before=seen_before)["ended"]:
             ended += count
             progress.at(ended)
+    call.show({"ended": ended}, lambda: [f"{_count(ended)} ended"])
+
+
+def _end_orphaned(call: Call) -> None:
+    ended = 0
+    while count := call.site.call("sessions.end_many", orphaned=True)["ended"]:
+        ended += count
     call.show({"ended": ended}, lambda: [f"{_count(ended)} ended"])
 
 

@@ -72,6 +72,7 @@ class SessionId(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class EndMany(msgspec.Struct, forbid_unknown_fields=True):
-    """All sessions, or those that were last seen before a time."""
+    """All sessions, those that were last seen before a time, or those without an account."""
 
     seen_before: float | None = None
+    orphaned: bool = False

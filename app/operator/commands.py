@@ -195,7 +195,9 @@ class _Commands:
         return {"ended": await self._operator.end_user_id(user_id, COMMAND_LINE)}
 
     async def end_many(self, asked: given.EndMany) -> Any:
-        ended = await self._operator.end_many(COMMAND_LINE, seen_before=asked.seen_before)
+        ended = await self._operator.end_many(
+            COMMAND_LINE, seen_before=asked.seen_before, orphaned=asked.orphaned
+        )
         return {"ended": ended}
 
     async def stats(self, asked: given.Nothing) -> Any:

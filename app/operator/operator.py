@@ -19,6 +19,7 @@ from app.accounts import (
     RecoveryCodes,
     Roles,
     Totp,
+    without_orphans,
 )
 from app.database import Database
 from app.devices import Devices
@@ -253,14 +254,23 @@ class Operator:
         return True
 
     async def end_many(
-        self, actor: Actor, *, seen_before: float | None = None, limit: int = _BATCH
+        self,
+        actor: Actor,
+        *,
+        seen_before: float | None = None,
+        orphaned: bool = False,
+        limit: int = _BATCH,
     ) -> int:
         """End all sessions, or those last seen before a time, at most `limit`; return how many.
 
+        If `orphaned`, only those end that no account may have, since the database was restored.
         Call it until it returns 0.
         """
         ended = 0
         async for page in self.session_list.all(seen_before=seen_before):
+            if orphaned:
+                stay = {each.id for each in await without_orphans(self._accounts, page)}
+                page = [each for each in page if each.id not in stay]
             ends = (self._sessions.end(each.id, "revoked") for each in page[: limit - ended])
             ended += sum(await asyncio.gather(*ends))
             if ended >= limit:

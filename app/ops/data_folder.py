@@ -19,6 +19,9 @@ RESTORING = "restoring"
 PARTIAL = "restoring.partial"
 _NAMES = "names.json"  # what the folder holds after the restore
 _LAST_BACKUP = "last_backup"  # holds when the latest backup was complete
+# holds a note while a restore changes what is outside of the folder
+_UNFINISHED = "restore.unfinished"
+_NO_DATA = (RESTORING, PARTIAL, _LAST_BACKUP, _UNFINISHED)
 
 
 class FolderBusy(Exception):
@@ -48,8 +51,13 @@ class FolderLock:
 def use(folder: Path) -> FolderLock:
     """Lock the folder against restores; raises FolderBusy.
 
-    Any number of processes may use a folder. Finishes a restore that was interrupted.
+    Any number of processes may use a folder. Finishes the moves of a restore that was interrupted.
     """
+    if unfinished_restore(folder) is not None and not (folder / RESTORING).is_dir():
+        with alone(folder):  # which raises if the restore runs
+            raise FolderBusy(
+                f"a restore of {folder} was interrupted; run python -m app restore once more"
+            )
     if (folder / RESTORING).is_dir():
         with alone(folder):
             finish_restore(folder)
@@ -84,9 +92,30 @@ def entries(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix != ".lock" and path.name not in (RESTORING, PARTIAL, _LAST_BACKUP)
+        if path.suffix != ".lock" and path.name not in _NO_DATA
         if not path.is_socket()
     )
+
+
+def begin_restore(folder: Path, note: str) -> None:
+    """Keep processes from using the folder until `commit_restore`, also after a crash."""
+    (folder / _UNFINISHED).write_text(note)
+    sync(folder / _UNFINISHED)
+    sync(folder)
+
+
+def unfinished_restore(folder: Path) -> str | None:
+    """Return the note of a restore that has begun and is not complete; None if there is none."""
+    try:
+        return (folder / _UNFINISHED).read_text()
+    except FileNotFoundError:
+        return None
+
+
+def forget_restore(folder: Path) -> None:
+    """Undo `begin_restore`: nothing was changed."""
+    (folder / _UNFINISHED).unlink(missing_ok=True)
+    sync(folder)
 
 
 def commit_restore(folder: Path, complete: Path) -> None:
@@ -115,6 +144,7 @@ def finish_restore(folder: Path) -> None:
                 if (folder / name).is_dir():
                     _remove(folder / name)
                 (restoring / name).replace(folder / name)
+        (folder / _UNFINISHED).unlink(missing_ok=True)
         sync(folder)
         names_file.unlink()
     restoring.rmdir()

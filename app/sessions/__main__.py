@@ -38,6 +38,11 @@ def _parser() -> Parser:
     made["show"].add_argument("id", help="id, or its beginning, of 6 characters at least")
     made["end"].add_argument("id", nargs="?", help="id, or its beginning, of 6 characters at least")
     made["end"].add_argument("--all", action="store_true", help="all sessions, also of visitors")
+    made["end"].add_argument(
+        "--orphaned",
+        action="store_true",
+        help="those that no account may have, since the database was restored",
+    )
     made["end"].add_argument("--yes", action="store_true", help="do not ask whether you are sure")
     for name in ("list", "end"):
         made[name].add_argument("--user", metavar="NAME", help="those of an account, or user id")

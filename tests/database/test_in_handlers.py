@@ -13,10 +13,10 @@ import pytest
 import sqlalchemy as sa
 
 from app.accounts import AccountInUse, accounts_table, open_database
+from app.backup.backup import backup
 from app.database import Schema, SchemaError
 from app.database.module_schemas import module_schemas
 from app.extensions import load_extensions, schemas
-from app.ops.backup import backup
 from app.settings import Settings
 from app.stores import StoreUnavailable
 from app.testing import SocketRefused

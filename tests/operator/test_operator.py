@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from app.accounts import NameTaken
+from app.accounts import NameTaken, accounts_table
 from app.operator import COMMAND_LINE, Actor
 from app.stores import StoreUnavailable
 from tests.support.demo.session import BaseHandler
@@ -324,3 +325,23 @@ async def test_all_sessions_are_ended_in_batches(site: Site, ann: Visitor) -> No
         assert await operator.end_many(BOSS, seen_before=1.0) == 0
         assert [await operator.end_many(BOSS, limit=2) for _ in range(3)] == [2, 1, 0]
         assert (await who(ann), await who(bob)) == (None, None)
+
+
+async def test_orphaned_sessions_end_with_their_sockets(site: Site, ann: Visitor) -> None:
+    """As after a restore of the database under a running site; all others stay."""
+    async with Visitor(site.url) as bob, Visitor(site.url) as visitor:
+        await ann.sign_up("ann")
+        await bob.sign_up("bob")
+        await visitor.incr()
+        sockets = [await each.socket("websocket") for each in (ann, bob, visitor)]
+        await site.services.database.run(
+            lambda connection: connection.execute(
+                sa.delete(accounts_table).where(accounts_table.c.name == "bob")
+            )
+        )
+        assert await site.services.operator.end_many(BOSS, orphaned=True) == 1
+        await sockets[1].ended()
+        assert [socket.client.connected for socket in sockets] == [True, False, True]
+        assert await who(bob) is None
+        assert await who(ann) == "ann"
+        assert await site.services.operator.end_many(BOSS, orphaned=True) == 0

@@ -136,11 +136,24 @@ def test_the_units_command_starts_a_process(tmp_path: Path, number: int) -> None
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
 @pytest.mark.parametrize("question", [["verify"], ["security", "--offline=yes", "--threshold=20"]])
-def test_systemd_takes_the_unit_and_finds_little_exposed(question: list[str]) -> None:
+@pytest.mark.parametrize("name", ["latchkey@.service", "latchkey-backup.service"])
+def test_systemd_takes_the_unit_and_finds_little_exposed(name: str, question: list[str]) -> None:
     """`verify` reports nothing, and `security` rates it below 2 of 10."""
-    path = ROOT / "deploy" / "latchkey@.service"
+    path = ROOT / "deploy" / name
     done = subprocess.run(
         ["systemd-analyze", *question, path], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert question != ["verify"] or done.stderr == ""
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
+def test_systemd_takes_the_timer_of_backups() -> None:
+    """It reports nothing, and the time is one that it knows."""
+    path = ROOT / "deploy" / "latchkey-backup.timer"
+    (time,) = re.findall(r"^OnCalendar=(.*)$", path.read_text(), re.MULTILINE)
+    for words in (["verify", path], ["calendar", time]):
+        done = subprocess.run(
+            ["systemd-analyze", *words], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from app.backup.backup import backup
+from app.backup.errors import BackupError
 from app.common.histogram import BOUNDS, Histogram
 from app.operator.actor import COMMAND_LINE
-from app.ops.backup import BackupError, backup
 from app.sockets.namespace import BaseNamespace
 from app.stores import StoreUnavailable
 from app.stores.memory import MemoryStore

@@ -100,6 +100,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.accounts", "app.application", "app.common", "app.extensions", "app.ops"),
         *("app.settings", "app.stores"),
     ),
+    "app.backup": (
+        *("app.accounts", "app.common", "app.database", "app.ops", "app.settings", "app.stores"),
+    ),
     "app.emit": ("app.common", "app.ops", "app.sessions", "app.settings", "app.stores"),
     "app.check": (
         *("app.accounts", "app.common", "app.database", "app.extensions", "app.mail", "app.ops"),
@@ -107,7 +110,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "app.reload": ("app.common", "app.ops", "app.settings"),
     "app.program": (
-        *("app.application", "app.common", "app.extensions", "app.module_list", "app.ops"),
+        *("app.application", "app.backup", "app.common", "app.extensions"),
+        *("app.module_list", "app.ops"),
         *("app.reload", "app.settings", "app.start_and_stop", "app.stores"),
         *("app.check", "app.console"),
     ),

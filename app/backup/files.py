@@ -9,28 +9,32 @@ import contextlib
 import os
 import shutil
 import sqlite3
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote
 
+from app.backup.errors import BackupError
 from app.ops import data_folder
 
-SESSIONS = "sessions.sqlite3"
+ACCOUNTS = "accounts.sqlite3"
+SESSIONS = "sessions.sqlite3"  # also the form in which a backup holds sessions of Redis
+KEYS = "secret_key"
 #: Databases, and a table that each of them has.
-TABLES = MappingProxyType({"accounts.sqlite3": "accounts", SESSIONS: "sessions"})
+TABLES = MappingProxyType({ACCOUNTS: "accounts", SESSIONS: "sessions"})
 
 _MAGIC = b"SQLite format 3\0"
 _COMPANIONS = ("-wal", "-shm", "-journal")  # files that SQLite keeps beside a database
 
 
-class BackupError(Exception):
-    """A backup or restore failed; the message says why and what to do."""
+def copy_all(source: Path, target: Path, leave_out: Collection[str] = ()) -> list[str]:
+    """Copy the contents of a data folder into an empty folder; return the names.
 
-
-def copy_all(source: Path, target: Path) -> list[str]:
-    """Copy the contents of a data folder into an empty folder; return the names."""
+    Files with the names of `leave_out` are not copied.
+    """
     # sessions first, so that no session lacks its account if one is made meanwhile
     paths = sorted(data_folder.entries(source), key=lambda path: path.name != SESSIONS)
+    paths = [path for path in paths if path.name not in leave_out]
     copied = [path for path in paths if _copy(path, target / path.name)]
     return [path.name for path in copied]
 
@@ -51,6 +55,7 @@ def _copy(source: Path, target: Path) -> bool:
         try:
             _copy_database(source, target)
         except sqlite3.Error as error:
+            target.unlink(missing_ok=True)
             raise BackupError(f"{source} could not be copied ({error})") from error
     elif source.name in TABLES:
         raise BackupError(f"{source} is not a database; remove it, or replace it by a good copy")
@@ -69,13 +74,37 @@ def _copy_database(source: Path, target: Path) -> None:
     ):
         original.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, with no log beside it
-        (found,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
-        if found != "ok":
-            raise BackupError(f"{source} is damaged ({' '.join(found.split())})")
-        table = TABLES.get(source.name)
-        tables = copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        if table and (table,) not in tables:
-            raise BackupError(f"{source} has no table {table}; it belongs to another program")
+        _check(copy, source)
+
+
+def write_keys(path: Path, keys: Sequence[str]) -> None:
+    """Write a file of keys, one a line, and wait for the disk."""
+    new = path.with_name(f".{path.name}.new")
+    new.touch(mode=0o600)
+    new.write_text("".join(f"{key}\n" for key in keys))
+    data_folder.sync(new)
+    new.replace(path)
+    data_folder.sync(path.parent)
+
+
+def check_database(path: Path) -> None:
+    """Raise BackupError if a database is damaged or belongs to another program."""
+    try:
+        with contextlib.closing(sqlite3.connect(_read_only(path), uri=True)) as database:
+            _check(database, path)
+    except sqlite3.Error as error:
+        raise BackupError(f"{path} could not be read ({error})") from error
+
+
+def _check(database: sqlite3.Connection, path: Path) -> None:
+    """Raise BackupError if the database of this file is damaged or another program's."""
+    (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise BackupError(f"{path} is damaged ({' '.join(found.split())})")
+    table = TABLES.get(path.name)
+    tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    if table and (table,) not in tables:
+        raise BackupError(f"{path} has no table {table}; it belongs to another program")
 
 
 def _read_only(path: Path) -> str:
