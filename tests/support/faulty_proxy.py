@@ -74,6 +74,7 @@ class FaultyProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # in which the closed connections end
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -83,6 +84,7 @@ class FaultyProxy:
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await self._pass(reader, writer)
         finally:
+            writer.close()
             self._tasks.discard(task)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

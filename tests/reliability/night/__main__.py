@@ -58,7 +58,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability.night", description=__doc__)
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--pause", type=float, default=5.0, help="mean seconds between two actions")
-    parser.add_argument("--only", default="", help="faults whose names contain this")
+    parser.add_argument("--only", default="", help="only faults whose names contain this")
     parser.add_argument("--write", action="store_true", help="put the table into the page")
     given = parser.parse_args()
     faults = [fault for fault in FAULTS if given.only in fault.name]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from tests.reliability.night.clients import Tally
 from tests.reliability.night.site import Site
-from tests.support.waiting import until
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,16 @@ async def restart_postgres(site: Site) -> None:
 
 
 async def fail_over(site: Site) -> None:
-    """Kill the master for good; it comes back as a replica of the other one."""
-    with site.sentinel.client() as sentinel:
-        before = sentinel.sentinel_get_master_addr_by_name("main")
-        (master,) = (server for server in site.redis if server.port == before[1])
-        master.kill()
-        await until(lambda: sentinel.sentinel_get_master_addr_by_name("main") != before, 60)
-    master.start()
+    """Kill the primary; once another one is named, it comes back as a replica."""
+    primary = site.redis.primary()
+    assert primary is not None
+    primary.kill()
+    await site.redis.failed_over(primary)
+    site.redis.restart(primary)
+
+
+async def rotate_key(site: Site) -> None:
+    await site.command("keys", "rotate")
 
 
 FAULTS = (
@@ -74,11 +76,12 @@ FAULTS = (
         ("POST 503",),
         "changes that were sent to the frozen process: 503",
     ),
+    Fault("the signing key rotated", rotate_key, (), "none"),
     Fault("PostgreSQL restarted", restart_postgres, (), "none: these pages read no accounts"),
     Fault(
         "Redis failover",
         fail_over,
         ("POST 503", "GET 503"),
-        "all until Sentinel has named another master: 503",
+        "all until the Sentinels have named another primary: 503",
     ),
 )

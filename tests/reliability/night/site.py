@@ -12,10 +12,10 @@ from tests.support.nginx import Nginx
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
-from tests.support.redis_server import RedisServer, Sentinel
+from tests.support.process import run
+from tests.support.sentinel import REPLICATED, ReplicatedRedis
 from tests.support.waiting import until
 
-_DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
 _READY = 60.0  # seconds
 
 
@@ -24,10 +24,10 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.redis = [RedisServer(folder / name, *_DURABLE) for name in ("redis", "replica")]
+        self.redis = ReplicatedRedis(folder, *REPLICATED, "--maxmemory-policy", "noeviction")
         self.postgres: Postgres
-        self.sentinel: Sentinel
         self.nginx: Nginx
+        self.environ: dict[str, str]  # the settings of all processes
         self.programs: list[Program] = []
         self._stack = contextlib.AsyncExitStack()
 
@@ -45,10 +45,12 @@ class Site:
     async def _start(self) -> None:
         self.postgres = Postgres()
         self._stack.callback(self.postgres.remove)
-        await self._start_redis()
+        self._stack.callback(self.redis.stop)
+        await self.redis.start()
         ports = [free_port(), free_port()]
+        self.environ = self._environ()
         for number, port in enumerate(ports):
-            program = Program(self.folder / str(number), number, port, self._environ())
+            program = Program(self.folder / str(number), number, port, self.environ)
             self.programs.append(program)
             self._stack.push_async_callback(program.stop)
             await program.start(ROOT)
@@ -57,28 +59,14 @@ class Site:
         self._stack.callback(self.nginx.stop)
         self.nginx.start()
 
-    async def _start_redis(self) -> None:
-        master, replica = self.redis
-        for server in self.redis:
-            server.start()
-            self._stack.callback(server.kill)
-        with replica.client() as client:
-            client.replicaof("127.0.0.1", str(master.port))
-            await until(lambda: client.info("replication")["master_link_status"] == "up", _READY)
-        self.sentinel = Sentinel(self.folder / "sentinel", master.port)
-        self.sentinel.start()
-        self._stack.callback(self.sentinel.kill)
-        with self.sentinel.client() as client:
-            await until(lambda: client.sentinel_slaves("main"), _READY)
-
     def _environ(self) -> dict[str, str]:
         """Return the settings, as /etc/latchkey.env has them."""
         outside = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         return {
             **outside,
-            "LATCHKEY_STORE": self.sentinel.url,
+            "LATCHKEY_STORE": self.redis.url,
             "LATCHKEY_DATABASE": self.postgres.url(self.postgres.database()),
-            "LATCHKEY_SECRET_KEYS": "a key of this night, which ends with it",
+            "LATCHKEY_SECRET_KEY_FILE": str(self.folder / "secret_keys"),
             "LATCHKEY_TRUSTED_PROXIES": "127.0.0.1",
             "LATCHKEY_HANDSHAKES_PER_MINUTE": "0",  # all clients have one address
         }
@@ -87,6 +75,12 @@ class Site:
         """Wait until all processes can serve."""
         for program in self.programs:
             await until(program.is_ready, _READY)
+
+    async def command(self, *arguments: str) -> str:
+        """Run a command of the program with the settings of the site; return what it prints."""
+        outcome, out, error = await run(*arguments, **self.environ)
+        assert outcome == 0, out + error
+        return out
 
     def logged(self) -> str:
         """Return the logs of all processes."""
