@@ -34,11 +34,12 @@ def program(name: str) -> str:
 class Postgres:
     """One server on a free loopback port; PostgreSQL refuses to be run by root."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder` is where its files are to be; any user must be able to enter it."""
         self._initdb, self._postgres = program("initdb"), program("postgres")
         self.port = free_port()
         # the server's user cannot read pytest's folder
-        self._folder = Path(tempfile.mkdtemp(prefix="latchkey-postgres-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="latchkey-postgres-", dir=folder))
         self._data = self._folder / "data"
         self._user = "postgres" if os.getuid() == 0 else None
         if self._user is not None:
@@ -97,6 +98,9 @@ class Postgres:
             self._signal(signal.SIGKILL)
             self._process.wait(20)
             self._process = None
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def pause(self) -> None:
         """Suspend it and its processes."""

@@ -58,6 +58,9 @@ class RedisServer:
             self.process.wait()
             self.process = None
 
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def client(self, **options: Any) -> redis.Redis:
         """Return a blocking client, with which tests read and change data."""
         return redis.Redis(port=self.port, socket_timeout=5, **options)

@@ -64,6 +64,7 @@ def main() -> int:
     faults = [fault for fault in FAULTS if given.only in fault.name]
     leftovers.begin()
     with tempfile.TemporaryDirectory(prefix="latchkey-night-") as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL is another user
         tallies = asyncio.run(night(Path(folder), faults, given.clients, given.pause))
     rows = list(map(table.row, faults, tallies))
     print(f"\n{table.table(rows)}")

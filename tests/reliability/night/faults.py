@@ -58,6 +58,18 @@ async def fail_over(site: Site) -> None:
     site.redis.restart(primary)
 
 
+async def fill_disk(site: Site) -> None:
+    """Fill the disk of the first machine for a while; what ended on it is started again."""
+    site.disk.fill()
+    await asyncio.sleep(20)
+    site.disk.free()
+    for node in site.redis.nodes:
+        if not node.is_running():
+            site.redis.restart(node)
+    if not site.postgres.is_running():
+        site.postgres.start()
+
+
 async def rotate_key(site: Site) -> None:
     await site.command("keys", "rotate")
 
@@ -78,6 +90,12 @@ FAULTS = (
     ),
     Fault("the signing key rotated", rotate_key, (), "none"),
     Fault("PostgreSQL restarted", restart_postgres, (), "none: these pages read no accounts"),
+    Fault(
+        "the disk of the first machine full for 20 s",
+        fill_disk,
+        ("POST 503", "GET 503"),
+        "all until the Sentinels have named another primary: 503",
+    ),
     Fault(
         "Redis failover",
         fail_over,

@@ -14,9 +14,11 @@ from tests.support.ports import free_port
 from tests.support.postgres import Postgres
 from tests.support.process import run
 from tests.support.sentinel import REPLICATED, ReplicatedRedis
+from tests.support.small_disk import SmallDisk, small_disk
 from tests.support.waiting import until
 
 _READY = 60.0  # seconds
+_DISK = 400  # megabytes
 
 
 class Site:
@@ -25,6 +27,9 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.redis = ReplicatedRedis(folder, *REPLICATED, "--maxmemory-policy", "noeviction")
+        # the first machine: a process, the first Redis and PostgreSQL are on its disk
+        self.redis.nodes[0].folder = folder / "disk" / "redis0"
+        self.disk: SmallDisk
         self.postgres: Postgres
         self.nginx: Nginx
         self.environ: dict[str, str]  # the settings of all processes
@@ -43,14 +48,16 @@ class Site:
         await self._stack.aclose()
 
     async def _start(self) -> None:
-        self.postgres = Postgres()
+        self.disk = self._stack.enter_context(small_disk(self.folder / "disk", _DISK))
+        self.postgres = Postgres(self.disk.folder)
         self._stack.callback(self.postgres.remove)
         self._stack.callback(self.redis.stop)
         await self.redis.start()
         ports = [free_port(), free_port()]
+        folders = [self.disk.folder / "process0", self.folder / "process1"]
         self.environ = self._environ()
         for number, port in enumerate(ports):
-            program = Program(self.folder / str(number), number, port, self.environ)
+            program = Program(folders[number], number, port, self.environ)
             self.programs.append(program)
             self._stack.push_async_callback(program.stop)
             await program.start(ROOT)
