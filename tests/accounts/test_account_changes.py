@@ -21,6 +21,7 @@ from tests.support.visitor import Visitor
 
 @pytest.mark.asvs("6.2.2", "7.2.4", "7.4.3")
 @each_kind
+@pytest.mark.attack("A6")
 async def test_a_changed_password_ends_all_other_sessions(
     site: Site, ann: Visitor, kind: str
 ) -> None:

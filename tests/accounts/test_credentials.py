@@ -150,6 +150,7 @@ async def test_a_password_is_stored_as_argon2id_of_owasps_strength(place: Place)
 
 
 @pytest.mark.asvs("6.3.8")
+@pytest.mark.attack("A13")
 async def test_an_unknown_name_costs_what_a_wrong_password_does(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ def limits(**settings: int) -> Limits:
     return Limits(Settings(**settings))  # type: ignore[arg-type]
 
 
+@pytest.mark.attack("A42")
 async def test_handshakes_up_to_the_limit_are_taken(wait: Callable[[float], None]) -> None:
     """The next one is told for how many seconds to wait."""
     limit = limits(handshakes_per_minute=5)
@@ -147,6 +148,7 @@ async def test_who_is_signed_in_is_counted_apart(wait: Callable[[float], None]) 
     assert await limit.password_wait("bert") == 0
 
 
+@pytest.mark.attack("A10")
 async def test_sessions_that_pages_make_are_limited(wait: Callable[[float], None]) -> None:
     """At the rate of handshakes, and counted apart from them."""
     limit = limits(handshakes_per_minute=2)

@@ -96,6 +96,7 @@ async def test_a_page_refuses_the_name_with_a_sentence(site: Site, ann: Visitor)
         assert (await eve.get("/account"))[0] == 200
 
 
+@pytest.mark.attack("A15")
 async def test_the_database_refuses_a_lookalike_in_any_order(place: Place) -> None:
     async with opened(place) as accounts:
         await accounts.register("\u0430\u0440\u0435", PASSWORD)

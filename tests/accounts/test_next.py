@@ -33,6 +33,7 @@ ELSEWHERE = [
 
 @pytest.mark.asvs("3.7.2")
 @pytest.mark.parametrize("target", ELSEWHERE, ids=ascii)
+@pytest.mark.attack("A16")
 async def test_next_never_leads_to_another_site(tmp_path: Path, target: str) -> None:
     """Whatever a browser could read as another site becomes the home page, by POST and by GET."""
     assert safe_target(target) == "/"

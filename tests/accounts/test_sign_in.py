@@ -36,6 +36,7 @@ async def test_registration_and_sign_in_sign_the_user_in(
 @pytest.mark.express("N7")
 @each_kind
 @pytest.mark.parametrize("path", ["/register", "/login"])
+@pytest.mark.attack("A2")
 async def test_signing_in_changes_the_cookie_and_keeps_the_data(
     site: Site, ann: Visitor, kind: str, path: str
 ) -> None:

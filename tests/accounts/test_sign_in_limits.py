@@ -32,6 +32,7 @@ async def test_too_many_failures_get_429_with_retry_after(tmp_path: Path, kind: 
 
 
 @pytest.mark.asvs("6.3.1")
+@pytest.mark.attack("A11")
 async def test_an_account_is_guarded_from_many_addresses(tmp_path: Path) -> None:
     """Failures count against the account too, however it is spelled; others are not concerned."""
     async with (
@@ -56,6 +57,7 @@ async def test_an_account_is_guarded_from_many_addresses(tmp_path: Path) -> None
 
 
 @pytest.mark.asvs("6.3.1")
+@pytest.mark.attack("A11")
 async def test_guesses_sent_at_once_are_limited_as_those_one_by_one(tmp_path: Path) -> None:
     """A burst gets no more tries than the limit and the few that are being hashed."""
     async with serve(tmp_path, failed_logins_per_minute=5) as site, Visitor(site.url) as visitor:
@@ -72,6 +74,7 @@ async def test_guesses_sent_at_once_are_limited_as_those_one_by_one(tmp_path: Pa
 
 
 @pytest.mark.asvs("6.3.8")
+@pytest.mark.attack("A13")
 async def test_attempts_to_find_taken_names_are_limited(tmp_path: Path) -> None:
     """The register page tells that a name is taken, but only so often a minute."""
     async with serve(tmp_path, failed_logins_per_minute=3) as site, Visitor(site.url) as visitor:

@@ -76,6 +76,7 @@ def begin(visitor: Visitor, address: str, name: str) -> asyncio.Task[int]:
     return asyncio.ensure_future(sign_in(visitor, address, name, WRONG))
 
 
+@pytest.mark.attack("A14")
 async def test_one_address_cannot_fill_the_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

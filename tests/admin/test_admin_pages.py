@@ -97,6 +97,7 @@ async def test_accounts_are_found_by_name_and_id(site: Site, visitor: Visitor) -
 
 
 @pytest.mark.asvs("3.2.2")
+@pytest.mark.attack("A17")
 async def test_names_of_markup_stay_text(site: Site, visitor: Visitor, ann: Visitor) -> None:
     """A name, a device and a search of markup are shown as they were typed."""
     await administrator(site, visitor)

@@ -268,6 +268,7 @@ async def test_that_there_are_more_devices_is_said_as_long_as_it_is_true(
 
 
 @pytest.mark.asvs("3.2.2")
+@pytest.mark.attack("A17")
 async def test_a_name_of_markup_stays_text_in_live_rows(tmp_path: Path, chromium: Any) -> None:
     """What a device calls itself reaches the page as text, by page and by socket alike."""
     async with serve(tmp_path) as site, person(chromium, site) as ann:

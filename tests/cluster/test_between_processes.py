@@ -45,6 +45,7 @@ async def test_processes_of_one_data_folder_share_its_accounts(tmp_path: Path) -
 
 
 @pytest.mark.limit(60)
+@pytest.mark.attack("A7")
 async def test_400_increments_of_four_processes_are_all_kept(tmp_path: Path) -> None:
     """Pages and events of one session at four real processes: each count is returned once."""
     flags = (f"--store={empty_redis()}", f"--secret-keys={KEYS[0]}")
@@ -111,6 +112,7 @@ async def test_a_redis_user_with_few_rights_is_enough(tmp_path: Path) -> None:
 
 
 @each_client
+@pytest.mark.attack("A5")
 async def test_a_logout_closes_the_sockets_of_all_processes(tmp_path: Path, client: str) -> None:
     """Each gets the reason once, on both transports."""
     async with sites(tmp_path, 3) as places, browser(client, places[0].url) as visitor:

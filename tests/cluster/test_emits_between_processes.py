@@ -139,6 +139,7 @@ async def test_another_program_can_emit(tmp_path: Path) -> None:
         await script.redis.aclose()
 
 
+@pytest.mark.attack("A43")
 async def test_invalid_messages_on_the_channels_are_dropped(tmp_path: Path) -> None:
     """The messages after them are handled."""
     async with sites(tmp_path) as (one, two), PythonVisitor(one.url) as visitor:

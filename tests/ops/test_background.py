@@ -104,6 +104,7 @@ async def test_signing_out_with_the_account_page_open_leaves_nothing(
 
 @STORES
 @pytest.mark.limit(60)
+@pytest.mark.attack("A38")
 async def test_churn_leaves_nothing(
     tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

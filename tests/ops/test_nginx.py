@@ -67,6 +67,7 @@ async def test_an_id_leads_to_the_process_that_made_it(tmp_path: Path, postgres:
         assert "sid=" not in site.proxy.log("access.log")
 
 
+@pytest.mark.attack("A22")
 async def test_nginx_overwrites_forwarded_headers_of_clients(
     tmp_path: Path, postgres: Postgres
 ) -> None:

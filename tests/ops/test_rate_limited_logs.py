@@ -16,6 +16,7 @@ from tests.support.watched_store import WatchedStore
 
 
 @pytest.mark.parametrize("event", ['["nope"]', '["incr",1,2]'])
+@pytest.mark.attack("A45")
 async def test_bad_events_are_logged_a_few_times_a_second(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, event: str
 ) -> None:
@@ -36,6 +37,7 @@ async def test_bad_events_are_logged_a_few_times_a_second(
 
 
 @pytest.mark.parametrize("path", ["/incr", POLLING])
+@pytest.mark.attack("A45")
 async def test_foreign_origins_are_logged_a_few_times_a_second(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
@@ -91,6 +93,7 @@ async def test_an_outage_is_logged_a_few_times_a_second(
 
 
 @pytest.mark.parametrize("path", ["/static/..%2f", "/static/../"])
+@pytest.mark.attack("A44")
 async def test_a_path_cannot_forge_a_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""The tables in docs/ whose last column lists tests, and the command that writes that column.
+"""The tables whose last column lists tests, and the command that writes that column.
 
 A test names the rows that it belongs to by a mark: `@pytest.mark.asvs("7.2.4", "7.4.3")`.
 
@@ -46,7 +46,7 @@ class Table:
         if match is None:
             return line
         kept = match[2].rpartition("|")[0]
-        links = ", ".join(test.link for test in tests.get(match[1], []))
+        links = ", ".join(test.link(self.page.parent) for test in tests.get(match[1], []))
         return f"| {match[1]} |{kept}| {links} |"
 
     def _row(self, line: str) -> re.Match[str] | None:
@@ -60,15 +60,16 @@ class Test:
     file: str
     name: str
 
-    @property
-    def link(self) -> str:
-        """A link of a page in docs/: what the test is called, and where it is."""
-        return f"[{self.name.removeprefix('test_')}](../tests/{self.file})"
+    def link(self, folder: Path) -> str:
+        """Return a link of a page in this folder: what the test is called, and where it is."""
+        path = ("../" if folder != ROOT else "") + f"tests/{self.file}"
+        return f"[{self.name.removeprefix('test_')}]({path})"
 
 
 TABLES = (
     Table(ROOT / "docs" / "security.md", "asvs", r"\d\.\d\.\d+"),
     Table(ROOT / "docs" / "express-session.md", "express", r"[A-Q]\d+"),
+    Table(ROOT / "SECURITY.md", "attack", r"A\d+"),
 )
 
 

@@ -123,6 +123,7 @@ def test_the_client_is_served_from_here_when_it_is_here(tmp_path: Path, pinned: 
 
 
 @pytest.mark.asvs("3.6.1")
+@pytest.mark.attack("A23")
 def test_without_the_file_pages_load_it_from_the_cdn(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

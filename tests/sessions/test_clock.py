@@ -100,6 +100,7 @@ def test_a_step_that_is_undone_changes_nothing(step: float) -> None:
 
 
 @pytest.mark.parametrize("step", [2 * DAY, -3600.0])
+@pytest.mark.attack("A9")
 def test_a_step_that_stays_is_followed_after_ten_minutes(step: float) -> None:
     system = System()
     clock = system.clock()
@@ -258,6 +259,7 @@ async def test_the_rounds_go_on_after_a_jump_is_undone(
 
 
 @pytest.mark.parametrize("by", [61.0, -3600.0])
+@pytest.mark.attack("A9")
 async def test_a_clock_that_is_set_keeps_the_count_of_failed_sign_ins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: float
 ) -> None:

@@ -120,6 +120,7 @@ async def count_to_81(site: Site) -> int:
 
 
 @pytest.mark.parametrize("kind", STORES)
+@pytest.mark.attack("A7")
 async def test_40_events_and_41_requests_at_once_end_at_81(kind: str, tmp_path: Path) -> None:
     """The events come from two tabs of one browser, by polling and by WebSocket."""
     async with serve(tmp_path, store=STORES[kind](tmp_path)) as site:
@@ -166,6 +167,7 @@ async def test_a_page_that_only_reads_never_undoes_what_an_event_wrote(
 
 
 @every_store
+@pytest.mark.attack("A4")
 async def test_edits_and_an_end_at_once_leave_nothing(kind: str, tmp_path: Path) -> None:
     """Each edit is stored or raises SessionEnded, and the session stays ended."""
     async with opened(kind, tmp_path) as store:

@@ -52,6 +52,7 @@ async def test_logout_closes_every_namespace(
 
 @each_client
 @each_mode
+@pytest.mark.attack("A5")
 async def test_logout_closes_the_socket_of_every_tab(
     tmp_path: Path, client: str, mode: str
 ) -> None:

@@ -169,6 +169,7 @@ async def test_an_edit_of_an_ended_session_raises_and_revives_nothing(
 
 
 @every_store
+@pytest.mark.attack("A4")
 async def test_a_session_that_ends_during_a_block_stays_ended(kind: str, tmp_path: Path) -> None:
     """The end does not wait for the block; leaving the block raises SessionEnded."""
     async with opened(kind, tmp_path) as store:

@@ -90,6 +90,7 @@ async def test_a_wrong_event_without_ack_is_ignored(tmp_path: Path) -> None:
     "packet",
     ['["connect",{}]', '["disconnect"]', '["disconnect","x"]', '["connect_error",1]', '["*","x"]'],
 )
+@pytest.mark.attack("A29")
 async def test_a_reserved_event_runs_no_handler(
     tmp_path: Path, transport: str, packet: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("packet", GARBAGE)
+@pytest.mark.attack("A32")
 async def test_garbage_on_a_websocket_is_refused(
     tmp_path: Path, packet: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -153,6 +155,7 @@ async def test_garbage_on_a_websocket_is_refused(
 
 
 @pytest.mark.parametrize("packet", [packet for packet in GARBAGE if packet])
+@pytest.mark.attack("A32")
 async def test_garbage_in_a_post_is_refused(
     tmp_path: Path, packet: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -77,6 +77,7 @@ async def test_a_known_cookie_is_not_sent_again(tmp_path: Path, transport: str) 
 
 @pytest.mark.asvs("3.5.1")
 @each_transport
+@pytest.mark.attack("A19")
 async def test_a_foreign_origin_gets_403_and_no_session(tmp_path: Path, transport: str) -> None:
     """Another site's page is refused before the 101; nothing is stored and no cookie set."""
     store = WatchedStore()
@@ -311,6 +312,7 @@ async def test_an_upgrade_after_the_end_is_an_unknown_id(visitor: Visitor) -> No
 
 
 @pytest.mark.parametrize("path", [POLLING, WEBSOCKET])
+@pytest.mark.attack("A42")
 async def test_concurrent_handshakes_stay_within_the_limit(tmp_path: Path, path: str) -> None:
     """Handshakes under way count as well as open connections."""
     async with serve(tmp_path, max_connections_per_session=5) as site, Visitor(site.url) as visitor:

@@ -59,6 +59,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     return fork(monkeypatch, namespaces=[("/gossip", Gossip)], routes=[("/page", Page)])
 
 
+@pytest.mark.attack("A8")
 async def test_no_room_event_log_or_page_shows_the_session_id(
     tmp_path: Path, modules: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:

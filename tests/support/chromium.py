@@ -43,7 +43,9 @@ def path() -> str:
         import playwright  # noqa: F401
     except ImportError:
         found = None
-    return found or skip("no browser: apt-get install chromium-headless-shell && pip install playwright")
+    return found or skip(
+        "no browser: apt-get install chromium-headless-shell && pip install playwright"
+    )
 
 
 class Served(Protocol):

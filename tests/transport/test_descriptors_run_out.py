@@ -23,6 +23,7 @@ from tests.support.site import serve
 from tests.support.waiting import until
 
 
+@pytest.mark.attack("A27")
 async def test_a_process_without_descriptors_idles_and_recovers(tmp_path: Path) -> None:
     """Idle connections take all descriptors; the process uses little CPU and logs few lines."""
 
@@ -98,6 +99,7 @@ async def few_descriptors(tmp_path: Path, limit: int, loop: str) -> AsyncIterato
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.attack("A27")
 async def test_a_page_gets_503_without_descriptors(tmp_path: Path, loop: str) -> None:
     """The log has the reason; open connections get pages from the reserve."""
     async with few_descriptors(tmp_path, 100, loop) as server, Raw(server.url) as early:

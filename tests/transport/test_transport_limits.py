@@ -41,6 +41,7 @@ class Sleeper(Echo):
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 @served(namespaces=(Sleeper,))
+@pytest.mark.attack("A35")
 async def test_reading_pauses_while_too_many_events_run(server: Server, transport: str) -> None:
     """No event is lost. In python-socketio 50,000 slow events are 50,000 tasks."""
     Sleeper.running = Sleeper.most = Sleeper.done = 0
@@ -216,6 +217,7 @@ async def test_closing_a_connection_drops_its_queue(server: Server) -> None:
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 @served(events_per_second=50, ping_interval=0.5, ping_timeout=5)
+@pytest.mark.attack("A35")
 async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
     server: Server, transport: str
 ) -> None:
@@ -329,6 +331,7 @@ async def test_a_flood_after_the_close_is_cut_off(server: Server, monkeypatch: A
 
 
 @served()
+@pytest.mark.attack("A32")
 async def test_invalid_packets_of_many_clients_are_logged_in_few_lines(
     server: Server, caplog: Any
 ) -> None:
@@ -443,6 +446,7 @@ async def test_many_heartbeats_share_one_timer(server: Server) -> None:
     assert {reason for _, reason in server.closed} == {"ping timeout"}
 
 
+@pytest.mark.attack("A39")
 async def test_a_flood_of_pings_is_slowed_down(tmp_path: Path) -> None:
     """At 10 events a second and bursts of 20, the server answers few of 2,000 pings."""
     async with serve(tmp_path, events_per_second=10) as site, Raw(site.url) as raw:

@@ -93,6 +93,7 @@ class OwnSocket(BaseWebSocket):
 
 @pytest.mark.asvs("3.5.1")
 @pytest.mark.parametrize("kind", VERDICTS)
+@pytest.mark.attack("A18")
 async def test_pages_and_handshakes_apply_the_same_rule(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +143,7 @@ def directives(answer: Answer) -> dict[str, str]:
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/static/style.css", "/socket.io/"])
+@pytest.mark.attack("A21")
 async def test_frame_ancestors_is_a_setting(
     tmp_path: Path, setting: str, policy: str, option: list[str], path: str
 ) -> None:

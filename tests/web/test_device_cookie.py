@@ -81,6 +81,7 @@ def test_the_attributes_of_the_device_cookie() -> None:
 
 
 @pytest.mark.asvs("6.3.1")
+@pytest.mark.attack("A12")
 async def test_attackers_cannot_lock_an_owner_out(tmp_path: Path) -> None:
     """After many failures from elsewhere the owner's browser signs in, and a new browser waits."""
     async with (

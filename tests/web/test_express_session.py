@@ -57,6 +57,7 @@ async def test_two_first_requests_at_once_make_two_sessions(tmp_path: Path) -> N
 
 @pytest.mark.asvs("7.2.1")
 @pytest.mark.express("C1")
+@pytest.mark.attack("A2")
 async def test_an_unknown_id_is_never_adopted(tmp_path: Path) -> None:
     """A well-signed cookie whose record is gone gets a new session with a new id."""
     store = WatchedStore()
@@ -70,6 +71,7 @@ async def test_an_unknown_id_is_never_adopted(tmp_path: Path) -> None:
 
 
 @pytest.mark.express("C3")
+@pytest.mark.attack("A1")
 async def test_a_tampered_cookie_asks_no_store(tmp_path: Path) -> None:
     """A page that comes with a wrong signature is answered without a look into the store."""
     store = WatchedStore()

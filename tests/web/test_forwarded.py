@@ -43,6 +43,7 @@ CLAIMS = (
 
 @pytest.mark.express("D5")
 @pytest.mark.parametrize("address", ["192.0.2.1", "11.0.0.1", "::1", "2001:db8::1", "0.0.0.0", ""])
+@pytest.mark.attack("A22")
 def test_headers_of_other_clients_are_ignored(address: str) -> None:
     """Only a trusted proxy may set them."""
     made = forwarded(*CLAIMS, address=address)

@@ -118,6 +118,7 @@ def test_configured_names_are_served(names: str, served: list[str], refused: lis
         POLLING,
     ],
 )
+@pytest.mark.attack("A20")
 async def test_an_unknown_host_gets_421(tmp_path: Path, path: str) -> None:
     """Pages, files, errors and polls, with an Origin of that host; a sentence names the flag."""
     origin = ("Origin", "http://evil.example:80")

@@ -69,6 +69,7 @@ def test_the_own_origin_is_allowed() -> None:
     ],
 )
 @pytest.mark.parametrize("site", [None, "cross-site", "none"])
+@pytest.mark.attack("A18")
 def test_another_origin_is_refused(origin: str, site: str | None) -> None:
     """Also a similar one."""
     assert refused(origin, site=site)

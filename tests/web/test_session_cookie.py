@@ -68,6 +68,7 @@ def test_the_signature_is_not_that_of_another_key_salt_or_digest() -> None:
 
 
 @pytest.mark.asvs("7.2.1")
+@pytest.mark.attack("A1")
 def test_a_forged_or_damaged_cookie_is_invalid() -> None:
     """A change of any character is noticed, and no value raises an error."""
     good = value(cookie())
@@ -144,6 +145,7 @@ def test_only_the_exact_name_counts(name: str) -> None:
 
 @pytest.mark.asvs("3.3.3")
 @pytest.mark.parametrize("space", ["\xa0", "\x85", "\xc2\xa0", "\x1f", "\x0b", "\xad"])
+@pytest.mark.attack("A3")
 def test_a_name_with_other_white_space_is_another_name(space: str) -> None:
     """A subdomain may set such a cookie: it does not begin with `__Host-`."""
     good, foreign = value(cookie(), "good"), value(cookie(), "foreign")
@@ -184,6 +186,7 @@ async def test_get_cookie_matches_exact_names(
 
 
 @pytest.mark.asvs("3.3.1", "3.3.3", "3.5.4")
+@pytest.mark.attack("A3")
 def test_by_https_only_the_host_cookie_counts() -> None:
     """Another host, or a page by http, may have set the one without prefix."""
     good = value(cookie())

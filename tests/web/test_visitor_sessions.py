@@ -65,6 +65,7 @@ each_store = pytest.mark.parametrize("store", ["memory", "sqlite"])
 
 
 @each_store
+@pytest.mark.attack("A10")
 async def test_a_session_whose_cookie_never_comes_back_ends_early(
     tmp_path: Path, store: str
 ) -> None:

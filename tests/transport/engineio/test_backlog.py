@@ -165,6 +165,7 @@ async def test_a_client_that_reads_a_little_in_time_stays(server: Server) -> Non
 
 
 @served(namespaces=(Library,), both_loops=True, send_timeout=0.3)
+@pytest.mark.attack("A36")
 async def test_a_client_that_reads_nothing_is_closed_with_one_log_line(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -51,6 +51,7 @@ async def test_a_poll_after_the_deadline_is_refused(server: Server) -> None:
 
 
 @served(ping_interval=0.1, ping_timeout=0.1)
+@pytest.mark.attack("A39")
 async def test_an_unsolicited_pong_does_not_extend_the_deadline(server: Server) -> None:
     """In python-engineio such a pong keeps a client alive that never reads."""
     sid = await server.handshake()

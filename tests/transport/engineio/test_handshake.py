@@ -103,6 +103,7 @@ async def test_an_invalid_request_gets_the_error_that_node_sends(
     ],
 )
 @served()
+@pytest.mark.attack("A31")
 async def test_an_invalid_websocket_request_is_refused_before_the_101(
     server: Server, query: str, headers: dict[str, str], code: int
 ) -> None:
@@ -163,6 +164,7 @@ class Hooked(SocketHandler):
 
 
 @served(handler=Hooked)
+@pytest.mark.attack("A31")
 async def test_the_hooks_decide_before_the_101(server: Server) -> None:
     """A hook's 403 or 429 is an HTTP response, on both transports."""
     cases: tuple[tuple[dict[str, Any], int, dict[str, Any]], ...] = (
@@ -188,6 +190,7 @@ async def test_a_cookie_of_a_hook_is_on_the_200_and_on_the_101(server: Server) -
 
 
 @served(handler=Hooked)
+@pytest.mark.attack("A30")
 async def test_the_sid_of_another_client_looks_unknown(server: Server) -> None:
     """GET, POST and upgrade give the same error, so a client cannot find valid ids."""
     sid = await server.handshake()

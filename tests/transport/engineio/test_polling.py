@@ -221,6 +221,7 @@ async def test_octets_are_refused(server: Server) -> None:
 
 
 @served()
+@pytest.mark.attack("A37")
 async def test_two_polls_at_once_close_the_connection(server: Server) -> None:
     """The first poll gets a CLOSE, and the second is refused."""
     sid = await server.handshake()

@@ -96,6 +96,7 @@ async def test_a_failed_probe_closes_only_its_websocket(server: Server, packets:
 
 
 @served()
+@pytest.mark.attack("A37")
 async def test_an_upgrade_has_a_time_limit(server: Server, monkeypatch: Any) -> None:
     """In python-engineio a stalled upgrade answers polls for ever."""
     monkeypatch.setattr("app.transport.engineio.probe.UPGRADE_TIMEOUT", 0.1)

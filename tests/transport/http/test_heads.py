@@ -99,6 +99,7 @@ async def test_a_malformed_head_is_refused(head: bytes) -> None:
         pytest.param(("Transfer-Encoding: \xa0chunked",), id="no-break space"),
     ],
 )
+@pytest.mark.attack("A24")
 async def test_an_ambiguous_body_length_is_refused(fields: tuple[str, ...]) -> None:
     """Two servers could frame such a body differently (RFC 9112, 6.3 and 11.2)."""
     async with http_site() as site:
@@ -194,6 +195,7 @@ _LINES = st.lists(st.lists(_WORDS, min_size=1, max_size=3).map("".join), max_siz
     lines=_LINES,
 )
 @settings(max_examples=1500, deadline=None)
+@pytest.mark.attack("A24")
 def test_llhttp_reads_accepted_heads_in_the_same_way(start: str, lines: list[str]) -> None:
     """Node's parser accepts each head that this server accepts, and reads the same fields."""
     data = "\r\n".join([start, *lines, "", ""]).encode("latin-1")

@@ -28,6 +28,7 @@ async def seconds_until_closed(client: object) -> float:
 # Sizes
 
 
+@pytest.mark.attack("A26")
 async def test_a_head_may_be_as_large_as_the_limit_and_no_larger() -> None:
     """The size includes the request line and the last empty line."""
     async with http_site(max_header_size=300) as site:
@@ -36,6 +37,7 @@ async def test_a_head_may_be_as_large_as_the_limit_and_no_larger() -> None:
         assert status(await site.talk(request("/", "A: " + "b" * (room + 1)))) == 431
 
 
+@pytest.mark.attack("A26")
 async def test_a_body_may_be_as_large_as_the_limit_and_no_larger() -> None:
     """A Content-Length is refused at once, a chunked body once it is too large."""
     async with http_site(max_body_size=1000) as site:
@@ -98,6 +100,7 @@ async def test_a_client_that_never_stops_sending_is_cut(monkeypatch: pytest.Monk
 # Timeouts
 
 
+@pytest.mark.attack("A25")
 async def test_a_slow_head_gets_408() -> None:
     """The deadline begins with the first byte; later bytes do not extend it."""
     async with http_site(header_timeout=0.3) as site:
@@ -116,6 +119,7 @@ async def test_a_slow_head_gets_408() -> None:
         await client.close()
 
 
+@pytest.mark.attack("A25")
 async def test_a_slow_body_gets_408() -> None:
     """The connection closes, and the handler's on_connection_close runs."""
     async with http_site(body_timeout=0.3) as site:
@@ -168,6 +172,7 @@ async def test_a_handler_may_take_longer_than_all_timeouts() -> None:
         await client.close()
 
 
+@pytest.mark.attack("A28")
 async def test_a_client_that_does_not_read_is_cut() -> None:
     """The client read nothing of the response within the body timeout."""
     async with http_site(body_timeout=0.3) as site:

@@ -79,6 +79,7 @@ EVENTS = [
 
 @pytest.mark.parametrize(("sent", "answer"), EVENTS)
 @served()
+@pytest.mark.attack("A41")
 async def test_a_lone_surrogate_in_an_event_is_delivered_as_u_fffd(
     server: Server, sent: str, answer: str
 ) -> None:
@@ -132,6 +133,7 @@ async def test_lone_surrogates_in_session_data_are_stored_as_u_fffd() -> None:
 
 
 @pytest.mark.parametrize("half", [HALF, "\ufffd"])
+@pytest.mark.attack("A41")
 async def test_a_password_with_a_lone_surrogate_is_refused(visitor: Visitor, half: str) -> None:
     """A replaced character would make different passwords equal."""
     new = {"username": "ann", "password": "correct horse " + half}

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import Any
 
+import pytest
+
 from app.transport.socketio import packet_json
 from tests.support.raw_websocket import Closed
 from tests.support.socket_server import Server, served
@@ -34,6 +36,7 @@ async def test_events_and_acks_travel_both_ways(server: Server) -> None:
 
 
 @served()
+@pytest.mark.attack("A40")
 async def test_the_server_can_ask_a_client(server: Server) -> None:
     """`call` waits for the ack; an ack that was not requested is ignored."""
     websocket = await server.client()

@@ -35,6 +35,7 @@ def many(item: str, count: int, *rest: str) -> str:
         ("51-", packet_json.MAX_CONTAINERS_TO_FILL, (PLACEHOLDER,)),
     ],
 )
+@pytest.mark.attack("A34")
 def test_the_containers_of_a_message_are_limited(
     head: str, most: int, container: str, rest: tuple[str, ...]
 ) -> None:
@@ -67,6 +68,7 @@ def test_infinity_is_refused_among_large_exponents(size: int) -> None:
         packet_json.decode(many("1e308", size, "1e309", '"' + "a" * 300 + '"'))
 
 
+@pytest.mark.attack("A34")
 def test_the_large_exponents_of_a_message_are_limited() -> None:
     """Their number is limited, because Python reads them slowly."""
     most = packet_json.MAX_LARGE_EXPONENTS

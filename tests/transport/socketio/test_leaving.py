@@ -143,6 +143,7 @@ async def test_a_packet_for_a_namespace_that_was_never_joined_closes(server: Ser
 
 
 @served()
+@pytest.mark.attack("A38")
 async def test_few_namespaces_are_remembered_as_left(server: Server) -> None:
     """A client may ask for any number of names, so their number is limited."""
     websocket = await joined(server)

@@ -153,6 +153,7 @@ def test_an_object_without_a_true_placeholder_mark_is_data(mark: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["1", "-1", "true", "0.0", '"0"', "null"])
+@pytest.mark.attack("A33")
 def test_a_placeholder_must_point_at_an_attachment(number: str) -> None:
     """In python-socketio a wrong number blocks the connection."""
     packet = decode('51-["a",{"_placeholder":true,"num":' + number + "}]")
@@ -266,6 +267,7 @@ def test_an_attachment_must_be_valid_base64(packet: str) -> None:
     assert decode_attachment("bAQI=") == b"\1\2"
 
 
+@pytest.mark.attack("A33")
 def test_the_size_of_a_message_includes_its_attachments() -> None:
     """Attachments within an object count too."""
     message = encode(CONNECT, "/", None, {"a": b"x" * 1000})
