@@ -198,7 +198,9 @@ def make_app(
     web = WebApplication(
         services,
         parts,
-        _routes(server, extensions),
+        [route for extension in extensions for route in extension.routes],
+        socket_handler=HandshakeHandler,
+        socket_options=_socket_options(server, extensions),
         template_paths=_template_paths(extensions, template_path),
         static_path=static_path,
     )
@@ -290,14 +292,10 @@ def _add_metrics(services: Services, extensions: Sequence[Extension]) -> None:
         services.metrics.add(extension.name, own(services) if callable(own) else own)
 
 
-def _routes(server: SocketServer, extensions: Sequence[Extension]) -> list[Any]:
-    """Return the route of the Socket.IO endpoint and those of the modules."""
+def _socket_options(server: SocketServer, extensions: Sequence[Extension]) -> dict[str, Any]:
+    """Return what the handler of the Socket.IO endpoint needs."""
     hooks = [extension.before_handshake for extension in extensions if extension.before_handshake]
-    handshake = {"engine": server.engine, "before_handshake": hooks}
-    return [
-        (r"/socket\.io/?", HandshakeHandler, handshake),
-        *(route for extension in extensions for route in extension.routes),
-    ]
+    return {"engine": server.engine, "before_handshake": hooks}
 
 
 def _template_paths(extensions: Sequence[Extension], common: Path | None) -> list[Path]:
