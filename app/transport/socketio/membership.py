@@ -92,10 +92,9 @@ class Membership:
         self, namespace: str, sid: str, environ: dict[str, Any], auth: Any
     ) -> Any:
         """Return None, or what the CONNECT_ERROR has to say."""
-        refused = Refused().error_args
         try:
             if auth:
-                verdict = await self._call_connect(namespace, sid, environ, auth)
+                verdict = await self._server.trigger("connect", namespace, sid, environ, auth)
             else:
                 verdict = await self._connect_without_auth(namespace, sid, environ)
         except Refused as refusal:
@@ -104,21 +103,19 @@ class Membership:
             return {"message": "Connection refused by server"}
         except Exception:
             log.exception("the connect handler of %r failed", namespace)
-            return refused
-        return refused if verdict is False else None
+            verdict = False
+        return Refused().error_args if verdict is False else None
 
     async def _connect_without_auth(self, namespace: str, *arguments: Any) -> Any:
         """Call a connect handler that may or may not take `auth`, as python-socketio does."""
+        trigger = self._server.trigger
         try:
-            return await self._call_connect(namespace, *arguments, None)
+            return await trigger("connect", namespace, *arguments, None)
         except TypeError as first:
             try:
-                return await self._call_connect(namespace, *arguments)
+                return await trigger("connect", namespace, *arguments)
             except TypeError:
                 raise first from None
-
-    async def _call_connect(self, namespace: str, *arguments: Any) -> Any:
-        return await self._server.trigger("connect", namespace, *arguments)
 
     async def _accept(self, peer: Peer, namespace: str, joining: Joining) -> None:
         """Tell the client that it has joined, then send what its connect handler emitted."""
