@@ -94,14 +94,20 @@ class ProcessRate:
         self._window = SlidingWindow(maximum, seconds)
 
     async def take(self, *keys: str) -> int:
-        seconds = await self.wait(*keys)
+        seconds = self._wait(keys)
         if not seconds:
-            await self.hit(*keys)
+            self._hit(keys)
         return seconds
 
     async def wait(self, *keys: str) -> int:
-        return max(self._window.wait(key) for key in keys)
+        return self._wait(keys)
 
     async def hit(self, *keys: str) -> None:
+        self._hit(keys)
+
+    def _wait(self, keys: tuple[str, ...]) -> int:
+        return max(map(self._window.wait, keys))
+
+    def _hit(self, keys: tuple[str, ...]) -> None:
         for key in keys:
             self._window.hit(key)

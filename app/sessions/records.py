@@ -7,7 +7,7 @@ import contextlib
 import secrets
 from typing import Generic, Protocol
 
-from app.sessions.authentication import actor_of, ends_by
+from app.sessions.authentication import Actor, actor_of, ends_by
 from app.sessions.codec import Codec, D
 from app.sessions.endings import Endings
 from app.sessions.lifetimes import Lifetimes
@@ -60,7 +60,8 @@ class SessionRecords(Generic[D]):
         if record is None:
             return None
         reason = self.lifetimes.limit_reached(record)
-        if reason is None and not await self._actor_lives(record):
+        actor = actor_of(record.authentication)
+        if reason is None and actor is not None and not await self._lives(actor):
             reason = "revoked"
         if reason is None:
             if record.user_name is None and record.user_id is not None:
@@ -69,11 +70,8 @@ class SessionRecords(Generic[D]):
         await self.endings.end(session_id, reason)
         return None
 
-    async def _actor_lives(self, record: Record) -> bool:
-        """Whether the administrator who uses this session, if one does, has their own one."""
-        actor = actor_of(record.authentication)
-        if actor is None:
-            return True
+    async def _lives(self, actor: Actor) -> bool:
+        """Whether the own session of an administrator lives, who acts as somebody else."""
         own = await self.store.load(actor.session_id)
         return own is not None and self.lifetimes.limit_reached(own) is None
 

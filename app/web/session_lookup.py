@@ -87,10 +87,11 @@ class SessionLookup(OriginCheck, Generic[D]):
     def _put_cookie(self, value: str) -> None:
         if response_begun(self):
             raise RuntimeError("the session cookie must be set before the response has begun")
-        name = self.web.session_cookie.name(secure=self.secure)
         headers = response_headers(self)
         others = headers.get_list("Set-Cookie")
         headers["Set-Cookie"] = value
-        for other in others:
-            if not other.startswith(name + "="):
-                headers.add("Set-Cookie", other)
+        if others:
+            name = self.web.session_cookie.name(secure=self.secure)
+            for other in others:
+                if not other.startswith(name + "="):
+                    headers.add("Set-Cookie", other)

@@ -119,7 +119,8 @@ def _head(start_line: ResponseStartLine, headers: HTTPHeaders) -> bytes:
         lines += headers.lines()
     else:
         lines += [f"{name}: {value}" for name, value in headers.get_all()]
-    text = " ".join(lines)
-    if "\r" in text or "\n" in text or "\0" in text:
+    head = "\r\n".join((*lines, "", "")).encode("latin-1")
+    ends = len(lines) + 1
+    if head.count(b"\r") != ends or head.count(b"\n") != ends or b"\0" in head:
         raise ValueError("a header of the response has CR, LF or NUL in it")
-    return "\r\n".join((*lines, "", "")).encode("latin-1")
+    return head

@@ -9,8 +9,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
+from tornado.httputil import HTTPHeaders, ResponseStartLine
 from tornado.web import Application
 
+from app.transport.http.head import parse_head
+from app.transport.http.headers import Headers
+from app.transport.http.response import Response
 from tests.support.http_client import request, status
 from tests.support.http_site import http_site
 from tests.support.waiting import until
@@ -60,6 +64,18 @@ async def test_a_response_that_would_break_the_framing_is_cut(
         assert b"Set-Cookie" not in answer
         assert b"/second" not in answer
     assert "Content-Length" in caplog.text or "CR, LF" in caplog.text
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n", "\0"])
+@pytest.mark.parametrize("kind", [Headers, HTTPHeaders])
+def test_a_response_refuses_a_header_that_would_end_its_line(
+    kind: type[HTTPHeaders], end: str
+) -> None:
+    headers = kind()
+    headers["Location"] = f"/a{end}Set-Cookie: b=c"
+    response = Response(parse_head(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+    with pytest.raises(ValueError, match="CR, LF or NUL"):
+        response.begin(ResponseStartLine("", 200, "OK"), headers, "", last=False)
 
 
 async def test_a_handler_cannot_write_into_the_next_response() -> None:
