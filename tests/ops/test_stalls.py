@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
+import signal
 import socket
 import threading
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from app.ops import stall_log
 from app.ops.loop_lag import LoopLag
 from app.ops.stall_log import StallLog
+from tests.support.ports import free_port
 from tests.support.process import process
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
@@ -82,6 +86,40 @@ async def test_systemd_is_told_that_the_loop_runs(tmp_path: Path) -> None:
                         continue
                 assert received <= 2, "it was fed during the stall"
             assert await loop.sock_recv(manager, 100) == b"WATCHDOG=1"
+
+
+async def test_a_frozen_process_is_noticed_and_ended_with_its_stacks(tmp_path: Path) -> None:
+    """It feeds the watchdog no more; what systemd sends then ends it, and it can start again."""
+    address, log = str(tmp_path / "notify"), tmp_path / "log"
+    loop = asyncio.get_running_loop()
+    port = f"--port={free_port()}"
+    watched: dict[str, Any] = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.setblocking(False)
+
+        async def told() -> bytes:
+            """Return what the process tells next; empty if it tells nothing for WatchdogSec=."""
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(loop.sock_recv(manager, 100), 2)
+            return b""
+
+        async with process(tmp_path / "data", port, log=log, **watched) as site:
+            assert await loop.sock_recv(manager, 100) == b"READY=1"
+            assert await told() == b"WATCHDOG=1"
+            site.process.send_signal(signal.SIGSTOP)
+            while await told():
+                pass
+            # systemd continues a stopped process after the signal
+            site.process.send_signal(signal.SIGABRT)
+            site.process.send_signal(signal.SIGCONT)
+            await site.process.wait()
+            assert site.process.returncode == -signal.SIGABRT
+        assert "Fatal Python error: Aborted" in log.read_text()
+        async with process(tmp_path / "data", port, **watched) as site:
+            assert await loop.sock_recv(manager, 100) == b"READY=1"
+            async with Visitor(site.url) as visitor:
+                assert (await visitor.get("/healthz"))[0] == 200
 
 
 async def test_another_process_is_not_watched(tmp_path: Path) -> None:

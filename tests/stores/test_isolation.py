@@ -202,7 +202,7 @@ async def test_a_caller_that_cannot_be_refused_delays_no_other(
         after = asyncio.ensure_future(store.load("a"))
         await asyncio.sleep(0)
         early = store._client._pending._commands
-        early[0] = early[0][0], Broken()
+        early[0] = early[0][0], Broken(), False
         with pytest.raises(StoreUnavailable):
             await after
         assert injected(caplog) == 1

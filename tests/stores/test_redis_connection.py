@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.stores.redis.connection import Connection, ReplyError
+from app.stores.redis.connection import Connection
+from app.stores.redis.reply_error import ReplyError
 
 ONE = b":1\r\n"
 #: each with what it stands for

@@ -71,9 +71,11 @@ def counted(store: RedisStore) -> Counter[str]:
     calls: Counter[str] = Counter()
     run = store._client.run
 
-    async def count(script: Script, keys: tuple[Word, ...], *args: Word) -> Any:
+    async def count(
+        script: Script, keys: tuple[Word, ...], *args: Word, change: bool = False
+    ) -> Any:
         calls[names[id(script)]] += 1
-        return await run(script, keys, *args)
+        return await run(script, keys, *args, change=change)
 
     store._client.run = count  # type: ignore[method-assign]
     return calls

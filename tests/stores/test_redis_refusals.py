@@ -9,7 +9,7 @@ import pytest
 
 from app.stores import StoreUnavailable
 from app.stores.redis.address import Address, InvalidRedisUrl
-from app.stores.redis.connection import ReplyError
+from app.stores.redis.reply_error import ReplyError
 from tests.support.ports import free_port
 from tests.support.process import run
 from tests.support.redis_server import RedisServer
@@ -29,6 +29,8 @@ SECRET = "--secret-keys=0123456789abcdef"
         "redis+sentinel://localhost:26379/service/\u0661",
         "redis+sentinel://localhost:/service",
         "redis://localhost/0?socket_timeout=x",
+        "redis://localhost/0?wait_replicas=two",
+        "redis+sentinel://localhost/service?wait_replicas=-1",
     ],
 )
 def test_invalid_urls_are_refused(url: str) -> None:

@@ -8,16 +8,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio.connection import SSLConnection, parse_url
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from app.common.urls import without_credentials
-from app.stores.errors import StoreUnavailable
+from app.stores.redis.sentinels import Sentinels
 
 _SENTINEL = "redis+sentinel"
-_SENTINEL_TIMEOUT = 0.5  # seconds until the next Sentinel is asked
+_SENTINEL_PORT = 26379
 
 
 class InvalidRedisUrl(ValueError):
@@ -29,8 +25,7 @@ class Address:
 
     def __init__(self, url: str) -> None:
         """Raises InvalidRedisUrl."""
-        self._sentinels: Any = None
-        self._service = ""
+        self._sentinels: Sentinels | None = None
         parts = urlsplit(url)
         self.shown = without_credentials(url)
         if parts.scheme == _SENTINEL:
@@ -39,10 +34,12 @@ class Address:
         self.username: str = self._options.get("username") or "default"
         self.password: str | None = self._options.get("password")
         self.database = int(self._options.get("db") or 0)
+        #: how many replicas have to confirm each change
+        self.wait_replicas = self._read_wait_replicas()
         self._tls = self._make_tls()
 
     def _read_sentinel(self, hosts: str, path: str, query: str) -> str:
-        """Prepare to ask the Sentinels; return a URL with everything but the master's address."""
+        """Prepare to ask the Sentinels; return a URL with everything but the primary's address."""
         login, at, hosts = hosts.rpartition("@")
         service, _, database = path.strip("/").partition("/")
         addresses = [
@@ -52,16 +49,13 @@ class Address:
             raise InvalidRedisUrl(
                 "--store: write redis+sentinel://[user:password@]host:port,host:port/service[/db]"
             )
-        self._service = unquote(service)
-        make: Any = Sentinel  # redis-py has no types for it
-        retry = Retry(NoBackoff(), 0)
-        self._sentinels = make(
-            [(found[1].strip("[]"), int(found[2] or 26379)) for found in addresses if found],
-            sentinel_kwargs={
-                "socket_timeout": _SENTINEL_TIMEOUT,
-                "socket_connect_timeout": _SENTINEL_TIMEOUT,
-                "retry": retry,
-            },
+        self._sentinels = Sentinels(
+            unquote(service),
+            [
+                (found[1].strip("[]"), int(found[2] or _SENTINEL_PORT))
+                for found in addresses
+                if found
+            ],
         )
         return f"redis://{login}{at}sentinel/{database}" + (f"?{query}" if query else "")
 
@@ -70,6 +64,12 @@ class Address:
             return dict(parse_url(url))
         except ValueError as error:
             raise InvalidRedisUrl(f"--store: {error}") from None
+
+    def _read_wait_replicas(self) -> int:
+        given = str(self._options.get("wait_replicas", "0"))
+        if not re.fullmatch(r"[0-9]", given):
+            raise InvalidRedisUrl("--store: wait_replicas is a number of replicas, from 0 to 9")
+        return int(given)
 
     def _make_tls(self) -> Any:
         """Return the TLS context that the URL asks for, or None."""
@@ -80,25 +80,19 @@ class Address:
         return connection.ssl_context.get()
 
     async def connect(self, protocol: asyncio.Protocol) -> None:
-        """Open a connection to the master; raises StoreUnavailable or OSError."""
+        """Open a connection to the primary; raises OSError."""
         host, port = self._options.get("host") or "localhost", self._options.get("port") or 6379
         if self._sentinels is not None:
-            host, port = await self._master()
+            host, port = await self._sentinels.primary()
         await asyncio.get_running_loop().create_connection(
             lambda: protocol, host, port, ssl=self._tls
         )
 
-    async def _master(self) -> tuple[str, int]:
-        try:
-            host, port = await self._sentinels.discover_master(self._service)
-        except RedisError as error:
-            raise StoreUnavailable(
-                f"no Sentinel names a master of {self._service}: {error}"
-            ) from None
-        return str(host), int(port)
+    async def has_moved(self) -> bool:
+        """Whether the Sentinels name another primary than the one of the latest connection."""
+        return self._sentinels is not None and await self._sentinels.names_another()
 
     async def close(self) -> None:
         """Close the connections to the Sentinels."""
         if self._sentinels is not None:
-            for sentinel in self._sentinels.sentinels:
-                await sentinel.aclose()
+            await self._sentinels.close()

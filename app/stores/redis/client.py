@@ -12,9 +12,11 @@ from app.common.background import Background
 from app.common.histogram import Histogram
 from app.stores.errors import StoreUnavailable
 from app.stores.redis.address import Address
-from app.stores.redis.connection import Connection, ReplyError, Word, pack
+from app.stores.redis.connection import Connection, Word, pack
+from app.stores.redis.failure import sentence
 from app.stores.redis.login import handshake
 from app.stores.redis.pending import PendingCommands
+from app.stores.redis.reply_error import ReplyError
 from app.stores.redis.reply_timeout import REPLY_TIMEOUT, ReplyTimeout
 from app.stores.redis.script import Script
 from app.stores.redis.subscriptions import Subscriber, Subscriptions
@@ -25,12 +27,14 @@ log = logging.getLogger("latchkey.redis")
 _RECONNECT_TIMEOUT = 0.5  # seconds that commands wait once the connection is lost
 _CONNECT_TIMEOUT = 2.0  # seconds
 _CLOSE_TIMEOUT = 0.5  # seconds
+_SENTINEL_INTERVAL = 10.0  # seconds after which the Sentinels are asked again
 _MIN_RETRY_INTERVAL, _MAX_RETRY_INTERVAL = 0.02, 1.0  # seconds between two attempts to connect
 _NOT_A_MASTER = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH")
 _REMEDIES = (
     ("OOM", "; give it more memory (maxmemory)"),
     ("NOPERM", "; let its user run scripts, publish, and write keys latchkey:*"),
     ("MISCONF", "; see to its disk"),
+    ("NOREPLICAS", "; start its replicas, or see why they lag"),
 )
 
 
@@ -82,34 +86,42 @@ class RedisClient:
         """Send a command and return its reply; raises StoreUnavailable."""
         return await self.execute_packed(pack(words))
 
-    async def execute_packed(self, command: bytes) -> Any:
+    async def execute_packed(self, command: bytes, *, change: bool = False) -> Any:
         """Send a packed command and return its reply; raises StoreUnavailable."""
         try:
-            return await self.call(command)
+            return await self.call(command, change)
         except (ReplyError, ConnectionError) as error:
             raise self._unavailable(error) from None
 
-    async def run(self, script: Script, keys: tuple[Word, ...], *args: Word) -> Any:
-        """Run a script and return its reply; raises StoreUnavailable."""
-        try:
-            return await self.call(script.evalsha(keys, args))
-        except (ReplyError, ConnectionError) as error:
-            return await self.retry(error, script.eval(keys, args))
+    async def run(
+        self, script: Script, keys: tuple[Word, ...], *args: Word, change: bool = False
+    ) -> Any:
+        """Run a script and return its reply; raises StoreUnavailable.
 
-    async def retry(self, error: Exception, command: bytes) -> Any:
+        `change` is whether it makes a change that must survive a failover: see `call`.
+        """
+        try:
+            return await self.call(script.evalsha(keys, args), change)
+        except (ReplyError, ConnectionError) as error:
+            return await self.retry(error, script.eval(keys, args), change=change)
+
+    async def retry(self, error: Exception, command: bytes, *, change: bool = False) -> Any:
         """Handle an error of `call` with a script: send `command`, its EVAL, after NOSCRIPT.
 
         Returns the reply to it; raises StoreUnavailable for other errors.
         """
         if isinstance(error, ReplyError) and error.code == "NOSCRIPT":
-            return await self.execute_packed(command)
+            return await self.execute_packed(command, change=change)
         raise self._unavailable(error) from None
 
-    def call(self, command: bytes) -> asyncio.Future[Any]:
-        """Send a packed command; its future fails with ReplyError or ConnectionError."""
+    def call(self, command: bytes, change: bool = False) -> asyncio.Future[Any]:
+        """Send a packed command; its future fails with ReplyError or ConnectionError.
+
+        A change is answered when as many replicas have it as the URL's `wait_replicas` says.
+        """
         if self._connection is not None:
-            return self._connection.call(command)
-        reply = self._pending.add(command)
+            return self._connection.call(command, change)
+        reply = self._pending.add(command, change)
         if not self._closed:
             self._begin()
         return reply
@@ -183,13 +195,21 @@ class RedisClient:
             except Exception as error:
                 self.connect_errors += 1
                 self._misconfigured = isinstance(error, ReplyError | StoreUnavailable)
-                late = isinstance(error, TimeoutError)
-                self._failed("it did not answer in time" if late else _sentence(error))
+                self._failed(sentence(error))
                 await asyncio.sleep(interval * random.uniform(0.7, 1.3))  # noqa: S311
                 interval = min(interval * 2, _MAX_RETRY_INTERVAL)
             else:
                 interval = _MIN_RETRY_INTERVAL
-                await asyncio.wait({lost})  # a cancellation does not reach `lost`
+                await self._stay(lost)
+
+    async def _stay(self, lost: asyncio.Future[None]) -> None:
+        """Wait until the connection is lost; leave a Redis that is the primary no more."""
+        while not lost.done():
+            # a cancellation does not reach `lost`
+            await asyncio.wait({lost}, timeout=_SENTINEL_INTERVAL)
+            if not lost.done() and await self._address.has_moved() and self._connection is not None:
+                log.warning("%s: the Sentinels name another primary, connecting to it", self.shown)
+                self._connection.abort()
 
     def _failed(self, why: str) -> None:
         """Note why there is no connection; log it once for each reason."""
@@ -204,6 +224,7 @@ class RedisClient:
             on_push=self._subscriptions.dispatch,
             on_lost=lambda connection: self._disconnected(connection, lost),
             round_trips=self.round_trips,
+            wait_replicas=self._address.wait_replicas,
         )
         try:
             await self._address.connect(connection)
@@ -241,7 +262,3 @@ class RedisClient:
         self._failure = f"no reply for {REPLY_TIMEOUT:g} s"
         log.warning("%s: %s, connecting again", self.shown, self._failure)
         connection.abort()
-
-
-def _sentence(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -14,6 +13,8 @@ from hiredis import PushNotification
 
 from app.common.histogram import Histogram
 from app.stores.futures import resolve
+from app.stores.redis.confirmation import Confirmation
+from app.stores.redis.reply_error import ReplyError
 
 log = logging.getLogger("latchkey.redis")
 
@@ -27,22 +28,7 @@ def bulk(word: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(word), word)
 
 
-_CODE_IN_SCRIPT = re.compile(r"@user_script: \d+: -([A-Z]+) ")
 _MAX_BATCH = 256  # commands
-
-
-class ReplyError(Exception):
-    """Redis answered with an error; the message begins with its code, as in `NOSCRIPT …`.
-
-    Redis 6.2 puts the code of a command inside of a script further back:
-    `ERR … @user_script: 5: -READONLY …`.
-    """
-
-    @property
-    def code(self) -> str:
-        message = str(self)
-        inner = _CODE_IN_SCRIPT.search(message)
-        return inner[1] if inner else message.partition(" ")[0]
 
 
 class Connection(asyncio.Protocol):
@@ -62,10 +48,12 @@ class Connection(asyncio.Protocol):
         on_push: Callable[[list[Any]], None],
         on_lost: Callable[[Connection], None],
         round_trips: Histogram | None = None,
+        wait_replicas: int = 0,
     ) -> None:
         """`on_push` is called with each RESP3 push, `on_lost` when the connection has closed.
 
-        `round_trips` gets the time from the write of each batch to its last reply.
+        `round_trips` gets the time from the write of each batch to its last reply. `wait_replicas`
+        is how many replicas have to confirm a change before its caller is answered.
         """
         self._loop = asyncio.get_running_loop()
         self._on_push = on_push
@@ -78,18 +66,29 @@ class Connection(asyncio.Protocol):
         self._sent = self._answered = 0  # commands
         self._batches: deque[tuple[float, int]] = deque()  # when each was sent, and `_sent` then
         self._transport: asyncio.Transport | None = None
+        self._confirmation = Confirmation(wait_replicas) if wait_replicas else None
 
-    def call(self, command: bytes) -> asyncio.Future[Any]:
-        """Send a packed command; the future resolves to its reply."""
+    def call(self, command: bytes, change: bool = False) -> asyncio.Future[Any]:
+        """Send a packed command; the future resolves to its reply.
+
+        The reply to a change comes when the replicas have it, if this connection waits for them.
+        """
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append(future)
+        if change and self._confirmation is not None:
+            self._waiting.append(self._confirmation.hold(future))
+        else:
+            self._waiting.append(future)
         self._out.append(command)
         if not self._gathering:
             self._gather_soon()
         return future
 
-    def send(self, command: bytes, future: asyncio.Future[Any] | None = None) -> None:
+    def send(
+        self, command: bytes, future: asyncio.Future[Any] | None = None, change: bool = False
+    ) -> None:
         """Send a packed command whose reply goes to `future`, or nowhere."""
+        if change and future is not None and self._confirmation is not None:
+            future = self._confirmation.hold(future)
         self._waiting.append(future)
         self.send_unanswered(command)
 
@@ -149,6 +148,8 @@ class Connection(asyncio.Protocol):
         for future in waiting:
             if future is not None:
                 resolve(future, lost)
+        if self._confirmation is not None:
+            self._confirmation.lose(lost)
         self._on_lost(self)
 
     def _gather_soon(self) -> None:
@@ -163,9 +164,18 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._gather, len(self._out))
             return
         self._gathering = False
+        if self._confirmation is not None:
+            self._wait_for_replicas(self._confirmation)
         commands, self._out = self._out, []
         if self._transport is not None:
             self._sent = self._answered + len(self._waiting)
             if self._waiting:  # else these are commands without a reply
                 self._batches.append((self._loop.time(), self._sent))
             self._transport.write(b"".join(commands))
+
+    def _wait_for_replicas(self, confirmation: Confirmation) -> None:
+        """End the batch with WAIT if it has changes."""
+        confirmed: asyncio.Future[Any] = self._loop.create_future()
+        if confirmation.release_with(confirmed):
+            self._waiting.append(confirmed)
+            self._out.append(pack(confirmation.words))

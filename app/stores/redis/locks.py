@@ -17,10 +17,11 @@ from app.stores.locks import Locks
 from app.stores.record import Record
 from app.stores.redis import store_scripts as scripts
 from app.stores.redis.client import RedisClient
-from app.stores.redis.connection import ReplyError, bulk
+from app.stores.redis.connection import bulk
 from app.stores.redis.keys import record_key, turn_channel
 from app.stores.redis.record_cache import MAX_RECORDS, RecordCache
 from app.stores.redis.record_words import words_of
+from app.stores.redis.reply_error import ReplyError
 from app.stores.redis.script import Script
 from app.stores.redis.store_scripts import LockReply, SaveReply
 from app.stores.redis.subscriptions import Subscriber
@@ -205,9 +206,9 @@ class RedisLease(msgspec.Struct, eq=False):  # a Struct is made twice as fast as
         words = (self._owner, version, bulk(data), *options)
         try:
             try:
-                reply = await client.call(script.packed(words))
+                reply = await client.call(script.packed(words), True)
             except (ReplyError, ConnectionError) as error:
-                reply = await client.retry(error, script.packed_eval(words))
+                reply = await client.retry(error, script.packed_eval(words), change=True)
         except BaseException:
             self.give_back()
             raise
@@ -231,7 +232,7 @@ class RedisLease(msgspec.Struct, eq=False):  # a Struct is made twice as fast as
         version = "" if read is None else str(read.version)
         words = token, version, self.session_id, note, _NOTE_LIFETIME, *words_of(record)
         try:
-            reply = await locks.client.run(scripts.REPLACE, keys, *words)
+            reply = await locks.client.run(scripts.REPLACE, keys, *words, change=True)
         except BaseException:
             self.give_back()
             raise

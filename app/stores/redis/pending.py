@@ -16,15 +16,15 @@ class PendingCommands:
     """
 
     def __init__(self) -> None:
-        self._commands: list[tuple[bytes, asyncio.Future[Any]]] = []
+        self._commands: list[tuple[bytes, asyncio.Future[Any], bool]] = []
         self._deadline: asyncio.TimerHandle | None = None
         self._accepting = True
 
-    def add(self, command: bytes) -> asyncio.Future[Any]:
+    def add(self, command: bytes, change: bool = False) -> asyncio.Future[Any]:
         """Hold a packed command; the future fails with ConnectionError at the deadline."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._accepting:
-            self._commands.append((command, future))
+            self._commands.append((command, future, change))
         else:
             resolve(future, ConnectionError("there is no connection"))
         return future
@@ -39,16 +39,16 @@ class PendingCommands:
         """Send the commands that still have a caller on a new connection."""
         self._cancel_deadline()
         commands, self._commands = self._commands, []
-        for command, future in commands:
+        for command, future, change in commands:
             if not future.done():
-                connection.send(command, future)
+                connection.send(command, future, change)
 
     def fail(self) -> None:
         """Fail the waiting commands, and new ones until `accept_for`."""
         self._accepting = False
         self._cancel_deadline()
         commands, self._commands = self._commands, []
-        for _, future in commands:
+        for _, future, _ in commands:
             resolve(future, ConnectionError("there is no connection"))
 
     def _cancel_deadline(self) -> None:

@@ -74,6 +74,7 @@ class RedisStore:
             scripts.ADD,
             (record_key(record.id),),
             *words_of(record),
+            change=True,
         )
         self._cache.put(record, invalidations)
 
@@ -86,7 +87,8 @@ class RedisStore:
             await self._client.run(scripts.TOUCH, (), *words)
 
     async def destroy(self, session_id: str) -> Record | None:
-        row = await self._client.run(scripts.DESTROY, (record_key(session_id),), session_id)
+        key = record_key(session_id)
+        row = await self._client.run(scripts.DESTROY, (key,), session_id, change=True)
         self._cache.drop(session_id)
         return self._cache.read(session_id, row)
 
@@ -133,7 +135,7 @@ class RedisStore:
     async def trim(
         self, user_id: str, maximum: int, keep: str, limit: int = MAX_LISTED
     ) -> list[Record]:
-        found = await self._client.run(scripts.TRIM, (), user_id, maximum, keep, limit)
+        found = await self._client.run(scripts.TRIM, (), user_id, maximum, keep, limit, change=True)
         return list(self._cache.read_pairs(found))
 
     async def purge(self, now: float, limit: int) -> list[Record]:
