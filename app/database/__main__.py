@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib
 import importlib.util
+import json
 import logging
 import os
 import subprocess
@@ -20,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 import handlers
 from app.accounts.database import SCHEMA
 from app.database.engine import not_opened, open_engine
-from app.database.migrations import downgrade, migrate, status
+from app.database.migrations import downgrade, migrate, states, status
 from app.database.module_schemas import migrations_place
 from app.database.schema import Schema, SchemaError
 from app.database.scratch import make_revision
@@ -53,6 +54,7 @@ def _read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     }
     for name in ("downgrade", "revision"):
         made[name].add_argument("module", help="such as handlers.chat")
+    made["current"].add_argument("--json", action="store_true", help="print JSON, for scripts")
     made["downgrade"].add_argument("revision", help='id to go back to, or "base" to remove all')
     made["revision"].add_argument("-m", "--message", required=True, help="what changes")
     made["revision"].add_argument(
@@ -133,6 +135,8 @@ def _run(given: argparse.Namespace, settings: Settings) -> list[str]:
                 migrate(engine, all_schemas)
             elif given.command == "downgrade":
                 downgrade(engine, _find(all_schemas, given.module), given.revision)
+            elif given.command == "current" and given.json:
+                return [json.dumps(states(engine, all_schemas))]
             return [f"{name}: {words}" for name, words in status(engine, all_schemas)]
         finally:
             engine.dispose()

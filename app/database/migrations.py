@@ -74,6 +74,15 @@ def status(engine: sa.Engine, schemas: Sequence[Schema]) -> list[tuple[str, str]
         ]
 
 
+def states(engine: sa.Engine, schemas: Sequence[Schema]) -> dict[str, dict[str, object]]:
+    """Return the state of the tables of each module, for a script."""
+    with engine.connect() as connection:
+        return {
+            schema.name: ModuleTables(connection, schema, revisions).state()
+            for schema, revisions in _revisions(schemas).items()
+        }
+
+
 def downgrade(engine: sa.Engine, schema: Schema, revision: str) -> None:
     """Run the migrations of a module backwards, down to a revision or to "base"."""
     known = read_revisions(schema.migrations).known if schema.migrations else frozenset()

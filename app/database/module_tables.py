@@ -62,6 +62,18 @@ class ModuleTables:
             return f"{'without a revision' if self.has_tables else 'not made'}; newest: {head}"
         return f"{stamped}; newest: {head}"
 
+    def state(self) -> dict[str, object]:
+        """Return the revision of the tables for a script; None if they have none.
+
+        `newer` says whether only a newer release knows it, and `head` is the newest one here.
+        """
+        revisions = self.revisions
+        return {
+            "revision": ", ".join(sorted(self.stamped)) or None,
+            "head": revisions.head if revisions else None,
+            "newer": revisions is not None and bool(self.stamped - revisions.known),
+        }
+
     def check_columns(self, tables: Collection[str] | None = None) -> None:
         """Raise SchemaError if a table or a column of the metadata is not in the database.
 

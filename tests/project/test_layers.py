@@ -108,6 +108,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.accounts", "app.common", "app.database", "app.extensions", "app.mail", "app.ops"),
         *("app.settings", "app.stores", "app.web"),
     ),
+    "app.release": (),
     "app.reload": ("app.common", "app.ops", "app.settings"),
     "app.program": (
         *("app.application", "app.backup", "app.common", "app.extensions"),
