@@ -186,6 +186,7 @@ class Client {
       wrong.extra.push(`${this.name}: acknowledged ${this.acked}, stored ${stored}`);
     }
     this.acked = stored;
+    this.waitsSince = 0;
     this.ended = [];
     return wrong;
   }

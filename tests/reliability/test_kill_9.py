@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-import signal
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 
+from tests.reliability.site import Site, stopped, working
 from tests.reliability.workers import Worker
-from tests.support.ports import free_port
 from tests.support.postgres import Postgres
-from tests.support.process import Process, process
 from tests.support.redis_server import RedisServer
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
@@ -23,7 +20,6 @@ from tests.support.waiting import until
 ROUNDS = 30
 CLIENTS = 100
 _LEAVERS = 3  # clients that sign out in each round, and sign in again after it
-_UNLIMITED = ("--handshakes-per-minute=0", "--failed-logins-per-minute=0", "--events-per-second=0")
 
 
 class Victim(Protocol):
@@ -34,62 +30,9 @@ class Victim(Protocol):
     def start(self) -> Awaitable[None] | None: ...
 
 
-class Site:
-    """One process that is killed and started again on the same port and data."""
-
-    def __init__(self, folder: Path, *flags: str, **environ: str) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.logs: list[Path] = []
-        self._folder = folder
-        self._environ: dict[str, Any] = environ
-        self._flags = (f"--port={self.port}", *_UNLIMITED, *flags)
-        self._stack = contextlib.AsyncExitStack()
-        self.running: Process | None = None
-
-    async def start(self) -> None:
-        self.logs.append(log := self._folder / f"log{len(self.logs)}")
-        program = process(self._folder / "data", *self._flags, log=log, **self._environ)
-        self.running = await self._stack.enter_async_context(program)
-
-    async def kill(self) -> None:
-        assert self.running is not None
-        await self.running.stop(signal.SIGKILL)
-        await self._stack.aclose()
-
-    def logged(self) -> str:
-        return "".join(log.read_text() for log in self.logs)
-
-    async def is_ready(self) -> bool:
-        async with Visitor(self.url) as visitor:
-            return bool((await visitor.get("/readyz"))[0] == 200)
-
-
-@contextlib.asynccontextmanager
-async def working(site: Site) -> AsyncIterator[list[Worker]]:
-    """Sign up all clients."""
-    workers = [Worker(site.url, f"worker{number}") for number in range(CLIENTS)]
-    try:
-        for worker in workers:
-            await worker.visitor.sign_up(worker.name)
-        yield workers
-    finally:
-        for worker in workers:
-            await worker.visitor.close()
-
-
 async def done(result: Awaitable[None] | None) -> None:
     if result is not None:
         await result
-
-
-async def stopped(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel tasks, and raise what one of them has raised."""
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Exception):
-            raise result
 
 
 async def one_round(workers: list[Worker], site: Site, *victims: Victim) -> None:
@@ -126,7 +69,7 @@ async def test_kill_9_loses_nothing_in_sqlite(tmp_path: Path) -> None:
     """The program is killed; sessions and accounts are in SQLite."""
     site = Site(tmp_path)
     await site.start()
-    async with working(site) as workers:
+    async with working(site, CLIENTS) as workers:
         for _ in range(ROUNDS):
             await one_round(workers, site, site)
     await site.kill()
@@ -151,7 +94,7 @@ async def test_kill_9_loses_nothing_in_redis_and_postgresql(
 
     parts: list[Victim] = [redis, postgres, site]
     try:
-        async with working(site) as workers:
+        async with working(site, CLIENTS) as workers:
             for number in range(ROUNDS):
                 # one of the three alone, or all of them
                 victims = parts[number % 4 : number % 4 + 1] or parts

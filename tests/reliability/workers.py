@@ -86,8 +86,12 @@ class WorkerSocket:
     async def __aenter__(self) -> WorkerSocket:
         port = int(self._visitor.url.rpartition(":")[2])
         self._websocket = await WebSocket.connect(port, Cookie=self._visitor.cookie)
-        await self._websocket.send("40")
-        await self._until("40")
+        try:
+            await self._websocket.send("40")
+            await self._until("40")
+        except BaseException:
+            self._websocket.writer.close()
+            raise
         return self
 
     async def __aexit__(self, *error: object) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from app.sessions.clock import SteadyClock
 from tests.support.browsers import PythonVisitor, ended, joined
+from tests.support.faketime import faketime
 from tests.support.process import process
-from tests.support.requirements import skip
 from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
@@ -280,12 +280,6 @@ async def test_a_clock_that_is_set_keeps_the_count_of_failed_sign_ins(
         async with thief.http.post(site.url + "/login", json=wrong) as answer:
             assert answer.status == 429
             assert 0 < int(answer.headers["Retry-After"]) <= 60
-
-
-def faketime() -> str:
-    """Return the path of a library that sets the clock of one program."""
-    found = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-    return str(found) if found else skip("faketime is not installed: apt-get install faketime")
 
 
 async def test_a_running_program_signs_nobody_out_by_a_jump(tmp_path: Path) -> None:
