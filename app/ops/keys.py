@@ -16,6 +16,7 @@ log = logging.getLogger("latchkey.keys")
 
 _KEPT = "secret_key"  # file of keys in the data folder, unless --secret-key-file names another
 _USED = "secret_key.used"  # file with the fingerprint of the key that signed last
+_DAMAGED = "\N{REPLACEMENT CHARACTER}"
 _MIN_LENGTH = 32  # characters of a kept key; a shorter one was truncated
 
 
@@ -51,16 +52,21 @@ def signing_keys(settings: Settings) -> tuple[str, ...]:
 def kept_keys(path: Path) -> tuple[str, ...]:
     """Return the keys of this file; none if there is no file. Raises ValueError."""
     try:
-        lines = path.read_text().splitlines()
+        lines = _text(path).splitlines()
     except FileNotFoundError:
         return ()
     keys = tuple(line.strip() for line in lines if line.strip())
-    if not keys or any(len(key) < _MIN_LENGTH for key in keys):
+    if not keys or any(len(key) < _MIN_LENGTH or _DAMAGED in key for key in keys):
         raise ValueError(
             f"{path} holds no signing key; restore it, or delete it to make a new one "
             "(which signs everybody out)"
         )
     return keys
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file; bytes that are no UTF-8 become U+FFFD."""
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def new_key() -> str:
@@ -94,7 +100,7 @@ def fingerprint(key: str) -> str:
 def check_last_key(settings: Settings, keys: Sequence[str]) -> None:
     """Warn if the key that signed last is not accepted now; store the one that signs."""
     path = settings.data_dir / _USED
-    last = path.read_text().strip() if path.exists() else ""
+    last = _text(path).strip() if path.exists() else ""
     if last and settings.store != "memory" and last not in map(fingerprint, keys):
         log.warning(
             "the key that signed cookies until now is not accepted, so everybody who is signed in "
@@ -108,7 +114,7 @@ def check_last_key(settings: Settings, keys: Sequence[str]) -> None:
 def note_last_key(settings: Settings, keys: Sequence[str]) -> None:
     """Store the fingerprint of the key that signs, for the next start."""
     path = settings.data_dir / _USED
-    last = path.read_text().strip() if path.exists() else ""
+    last = _text(path).strip() if path.exists() else ""
     if last != fingerprint(keys[-1]):
         with contextlib.suppress(OSError):  # the server starts with a full disk too
             new = path.with_suffix(".new")

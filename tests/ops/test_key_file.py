@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.ops.keys import signing_keys
+from app.ops.keys import check_last_key, fingerprint, signing_keys
 from app.settings import Settings
 
 OLD, NEW = "old-key-" + "o" * 32, "new-key-" + "n" * 32
@@ -32,8 +32,17 @@ def test_configured_keys_make_no_key_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_key_file_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [b"short\n", b"\xa5" * 40, b""])
+def test_a_damaged_key_file_is_refused(tmp_path: Path, damaged: bytes) -> None:
     """A new key would end all sessions, so the start fails with a sentence."""
-    (tmp_path / "secret_key").write_text("short\n")
+    (tmp_path / "secret_key").write_bytes(damaged)
     with pytest.raises(ValueError, match="holds no signing key; restore it, or delete it"):
         signing_keys(Settings(data_dir=tmp_path))
+
+
+def test_a_damaged_note_of_the_last_key_stops_no_start(tmp_path: Path) -> None:
+    """It only serves a warning, and is written anew."""
+    keys = (OLD,)
+    (tmp_path / "secret_key.used").write_bytes(b"\xa5" * 16)
+    check_last_key(Settings(data_dir=tmp_path), keys)
+    assert (tmp_path / "secret_key.used").read_text().strip() == fingerprint(OLD)

@@ -31,10 +31,11 @@ class Site:
         self._flags = (f"--port={self.port}", *_UNLIMITED, *flags)
         self._stack = contextlib.AsyncExitStack()
         self.running: Process | None = None
+        self.preload = True  # False: it is started as a command, with the limits of this process
 
     async def start(self) -> None:
         self.logs.append(log := self._folder / f"log{len(self.logs)}")
-        program = process(self.data, *self._flags, log=log, **self._environ)
+        program = process(self.data, *self._flags, log=log, preload=self.preload, **self._environ)
         self.running = await self._stack.enter_async_context(program)
 
     async def kill(self) -> None:
@@ -61,6 +62,16 @@ async def working(site: Site, clients: int) -> AsyncIterator[list[Worker]]:
     finally:
         for worker in workers:
             await worker.visitor.close()
+
+
+@contextlib.asynccontextmanager
+async def at_work(workers: list[Worker]) -> AsyncIterator[None]:
+    """Let workers work; raise what one of them raises."""
+    tasks = [asyncio.ensure_future(worker.work()) for worker in workers]
+    try:
+        yield
+    finally:
+        await stopped(tasks)
 
 
 async def stopped(tasks: list[asyncio.Task[None]]) -> None:
