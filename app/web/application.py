@@ -49,7 +49,8 @@ class WebApplication(Dispatcher):
         """
         settings = services.settings
         self.route_names = RouteNames(
-            [*routes, (r"/static/(.*)", StaticHandler)], settings.base_path
+            [(r"/socket\.io/?", socket_handler), *routes, (r"/static/(.*)", StaticHandler)],
+            settings.base_path,
         )
         folders = {
             "template_path": os.pathsep.join(map(str, template_paths)) or None,

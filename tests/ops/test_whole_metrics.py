@@ -69,11 +69,13 @@ async def test_requests_are_timed_by_method_route_and_class_of_status(
     """Neither paths nor words of clients become labels."""
     await ann.incr()
     await ann.get("/nothing/of/this/kind")
+    await ann.get("/socket.io/?EIO=4&transport=polling")
     async with Raw(site.url) as raw:
         await raw.ask("/", method="PURGE")
     samples = await scrape(ann)
     prefix = "latchkey_request_seconds_count"
     assert samples[f"{prefix}{{code_class=2xx,method=POST,route=/incr}}"] == 1
+    assert samples[f"{prefix}{{code_class=2xx,method=GET,route=/socket.io}}"] == 1
     assert samples[f"{prefix}{{code_class=4xx,method=GET,route=none}}"] == 1
     assert samples[f"{prefix}{{code_class=4xx,method=other,route=/}}"] == 1
     assert not any("nothing" in name or "PURGE" in name for name in samples)
