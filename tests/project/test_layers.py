@@ -22,6 +22,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.devices": ("app.common", "app.sessions", "app.stores"),
     "app.database": ("app.common", "app.settings", "app.stores"),
     "app.accounts": ("app.common", "app.database", "app.settings", "app.stores"),
+    "app.health": ("app.settings",),
     "app.limits": ("app.common", "app.settings"),
     "app.ops": ("app.accounts", "app.common", "app.sessions", "app.settings", "app.stores"),
     "app.operator": (
