@@ -24,7 +24,8 @@ from tests.support.postgres import Place, Postgres
 os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
 leftovers.begin()
 
-_RELIABILITY = Path(__file__).resolve().parent / "reliability"
+# folders of tests that take minutes each
+_LONG = [Path(__file__).resolve().parent / name for name in ("reliability", "machines")]
 _TEST_TIMEOUT = 30.0  # seconds, unless the test has the mark `limit(seconds)`
 
 
@@ -44,7 +45,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out the long tests unless the command line names their folder."""
-    if collection_path == _RELIABILITY and not any(_RELIABILITY.name in arg for arg in config.args):
+    if collection_path in _LONG and not any(collection_path.name in arg for arg in config.args):
         return True
     return None
 

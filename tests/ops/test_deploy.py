@@ -31,7 +31,7 @@ def unit(name: str) -> str:
 def test_the_guides_settings_exist() -> None:
     """The program knows every setting that it puts into /etc/latchkey.env."""
     (block,) = re.findall(r"cat >/etc/latchkey\.env <<END\n(.*?)END\n", GUIDE, re.DOTALL)
-    text = re.sub(r"\$\(openssl rand -hex 32\)|\$\w+", "0123456789abcdef" * 2, block)
+    text = re.sub(r"\$\(openssl rand -hex \d+\)|\$\w+", "0123456789abcdef" * 2, block)
     environ = dict(line.split("=", 1) for line in text.splitlines())
     settings = parse_settings([], environ)
     assert settings.store.startswith("redis://:")
@@ -64,6 +64,14 @@ def test_the_guides_blocks_are_shell(language: str) -> None:
             ["bash", "-n"], input=block, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr + block
+
+
+def test_each_block_works_in_a_new_shell() -> None:
+    """It sets each variable that it uses."""
+    for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL):
+        used = set(re.findall(r"\$\{?([A-Za-z_]+)", block))
+        made = set(re.findall(r"\b([A-Za-z_]+)=", block)) | set(re.findall(r"for (\w+) in", block))
+        assert used <= made, block
 
 
 def test_nginx_waits_as_long_as_the_program_does() -> None:
