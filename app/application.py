@@ -113,7 +113,7 @@ def make_app(
         check_last_key(settings, keys)
     cluster = open_cluster(settings) if settings.shared else None
     counters, store_counts, loop_lag = Counters(), StoreCounts(), LoopLag(Watchdog().feed)
-    opened = store or (cluster.store if cluster else open_store(settings))
+    opened = store or open_store(settings, cluster)
     connections = Connections(on_session_end=settings.on_session_end)
     counted = CountedStore(opened, store_counts)
     database = open_database(settings, schemas(extensions))

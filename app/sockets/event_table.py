@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from app.accounts import required_roles
-from app.sockets.event import HOOKS, methods_by_event, recent_sign_in_of, roles_by_method
 from app.sockets.event_data_checks import Check
+from app.sockets.event_decorator import HOOKS, methods_by_event, recent_sign_in_of, roles_by_method
 from app.sockets.recent_sign_in import only_after_proof
 
 

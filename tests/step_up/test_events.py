@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.sockets import event
-from app.sockets.event import recent_sign_in_of
+from app.sockets.event_decorator import recent_sign_in_of
 from app.sockets.event_table import EventTable
 from app.testing import MovableClock
 from tests.support.admins import acting

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from app.sockets import namespace as base_namespace
-from app.sockets import websocket as base_websocket
+from app.sockets import plain_websocket
 from app.web import base_handler
 
 
@@ -17,4 +17,4 @@ class SessionData(msgspec.Struct):
 
 BaseHandler = base_handler.BaseHandler[SessionData]
 BaseNamespace = base_namespace.BaseNamespace[SessionData]
-BaseWebSocket = base_websocket.BaseWebSocket[SessionData]
+BaseWebSocket = plain_websocket.BaseWebSocket[SessionData]
