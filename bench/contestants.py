@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ class Contestant:
     name: str
     meaning: str
     argv: tuple[str, ...]
+    processes: int = 1  # over one Redis, in the rows about several processes
 
     @property
     def needs_redis(self) -> bool:
@@ -58,6 +59,10 @@ def _latchkey(store: str, *limits: str) -> tuple[str, ...]:
     return (*program, f"--store={store}", *limits)
 
 
+_REDIS = (
+    *_latchkey("{redis}", *NO_LIMITS),
+    "--secret-keys=only-for-the-bench-0123456789abcdef",
+)
 LINEUP = {
     contestant.name: contestant
     for contestant in (
@@ -66,14 +71,10 @@ LINEUP = {
         Contestant(
             "latchkey-limits", "memory store, limits at their defaults", _latchkey("memory")
         ),
-        Contestant(
-            "latchkey-redis",
-            "Redis, no limits",
-            (
-                *_latchkey("{redis}", *NO_LIMITS),
-                "--secret-keys=only-for-the-bench-0123456789abcdef",
-            ),
-        ),
+        Contestant("latchkey-redis", "Redis, no limits", _REDIS),
+        Contestant("redis-1", "`latchkey-redis` with a Redis of its own", _REDIS),
+        Contestant("redis-2", "two processes over one Redis", _REDIS, processes=2),
+        Contestant("redis-4", "four processes over one Redis", _REDIS, processes=4),
         Contestant("node", "express-session and Socket.IO, MemoryStore", NODE),
         Contestant("node-redis", "the same with connect-redis", (*NODE, "--redis={redis}")),
         Contestant("bun", "the recipe of `node`, run by Bun", BUN),
@@ -148,11 +149,31 @@ class Servers:
     @contextmanager
     def fresh(self, name: str, *more: str) -> Iterator[Server]:
         """Run a new server with an empty store until the end of the block."""
+        with self._fresh(name, self.redis_port, *more) as server:
+            yield server
+
+    @contextmanager
+    def site(self, name: str, *more: str) -> Iterator[tuple[list[Server], Server]]:
+        """Run the processes of a contestant over a new Redis; yield them and the Redis."""
+        with ExitStack() as stack:
+            self._started += 1
+            redis = self._start_redis(self._directory / f"redis-{self._started}.log")
+            stack.callback(redis.stop)
+            yield (
+                [
+                    stack.enter_context(self._fresh(name, lambda: redis.port, *more))
+                    for _ in range(LINEUP[name].processes)
+                ],
+                redis,
+            )
+
+    @contextmanager
+    def _fresh(self, name: str, redis_port: Callable[[], int], *more: str) -> Iterator[Server]:
         contestant = LINEUP[name]
         if contestant.needs_node:
             install_recipe()
         bun = bun_program() if contestant.needs_bun else ""
-        redis = f"redis://127.0.0.1:{self.redis_port()}/0" if contestant.needs_redis else ""
+        redis = f"redis://127.0.0.1:{redis_port()}/0" if contestant.needs_redis else ""
         self._started += 1
         data = self._directory / f"{self._started}-{name}"
         given = {"data": data, "redis": redis, "number": self._started, "bun": bun}
@@ -168,10 +189,12 @@ class Servers:
     def redis_port(self) -> int:
         """Return the port of this run's own Redis, which saves nothing."""
         if self._redis is None:
-            here = str(self._directory)
-            command = ("redis-server", "--save", "", "--bind", "127.0.0.1", "--dir", here, "--port")
-            log = self._directory / "redis.log"
-            redis = Server.start(lambda port: [*command, str(port)], log)
+            redis = self._start_redis(self._directory / "redis.log")
             self._stack.callback(redis.stop)
             self._redis = redis.port
         return self._redis
+
+    def _start_redis(self, log: Path) -> Server:
+        here = str(self._directory)
+        command = ("redis-server", "--save", "", "--bind", "127.0.0.1", "--dir", here, "--port")
+        return Server.start(lambda port: [*command, str(port)], log)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from bench.clients import HttpClient, LoadError, SocketClient
 from bench.contestants import Servers
 from bench.load import Crowd, open_sockets
-from bench.measures import Figures, Measure, Sizes, percentile, session_cookies
+from bench.measures import Field, Figures, Measure, Sizes, percentile, session_cookies
 
 # commands that the scripts of this store run inside of Redis while idle
 WITHIN_SCRIPTS = frozenset({"hmget", "zrangebyscore", "hset", "zadd", "pexpire"})
@@ -43,6 +43,37 @@ def far_logouts(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
             }
 
         yield measure
+
+
+def scale(clients: int, *, each: bool) -> Field:
+    """Measure increments at processes over one Redis, with `clients` at each or in all."""
+
+    @contextmanager
+    def field(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
+        with (
+            servers.site(name, "--ping-interval=600") as (processes, redis),
+            Crowd[SocketClient]() as crowd,
+        ):
+            share = clients if each else clients // len(processes)
+            for process in processes:
+                cookies = session_cookies(process.port, share)
+                open_sockets(crowd, process.port, share, cookies)
+            crowd.repeat(sizes.warm)
+
+            def measure() -> Figures:
+                before, redis_before = sum(each.cpu() for each in processes), redis.cpu()
+                done = crowd.repeat(sizes.seconds)
+                cpu = sum(each.cpu() for each in processes) - before
+                return {
+                    "cpu_us": cpu / done.ops * 1e6,
+                    "redis_us": (redis.cpu() - redis_before) / done.ops * 1e6,
+                    "ops_per_s": done.ops / done.seconds,
+                    "p99_ms": percentile(sorted(done.latencies), 99) * 1e3,
+                }
+
+            yield measure
+
+    return field
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from bench.run import Result
 PACKAGES = ("tornado", "python-socketio", "python-engineio", "uvicorn", "uvloop", "msgspec")
 EXTRA = {
     "ops_per_s": ("op/s", ",.0f"),
+    "redis_us": ("µs of Redis", ".1f"),
     "p50_ms": ("p50 ms", ".2f"),
     "p99_ms": ("p99 ms", ".2f"),
     "few_us": ("µs among few", ".0f"),

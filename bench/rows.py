@@ -39,6 +39,7 @@ class Row:
 
 LATCHKEYS = ("latchkey", "latchkey-sqlite")
 RIVALS = ("node", "bun", "stock", "uvicorn")
+SITES = ("redis-1", "redis-2", "redis-4")
 DEFAULTS = Target("latchkey-limits", "latchkey", 1.05)
 
 ROWS = (
@@ -133,6 +134,24 @@ ROWS = (
         (Target("latchkey", None, 2), Target("latchkey-sqlite", None, 2)),
         together=False,
         fresh=True,
+    ),
+    Row(
+        "scale",
+        "acknowledged `incr`, 50 clients at each process",
+        "cpu_us",
+        "µs",
+        SITES,
+        processes.scale(50, each=True),
+        (Target("redis-2", "redis-1", 1.2), Target("redis-4", "redis-1", 1.2)),
+    ),
+    Row(
+        "scale-total",
+        "acknowledged `incr`, 200 clients in all",
+        "cpu_us",
+        "µs",
+        SITES,
+        processes.scale(200, each=False),
+        (Target("redis-2", "redis-1", 1.2), Target("redis-4", "redis-1", 1.2)),
     ),
     Row(
         "far-logout",

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
+from app.cluster import emit_batches
+from app.cluster.emit_batches import EmitBatches
 from app.common.rate_limited_log import RateLimitedLog
 from app.stores.redis import RedisClient
 from app.stores.redis.subscriptions import Subscriber
@@ -55,8 +57,9 @@ class RedisRooms(AsyncPubSubManager, Rooms):
     these sockets with one that is `write_only`. During an outage an emit neither waits nor fails:
     sockets of this process get it, those of others miss it.
 
-    The only process of a site publishes nothing. A process that joins publishes that before it
-    serves.
+    The only process of a site publishes nothing. Processes of this release publish `EmitBatches`
+    to each other. If another listens too, of an older release or with a `socketio` server of its
+    own, they publish each emit in its format. A process that joins publishes that before it serves.
     """
 
     def __init__(self, redis: RedisClient) -> None:
@@ -64,6 +67,8 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         self._redis = redis
         self._id_in_messages = self.host_id.encode()
         self._alone = False
+        self._batching = False  # whether all that listen know batches
+        self._batches = EmitBatches(redis, self.host_id, self.rooms, self._deliver)
         self._channel_log = RateLimitedLog(log)
         self._joins = 0  # of other processes, and of this one
         self._ack_timers: dict[tuple[str, int], asyncio.TimerHandle] = {}
@@ -79,22 +84,29 @@ class RedisRooms(AsyncPubSubManager, Rooms):
 
     def subscriber(self) -> Subscriber:
         """Return the Redis channels and the functions that take their messages."""
-        return Subscriber(channels={_CHANNEL: self._receive}, connected=self._join)
+        channels = {_CHANNEL: self._receive, emit_batches.CHANNEL: self._batches.receive}
+        return Subscriber(channels=channels, connected=self._join)
 
     async def count_others(self) -> None:
         """Find out whether other processes listen; raises StoreUnavailable."""
         joins = self._joins
-        _, listeners = await self._redis.execute("PUBSUB", "NUMSUB", _CHANNEL)
+        channels = (_CHANNEL, emit_batches.CHANNEL)
+        _, listeners, _, new = await self._redis.execute("PUBSUB", "NUMSUB", *channels)
         self._alone = listeners <= 1 and joins == self._joins
+        self._batching = listeners == new and joins == self._joins
 
     def _join(self) -> None:
-        self._joins += 1
-        self._alone = False
+        self._note_join()
         self._redis.publish(_CHANNEL, b'{"method":"join"}')
 
     async def _handle_join(self, content: dict[str, Any]) -> None:
+        self._note_join()
+
+    def _note_join(self) -> None:
+        """Publish in the format that all know until `count_others` knows who listens."""
+        self._batches.flush()
         self._joins += 1
-        self._alone = False
+        self._alone = self._batching = False
 
     def is_only_member(self, namespace: str, room: str, sid: str) -> bool:
         return self._alone and Rooms.is_only_member(self, namespace, room, sid)
@@ -122,11 +134,13 @@ class RedisRooms(AsyncPubSubManager, Rooms):
             return
         values = list(data) if isinstance(data, tuple) else [data]
         # first, so that an event which cannot be encoded reaches nobody
-        _, attachments = packet_json.encode([event, *values])
+        payload, attachments = packet_json.encode([event, *values])
         if callback is not None or attachments:
             await super().emit(event, data, namespace, room, skip_sid, callback)
             return
         await Rooms.emit(self, event, data, namespace, room, skip_sid)
+        if self._batching and self._batches.add(namespace, room, skip_sid, payload):
+            return
         await self._publish(
             {
                 "method": "emit",
@@ -146,6 +160,7 @@ class RedisRooms(AsyncPubSubManager, Rooms):
             message = _encode_ack(data)
         else:
             message, _ = packet_json.encode(data)
+        self._batches.flush()
         self._redis.publish(self.channel, message)
 
     def _receive(self, message: bytes) -> None:
@@ -160,6 +175,10 @@ class RedisRooms(AsyncPubSubManager, Rooms):
         if method == "callback" or content.get("host_id") != self.host_id:
             # at once, so that emits stay in their order
             self.server.tasks.start(self._act(act, content))
+
+    def _deliver(self, content: dict[str, Any]) -> None:
+        """Deliver an emit of another process, at once, so that emits stay in their order."""
+        self.server.tasks.start(self._act(self._handle_emit, content))
 
     async def _handle_callback(self, content: dict[str, Any]) -> None:
         if content.get("attachments"):

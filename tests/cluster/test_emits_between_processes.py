@@ -145,7 +145,7 @@ async def test_invalid_messages_on_the_channels_are_dropped(tmp_path: Path) -> N
     async with sites(tmp_path) as (one, two), PythonVisitor(one.url) as visitor:
         (tab,) = await tabs_at(visitor, two)
         with shared_server().client() as redis:
-            for channel in ("socketio", "latchkey:ended", "latchkey:gone"):
+            for channel in ("socketio", "latchkey:emits", "latchkey:ended", "latchkey:gone"):
                 for message in (b"", b"\xff", b"[]", b"1", b'{"method":"fly"}', b'{"method":[]}'):
                     redis.publish(channel, message)
         await visitor.incr()
