@@ -221,4 +221,21 @@ async def test_a_password_is_in_no_argument_of_a_process(tmp_path: Path, machine
     await old.does("restore", copy, "--replace")
     lines = seen.read_text()
     assert all(name in lines for name in names)
-    assert DATABASE_PASSWORD not in lines
+    assert not [
+        part for part in re.split(r"\W", DATABASE_PASSWORD) if len(part) > 3 and part in lines
+    ]
+
+
+async def test_a_database_that_a_process_elsewhere_uses_is_refused(
+    tmp_path: Path, machines: Any
+) -> None:
+    """Also if that process has another Redis and another data folder."""
+    old, new, copy = machines("old"), machines("new"), tmp_path / "copy"
+    if not old.database:
+        pytest.skip("a file of SQLite is locked with its folder")
+    async with old.serve() as site, Visitor(site.url) as ann:
+        await ann.sign_up("ann")
+        await old.does("backup", copy)
+        new.flags = (new.flags[0], old.flags[1])
+        assert "connections of running processes" in await new.refuses("restore", copy, "--replace")
+        assert await ann.incr() == 1

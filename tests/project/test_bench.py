@@ -278,7 +278,15 @@ def test_a_handshake_stores_its_session_before_the_cookie_leaves(start: Start, n
 def test_one_tiny_round_of_every_row_gives_figures(
     start: Start, servers: Servers, row: Row
 ) -> None:
-    here = ("latchkey", "latchkey-limits", "latchkey-redis", "node", "node-redis", "stock")
+    here = (
+        "latchkey",
+        "latchkey-limits",
+        "latchkey-redis",
+        "redis-2",
+        "node",
+        "node-redis",
+        "stock",
+    )
     names = [name for name in here if name in row.contestants]
     for name in names:
         start(name)
