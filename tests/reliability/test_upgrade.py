@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.reliability.notes_site import NotesSite
 from tests.support.browsers import browser, joined
 from tests.support.postgres import Postgres
 from tests.support.redis_server import empty_redis
-from tests.support.release_site import ReleaseSite
 from tests.support.visitor import Visitor
 
 BROKEN = {
@@ -31,7 +31,7 @@ BROKEN = {
 class Reader:
     """A user behind a proxy: asks one process after the other, and the next one if it is away."""
 
-    def __init__(self, site: ReleaseSite, visitor: Visitor) -> None:
+    def __init__(self, site: NotesSite, visitor: Visitor) -> None:
         self._site = site
         self._visitor = visitor
         self.failed: list[str] = []
@@ -62,7 +62,7 @@ class Reader:
 
 
 @contextlib.asynccontextmanager
-async def reading(site: ReleaseSite, visitor: Visitor) -> AsyncIterator[Reader]:
+async def reading(site: NotesSite, visitor: Visitor) -> AsyncIterator[Reader]:
     """Let the user read all the time; at the end nothing may have failed."""
     reader = Reader(site, visitor)
     task = asyncio.ensure_future(reader.run())
@@ -77,7 +77,7 @@ async def reading(site: ReleaseSite, visitor: Visitor) -> AsyncIterator[Reader]:
 @pytest.fixture
 def site(tmp_path: Path, postgres: Postgres) -> Any:
     """A site on Redis and PostgreSQL, of which no release is installed yet."""
-    made = ReleaseSite(
+    made = NotesSite(
         tmp_path,
         LATCHKEY_STORE=empty_redis(),
         LATCHKEY_DATABASE=postgres.url(postgres.database()),
@@ -88,7 +88,7 @@ def site(tmp_path: Path, postgres: Postgres) -> Any:
 
 
 @pytest.mark.limit(900)
-async def test_a_site_is_upgraded_and_goes_back_while_it_is_used(site: ReleaseSite) -> None:
+async def test_a_site_is_upgraded_and_goes_back_while_it_is_used(site: NotesSite) -> None:
     """Bad releases change nothing; a migration and its way back lose no note and no session."""
     code, text = await site.run("upgrade", "v1")
     assert code == 0, text
@@ -101,7 +101,7 @@ async def test_a_site_is_upgraded_and_goes_back_while_it_is_used(site: ReleaseSi
         again.http.headers["Cookie"] = ann.cookie
         async with reading(site, again) as reader:
             for number, (what, (lines, reason)) in enumerate(BROKEN.items()):
-                site.commit(f"bad{number}", more=lines)
+                site.commit_notes(f"bad{number}", more=lines)
                 pid = site.pid(1)
                 code, text = await site.run("upgrade", f"bad{number}", "--ready-timeout=3")
                 assert (code, site.current()) == (1, first), (what, text)
@@ -124,7 +124,7 @@ async def test_a_site_is_upgraded_and_goes_back_while_it_is_used(site: ReleaseSi
         assert await socket.call("whoami") == "ann"
 
 
-async def reader_release(site: ReleaseSite, visitor: Visitor, number: int) -> str:
+async def reader_release(site: NotesSite, visitor: Visitor, number: int) -> str:
     """Return the release that a process runs; the note and the session are there."""
     visitor.url = site.url(number)
     found = json.loads((await visitor.get("/notes"))[1])

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.copies import copy_upstream
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 
@@ -32,58 +31,6 @@ echo $! >{root}/pid$1
 PYTHON = """#!/bin/sh
 exec {python} "$@"
 """
-NOTES = '''"""Notes, and the name of the release."""
-
-import sqlalchemy as sa
-
-from handlers.session import BaseHandler
-
-RELEASE = "{name}"
-metadata = sa.MetaData()
-notes = sa.Table(
-    "notes",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("text", sa.Text, nullable=False),
-{columns})
-
-
-class NotesHandler(BaseHandler):
-    async def get(self) -> None:
-        count = sa.select(sa.func.count()).select_from(notes)
-        read = self.services.database.read
-        number = await read(lambda connection: connection.execute(count).scalar_one())
-        self.write({{"release": RELEASE, "notes": number, "user": self.session.user}})
-
-    async def post(self) -> None:
-        add = sa.insert(notes).values(text="a note")
-        await self.services.database.run(lambda connection: connection.execute(add).rowcount)
-
-
-routes = [("/notes", NotesHandler)]
-'''
-MIGRATION = '''"""A migration."""
-
-import sqlalchemy as sa
-from alembic import op
-
-revision = "{revision}"
-down_revision = {down!r}
-
-
-def upgrade() -> None:
-    {up}
-
-
-def downgrade() -> None:
-    {back}
-'''
-MAKE = (
-    'op.create_table("notes", sa.Column("id", sa.Integer, primary_key=True), '
-    'sa.Column("text", sa.Text, nullable=False))'
-)
-ADD = 'op.add_column("notes", sa.Column("mood", sa.Text, server_default="calm"))'
-MOOD = '    sa.Column("mood", sa.Text, server_default="calm"),\n'
 
 
 class ReleaseSite:
@@ -117,7 +64,8 @@ class ReleaseSite:
         }
         text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in options.items())
         (self.root / "release.toml").write_text(text)
-        self._make_source()
+        self.source.mkdir()
+        self._git("init", "--quiet")
 
     def url(self, number: int) -> str:
         """Return the address of a process."""
@@ -137,34 +85,17 @@ class ReleaseSite:
 
     # -- the repository --
 
-    def _make_source(self) -> None:
-        copy_upstream(self.source)
-        (self.source / "handlers" / "local.py").write_text('modules = ("notes",)\n')
-        self._git("init", "--quiet")
-        self.write("handlers/notes/migrations/0001.py", self._migration("0001", None, MAKE, "pass"))
-        self.commit("v1")
-
     def write(self, path: str, text: str) -> None:
         """Write a file of the repository."""
         file = self.source / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
 
-    def commit(self, tag: str, columns: str = "", more: str = "") -> None:
-        """Commit a release of this tag, whose module `notes` has these columns and lines."""
-        self.write("handlers/notes/__init__.py", NOTES.format(name=tag, columns=columns) + more)
+    def commit(self, tag: str) -> None:
+        """Commit what is in the repository, under this tag."""
         self._git("add", "--all", "--force")
         self._git("-c", "user.name=x", "-c", "user.email=x@localhost", "commit", "-qm", tag)
         self._git("tag", tag)
-
-    def commit_migration(self, tag: str) -> None:
-        """Commit a release that adds a column."""
-        back = 'op.drop_column("notes", "mood")'
-        self.write("handlers/notes/migrations/0002.py", self._migration("0002", "0001", ADD, back))
-        self.commit(tag, MOOD)
-
-    def _migration(self, revision: str, down: str | None, up: str, back: str) -> str:
-        return MIGRATION.format(revision=revision, down=down, up=up, back=back)
 
     def _git(self, *words: str) -> None:
         subprocess.run(["git", *words], cwd=self.source, check=True, capture_output=True)
@@ -178,7 +109,8 @@ class ReleaseSite:
     async def start(self, *words: str) -> asyncio.subprocess.Process:
         """Start the command, whose output goes to a pipe."""
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app.release", *words, f"--root={self.root}"),
+            # without site, so without any package: it has to run by the standard library alone
+            *(sys.executable, "-S", "-E", "-m", "app.release", *words, f"--root={self.root}"),
             cwd=ROOT,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
