@@ -15,6 +15,7 @@ REDIS = ["redis>=5.0.1", "hiredis>=3.2"]
 POSTGRESQL = ["psycopg[binary]>=3.3"]
 # what app/testing and its fixtures need
 TESTING = ["aiohttp>=3.10", "pytest>=8.4", "pytest-asyncio>=1.1"]
+TRACING = ["opentelemetry-sdk>=1.30", "opentelemetry-exporter-otlp-proto-http>=1.30"]
 BENCH = ["uvicorn[standard]>=0.30"]
 
 
@@ -76,12 +77,14 @@ if __name__ == "__main__":
         extras_require={
             "redis": REDIS,
             "postgresql": POSTGRESQL,
+            "tracing": TRACING,
             "bench": BENCH,
             "testing": TESTING,
             "dev": [
                 *REDIS,
                 *POSTGRESQL,
                 *BENCH,
+                *TRACING,
                 *TESTING,
                 "aiosmtpd>=1.4.6",
                 "httptools>=0.6",  # what tests compare our own parser of requests with

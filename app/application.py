@@ -52,6 +52,7 @@ from app.ops.stall_log import StallLog
 from app.ops.survey import Survey
 from app.ops.systemd import Watchdog
 from app.optional_cluster import Cluster, open_cluster
+from app.optional_tracing import Tracing, open_tracing
 from app.own_metrics import register_metrics
 from app.presence import Presence
 from app.recovery import Recovery
@@ -113,7 +114,10 @@ def make_app(
         check_last_key(settings, keys)
     cluster = open_cluster(settings) if settings.shared else None
     counters, store_counts, loop_lag = Counters(), StoreCounts(), LoopLag(Watchdog().feed)
+    tracing = open_tracing(settings) if serves else None
     opened = store or open_store(settings, cluster)
+    if tracing is not None:
+        opened = tracing.traced(opened)
     connections = Connections(on_session_end=settings.on_session_end)
     counted = CountedStore(opened, store_counts)
     database = open_database(settings, schemas(extensions))
@@ -123,7 +127,7 @@ def make_app(
     sessions = _build_sessions(
         settings, counted, store_counts, data_type, clock, connections, accounts
     )
-    server = _build_server(settings, connections, counters, cluster)
+    server = _build_server(settings, connections, counters, cluster, tracing)
     presence = cluster.presence(connections, keys) if cluster else connections
     devices = Devices(sessions, presence)
     audit, outage_log = Audit(), RateLimitedLog(logging.getLogger("latchkey.outages"))
@@ -203,7 +207,11 @@ def make_app(
         socket_options=_socket_options(server, extensions),
         template_paths=_template_paths(extensions, template_path),
         static_path=static_path,
+        trace=tracing.page if tracing else None,
     )
+    if tracing is not None:
+        for pool in (*accounts.calls.workers, database.workers):
+            pool.on_call = tracing.database_call
     follower = KeyFollower(settings, keys)
     # the file of keys has changed
     follower.on_change += [parts.use_keys, *([cluster.use_keys] if cluster else [])]
@@ -217,6 +225,7 @@ def make_app(
         control=ControlSocket(socket_path(settings.data_dir, settings.process_number), commands),
         commands=commands,
         cluster=cluster,
+        tracing=tracing,
     )
 
 
@@ -265,7 +274,11 @@ def _build_sessions(
 
 
 def _build_server(
-    settings: Settings, connections: Connections, counters: Counters, cluster: Cluster | None
+    settings: Settings,
+    connections: Connections,
+    counters: Counters,
+    cluster: Cluster | None,
+    tracing: Tracing | None,
 ) -> SocketServer:
     listener = Listener(
         opened=connections.opened,
@@ -274,7 +287,8 @@ def _build_server(
         event_failed=counters.event_failed,
     )
     rooms = cluster.rooms if cluster else None
-    return SocketServer(settings, listener=listener, client_manager=rooms)
+    around = tracing.event if tracing else None
+    return SocketServer(settings, listener=listener, client_manager=rooms, around_event=around)
 
 
 def _register_namespaces(services: Services, extensions: Sequence[Extension]) -> None:

@@ -27,6 +27,7 @@ from app.ops import data_folder
 from app.ops.data_folder import FolderBusy
 from app.ops.keys import fingerprint, kept_keys, key_file
 from app.ops.listening import resolve
+from app.optional_tracing import check_packages
 from app.settings import MailServer, Settings, SettingsError, config_path, parse_settings
 from app.stores import StoreUnavailable
 from app.stores.sqlite.database_file import inspect, remedy
@@ -74,6 +75,8 @@ def _findings(
     yield "keys", _keys(settings)
     yield "sessions", _sessions(settings)
     yield "database", _database(settings, tables)
+    if settings.tracing:
+        yield "tracing", _tracing(settings)
     if settings.mail is not None:
         yield "mail", _mail(settings.mail)
 
@@ -177,6 +180,15 @@ def _redis(url: str) -> Finding:
     except (StoreUnavailable, ValueError) as error:
         return _FAILED, str(error)
     return _OK, f"{shown} answers"
+
+
+def _tracing(settings: Settings) -> Finding:
+    """Look for the packages; the start does not need the collector."""
+    try:
+        check_packages()
+    except ValueError as error:
+        return _FAILED, str(error)
+    return _OK, f"traces go to {without_credentials(settings.tracing)}"
 
 
 def _mail(server: MailServer) -> Finding:

@@ -45,6 +45,13 @@ class Cluster(Protocol):
         """Leave the other processes."""
 
 
+class Tracing(Protocol):
+    """The traces of what clients ask for."""
+
+    async def stop(self, seconds: float) -> None:
+        """Send what waits to be sent, for this time at most."""
+
+
 class Application:
     """The parts of one application, and the order in which they start, drain and stop."""
 
@@ -59,6 +66,7 @@ class Application:
         key_follower: KeyFollower,
         commands: Mapping[str, Command],
         cluster: Cluster | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """`modules` starts and stops the modules; `cluster` is None for a process alone.
 
@@ -68,6 +76,7 @@ class Application:
         self.services = services
         self.web = web
         self.cluster = cluster
+        self.tracing = tracing
         self.http_server: HttpServer | None = None
         self._folder_lock = folder_lock
         self._modules = modules
@@ -185,6 +194,10 @@ class Application:
                 await self._close_stores()
         except (TimeoutError, StoreError) as error:
             log.error("the stores were not closed in good order: %s", str(error) or "too slow")
+        if self.tracing is not None:
+            await self.tracing.stop(
+                0.0 if skip and skip.is_set() else services.settings.stop_timeout
+            )
 
     async def _finish_handlers(self, began: float, skip: asyncio.Event | None) -> None:
         """Wait for the handlers of the sockets that were closed at `began`, a monotonic time."""

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from app.common.histogram import Histogram
 
@@ -33,6 +33,8 @@ class Workers:
     def __init__(self, name: str, *, threads: int, max_queue: int, share: int) -> None:
         """At most `max_queue` calls wait, and at most `share` calls of one address run or wait."""
         self.name = name
+        #: Called with the name, and the future of each call that gets a thread, unless None.
+        self.on_call: Callable[[str, asyncio.Future[Any]], None] | None = None
         self.threads = threads
         #: How long calls took, with the wait for a thread.
         self.seconds = Histogram()
@@ -85,7 +87,10 @@ class Workers:
 
     def run(self, job: Callable[[], T]) -> asyncio.Future[T]:
         """Run a job in a thread; call it inside of `turn`."""
-        return asyncio.get_running_loop().run_in_executor(self._pool, job)
+        future = asyncio.get_running_loop().run_in_executor(self._pool, job)
+        if self.on_call is not None:
+            self.on_call(self.name, future)
+        return future
 
     async def close(self) -> None:
         """Refuse the calls that wait, and wait for the calls that run."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from app.common.log_context import current_request_id
+from app.common.log_context import current_request_id, current_trace_id
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
@@ -26,19 +26,21 @@ def set_up_log(*, format: str = "text", level: str = "info") -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """A line of text: time, level, logger, message, and the id of the request if there is one."""
+    """A line of text: time, level, logger, message, and the ids of request and trace if any."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         line, id = super().formatMessage(record), current_request_id()
-        return f"{line} request_id={id}" if id else line
+        trace_id = current_trace_id()
+        with_id = f"{line} request_id={id}" if id else line
+        return f"{with_id} trace_id={trace_id}" if trace_id else with_id
 
 
 class JsonFormatter(logging.Formatter):
     """A line of JSON: `time` (RFC 3339, UTC), `level`, `logger`, `message`; if there is one,
-    `request_id`, and `exception` with the traceback.
+    `request_id` and `trace_id`, and `exception` with the traceback.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -50,6 +52,8 @@ class JsonFormatter(logging.Formatter):
         }
         if id := current_request_id():
             line["request_id"] = id
+        if trace_id := current_trace_id():
+            line["trace_id"] = trace_id
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:

@@ -190,6 +190,12 @@ class Settings:
     access_log: bool = _option(
         values.yes_no, "no", "whether to log every request: its path without the query, its status"
     )
+    tracing: str = _option(
+        values.url("http", "https"),
+        "",
+        "collector of OpenTelemetry that gets traces by OTLP over HTTP, such as "
+        "http://127.0.0.1:4318; empty: no traces",
+    )
     mail: MailServer | None = _option(
         mail_server,
         "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from app.common.log_context import span
 from app.database import DatabaseUnavailable
 from app.services import Services
 from app.sessions.session import SessionEnded
@@ -57,18 +58,18 @@ class EventErrors:
             self._blame_client(f"event {event[:100]!r}: {error}")
             return {"error": str(error)}
         if isinstance(error, StoreError):
-            self.count("store")
+            self._blame_server("store")
             self._services.outage_log.add(self._namespace, f"event {event[:100]!r}: {error}")
             return {"error": _NO_STORE}
         if isinstance(error, DatabaseUnavailable):
-            self.count("database")
+            self._blame_server("database")
             self._services.outage_log.add(self._namespace, f"event {event[:100]!r}: {error}")
             return {"error": str(error)}
         if isinstance(error, InvalidArguments):
             self.count("arguments")
             self._blame_client(f"event {event[:100]!r}: {error}")
             return {"error": str(error)}
-        self.count("internal")
+        self._blame_server("internal")
         if isinstance(error, InvalidResult):
             log.error("the result of event %r is invalid: %s", event[:100], error)
             return {"error": str(error)}
@@ -82,9 +83,15 @@ class EventErrors:
         if ended == session_id:
             self.count("ended")
             return {"error": "the session has ended"}
-        self.count("internal")
+        self._blame_server("internal")
         log.error("event %r failed: the session of another client has ended", event[:100])
         return {"error": "internal error"}
+
+    def _blame_server(self, kind: str) -> None:
+        self.count(kind)
+        here = span.get()
+        if here is not None:
+            here.fail(kind)
 
     def _blame_client(self, why: str) -> None:
         self._services.client_log.add(self._namespace, why)

@@ -8,6 +8,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
+from app.common.log_context import span
 from app.database import DatabaseUnavailable
 from app.limits import subscriber
 from app.sessions.session import Session, SessionEnded
@@ -132,8 +133,10 @@ class HandshakeHandler(SecurityHeaders, SessionLookup[Any], SocketHandler):
     def context(self) -> SocketContext:
         """Return the session of the new connection."""
         network = subscriber(self.remote_address)
+        here = span.get()
         return SocketContext(
-            self.session.id, network, self._cookie_returned, self._dead_ids, self.request_id
+            *(self.session.id, network, self._cookie_returned, self._dead_ids, self.request_id),
+            opened_in=None if here is None else here.reference,
         )
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

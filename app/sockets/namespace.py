@@ -198,6 +198,20 @@ class BaseNamespace(TypedNamespace, Generic[D]):
         """Return the durations of an event; all namespaces of a pattern share them."""
         return self.services.counters.event(self.pattern, event)
 
+    # -- for traces --
+
+    def shown_event(self, event: str) -> str:
+        """Return the name of an event that this class has, else "any" or "unknown"."""
+        found = self._handlers.find(event)
+        if event in self._by_event:
+            return event
+        return "unknown" if found is None else "any"
+
+    def opened_in(self, sid: str) -> object:
+        """Return the reference of the span in which a client's connection was opened."""
+        client = self._clients.get(sid)
+        return None if client is None else client.context.opened_in
+
     # -- clients --
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> Any:

@@ -17,6 +17,7 @@ class SocketContext:
     cookie_returned: bool = True  # whether the client has sent the session's cookie
     dead_ids: list[str] | tuple[str, ...] = ()  # of cookies that were invalid at the handshake
     request_id: str = ""  # of the handshake
+    opened_in: object = None  # the reference of the handshake's span
     former_id: str = ""  # of the session before it got a new one
     former_until: float = 0.0  # when requests may not show that any more, by the loop's clock
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from app.web.web_parts import WebParts
 log = logging.getLogger("latchkey.access")
 
 SOCKET_PATHS = ("/socket.io/", "/socket.io")
+_Work = Coroutine[Any, Any, None]
+Trace = Callable[[RequestHandler, str, _Work], _Work]
 
 
 class WebApplication(Dispatcher):
@@ -41,11 +43,13 @@ class WebApplication(Dispatcher):
         socket_options: dict[str, Any],
         template_paths: Sequence[Path] = (),
         static_path: Path | None = None,
+        trace: Trace | None = None,
     ) -> None:
         """`routes` are as Tornado takes them; the folders are those of templates and /static/.
 
         `socket_handler` is the class that serves `SOCKET_PATHS`, and `socket_options` what its
-        `initialize` takes.
+        `initialize` takes. `trace` puts the work on a request into a span; its second argument is
+        the route's name.
         """
         settings = services.settings
         self.route_names = RouteNames(
@@ -73,6 +77,8 @@ class WebApplication(Dispatcher):
             websocket_ping_timeout=min(settings.ping_interval, settings.ping_timeout),
             **{name: str(path) for name, path in folders.items() if path is not None},
         )
+        self._trace = trace
+        self.around = None if trace is None else self._traced
         self._web = web
         self._socket_handler, self._socket_options = socket_handler, socket_options
         self._trusted_proxies = settings.trusted_proxies
@@ -84,6 +90,8 @@ class WebApplication(Dispatcher):
         from_proxy = apply_forwarded(request, self._trusted_proxies)
         given = request.headers.get("X-Request-ID") if from_proxy else None
         request.headers["X-Request-ID"] = self._request_ids.of(given)
+        if self._trace is not None and not from_proxy:
+            request.headers.pop("traceparent", None)
         early = answer_early(request, self._web.hosts, self._web.trusted_origins)
         if early is not None:
             return self.get_handler_delegate(request, early)
@@ -123,6 +131,11 @@ class WebApplication(Dispatcher):
     def refusal_headers(self, headers: HTTPHeaders) -> dict[str, str]:
         """Return headers for an answer that comes before a handler, such as 413."""
         return sharing(headers, self._web.trusted_origins)
+
+    def _traced(self, handler: RequestHandler, work: _Work) -> _Work:
+        assert self._trace is not None
+        route = self.route_names.find(type(handler), handler.request.path)
+        return self._trace(handler, route, work)
 
     def _log_access(self, handler: RequestHandler) -> None:
         """Log every request, without its query, and do what `_log_request` does."""

@@ -83,6 +83,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.settings", "app.sockets", "app.stores", "app.transport"),
     ),
     "app.own_metrics": ("app.ops", "app.optional_cluster", "app.services", "app.stores"),
+    "app.tracing": ("app.common", "app.stores"),
+    "app.optional_tracing": ("app.lifecycle", "app.settings", "app.stores", "app.tracing"),
     "app.listeners": (
         *("app.accounts", "app.extensions", "app.hooks", "app.optional_cluster", "app.services"),
         *("app.sessions", "app.sockets", "app.stores"),
@@ -91,7 +93,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.accounts", "app.socketio_client", "app.common", "app.devices", "app.extensions"),
         *("app.jobs", "app.lifecycle", "app.limits", "app.listeners", "app.open_store", "app.ops"),
         *("app.account_mail", "app.mail", "app.recovery"),
-        *("app.optional_cluster", "app.own_metrics", "app.presence", "app.services"),
+        *("app.optional_cluster", "app.optional_tracing", "app.own_metrics"),
+        *("app.presence", "app.services"),
         *("app.sessions", "app.settings"),
         *("app.role_sockets", "app.sign_in", "app.sockets"),
         *("app.emit", "app.impersonation", "app.operator"),
@@ -107,7 +110,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.emit": ("app.common", "app.ops", "app.sessions", "app.settings", "app.stores"),
     "app.check": (
         *("app.accounts", "app.common", "app.database", "app.extensions", "app.mail", "app.ops"),
-        *("app.settings", "app.stores", "app.web"),
+        *("app.optional_tracing", "app.settings", "app.stores", "app.web"),
     ),
     "app.release": (),
     "app.reload": ("app.common", "app.ops", "app.settings"),

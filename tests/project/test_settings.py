@@ -184,6 +184,13 @@ CASES: dict[str, tuple[Any, str, Any, str, tuple[str, ...]]] = {
     "log_format": ("text", "json", "json", "text", ("", "xml", "JSON")),
     "log_level": ("info", "warning", "warning", "debug", ("", "fatal", "INFO")),
     "access_log": (False, "yes", True, "no", ("", "maybe")),
+    "tracing": (
+        "",
+        "http://127.0.0.1:4318",
+        "http://127.0.0.1:4318",
+        "https://collector.example",
+        ("127.0.0.1:4318", "grpc://127.0.0.1:4317", "http://"),
+    ),
     "mail": (
         None,
         "smtp://a:b@h:25?from=c@d.org",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import tornado.web
@@ -24,6 +24,10 @@ from app.transport.http.exchange import Exchange
 from app.transport.http.request import Request
 from app.transport.tasks import Tasks
 
+_Work = Coroutine[Any, Any, None]
+#: Returns the work on the request of a handler with something around it.
+Around = Callable[[tornado.web.RequestHandler, _Work], _Work]
+
 _GOING_AWAY = 1001  # RFC 6455, 7.4.1
 
 
@@ -37,6 +41,8 @@ class Dispatcher(tornado.web.Application):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.tasks = Tasks()
+        #: Wraps the work on each request; None: it runs as it is.
+        self.around: Around | None = None
 
     @functools.cached_property
     def done(self) -> asyncio.Future[None]:
@@ -143,6 +149,8 @@ class _Handling(HTTPMessageDelegate):
         context = app.tasks.new_context()
         context.run(request_id.set, request.headers.get("X-Request-ID", ""))
         work = tornado_private.run_handler(handler, transforms, self._values)
+        if app.around is not None:
+            work = app.around(handler, work)
         app.tasks.start(work, context=context)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from app.transport.socketio import packets
@@ -12,6 +12,10 @@ from app.transport.socketio.peer import Peer
 from app.transport.socketio.rooms import Rooms
 
 log = logging.getLogger("app.transport")
+
+_Work = Coroutine[Any, Any, None]
+#: Returns the work on an event with something around it: namespace object, sid, event, work.
+Around = Callable[[Any, str, str, _Work], _Work]
 
 
 class Server(Protocol):
@@ -33,15 +37,25 @@ def _internal_error() -> dict[str, str]:
 class Events:
     """Starts a handler for each event and each ack of a client."""
 
-    def __init__(self, server: Server, failed: Callable[[], None]) -> None:
-        """`failed` is called for a handler that raised or an ack that could not be sent."""
+    def __init__(
+        self, server: Server, failed: Callable[[], None], around: Around | None = None
+    ) -> None:
+        """`failed` is called for a handler that raised or an ack that could not be sent.
+
+        `around` wraps the work on each event of a namespace object.
+        """
         self._server = server
         self._failed = failed
+        self._around = around
 
     def event(self, peer: Peer, sid: str, packet: Packet) -> None:
         """Act on an event of a client; its handler runs at once, or in its turn."""
         namespace = packet.namespace
         handling = self._handle(peer, namespace, sid, packet.id, packet.data)
+        if self._around is not None:
+            handler = self._server.namespace_handlers.get(namespace)
+            if handler is not None:
+                handling = self._around(handler, sid, packet.data[0], handling)
         queue = peer.queues.get(namespace) if peer.queues else None
         peer.start(handling, queue, packet.size)
 

@@ -20,7 +20,7 @@ from app.transport.engineio.server import EngineServer
 from app.transport.settings import TransportSettings
 from app.transport.socketio.connection_callbacks import Listener
 from app.transport.socketio.cut_off import cut_off
-from app.transport.socketio.events import Events
+from app.transport.socketio.events import Around, Events
 from app.transport.socketio.made_namespaces import MadeNamespaces
 from app.transport.socketio.membership import Membership
 from app.transport.socketio.packets import (
@@ -55,6 +55,7 @@ class SocketServer(Library):
         *,
         listener: Listener | None = None,
         client_manager: Rooms | None = None,
+        around_event: Around | None = None,
     ) -> None:
         # python-socketio logs every emit; this package logs the lines that matter
         quiet = logging.getLogger(f"{log.name}.socketio")
@@ -75,7 +76,7 @@ class SocketServer(Library):
         self._listener = listener or Listener()
         self.made = MadeNamespaces(self)
         self._membership = Membership(self)
-        self._events = Events(self, self._listener.event_failed)
+        self._events = Events(self, self._listener.event_failed, around_event)
 
     @functools.cached_property
     def done(self) -> asyncio.Future[None]:
