@@ -144,6 +144,7 @@ async def freeze(clients: Clients, *, thaw: bool = True) -> None:
                 group.create_task(clients.watch(transport, frozen_at))
             for socket in clients.sockets.values():
                 group.create_task(clients.incr(socket))
+        await _connects(site)
     finally:
         if thaw:
             first.process.send_signal(signal.SIGCONT)
@@ -156,6 +157,14 @@ async def freeze(clients: Clients, *, thaw: bool = True) -> None:
     count = await clients.sockets["websocket", "1"].call("count")
     assert len(set(seen.acks)) == len(seen.acks), "two changes got the same number"
     assert count >= max(seen.acks), "an acknowledged change was lost"
+
+
+async def _connects(site: Cluster) -> None:
+    """Check that new clients are served, though the proxy may choose the frozen process first."""
+    async with asyncio.timeout(30):
+        for _ in range(8):
+            async with site.raw() as raw:
+                assert (await raw.websocket()).status == 101
 
 
 async def _serves(site: Cluster, number: int) -> bool:
