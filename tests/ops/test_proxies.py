@@ -114,7 +114,7 @@ async def test_a_process_that_drains_gets_no_handshakes(
         site.processes[0].process.send_signal(signal.SIGTERM)
 
         if proxy is Caddy:  # it passes a 503 on until its check finds that the process is not ready
-            await until(lambda: "unexpected status code" in site.proxy.log("start"))
+            await until(lambda: "status code out of tolerances" in site.proxy.log("start"))
         for number in range(8):
             async with site.raw() as raw:
                 assert (await site.open_sid(raw))[0].startswith("1-")
