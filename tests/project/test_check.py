@@ -92,3 +92,10 @@ async def test_it_tells_of_pending_migrations_and_runs_none(tmp_path: Path) -> N
     assert "a migration is pending" in said["sessions"]
     assert "migrations are pending, which the start runs: app.accounts" in said["database"]
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+async def test_it_tells_where_traces_go(tmp_path: Path) -> None:
+    """The packages must be there; the collector need not answer."""
+    tracing = "--tracing=http://user:secret@127.0.0.1:9"
+    code, said = await check(f"--data-dir={tmp_path}/data", f"--port={free_port()}", tracing)
+    assert (code, said["tracing"]) == (0, "ok traces go to http://127.0.0.1:9")

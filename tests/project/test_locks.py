@@ -37,8 +37,8 @@ class Lock:
                 self.direct.add(name)
 
 
-def declared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the requirements of setup.py with the extras that a site may need."""
+def declared(monkeypatch: pytest.MonkeyPatch, *more: str) -> list[str]:
+    """Return the requirements of setup.py with the extras that a site may need, and `more`."""
     found: dict[str, object] = {}
     monkeypatch.setattr(setuptools, "setup", found.update)
     monkeypatch.chdir(ROOT)
@@ -46,7 +46,7 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     required, extras = found["install_requires"], found["extras_require"]
     assert isinstance(required, list)
     assert isinstance(extras, Mapping)
-    return [*required, *extras["redis"], *extras["postgresql"]]
+    return [*required, *(each for name in ("redis", "postgresql", *more) for each in extras[name])]
 
 
 def compare(lock: Lock, requirements: Iterable[str]) -> None:
@@ -63,6 +63,13 @@ def test_requirements_lock_fits_setup_py(monkeypatch: pytest.MonkeyPatch) -> Non
     compare(Lock(ROOT / "requirements.lock"), declared(monkeypatch))
 
 
+def test_the_lock_with_tracing_adds_to_the_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site with traces runs with the same releases of everything else."""
+    lock, with_tracing = Lock(ROOT / "requirements.lock"), Lock(ROOT / "requirements-tracing.lock")
+    compare(with_tracing, declared(monkeypatch, "tracing"))
+    assert lock.versions.items() <= with_tracing.versions.items(), RENEW
+
+
 def test_requirements_build_lock_fits_the_build() -> None:
     """The group of pyproject.toml has what pip would install for a build."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -71,7 +78,9 @@ def test_requirements_build_lock_fits_the_build() -> None:
     compare(Lock(ROOT / "requirements-build.lock"), group)
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-build.lock"])
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-tracing.lock", "requirements-build.lock"]
+)
 def test_every_locked_package_has_hashes_and_no_address(name: str) -> None:
     """pip checks what it downloads, from whichever index the machine uses."""
     lock = Lock(ROOT / name)
