@@ -24,8 +24,8 @@ async def night(folder: Path, faults: list[Fault], count: int, pause: float) -> 
         async with Clients(site.nginx.url, certificate, count, pause) as clients:
             await clients.begin()
             tallies = [await one(site, clients, fault) for fault in faults]
-        if "Traceback" in site.logged():
-            print(site.logged()[-20_000:], file=sys.stderr)
+        if "Traceback" in (logged := site.programs.logged()):
+            print(logged[-20_000:], file=sys.stderr)
         return tallies
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tests.reliability.night.clients import Tally
+from tests.reliability.night.programs import NUMBERS
 from tests.reliability.night.site import Site
 
 
@@ -31,18 +32,43 @@ async def nothing(site: Site) -> None:
 
 
 async def kill(site: Site) -> None:
-    for program in site.programs:
-        program.send(signal.SIGKILL)
+    """Kill one process, and the other one when the first one is back."""
+    for number in NUMBERS:
+        site.programs.send(number, signal.SIGKILL)
         await asyncio.sleep(5)  # longer than systemd's pause: it is starting again
         await site.ready()
 
 
 async def freeze(site: Site) -> None:
     """No watchdog of systemd ends the process, so that it wakes up among its clients again."""
-    # the one that was killed last has few clients
-    site.programs[0].send(signal.SIGSTOP)
+    site.programs.send(0, signal.SIGSTOP)  # the one that was killed last has few clients
     await asyncio.sleep(60)
-    site.programs[0].send(signal.SIGCONT)
+    site.programs.send(0, signal.SIGCONT)
+
+
+async def upgrade_badly(site: Site) -> None:
+    """The release does not start; the command takes back what it did."""
+    broken = "async def on_start(services):\n    raise RuntimeError('not today')\n"
+    site.programs.releases.commit("bad", more=broken)
+    await site.programs.change("upgrade", "bad", "--ready-timeout=5", code=1)
+
+
+async def upgrade(site: Site) -> None:
+    """A release with a migration."""
+    site.programs.releases.commit_migration("v2")
+    await site.programs.change("upgrade", "v2")
+
+
+async def roll_back(site: Site) -> None:
+    """Back to the release before, and its tables."""
+    await site.programs.change("rollback", "--downgrade")
+
+
+async def back_up(site: Site) -> None:
+    folder = str(site.folder / "backup")
+    data = site.programs.releases.root / "data" / "0"
+    await site.command("backup", folder, f"--data-dir={data}")
+    await site.command("verify", folder)
 
 
 async def restart_postgres(site: Site) -> None:
@@ -76,32 +102,29 @@ async def rotate_key(site: Site) -> None:
     await site.command("keys", "rotate")
 
 
+_RESTARTED = "changes that a process had begun when it was killed: 503"
+_FAILOVER = "all until the Sentinels have named another primary: 503"
+
 FAULTS = (
     Fault("nothing", nothing, (), "none"),
-    Fault(
-        "kill -9 of each process",
-        kill,
-        ("POST 503",),
-        "changes that the killed process had begun: 503",
-    ),
+    Fault("a bad upgrade, taken back", upgrade_badly, (), "none"),
+    Fault("an upgrade with a migration", upgrade, (), "none"),
+    Fault("a rollback", roll_back, (), "none"),
+    Fault("the signing key rotated", rotate_key, (), "none"),
+    Fault("a backup", back_up, (), "none"),
+    Fault("`kill -9` of one process after the other", kill, ("POST 503",), _RESTARTED),
     Fault(
         "a process frozen for 60 s",
         freeze,
         ("POST 503",),
         "changes that were sent to the frozen process: 503",
     ),
-    Fault("the signing key rotated", rotate_key, (), "none"),
     Fault("PostgreSQL restarted", restart_postgres, (), "none: these pages read no accounts"),
     Fault(
         "the disk of the first machine full for 20 s",
         fill_disk,
         ("POST 503", "GET 503"),
-        "all until the Sentinels have named another primary: 503",
+        _FAILOVER,
     ),
-    Fault(
-        "Redis failover",
-        fail_over,
-        ("POST 503", "GET 503"),
-        "all until the Sentinels have named another primary: 503",
-    ),
+    Fault("Redis failover", fail_over, ("POST 503", "GET 503"), _FAILOVER),
 )
