@@ -38,9 +38,18 @@ async def one(site: Site, clients: Clients, fault: Fault) -> Tally:
     await asyncio.sleep(_CALM)
     tally = await clients.check()
     print(table.row(fault, tally), flush=True)
-    for line in complaints(fault, tally):
+    for line in (found := complaints(fault, tally)):
         print(f"  {line}", file=sys.stderr, flush=True)
+    if found:
+        print(evidence(site), file=sys.stderr, flush=True)
     return tally
+
+
+def evidence(site: Site) -> str:
+    """Return the latest lines of nginx about pages that failed."""
+    failed = [line for line in site.nginx.log("access.log").splitlines() if '" 503 ' in line]
+    errors = site.nginx.log("error.log").splitlines()
+    return "\n".join((*failed[-10:], *errors[-10:]))
 
 
 def complaints(fault: Fault, tally: Tally) -> list[str]:
