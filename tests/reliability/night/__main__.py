@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
 import tempfile
 from pathlib import Path
 
 from tests.reliability.night import table
 from tests.reliability.night.clients import Clients, Tally
-from tests.reliability.night.faults import FAULTS, Fault
+from tests.reliability.night.faults import FAULTS, REASON, Fault
 from tests.reliability.night.site import Site
 from tests.support import leftovers
 
+_TRACEBACK = re.compile(r"^Traceback .*(?:\n .*)*\n.*", re.MULTILINE)
 _CALM = 5.0  # seconds of work before and after each fault
 
 
@@ -24,8 +26,9 @@ async def night(folder: Path, faults: list[Fault], count: int, pause: float) -> 
         async with Clients(site.nginx.url, certificate, count, pause) as clients:
             await clients.begin()
             tallies = [await one(site, clients, fault) for fault in faults]
-        if "Traceback" in (logged := site.programs.logged()):
-            print(logged[-20_000:], file=sys.stderr)
+        for text in _TRACEBACK.findall(site.programs.logged()):
+            if REASON not in text:  # of the bad release
+                print(text, file=sys.stderr)
         return tallies
 
 

@@ -12,6 +12,9 @@ from tests.reliability.night.programs import NUMBERS
 from tests.reliability.night.site import Site
 
 
+REASON = "not today"  # why the bad release does not start
+
+
 @dataclass(frozen=True)
 class Fault:
     """Something that happens to a site while clients work."""
@@ -48,7 +51,7 @@ async def freeze(site: Site) -> None:
 
 async def upgrade_badly(site: Site) -> None:
     """The release does not start; the command takes back what it did."""
-    broken = "async def on_start(services):\n    raise RuntimeError('not today')\n"
+    broken = f"async def on_start(services):\n    raise RuntimeError('{REASON}')\n"
     site.programs.releases.commit("bad", more=broken)
     await site.programs.change("upgrade", "bad", "--ready-timeout=5", code=1)
 

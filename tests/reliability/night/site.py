@@ -14,7 +14,7 @@ from tests.support.sentinel import REPLICATED, ReplicatedRedis
 from tests.support.small_disk import SmallDisk, small_disk
 from tests.support.waiting import until
 
-_READY = 60.0  # seconds
+_READY = 180.0  # seconds
 _DISK = 400  # megabytes
 
 
