@@ -11,7 +11,6 @@ from tests.reliability.night.clients import Tally
 from tests.reliability.night.programs import NUMBERS
 from tests.reliability.night.site import Site
 
-
 REASON = "not today"  # why the bad release does not start
 
 
@@ -52,7 +51,7 @@ async def freeze(site: Site) -> None:
 async def upgrade_badly(site: Site) -> None:
     """The release does not start; the command takes back what it did."""
     broken = f"async def on_start(services):\n    raise RuntimeError('{REASON}')\n"
-    site.programs.releases.commit("bad", more=broken)
+    site.programs.releases.commit_notes("bad", more=broken)
     await site.programs.change("upgrade", "bad", "--ready-timeout=5", code=1)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.support.release_site import ReleaseSite
+from tests.reliability.notes_site import NotesSite
 
 NUMBERS = (0, 1)
 _PAUSE = 1.0  # seconds before one is started again: RestartSec of deploy/latchkey@.service
@@ -20,7 +20,7 @@ _INTERVAL = 0.2  # seconds between two looks
 class Programs:
     """Two processes of `python -m app`, of the release that is current."""
 
-    def __init__(self, releases: ReleaseSite) -> None:
+    def __init__(self, releases: NotesSite) -> None:
         self.releases = releases
         self._keeper: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()  # held while the command of the releases restarts them

@@ -6,10 +6,10 @@ import contextlib
 from pathlib import Path
 
 from tests.reliability.night.programs import Programs
+from tests.reliability.notes_site import NotesSite
 from tests.support.nginx import Nginx
 from tests.support.postgres import Postgres
 from tests.support.process import run
-from tests.support.release_site import ReleaseSite
 from tests.support.sentinel import REPLICATED, ReplicatedRedis
 from tests.support.small_disk import SmallDisk, small_disk
 from tests.support.waiting import until
@@ -66,9 +66,9 @@ class Site:
         self._stack.callback(self.nginx.stop)
         self.nginx.start()
 
-    def _releases(self) -> ReleaseSite:
+    def _releases(self) -> NotesSite:
         """Return a site of releases, with the data of the first process on the small disk."""
-        releases = ReleaseSite(self.folder, **self.environ)
+        releases = NotesSite(self.folder, **self.environ)
         self.environ["LATCHKEY_SECRET_KEY_FILE"] = str(releases.root / "keys")
         data = self.disk.folder / "process0"
         data.mkdir(mode=0o700)
