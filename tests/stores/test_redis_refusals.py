@@ -162,18 +162,32 @@ async def test_a_closed_store_fails_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "code"),
+    ("text", "code", "sentence"),
     [
-        ("NOSCRIPT No matching script. Please use EVAL.", "NOSCRIPT"),
-        ("READONLY You can't write ... script: f1, on @user_script:5.", "READONLY"),
+        (
+            "NOSCRIPT No matching script. Please use EVAL.",
+            "NOSCRIPT",
+            "NOSCRIPT No matching script. Please use EVAL",
+        ),
+        (
+            f"NOREPLICAS Not enough good replicas. script: {'0f' * 20}, on @user_script:21.",
+            "NOREPLICAS",
+            "NOREPLICAS Not enough good replicas",
+        ),
         (
             "ERR Error running script (call to f_1): @user_script:5: @user_script: 5: "
             "-READONLY You can't write against a read only replica.",
             "READONLY",
+            "READONLY You can't write against a read only replica",
         ),
-        ("ERR Error running script (call to f_1): @user_script:1: @user_script: 1: oh", "ERR"),
+        (
+            "ERR Error running script (call to f_1): @user_script:1: @user_script: 1: oh",
+            "ERR",
+            "ERR Error running script (call to f_1): @user_script:1: @user_script: 1: oh",
+        ),
     ],
 )
-def test_the_code_of_an_error_in_a_script_is_found(text: str, code: str) -> None:
-    """Redis 7 begins the message with it, Redis 6.2 does not."""
-    assert ReplyError(text).code == code
+def test_an_error_in_a_script_is_read(text: str, code: str, sentence: str) -> None:
+    """Redis 7 begins the message with its code, Redis 6.2 does not; the script is left out."""
+    error = ReplyError(text)
+    assert (error.code, error.sentence) == (code, sentence)

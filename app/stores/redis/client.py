@@ -146,7 +146,7 @@ class RedisClient:
             # with Sentinels, the next connection goes to another Redis
             self._connection.abort()
         return StoreUnavailable(
-            f"{self.shown} refused: {error}{dict(_REMEDIES).get(error.code, '')}"
+            f"{self.shown} refused: {error.sentence}{dict(_REMEDIES).get(error.code, '')}"
         )
 
     # -- the connection --
