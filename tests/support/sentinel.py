@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -76,7 +77,7 @@ class ReplicatedRedis:
         """Return the Redis that a Sentinel names; None if no Sentinel answers."""
         for sentinel in self.sentinels:
             with contextlib.suppress(redis.RedisError), sentinel.client(retry=None) as asked:
-                found = asked.sentinel_get_master_addr_by_name(SERVICE)
+                found: Any = asked.sentinel_get_master_addr_by_name(SERVICE)
                 return next(node for node in self.nodes if found and node.port == int(found[1]))
         return None
 
@@ -100,7 +101,7 @@ class ReplicatedRedis:
             return False
         for sentinel in self.sentinels:
             with sentinel.client() as asked:
-                state = asked.sentinel_master(SERVICE)
+                state: Any = asked.sentinel_master(SERVICE)
             others = state["num-other-sentinels"], state["num-slaves"]
             if others != (len(self.sentinels) - 1, len(self.nodes) - 1):
                 return False
