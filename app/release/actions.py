@@ -52,8 +52,18 @@ def rollback(given: argparse.Namespace, options: Options) -> None:
         if name == releases.current:
             raise WrongCall(f"{name} is the release that serves")
         journal = Journal("rollback", releases.current, name)
+        journal.downgrades = _newer_tables(name, options)
+        if journal.downgrades and not given.downgrade:
+            listed = ", ".join(journal.downgrades)
+            raise Stopped(
+                f"{name} does not know the newest migration of {listed}. What that added is lost "
+                "if it is taken back; to do so, add --downgrade. Nothing was changed"
+            )
         change = _change(journal, releases, options, output, given)
-        _go_back(change, name, given.downgrade, releases, options, output)
+        if not journal.downgrades:
+            change.check()
+        change.run()
+        output.step("done", _served(name, options, given))
 
 
 def resume(given: argparse.Namespace, options: Options) -> None:
@@ -121,33 +131,11 @@ def _build(source: Source, releases: Releases, options: Options, output: Output)
     return name
 
 
-def _go_back(
-    change: Change,
-    name: str,
-    downgrade: bool,
-    releases: Releases,
-    options: Options,
-    output: Output,
-) -> None:
-    """Go to an older release, whose tables the database must have."""
+def _newer_tables(name: str, options: Options) -> dict[str, str]:
+    """Return the modules whose tables a newer release has migrated, and what this one has."""
     number = (Processes(options).numbers() or ["0"])[0]
-    older = Program(releases.path(name), options)
-    newer = {key: each for key, each in older.revisions(number).items() if each["newer"]}
-    if newer and not downgrade:
-        listed = ", ".join(f"{key} {each['revision']}" for key, each in newer.items())
-        raise Stopped(
-            f"{name} does not know the migration {listed}. Its data is lost if it is taken back; "
-            "to do that, add --downgrade. Nothing was changed"
-        )
-    if newer:
-        current = releases.current
-        assert current is not None
-        for key, each in newer.items():
-            Program(releases.path(current), options).downgrade(number, key, each["head"])
-            output.step("database", f"{key} is at {each['head']} again")
-    change.check()
-    change.run()
-    output.step("done", f"{name} serves again")
+    states = Program(Path(options.root) / "releases" / name, options).revisions(number)
+    return {key: str(each["head"]) for key, each in states.items() if each["newer"]}
 
 
 def _served(name: str, options: Options, given: argparse.Namespace) -> str:

@@ -51,7 +51,10 @@ class Change:
         Raises StoppedHalfway if the way back fails too.
         """
         try:
-            self._migrate()
+            if self._journal.kind == "upgrade":
+                self._migrate()
+            else:
+                self._downgrade()
             self._switch()
             for number in self._restarts:
                 if number not in self._journal.done:
@@ -93,9 +96,6 @@ class Change:
     def _migrate(self) -> None:
         """Bring the tables to the state that the new release needs, and note how they were."""
         journal, number = self._journal, self._number
-        if journal.kind != "upgrade":
-            journal.store(self._releases.root)
-            return
         program = self._program(journal.to)
         # the first release finds no database, perhaps
         before = _plain(program.revisions(number)) if journal.before is not None else {}
@@ -107,6 +107,19 @@ class Change:
         changed = [name for name in after if after[name] != before.get(name)]
         words = [f"{name} {before.get(name) or 'new'} to {after[name]}" for name in changed]
         self._output.step("database", ", ".join(words) or "nothing to migrate")
+
+    def _downgrade(self) -> None:
+        """Take back the migrations that the older release does not know, and see that it fits."""
+        journal, number = self._journal, self._number
+        journal.store(self._releases.root)
+        if journal.before is not None and journal.downgrades:
+            newer = self._program(journal.before)
+            states = newer.revisions(number)
+            for name, revision in journal.downgrades.items():
+                if states[name]["revision"] != revision:
+                    newer.downgrade(number, name, revision)
+                self._output.step("database", f"{name} is at {revision} again")
+        self.check()
 
     def _restore_database(self) -> None:
         """Take back what this change did to tables that the old release knows."""

@@ -21,6 +21,8 @@ class Journal:
     to: str  # release
     #: The revision of each module's tables before the change; None if it had none.
     revisions: dict[str, str | None] = field(default_factory=dict)
+    #: The revision to which each module's tables go back first.
+    downgrades: dict[str, str] = field(default_factory=dict)
     begun: list[str] = field(default_factory=list)  # processes that may run the new release
     done: list[str] = field(default_factory=list)  # processes that serve it
 

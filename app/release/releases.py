@@ -94,6 +94,8 @@ class Releases:
 
     def new(self, label: str) -> str:
         """Make the folder of a new release, and remove what interrupted upgrades left."""
+        for path in (self.root, self.folder):
+            path.chmod(path.stat().st_mode | 0o011)  # the processes are another user
         complete = self.names()
         for path in self.folder.iterdir():
             if path.name not in complete:

@@ -48,6 +48,7 @@ class Source:
         if not self._is_git:
             ignore = shutil.ignore_patterns(*_NOT_COPIED)
             shutil.copytree(self._path, folder, ignore=ignore, symlinks=True, dirs_exist_ok=True)
+            _let_read(folder)
             return
         packed = folder / ".code.tar"
         run(["git", "archive", f"--output={packed}", self.commit], "git archive", cwd=self._path)
@@ -69,3 +70,10 @@ class Source:
         raise WrongCall(
             f"{self._path} has no commit {self._revision}; fetch it there first (git fetch --tags)"
         )
+
+
+def _let_read(folder: Path) -> None:
+    """Let the user of the processes read a copy of files that only their owner may read."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))

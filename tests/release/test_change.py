@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.release.options import Options
+from app.release.processes import Processes
 from tests.release.fake_site import FakeSite
 from tests.support.waiting import until
 
@@ -41,7 +45,7 @@ async def test_an_upgrade_and_the_way_back(running: FakeSite) -> None:
     second = running.current()
     code, text = await running.run("rollback")
     assert code == 1
-    assert "does not know the migration notes 2" in text
+    assert "does not know the newest migration of notes" in text
     assert running.current() == second
     code, text = await running.run("rollback", "--downgrade")
     assert code == 0, text
@@ -69,7 +73,7 @@ async def test_a_bad_release_changes_nothing(running: FakeSite, failure: str) ->
     files, reason, started = FAILURES[failure]
     first, before = running.current(), running.started()
     running.release("v2", files, revision=2)
-    code, text = await running.run("upgrade", "--ready-timeout=0.5")
+    code, text = await running.run("upgrade", "--ready-timeout=8")
     assert code == 1, text
     assert reason in text
     assert running.started() == [*before, *started]
@@ -133,7 +137,7 @@ async def test_a_way_back_that_fails_asks_for_the_operator(running: FakeSite) ->
     running.release("v2", {"unready": "0"})
     broken = running.root / "restart"
     works = broken.read_text()
-    command = await running.start("upgrade", "--ready-timeout=2")
+    command = await running.start("upgrade", "--ready-timeout=3")
     await until(lambda: "0 v2" in running.started())
     broken.write_text("#!/bin/sh\nexit 1\n")
     out, _ = await command.communicate()
@@ -172,6 +176,7 @@ async def test_a_folder_without_git_is_copied(site: FakeSite, tmp_path: Path) ->
     folder = tmp_path / "folder"
     site.source.rename(folder)
     (folder / ".git").rename(tmp_path / "git")
+    (folder / "name").chmod(0o600)
     code, text = await site.run("upgrade", f"--source={folder}")
     assert code == 0, text
     release = site.root / "current"
@@ -203,3 +208,57 @@ async def test_wrong_calls_change_nothing(site: FakeSite, tmp_path: Path) -> Non
     assert code == 2
     assert "typo is no option" in text
     assert site.started() == []
+
+
+async def test_a_rollback_that_fails_migrates_again(running: FakeSite) -> None:
+    """The newer release serves on, with its tables."""
+    running.release("v2", revision=2)
+    assert (await running.run("upgrade"))[0] == 0
+    second = running.current()
+    (running.root / "previous" / "refused").touch()
+    code, text = await running.run("rollback", "--downgrade")
+    assert code == 1, text
+    assert "the settings are wrong" in text
+    assert (running.current(), running.database.read_text()) == (second, "2")
+    assert running.started()[-1] == "1 v2"
+
+
+async def test_processes_are_those_of_systemd(
+    site: FakeSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without settings the units are asked for, and restarted."""
+    systemctl = tmp_path / "bin" / "systemctl"
+    systemctl.parent.mkdir()
+    systemctl.write_text(SYSTEMCTL.format(restart=site.root / "restart"))
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{systemctl.parent}:{os.environ['PATH']}")
+    lines = (site.root / "release.toml").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(("processes", "restart"))]
+    (site.root / "release.toml").write_text("\n".join(kept))
+    code, text = await site.run("upgrade")
+    assert code == 0, text
+    assert site.started() == ["0 v1", "1 v1"]
+
+
+SYSTEMCTL = """#!/bin/sh
+case $1 in
+list-units) printf '%s\\n' 'latchkey@0.service loaded active' 'latchkey@1.service loaded failed';;
+restart) exec {restart} "${{2#latchkey@}}";;
+esac
+"""
+
+
+async def test_a_process_on_a_unix_socket_is_asked(tmp_path: Path) -> None:
+    """By its path, in place of a port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = await reader.readline()
+        status = b"200 OK" if line.startswith(b"GET /readyz ") else b"404 Not Found"
+        writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_unix_server(answer, tmp_path / "3.sock")
+    async with server:
+        processes = Processes(Options(ready=f"unix:{tmp_path}/{{number}}.sock"))
+        assert await asyncio.to_thread(processes.answer, "3") == ""
+        assert "No such file" in await asyncio.to_thread(processes.answer, "4")
