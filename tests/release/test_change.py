@@ -16,6 +16,9 @@ from tests.release.fake_site import FakeSite
 from tests.support.waiting import until
 
 
+pytestmark = pytest.mark.limit(120)
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[FakeSite]:
     """A site of which no release is installed."""
