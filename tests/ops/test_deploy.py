@@ -19,6 +19,8 @@ from tests.support.ports import free_port
 
 GUIDE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 NGINX = (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8")
+HAPROXY = (ROOT / "deploy" / "haproxy.cfg").read_text(encoding="utf-8")
+CADDY = (ROOT / "deploy" / "Caddyfile").read_text(encoding="utf-8")
 UNIT = (ROOT / "deploy" / "latchkey@.service").read_text(encoding="utf-8")
 
 
@@ -90,6 +92,33 @@ def test_nginx_asks_for_https_as_long_as_the_program_does() -> None:
     """The files that nginx serves itself have the header of the defaults."""
     (value,) = re.findall(r'add_header Strict-Transport-Security "(.*)" always;', NGINX)
     assert value == strict_transport(Settings())
+
+
+def test_haproxy_and_caddy_wait_as_long_as_the_program_does() -> None:
+    """Their limits fit the defaults of the settings, as nginx's do."""
+    settings = Settings()
+    silence = settings.ping_interval + settings.ping_timeout
+    for name in ("client", "server", "tunnel"):
+        (seconds,) = re.findall(rf"^defaults\n(?:.+\n)*? +timeout {name} +(\d+)s$", HAPROXY, re.M)
+        assert int(seconds) > silence
+    for text in (HAPROXY, CADDY):
+        (size,) = re.findall(r"(?i)content-length\b.* (?:gt|>) (\d+)", text)
+        assert int(size) == settings.max_message_size
+    polls = re.findall(r"import process /healthz (\d+)s \d+s", CADDY)
+    assert sum(int(seconds) > silence for seconds in polls) == 2  # one for each process
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_each_process_in_haproxy_and_caddy_has_its_place_everywhere(number: int) -> None:
+    """In each group, and in the rule that sends its clients to it."""
+    address = f"127.0.0.1:{8880 + number}"
+    assert HAPROXY.count(f"server process{number} {address} ") == 4
+    assert f"use-server process{number} if {{ url_param(sid) -m beg {number}- }}" in HAPROXY
+    assert len(re.findall(rf"\bto .*{re.escape(address)}\b", CADDY)) == CADDY.count(
+        "reverse_proxy {"
+    )
+    assert f"startsWith('{number}-')" in CADDY
+    assert re.search(rf"handle @process{number} {{\n\t+reverse_proxy {{\n\t+to {address} ", CADDY)
 
 
 def test_each_process_in_nginx_has_its_place_everywhere() -> None:

@@ -15,7 +15,6 @@ from app.release.processes import Processes
 from tests.release.fake_site import FakeSite
 from tests.support.waiting import until
 
-
 pytestmark = pytest.mark.limit(120)
 
 

@@ -63,6 +63,21 @@ async def test_a_change_that_no_replica_has_is_not_acknowledged(tmp_path: Path) 
         primary.kill()
 
 
+async def test_too_few_replicas_are_logged_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The sentence says how many there are and how many are waited for."""
+    server = RedisServer(tmp_path)
+    server.start()
+    try:
+        async with processes(1, server.url + WAIT) as (store,):
+            assert await store.load("a") is None
+        assert "has 0 replicas" in caplog.text
+        assert "wait_replicas=1; start them" in caplog.text
+    finally:
+        server.kill()
+
+
 async def test_a_redis_works_without_its_sentinels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -29,7 +29,9 @@ async def handshake(connection: Connection, address: Address, channels: Collecti
     for result in results:
         if isinstance(result, BaseException):
             raise result
-    _check(_parse_info(info.result()), address.shown)
+    facts = _parse_info(info.result())
+    _check(facts, address.shown)
+    _check_replicas(facts, address)
     if channels:
         connection.send_unanswered(pack(("SUBSCRIBE", *channels)))
         await connection.call(pack(("PING",)))
@@ -60,4 +62,15 @@ def _check(info: dict[str, str], shown: str) -> None:
             "set it to noeviction",
             shown,
             policy,
+        )
+
+
+def _check_replicas(info: dict[str, str], address: Address) -> None:
+    """Warn if there are fewer replicas than each change has to wait for."""
+    replicas = int(info.get("connected_slaves", "0"))
+    if replicas < address.wait_replicas:
+        log.warning(
+            "%s has %d replicas, and refuses changes until it has as many as wait_replicas=%d; "
+            "start them",
+            *(address.shown, replicas, address.wait_replicas),
         )
