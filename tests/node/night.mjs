@@ -1,6 +1,9 @@
 // Clients of the official socket.io-client that work through a night, for tests/reliability/night.
 //
-//   node night.mjs URL FIRST COUNT PAUSE
+//   node night.mjs URL FIRST COUNT PAUSE PROCESS...
+//
+// Users register at the addresses of the processes, as if each came from an address of its own,
+// since registrations of one address are limited. All else goes to URL.
 //
 // stdin:  one JSON command per line: {"id", "do"}
 // stdout: one JSON line per answer, {"id", "answer"} or {"id", "error"}
@@ -11,7 +14,8 @@ import { createInterface } from "node:readline";
 import { NodeWebSocket, Socket as Engine } from "engine.io-client";
 import { Manager } from "socket.io-client";
 
-const [url, first, count, pause] = [process.argv[2], ...process.argv.slice(3).map(Number)];
+const [url, first, count, pause] = [process.argv[2], ...process.argv.slice(3, 6).map(Number)];
+const processes = process.argv.slice(6);
 const TRANSPORTS = [["polling", "websocket"], ["websocket"], ["polling"]];
 const PASSWORD = "a long night in the stacks";
 const ANSWER_TIMEOUT = 30_000; // of an ack
@@ -69,13 +73,17 @@ class Client {
   ended = []; // reasons of ends of its session that the server has told
 
   constructor(number) {
+    this.number = number;
     this.name = `night${number}`;
     this.transports = TRANSPORTS[number % TRANSPORTS.length];
   }
 
   async begin() {
     const body = { username: this.name, password: PASSWORD };
-    const [status, text] = await this.fetch("POST", "/register", body);
+    const [status, text] = await this.fetch("POST", "/register", body, {
+      "x-forwarded-for": `10.0.${this.number >> 8}.${this.number & 255}`,
+      "x-forwarded-proto": "https",
+    }, processes[this.number % processes.length]);
     if (status !== 204) throw new Error(`${this.name} was not registered: ${status} ${text}`);
     this.connect();
     await this.connected();
@@ -101,10 +109,10 @@ class Client {
     while (!this.socket.connected) await sleep(50);
   }
 
-  async fetch(method, path, body) {
-    const headers = { cookie: this.jar.header() };
+  async fetch(method, path, body, more = {}, base = url) {
+    const headers = { cookie: this.jar.header(), ...more };
     if (body) headers["content-type"] = "application/json";
-    const response = await fetch(url + path, {
+    const response = await fetch(base + path, {
       method, headers, body: body && JSON.stringify(body), redirect: "manual",
       signal: AbortSignal.timeout(PAGE_TIMEOUT),
     });

@@ -122,7 +122,7 @@ def _port(url: str, port: int) -> str:
 async def lengths(place: Place, operation: Operation) -> dict[str, int]:
     """Return how many bytes an operation takes each way."""
     await operation(place)
-    place.proxy.set(None)
+    place.proxy.set()
     assert await operation(place) is not None
     return {way: place.proxy.passed[way] for way in WAYS}
 
@@ -156,18 +156,22 @@ async def at_every_byte(
             group.create_task(work(place))
 
 
+def redis_options(number: int, port: int) -> dict[str, Any]:
+    return {"store": f"redis://127.0.0.1:{port}/0", "process_number": number}
+
+
 def quiet(caplog: pytest.LogCaptureFixture) -> None:
     """Check that the program has logged no traceback."""
     loud = [record for record in caplog.records if record.exc_info]
     assert not loud, logging.Formatter().format(loud[0])
 
 
-async def before_or_after(place: Place, operation: Operation, fault: Fault) -> None:
+async def before_or_after(place: Place, operation: Operation, fault: Fault, *first: Fault) -> None:
     """The change is stored or not, an acknowledged one is, and the next one works."""
     before = await place.patiently(Place.count)
-    place.proxy.set(fault)
+    place.proxy.set(*first, fault)
     acked = await operation(place)
-    place.proxy.set(None)
+    place.proxy.set()
     if fault.kind == "delay":
         assert acked == before + 1
     after = await place.patiently(Place.count)
@@ -184,14 +188,33 @@ async def test_an_edit_survives_a_fault_at_every_byte_from_and_to_redis(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, operation: Operation, kind: Kind
 ) -> None:
     """It is answered, with what was stored or with 503."""
-
-    def options(number: int, port: int) -> dict[str, Any]:
-        return {"store": f"redis://127.0.0.1:{port}/0", "process_number": number}
-
-    async with places(tmp_path, shared_server().port, options) as found:
+    async with places(tmp_path, shared_server().port, redis_options) as found:
         for number, place in enumerate(found):
             await place.visitor.sign_up(f"user{number}")
         await at_every_byte(found, operation, [kind], before_or_after)
+    quiet(caplog)
+
+
+@pytest.mark.limit(1200)
+@pytest.mark.parametrize("kind", ["cut", "reset"])
+async def test_a_connection_to_redis_is_made_again_after_a_fault_at_every_byte_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: Kind
+) -> None:
+    """The connection is lost, and the first attempts to make it again fail anywhere."""
+    lost = Fault("reset", "request", 0)
+
+    async def connect_again(place: Place) -> int | None:
+        place.proxy.set(lost)
+        await place.page()
+        return await place.patiently(Place.page)
+
+    async def check(place: Place, operation: Operation, fault: Fault) -> None:
+        await before_or_after(place, Place.page, fault, lost)
+
+    async with places(tmp_path, shared_server().port, redis_options) as found:
+        for number, place in enumerate(found):
+            await place.visitor.sign_up(f"user{number}")
+        await at_every_byte(found, connect_again, [kind], check)
     quiet(caplog)
 
 
@@ -214,7 +237,7 @@ async def test_an_account_survives_a_fault_at_every_byte_from_and_to_postgresql(
         await until(place.is_ready)
         place.proxy.set(fault)
         acked = await operation(place)
-        place.proxy.set(None)
+        place.proxy.set()
         account = place.credentials()
         name = account["username"]
         stored = reader.execute("SELECT 1 FROM accounts WHERE name = %s", [name]).fetchall()

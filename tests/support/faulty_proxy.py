@@ -34,11 +34,11 @@ class Fault:
 
 
 class FaultyProxy:
-    """Passes bytes to a port of this machine; `fault` happens once, and then is None."""
+    """Passes bytes to a port of this machine; each fault happens once, one after the other."""
 
     def __init__(self, target: int) -> None:
         self._target = target
-        self.fault: Fault | None = None
+        self._faults: list[Fault] = []
         self.passed: dict[Way, int] = {"request": 0, "reply": 0}
         self.port = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -57,9 +57,9 @@ class FaultyProxy:
         self._thread.join()
         self._loop.close()
 
-    def set(self, fault: Fault | None) -> None:
-        """Let this fault happen, and count bytes from now on."""
-        self.fault = fault
+    def set(self, *faults: Fault) -> None:
+        """Let these faults happen; bytes are counted from now on, and from the fault before."""
+        self._faults = list(faults)
         self.passed = {"request": 0, "reply": 0}
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -129,12 +129,11 @@ class FaultyProxy:
         self, way: Way, data: bytes, writer: asyncio.StreamWriter
     ) -> tuple[Kind | None, bytes]:
         """Pass what comes before the fault, if it is in these bytes; return it and the rest."""
-        fault = self.fault
+        fault = self._faults[0] if self._faults else None
         if fault is None or fault.way != way or fault.position >= self.passed[way] + len(data):
             return None, data
-        self.fault = None
         before = fault.position - self.passed[way]
-        self.passed[way] += before
+        self.set(*self._faults[1:])
         writer.write(data[:before])
         await writer.drain()
         return fault.kind, data[before:]

@@ -23,7 +23,8 @@ async def night(folder: Path, faults: list[Fault], count: int, pause: float) -> 
     """Let clients work while one fault after the other happens; return what became of each."""
     async with Site(folder) as site:
         certificate = site.nginx.folder / "certificate.pem"
-        async with Clients(site.nginx.url, certificate, count, pause) as clients:
+        urls = site.programs.urls
+        async with Clients(site.nginx.url, urls, certificate, count, pause) as clients:
             await clients.begin()
             tallies = [await one(site, clients, fault) for fault in faults]
         for text in _TRACEBACK.findall(site.programs.logged()):

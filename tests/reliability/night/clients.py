@@ -49,9 +49,15 @@ class Tally:
 class Clients:
     """Signed-in users, each with a browser's jar, pages and a socket."""
 
-    def __init__(self, url: str, certificate: Path, count: int, pause: float) -> None:
-        """`pause` is the mean of seconds between two things that one client does."""
+    def __init__(
+        self, url: str, processes: list[str], certificate: Path, count: int, pause: float
+    ) -> None:
+        """`pause` is the mean of seconds between two things that one client does.
+
+        Users register at the addresses of the processes, since each address may register few.
+        """
         self._url, self._certificate, self._pause = url, certificate, pause
+        self._urls = processes
         self._counts = _shares(count)
         self._processes: list[_Node] = []
 
@@ -59,7 +65,7 @@ class Clients:
         environ = {**os.environ, "NODE_EXTRA_CA_CERTS": str(self._certificate)}
         first = 0
         for count in self._counts:
-            arguments = (self._url, str(first), str(count), str(self._pause))
+            arguments = (self._url, str(first), str(count), str(self._pause), *self._urls)
             self._processes.append(await _Node.start(*arguments, environ=environ))
             first += count
         return self

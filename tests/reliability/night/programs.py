@@ -29,6 +29,10 @@ class Programs:
     def ports(self) -> list[int]:
         return [self.releases.port + number for number in NUMBERS]
 
+    @property
+    def urls(self) -> list[str]:
+        return [self.releases.url(number) for number in NUMBERS]
+
     async def start(self) -> None:
         """Install the first release, which starts the processes."""
         await self.change("upgrade", "v1")
