@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
 
-from tests.support.requirements import find_program, skip
+from tests.machines.base_system import debootstrap
+from tests.support.requirements import find_program
 
 BOOT = Path(__file__).with_name("boot")
-DEBIAN = "http://" + ".".join(("deb", "debian", "org")) + "/debian"
-UBUNTU = "http://archive.ubuntu.com/ubuntu"
-# Debian's debootstrap knows no release of Ubuntu that is newer than itself
-_UBUNTU_SCRIPT = "/usr/share/debootstrap/scripts/gutsy"
-ARCHIVES = {
-    "bookworm": ("--components=main", "bookworm", DEBIAN, "bookworm"),
-    "trixie": ("--components=main", "trixie", DEBIAN, "trixie"),
-    "noble": ("--components=main,universe", "noble", UBUNTU, _UBUNTU_SCRIPT),
-}
-# where the host looks for certificates, so that pip and npm work on the machine too
-_CERTIFICATES = "usr/local/share/ca-certificates"
+# so that pip and npm trust the certificates that the host trusts
 _NAMES = ("PIP_CERT", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -38,24 +28,7 @@ class Machine:
 
     def make(self, release: str) -> None:
         """Install the release's base system from its archive."""
-        components, name, archive, script = ARCHIVES[release]
-        command: list[str | Path] = [
-            find_program("debootstrap"),
-            components,
-            name,
-            self.root,
-            archive,
-            script,
-        ]
-        if archive == UBUNTU:
-            command.insert(1, "--no-check-gpg")  # Debian has no package with Ubuntu's keys
-        with (self.root.parent / f"{release}.log").open("wb") as log:
-            done = subprocess.run(command, stdout=log, stderr=log, check=False)
-        if done.returncode:
-            skip(f"{release} could not be installed; {log.name} says why")
-        shutil.copytree(Path("/", _CERTIFICATES), self.root / _CERTIFICATES, dirs_exist_ok=True)
-        update = "! command -v update-ca-certificates || update-ca-certificates"
-        subprocess.run(["chroot", self.root, "sh", "-c", update], capture_output=True, check=True)
+        debootstrap(self.root, release)
         resolver = self.root / "etc" / "resolv.conf"
         resolver.unlink(missing_ok=True)
         resolver.write_text("nameserver 10.0.2.3\n")  # slirp4netns passes it on to the host's

@@ -62,12 +62,21 @@ class Visit:
         sid: str = json.loads(self.ask(path)[1:])["sid"]
         path += f"&sid={sid}"
         self.ask(path, "40")
+        self._wait_for(path, "40")  # the server refuses events of a client that has not joined
         self.ask(path, '420["incr"]')
+        answer = self._wait_for(path, "430")
+        self.ask(path, "41")
+        return sid.partition("-")[0], int(json.loads(answer)[0])
+
+    def _wait_for(self, path: str, start: str) -> str:
+        """Poll until a packet begins so; return the rest of it."""
         while True:
-            for packet in self.ask(path).split("\x1e"):
-                if packet.startswith("430"):
-                    self.ask(path, "41")
-                    return sid.partition("-")[0], int(json.loads(packet[3:])[0])
+            packets = self.ask(path).split("\x1e")
+            if any(packet.startswith(("1", "41", "44")) for packet in packets):
+                sys.exit(f"{path}: the server closed the socket: {packets}")
+            for packet in packets:
+                if packet.startswith(start):
+                    return packet.removeprefix(start)
 
 
 def main(site: str, certificate: str, cookies: str) -> None:

@@ -28,7 +28,7 @@ async def test_a_process_without_descriptors_idles_and_recovers(tmp_path: Path) 
     """Idle connections take all descriptors; the process uses little CPU and logs few lines."""
 
     def few() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
     log = tmp_path / "log"
     with log.open("wb") as file:
@@ -66,6 +66,7 @@ async def test_a_process_without_descriptors_idles_and_recovers(tmp_path: Path) 
             assert (await raw.ask("/healthz")).status == 200
         assert spent < 0.5, f"{spent} s of CPU in 2 s"
         assert log.stat().st_size < 20_000
+        assert "out of file descriptors (limit 64)" in log.read_text()
     finally:
         child.kill()
         await child.wait()
