@@ -14,7 +14,6 @@ import aiohttp
 import pytest
 
 from tests.support.cluster import two
-from tests.support.otlp import Collector
 from tests.support.paths import ROOT
 from tests.support.postgres import Postgres
 from tests.support.raw import POLLING, WEBSOCKET, Raw
@@ -242,17 +241,3 @@ async def test_a_process_that_drains_gets_no_handshakes(tmp_path: Path, postgres
                 assert await ann.incr() == number + 1
         async with ready.get(f"http://127.0.0.1:{site.ports[0]}/readyz") as answer:
             assert (answer.status, (await answer.json())["failed"]) == (503, ["draining"])
-
-
-async def test_nginx_lets_no_client_join_a_trace(tmp_path: Path, postgres: Postgres) -> None:
-    """The processes believe its headers, so it removes the client's."""
-    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-    async with Collector() as collector:
-        async with two(tmp_path, postgres, f"--tracing={collector.url}") as site:
-            async with site.visitor() as ann:
-                header = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
-                assert (await ann.get("/", headers=header))[0] == 200
-            await until(lambda: collector.named("GET /"))
-        (page,) = collector.named("GET /")
-    assert page.trace_id != trace
-    assert page.parent_id == ""
