@@ -79,12 +79,8 @@ class Lifetimes:
 
     def next_check(self, record: Record) -> float:
         """Return when a process with a connection of this session has to check it."""
-        seen = self.seen(record)
-        expires = self.activity.expires(record, seen)
-        if not self.timeouts.is_new(record):
-            return expires
-        early = expires - self.timeouts.new / 2
-        return min(early, self.timeouts.expires(record.created, seen))
+        expires = self.activity.expires(record, self.seen(record))
+        return expires - self.timeouts.new / 2 if self.timeouts.is_new(record) else expires
 
     def must_extend(self, record: Record) -> bool:
         """Whether this is a new session in the second half of its timeout."""

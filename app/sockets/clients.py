@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from app.common import log_context
 from app.sessions.room_name import session_room
@@ -19,8 +19,7 @@ class UnknownSocket(LookupError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(msgspec.Struct, frozen=True):  # faster to create than a dataclass
     """A client of a namespace, with the context of its connection."""
 
     sid: str

@@ -62,7 +62,8 @@ class WebSocket(asyncio.Protocol):
         self._outbox = Outbox(engine, self, self._transport)  # pyright: ignore[reportArgumentType]
         self._outbox.write(handover.unsent)
         self._reader = Reader(engine, self, self._transport, self._outbox)  # pyright: ignore[reportArgumentType]
-        self._reader.feed(handover.received)
+        if handover.received:
+            self._reader.feed(handover.received)
         self._probe: Probe | None = None  # until the client has upgraded
         self._linger: Linger | None = None  # from our close frame on
         # HTTP reads into a buffer of its own; a transport looks at that when it begins to read
@@ -74,7 +75,10 @@ class WebSocket(asyncio.Protocol):
         """Begin with the frames that have arrived since the 101."""
         self.state = state
         self._outbox.corked = False
-        self._reader.read()
+        if self._reader.due:
+            self._reader.read()
+        else:
+            self._outbox.flush()
 
     # Reading
 

@@ -77,7 +77,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.deadline = Deadline(server.loop, server.header_timeout)
+        self.deadline = Deadline(server.loop)
         self.requests = Requests(server, self)
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._paused = False  # reading

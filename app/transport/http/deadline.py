@@ -11,10 +11,10 @@ class Deadline:
 
     __slots__ = ("_loop", "_paused_at", "due")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._paused_at = 0.0  # loop time
-        self.due = loop.time() + seconds
+        self.due = math.inf
 
     def set(self, seconds: float) -> None:
         """Let the deadline pass in so many seconds."""

@@ -59,7 +59,7 @@ class Headers(HTTPHeaders):
 
     def items(self) -> list[tuple[str, str]]:  # type: ignore[override]  # of Mapping
         """Return name and value of each name; several values are joined by commas."""
-        return [(name, ",".join(values)) for name, values in self.fields.items()]
+        return [*zip(self.fields, map(",".join, self.fields.values()), strict=True)]
 
     def lines(self) -> list[str]:
         """Return each field as a line of a head."""

@@ -126,7 +126,7 @@ class Membership:
         if self._is_ordered(namespace):
             peer.queues = peer.queues or {}
             peer.queues[namespace] = InOrder(self._server.tasks.start, peer.connection)
-        peer.connection.send(packets.encode(packets.CONNECT, namespace, None, {"sid": sid}))
+        peer.connection.send(packets.encode_connected(namespace, sid))
         for message in joining.messages:
             peer.connection.send(message)
         if joining.disconnected:

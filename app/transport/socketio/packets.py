@@ -200,6 +200,12 @@ def assemble(
     return Message(head.encode() + encoded, attachments)
 
 
+def encode_connected(namespace: str, sid: str) -> bytes:
+    """Encode the reply to a CONNECT, as the bytes of a text."""
+    head = "0" if namespace == "/" else f"0{namespace},"
+    return f'{head}{{"sid":"{sid}"}}'.encode()
+
+
 def encode_ack(namespace: str, id: int, answer: list[Any] | tuple[Any, ...]) -> bytes | Message:
     """Encode an ack, most as the bytes of a text; raise as `encode` does."""
     if namespace == "/" and len(answer) == 1 and type(answer[0]) in packet_json.SIMPLE:
