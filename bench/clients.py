@@ -23,6 +23,7 @@ def frame(payload: bytes, first: int = 0x81) -> bytes:
 
 HEARTBEAT = frame(b"3")
 JOIN = frame(b"40")
+PASSWORD = b"a password of the bench"
 INCREMENT = frame(b'420["incr"]')
 
 
@@ -110,6 +111,18 @@ class HttpClient(Client):
         if not self.cookie and b"et-cookie:" in head.lower():
             self.ask(b"/incr", cookies_of(head))
         return 1
+
+
+class SignInClient(HttpClient):
+    """A client that registers a user, or signs in as one, each time as another browser."""
+
+    def __init__(self, port: int, path: bytes, name: bytes) -> None:
+        super().__init__(port, cookie=b"another=cookie")
+        body = b'{"username": "%b", "password": "%b"}' % (name, PASSWORD)
+        self.request = (
+            b"POST %b HTTP/1.1\r\nHost: %b\r\nOrigin: http://%b\r\nAccept: application/json\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+        ) % (path, self._host, self._host, len(body), body)
 
 
 def _content_length(head: bytes) -> int:

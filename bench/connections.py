@@ -86,6 +86,7 @@ def hold(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
         with servers.fresh(name, beat) as server, Crowd[SocketClient]() as crowd:
             held = open_sockets(crowd, server.port, sizes.held)
             crowd.rest(sizes.idle_seconds + 2)
+            memory = server.resident()
             lost = crowd.closed()
             unanswered = sum(client.heartbeats == 0 for client in held)
             before, start = server.cpu(), time.perf_counter()
@@ -97,6 +98,7 @@ def hold(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
                 "closed": crowd.closed(),
                 "cpu_us": cpu / sizes.held * 1e6,
                 "seconds": seconds,
+                "mb": memory / 1e6,
             }
 
     yield measure

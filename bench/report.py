@@ -24,6 +24,7 @@ EXTRA = {
     "few_us": ("µs among few", ".0f"),
     "many_us": ("µs among many", ".0f"),
     "closed": ("closed", ",.0f"),
+    "mb": ("MB of the process", ",.0f"),
     "seconds": ("s to close all", ".1f"),
     "commands_per_s": ("commands/s", ",.1f"),
     "records_per_s": ("records read/s", ",.0f"),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench.clients import HttpClient, LoadError, SocketClient
+from bench.clients import HttpClient, LoadError, SignInClient, SocketClient
 from bench.contestants import Servers
 from bench.load import Crowd, open_sockets, sources
 from bench.measures import (
@@ -49,6 +49,20 @@ def posts(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
 
     measure(sizes.warm)
     yield lambda: measure(sizes.seconds)
+
+
+@contextmanager
+def sign_ins(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
+    """Sign in with a password: eight browsers, of which each is a visitor every time."""
+    server = servers.warm(name)
+    with Crowd[HttpClient]() as crowd:
+        crowd.add(SignInClient(server.port, b"/register", b"bench"))
+        crowd.repeat(0)
+    with Crowd[HttpClient]() as crowd:
+        for _ in range(8):
+            crowd.add(SignInClient(server.port, b"/login", b"bench"))
+        crowd.repeat(sizes.warm)
+        yield lambda: loaded(server, lambda: crowd.repeat(sizes.seconds))
 
 
 @contextmanager
