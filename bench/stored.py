@@ -28,7 +28,7 @@ from app.stores.sqlite.database_file import connect
 from bench.contestants import LINEUP
 from bench.process import Server, free_port
 
-_BATCH = 1000
+_BATCH = 100
 _DATA = msgspec.msgpack.encode({"count": 1})
 _AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 

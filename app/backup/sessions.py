@@ -20,7 +20,7 @@ from app.stores import Record, SessionStore
 from app.stores.sqlite import rows
 from app.stores.sqlite.database_file import connect
 
-_PAGE = 500  # records
+_PAGE = 200  # records; a busy Redis must answer to as many commands within a second
 _NUMBERS = "latchkey:number:*"  # keys that running processes hold
 _ADD = rows.INSERT.replace("INSERT", "INSERT OR REPLACE", 1)
 

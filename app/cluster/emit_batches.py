@@ -52,12 +52,15 @@ class EmitBatches:
 
         `payload` is the event and its arguments as JSON.
         """
-        rooms, skipped = _names(room), _names(skip_sid)
-        if _UNFIT in (rooms, skipped) or not namespace.isascii():
+        # an emit to a session skips no socket elsewhere, and has one room: it takes no calls here
+        rooms = room if type(room) is str and room.isascii() else _names(room)
+        skipped = None if skip_sid is None else _names(skip_sid)
+        if rooms is _UNFIT or skipped is _UNFIT or not namespace.isascii():
             return False
-        if not self._emits:
+        emits = self._emits
+        if not emits:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._emits.append((namespace, rooms, skipped, payload))
+        emits.append((namespace, rooms, skipped, payload))
         self._size += len(payload)
         if self._size > _MAX_BATCH:
             self.flush()

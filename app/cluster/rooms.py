@@ -139,7 +139,9 @@ class RedisRooms(AsyncPubSubManager, Rooms):
             await super().emit(event, data, namespace, room, skip_sid, callback)
             return
         await Rooms.emit(self, event, data, namespace, room, skip_sid)
-        if self._batching and self._batches.add(namespace, room, skip_sid, payload):
+        # a client of this process is nowhere else
+        skipped = None if type(skip_sid) is str and skip_sid in self.clients else skip_sid
+        if self._batching and self._batches.add(namespace, room, skipped, payload):
             return
         await self._publish(
             {
