@@ -39,7 +39,8 @@ class Contestant:
     name: str
     meaning: str
     argv: tuple[str, ...]
-    processes: int = 1  # over one Redis, in the rows about several processes
+    processes: int = 1  # in the rows about several processes
+    apart: bool = False  # whether each of these has a Redis of its own
 
     @property
     def needs_redis(self) -> bool:
@@ -75,6 +76,9 @@ LINEUP = {
         Contestant("redis-1", "`latchkey-redis` with a Redis of its own", _REDIS),
         Contestant("redis-2", "two processes over one Redis", _REDIS, processes=2),
         Contestant("redis-4", "four processes over one Redis", _REDIS, processes=4),
+        Contestant(
+            "redis-4-apart", "four sites of one process each", _REDIS, processes=4, apart=True
+        ),
         Contestant("node", "express-session and Socket.IO, MemoryStore", NODE),
         Contestant("node-redis", "the same with connect-redis", (*NODE, "--redis={redis}")),
         Contestant("bun", "the recipe of `node`, run by Bun", BUN),
@@ -153,19 +157,21 @@ class Servers:
             yield server
 
     @contextmanager
-    def site(self, name: str, *more: str) -> Iterator[tuple[list[Server], Server]]:
-        """Run the processes of a contestant over a new Redis; yield them and the Redis."""
+    def site(self, name: str, *more: str) -> Iterator[tuple[list[Server], list[Server]]]:
+        """Run the processes of a contestant over a new Redis; yield them, and each Redis."""
+        contestant = LINEUP[name]
         with ExitStack() as stack:
-            self._started += 1
-            redis = self._start_redis(self._directory / f"redis-{self._started}.log")
-            stack.callback(redis.stop)
-            yield (
-                [
-                    stack.enter_context(self._fresh(name, lambda: redis.port, *more))
-                    for _ in range(LINEUP[name].processes)
-                ],
-                redis,
-            )
+            redises: list[Server] = []
+            processes = []
+            for _ in range(contestant.processes):
+                if contestant.apart or not redises:
+                    self._started += 1
+                    log = self._directory / f"redis-{self._started}.log"
+                    redises.append(self._start_redis(log))
+                    stack.callback(redises[-1].stop)
+                running = self._fresh(name, lambda: redises[-1].port, *more)
+                processes.append(stack.enter_context(running))
+            yield processes, redises
 
     @contextmanager
     def _fresh(self, name: str, redis_port: Callable[[], int], *more: str) -> Iterator[Server]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from bench.clients import HttpClient, LoadError, SocketClient
 from bench.contestants import Servers
 from bench.load import Crowd, open_sockets
 from bench.measures import Field, Figures, Measure, Sizes, percentile, session_cookies
+from bench.process import Server
 
 # commands that the scripts of this store run inside of Redis while idle
 WITHIN_SCRIPTS = frozenset({"hmget", "zrangebyscore", "hset", "zadd", "pexpire"})
@@ -51,7 +52,7 @@ def scale(clients: int, *, each: bool) -> Field:
     @contextmanager
     def field(servers: Servers, name: str, sizes: Sizes) -> Iterator[Measure]:
         with (
-            servers.site(name, "--ping-interval=600") as (processes, redis),
+            servers.site(name, "--ping-interval=600") as (processes, redises),
             Crowd[SocketClient]() as crowd,
         ):
             share = clients if each else clients // len(processes)
@@ -61,12 +62,12 @@ def scale(clients: int, *, each: bool) -> Field:
             crowd.repeat(sizes.warm)
 
             def measure() -> Figures:
-                before, redis_before = sum(each.cpu() for each in processes), redis.cpu()
+                before, redis_before = _cpu(processes), _cpu(redises)
                 done = crowd.repeat(sizes.seconds)
-                cpu = sum(each.cpu() for each in processes) - before
+                cpu = _cpu(processes) - before
                 return {
                     "cpu_us": cpu / done.ops * 1e6,
-                    "redis_us": (redis.cpu() - redis_before) / done.ops * 1e6,
+                    "redis_us": (_cpu(redises) - redis_before) / done.ops * 1e6,
                     "ops_per_s": done.ops / done.seconds,
                     "p99_ms": percentile(sorted(done.latencies), 99) * 1e3,
                 }
@@ -74,6 +75,10 @@ def scale(clients: int, *, each: bool) -> Field:
             yield measure
 
     return field
+
+
+def _cpu(servers: Sequence[Server]) -> float:
+    return sum(each.cpu() for each in servers)
 
 
 @contextmanager

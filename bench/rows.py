@@ -39,7 +39,12 @@ class Row:
 
 LATCHKEYS = ("latchkey", "latchkey-sqlite")
 RIVALS = ("node", "bun", "stock", "uvicorn")
-SITES = ("redis-1", "redis-2", "redis-4")
+SITES = ("redis-1", "redis-2", "redis-4", "redis-4-apart")
+GROWTH = (
+    Target("redis-2", "redis-1", 1.2),
+    Target("redis-4", "redis-1", 1.2),
+    Target("redis-4", "redis-4-apart", 1.2),
+)
 DEFAULTS = Target("latchkey-limits", "latchkey", 1.05)
 
 ROWS = (
@@ -151,7 +156,7 @@ ROWS = (
         "µs",
         SITES,
         processes.scale(50, each=True),
-        (Target("redis-2", "redis-1", 1.2), Target("redis-4", "redis-1", 1.2)),
+        GROWTH,
     ),
     Row(
         "scale-total",
@@ -160,7 +165,7 @@ ROWS = (
         "µs",
         SITES,
         processes.scale(200, each=False),
-        (Target("redis-2", "redis-1", 1.2), Target("redis-4", "redis-1", 1.2)),
+        GROWTH,
     ),
     Row(
         "far-logout",
