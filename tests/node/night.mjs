@@ -122,7 +122,7 @@ class Client {
 
   async work() {
     while (working) {
-      await sleep(pause * 2000 * Math.random());
+      await Promise.race([sleep(pause * 2000 * Math.random()), ended]);
       if (!working) break;
       const begun = Date.now();
       const chance = Math.random();
@@ -218,6 +218,8 @@ class Client {
 const clients = Array.from({ length: count }, (_, index) => new Client(first + index));
 let working = false;
 let works = [];
+let end; // ends the pauses of all clients
+let ended;
 
 const commands = {
   async begin() {
@@ -226,6 +228,7 @@ const commands = {
   async work() {
     clear();
     working = true;
+    ended = new Promise((resolve) => { end = resolve; });
     works = clients.map((client) => client.work());
   },
   // counts since `work`
@@ -235,6 +238,7 @@ const commands = {
   // ends the work, and checks each client
   async check() {
     working = false;
+    end();
     await Promise.all(works);
     const found = await Promise.all(clients.map((client) => client.check()));
     const all = (kind) => found.flatMap((wrong) => wrong[kind]);
