@@ -26,7 +26,7 @@ from app.stores import Record, SessionStore
 from app.stores.sqlite.database_file import own
 
 # notes of a restore that has begun
-_KEPT, _FILLED = "Redis has newer sessions", "Redis gets the sessions of the backup"
+KEPT, FILLED = "Redis has newer sessions", "Redis gets the sessions of the backup"
 
 
 class Restored(NamedTuple):
@@ -101,7 +101,7 @@ class _Restore:
         kept = settings.shared and asyncio.run(self._look_at_redis(interrupted))
         names = self._copy()
         if dumped or settings.shared:
-            data_folder.begin_restore(target, _KEPT if kept else _FILLED)
+            data_folder.begin_restore(target, KEPT if kept else FILLED)
         if dumped:
             try:
                 postgresql.restore(settings, self._folder / postgresql.DUMP)
@@ -137,7 +137,7 @@ class _Restore:
         """
         await sessions.check_unused(self._settings)
         if interrupted is not None:
-            return interrupted == _KEPT
+            return interrupted == KEPT
         async with sessions.opened(self._settings) as store:
             return not await sessions.is_empty(store)
 

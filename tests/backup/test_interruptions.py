@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +15,10 @@ from typing import Any
 
 import pytest
 
+from app.backup.restore import FILLED
+from app.ops import data_folder
+from app.stores.redis import open_store
+from app.stores.sqlite import rows
 from tests.support.machines import Machine, programs
 from tests.support.paths import ROOT
 from tests.support.visitor import Visitor
@@ -132,6 +137,30 @@ async def test_a_killed_restore_starts_nothing_until_it_is_repeated(
     await new.does("restore", copy)
     async with new.serve() as site, Visitor(site.url) as ann:
         await ann.sign_in("ann")
+
+
+@BOTH
+async def test_a_restore_that_was_killed_while_it_filled_redis_fills_the_rest(
+    tmp_path: Path, machines: Any
+) -> None:
+    """The sessions that it had put there are not taken for newer ones."""
+    old, new, copy = machines("old"), machines("new"), tmp_path / "copy"
+    async with old.serve() as site, Visitor(site.url) as ann, Visitor(site.url) as bob:
+        await ann.sign_up("ann")
+        await bob.sign_up("bob")
+        cookies = [ann.cookie, bob.cookie]
+        await old.does("backup", copy)
+    data_folder.begin_restore(new.data, FILLED)
+    with contextlib.closing(sqlite3.connect(copy / "sessions.sqlite3")) as file:
+        (row,) = file.execute(rows.SCAN_FIRST, (1,)).fetchall()
+    store = open_store(new.redis.url)
+    await store.save(rows.to_record(row))
+    await store.close()
+    await new.does("restore", copy)
+    async with new.serve() as site:
+        for cookie in cookies:
+            async with Visitor(site.url, Cookie=cookie) as visitor:
+                assert (await visitor.get("/account"))[0] == 200
 
 
 @BOTH
