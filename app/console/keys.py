@@ -67,9 +67,9 @@ def _rotate(call: Call, keys: SiteKeys) -> None:
     others = keys.wait(call.given.wait, lambda process: name in process.keys)
     if others:
         raise Failed(
-            f"{numbers(others)} do not accept the new key {name} yet, so nothing signs with it. "
-            f"Copy {keys.path} to their hosts, or restart them if they are of an older release. "
-            "Then run this command again"
+            f"the new key {name} is not accepted by {numbers(others)} yet, so nothing signs with "
+            f"it. Copy {keys.path} to their hosts, or restart them if they are of an older "
+            "release. Then run this command again"
         )
     times_of = keys.times.of
     times_of(new).signed_from = times_of(old[-1]).signed_until = time.time()
@@ -103,8 +103,8 @@ def _rotated(keys: SiteKeys, name: str, old: str, others: Sequence[Running]) -> 
     lines = [f"the new key {name} signs"]
     if others:
         lines.append(
-            f"{numbers(others)} accept it and sign with the key before; copy {keys.path} to their "
-            "hosts. Nobody is signed out meanwhile"
+            f"it is accepted, and the key before still used, by {numbers(others)}; copy "
+            f"{keys.path} to their hosts. Nobody is signed out meanwhile"
         )
     until = _until(keys.needed_until(old))
     lines.append(
@@ -145,7 +145,7 @@ def _refuse_needed(keys: SiteKeys, key: str, running: Sequence[Running]) -> None
     name = fingerprint(key)
     signing = [each for each in running if each.keys[-1] == name]
     if signing:
-        raise Failed(f"{numbers(signing)} still sign with {name}; copy {keys.path} to their hosts")
+        raise Failed(f"{name} still signs in {numbers(signing)}; copy {keys.path} to their hosts")
     if keys.needed_until(key) > time.time():
         keys.times.save(keys.kept)
         raise Failed(
@@ -157,7 +157,7 @@ def _refuse_needed(keys: SiteKeys, key: str, running: Sequence[Running]) -> None
 def _retired(keys: SiteKeys, names: set[str], others: Sequence[Running]) -> list[str]:
     lines = [f"the key {name} is accepted no more" for name in sorted(names)]
     if others:
-        lines.append(f"{numbers(others)} still accept it; copy {keys.path} to their hosts")
+        lines.append(f"still accepted by {numbers(others)}; copy {keys.path} to their hosts")
     for key in keys.kept[:-1]:
         lines.append(f"cookies may need {fingerprint(key)} {_until(keys.needed_until(key))}")
     return lines if len(keys.kept) > 1 or names else ["there is only the key that signs"]

@@ -101,9 +101,9 @@ class SiteKeys:
         others = [each for each in self.running() if each.keys[-1] != signs]
         if others:
             raise Failed(
-                f"{numbers(others)} sign with another key than the last one in {self.path}. If "
-                "they read a copy of this file, copy it to them; else name the file that they "
-                "read by --secret-key-file or --data-dir"
+                f"another key than the last one in {self.path} signs in {numbers(others)}. If they "
+                "read a copy of this file, copy it to them; else name the file that they read by "
+                "--secret-key-file or --data-dir"
             )
 
 

@@ -12,7 +12,7 @@ from app.release.commands import clean_environ, run
 from app.release.errors import Stopped
 from app.release.options import Options
 
-LOCK, BUILD_LOCK = "requirements.lock", "requirements-build.lock"
+BUILD_LOCK = "requirements-build.lock"
 _PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input")
 _CLIENT = Path("static", "vendor")
 _HAS_CLIENT = (
@@ -32,15 +32,16 @@ def install_packages(folder: Path, options: Options) -> str:
         if not python(folder).exists():
             raise Stopped(f"{options.packages} made no {python(folder)}")
         return options.packages
-    if not (folder / LOCK).is_file():
+    lock = options.lock
+    if not (folder / lock).is_file():
         raise Stopped(
-            f"the release has no {LOCK}; make it by tox run -e lock and commit it, or name a "
+            f"the release has no {lock}; make it by tox run -e lock and commit it, or name a "
             "command that installs the packages by --packages"
         )
     run([options.python, "-m", "venv", ".venv"], "a new .venv", cwd=folder)
-    install = [str(python(folder)), *_PIP, "--require-hashes", "-r", LOCK]
-    run(install, f"the packages of {LOCK}", cwd=folder)
-    return f"those of {LOCK}, with their hashes"
+    install = [str(python(folder)), *_PIP, "--require-hashes", "-r", lock]
+    run(install, f"the packages of {lock}", cwd=folder)
+    return f"those of {lock}, with their hashes"
 
 
 def compile_code(folder: Path) -> None:

@@ -41,8 +41,9 @@ class Options:
         "what the service gives a process",
     )
     env_file: str = _option("/etc/latchkey.env", "settings of the processes; empty: none")
+    lock: str = _option("requirements.lock", "file of a release that names its packages")
     packages: str = _option(
-        "", "command that makes .venv in a new release (default: pip and requirements.lock)"
+        "", "command that makes .venv in a new release (default: pip and the file of --lock)"
     )
     python: str = _option(sys.executable, "Python of a new release")
     keep: int = _option(5, "releases that are kept")
