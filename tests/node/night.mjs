@@ -99,6 +99,10 @@ class Client {
     this.socket = manager.socket("/");
     manager.on("reconnect", () => { tally.reconnects += 1; });
     this.socket.on("session ended", (end) => this.ended.push(end.reason));
+    this.socket.on("connect_error", () => {
+      // the namespace has refused it, as it does while the store is away
+      if (!this.socket.active) setTimeout(() => this.socket.connect(), 1000);
+    });
     this.socket.on("disconnect", (reason) => {
       // the server has disconnected it: the client does not come back by itself
       if (reason === "io server disconnect") this.socket.connect();
