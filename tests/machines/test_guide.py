@@ -15,6 +15,7 @@ from tests.support.paths import ROOT
 
 HERE = Path(__file__).parent
 SETUP = r"\d\. "  # the sections with numbers
+LATER = "A new release|Sockets of systemd|Unix sockets|Backups"
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13", "noble": "3.12"}
 
 
@@ -64,9 +65,16 @@ def test_the_guide_leads_from_an_empty_machine_to_a_site(
     check_the_logs(machine)
     check_the_firewall(machine)
     machine.reboot()
-    machine.run("until curl -sf http://127.0.0.1:8880/readyz; do sleep 1; done")
-    machine.run("until curl -sf http://127.0.0.1:8881/readyz; do sleep 1; done")
-    assert visit(machine) > first
+    ready = "until curl -sf http://127.0.0.1:888{}/readyz; do sleep 1; done"
+    for number in range(2):
+        machine.run(ready.format(number))
+    second = visit(machine)
+    assert second > first
+    for block in blocks(LATER):
+        print(f"-- {block.section}\n{block.script}")
+        print(machine.run(block.script))
+        second, before = visit(machine), second
+        assert second > before
     assert machine.run("systemctl --failed --no-legend") == ""
 
 
