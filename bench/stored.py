@@ -11,8 +11,10 @@ import argparse
 import asyncio
 import contextlib
 import secrets
+import signal
 import socket
 import sqlite3
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -153,6 +155,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=1_000_000)
     parser.add_argument("--expired", type=int, default=100_000, help="of the sessions")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are stopped
     print(
         f"{options.sessions:,} sessions, {options.expired:,} of them expired\n\n"
         "| | bytes per session | s to start | MB of process | s of sweep | µs per expired |\n"
