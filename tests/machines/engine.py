@@ -34,7 +34,12 @@ init_path = "/usr/bin/catatonit"
 [network]
 network_backend = "netavark"
 """
-_HOLD = "mount -t cgroup2 cgroup2 /sys/fs/cgroup; ip link set lo up; exec sleep infinity"
+# a namespace of processes too: what runs in it ends with it
+_UNSHARE = "unshare --mount --net --pid --fork --kill-child --propagation private sh -ec"
+_HOLD = """mount -t proc proc /proc
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+ip link set lo up
+exec sleep infinity"""
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -50,11 +55,11 @@ class Engine:
         self._configuration = folder / "containers.conf"
         self._configuration.write_text(_CONFIGURATION)
         self._place = ["--root", str(folder / "storage"), "--runroot", str(folder / "run")]
-        unshare = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-ec", _HOLD]
-        self._hold = subprocess.Popen(unshare)
+        self._hold = subprocess.Popen([*_UNSHARE.split(), _HOLD])
 
     def stop(self) -> None:
         """Remove all containers and images."""
+        self.podman("pod", "rm", "--all", "--force", check=False)
         self.podman("rm", "--all", "--force", check=False)
         self._hold.kill()
         self._hold.wait()
@@ -103,7 +108,7 @@ class Engine:
     def enter(self, *command: str, check: bool = True) -> str:
         """Run a command in the namespaces of the containers; return what it printed."""
         done = subprocess.run(
-            ["nsenter", "-t", str(self._hold.pid), "-m", "-n", *command],
+            ["nsenter", "-t", str(self._first), "-m", "-n", "-p", *command],
             env={**os.environ, "CONTAINERS_CONF": str(self._configuration)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -112,6 +117,12 @@ class Engine:
         )
         assert not check or done.returncode == 0, done.stdout
         return done.stdout
+
+    @property
+    def _first(self) -> int:
+        """The first process in the namespaces, as the host sees it."""
+        hold = self._hold.pid
+        return int(Path(f"/proc/{hold}/task/{hold}/children").read_text())
 
     def healthy(self, container: str) -> bool:
         """Whether the container's own check says so; a container that ended is started again."""

@@ -112,12 +112,12 @@ def test_compose_serves_a_site(site: Engine) -> None:
 def check_rights(site: Engine, container: str) -> None:
     """The container's first process is no root, has no capability, and cannot get any."""
     pid = site.podman("inspect", "--format", "{{.State.Pid}}", container).strip()
-    status = Path(f"/proc/{pid}/status").read_text()
+    status = site.enter("cat", f"/proc/{pid}/status")
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert "0" not in fields["Uid"].split(), container
     assert int(fields["CapBnd"], 16) == 0, container
     assert (fields["NoNewPrivs"], fields["Seccomp"]) == ("1", "2"), container
-    mounts = Path(f"/proc/{pid}/mounts").read_text().splitlines()
+    mounts = site.enter("cat", f"/proc/{pid}/mounts").splitlines()
     (root,) = [line.split() for line in mounts if line.split()[1] == "/"]
     assert "ro" in root[3].split(","), container
 
