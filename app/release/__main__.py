@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from app.release import actions
-from app.release.change import StoppedHalfway
-from app.release.errors import Interrupted, Stopped, WrongCall
+from app.release.errors import Interrupted, Stopped, StoppedHalfway, WrongCall
 from app.release.options import add_flags, read_options
 
 _OK, _STOPPED, _WRONG_CALL, _HALFWAY = 0, 1, 2, 3

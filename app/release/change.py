@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.release.errors import Interrupted, Stopped
+from app.release.errors import Interrupted, Stopped, StoppedHalfway
 from app.release.journal import Journal
 from app.release.options import Options
 from app.release.output import Output
@@ -78,6 +78,7 @@ class Change:
                 seconds = self._running.restart(number, patience=_PATIENCE)
                 self._output.step("undo", f"process {number}: ready after {seconds:.1f} s")
                 journal.begun.remove(number)
+                journal.done = [each for each in journal.done if each != number]
                 journal.store(self._releases.root)
         except (Stopped, Interrupted, OSError) as error:
             self._output.step("undo", str(error))
@@ -162,10 +163,6 @@ class Change:
 
     def _program(self, name: str) -> Program:
         return Program(self._releases.path(name), self._options)
-
-
-class StoppedHalfway(Exception):
-    """Neither the new release nor the old one serves everywhere; the operator has to act."""
 
 
 def _plain(found: dict[str, dict[str, str | None]]) -> dict[str, str | None]:

@@ -13,3 +13,7 @@ class Stopped(Exception):
 
 class Interrupted(Exception):
     """The operator interrupted the command."""
+
+
+class StoppedHalfway(Exception):
+    """Neither the new release nor the old one serves everywhere; the operator has to act."""

@@ -151,6 +151,28 @@ async def test_a_way_back_that_fails_asks_for_the_operator(running: FakeSite) ->
     assert (running.current(), running.started()[-1]) == (first, "0 v1")
 
 
+async def test_resume_restarts_what_a_way_back_has_restarted(running: FakeSite) -> None:
+    """Process 0 went to v2 and back, and the way back stopped at process 1."""
+    running.release("v2", {"unready": "1"})
+    only_zero = f"#!/bin/sh\n[ $1 = 0 ] || exit 1\nexec {running.root}/works $1\n"
+    works = running.root / "restart"
+    works.rename(running.root / "works")
+    works.write_text('#!/bin/sh\nexec "$(dirname $0)"/works $1\n')
+    works.chmod(0o755)
+    command = await running.start("upgrade", "--ready-timeout=8")
+    await until(lambda: "1 v2" in running.started())
+    works.write_text(only_zero)
+    out, _ = await command.communicate()
+    assert command.returncode == 3, out
+    assert running.started()[2:] == ["0 v2", "1 v2", "0 v1"]
+    works.write_text('#!/bin/sh\nexec "$(dirname $0)"/works $1\n')
+    (release,) = running.root.glob("releases/*/unready")
+    release.unlink()
+    code, text = await running.run("resume")
+    assert code == 0, text
+    assert running.started()[5:] == ["0 v2", "1 v2"]
+
+
 async def test_a_dry_run_and_no_restart_leave_the_processes_alone(running: FakeSite) -> None:
     """The first builds and checks only; the second changes what later starts run."""
     first, started = running.current(), running.started()
