@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from app.ops.data_folder import sync
+
 
 class KeyFileBusy(Exception):
     """Another command changes the keys."""
@@ -37,7 +39,7 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError:
         new.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -63,11 +65,3 @@ def _give(descriptor: int, like: Path) -> None:
     if os.geteuid() == 0:
         owner = like.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

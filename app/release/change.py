@@ -10,7 +10,7 @@ from app.release.processes import Processes
 from app.release.program import Program
 from app.release.releases import Releases
 
-_PATIENCE = 60.0  # seconds that a process of the old release has at least
+_MIN_READY_TIMEOUT = 60.0  # seconds that a process of the old release has at least
 
 
 class Change:
@@ -75,7 +75,7 @@ class Change:
             self._releases.switch(journal.before)
             self._restore_database()
             for number in list(journal.begun):
-                seconds = self._running.restart(number, patience=_PATIENCE)
+                seconds = self._running.restart(number, min_timeout=_MIN_READY_TIMEOUT)
                 self._output.step("undo", f"process {number}: ready after {seconds:.1f} s")
                 journal.begun.remove(number)
                 journal.done = [each for each in journal.done if each != number]

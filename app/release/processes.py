@@ -29,10 +29,10 @@ class Processes:
         """Return the numbers of the processes; raises Stopped if systemd cannot be asked."""
         return numbers(self._options) or self._of_systemd()
 
-    def restart(self, number: str, *, patience: float = 0.0) -> float:
+    def restart(self, number: str, *, min_timeout: float = 0.0) -> float:
         """Restart a process, and wait until it stays ready; return the seconds until it was.
 
-        It has --ready-timeout for that, and at least `patience` seconds. Raises Stopped.
+        It has --ready-timeout for that, and at least `min_timeout` seconds. Raises Stopped.
         """
         options = self._options
         began = time.monotonic()
@@ -43,7 +43,7 @@ class Processes:
             cwd=Path(options.root),
             timeout=_RESTART_TIMEOUT,
         )
-        self._wait_until_ready(number, max(options.ready_timeout, patience))
+        self._wait_until_ready(number, max(options.ready_timeout, min_timeout))
         seconds = time.monotonic() - began
         self._see_it_stay(number)
         return seconds
