@@ -23,6 +23,7 @@ from app.transport.http.writer import Server as WriterServer
 from app.transport.socket_buffers import unread
 
 _CLOSING = ConnectionState.CLOSING
+_PLACEHOLDER = asyncio.BufferedProtocol()  # of transports until another protocol takes them over
 
 #: Seconds that a client may still send after its last response.
 LINGER_TIMEOUT = 2.0
@@ -195,6 +196,9 @@ class HttpConnection(asyncio.BufferedProtocol):
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
+        # uvloop keeps the methods of the last BufferedProtocol, and by them this object: 0.6 kB of
+        # memory for each WebSocket (row `memory`)
+        self._transport.set_protocol(_PLACEHOLDER)
         return self._transport, self.requests.input.take()
 
     def detach_stream(self) -> DetachedStream:

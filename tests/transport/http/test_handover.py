@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,7 +34,23 @@ class Upgraded(asyncio.BufferedProtocol):
         self.transport.write(bytes(self.buffer[:nbytes]).upper())
 
 
-async def _upgrade(site: HttpSite, client: Client) -> list[weakref.ref[Any]]:
+class UpgradedPlain(asyncio.Protocol):
+    """The same by another kind of protocol, as WebSocket is one."""
+
+    def __init__(self, connection: Handover) -> None:
+        self.transport = connection.transport
+        self.transport.pause_reading()
+        self.transport.set_protocol(self)
+        self.transport.resume_reading()
+        self.transport.write(connection.unsent + connection.received.upper())
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data.upper())
+
+
+async def _upgrade(
+    site: HttpSite, client: Client, upgraded: Callable[[Handover], object]
+) -> list[weakref.ref[Any]]:
     """Upgrade, exchange a few bytes, and return references to the objects of the request."""
     import tornado.web
 
@@ -49,7 +66,7 @@ async def _upgrade(site: HttpSite, client: Client) -> list[weakref.ref[Any]]:
             self.set_status(101)
             self.finish()
             remains.extend([weakref.ref(self), weakref.ref(self.request), weakref.ref(exchange)])
-            Upgraded(exchange.hand_over())
+            upgraded(exchange.hand_over())
             done.append(True)
 
     site.app.add_handlers(".*", [("/up", Handler)])
@@ -61,9 +78,12 @@ async def _upgrade(site: HttpSite, client: Client) -> list[weakref.ref[Any]]:
     return remains
 
 
+@pytest.mark.parametrize("upgraded", [Upgraded, UpgradedPlain])
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_a_transport_is_handed_over_with_the_bytes_already_read(loop: str, tls: bool) -> None:
+def test_a_transport_is_handed_over_with_the_bytes_already_read(
+    loop: str, tls: bool, upgraded: Callable[[Handover], object]
+) -> None:
     """No object of the request stays alive, and no reference cycle is left."""
     contexts = tls_contexts() if tls else (None, None)
 
@@ -73,7 +93,7 @@ def test_a_transport_is_handed_over_with_the_bytes_already_read(loop: str, tls: 
             gc.collect()
             gc.disable()
             try:
-                remains = await _upgrade(site, client)
+                remains = await _upgrade(site, client, upgraded)
                 assert not site.server.connections
                 await asyncio.sleep(0.01)
                 assert [ref() for ref in remains] == [None] * 3
