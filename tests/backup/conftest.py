@@ -14,6 +14,12 @@ from tests.support.postgres import Postgres
 from tests.support.redis_server import RedisServer
 
 
+@pytest.fixture(params=["sqlite", "postgresql and redis"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Return where a site keeps accounts and sessions."""
+    return str(request.param)
+
+
 @pytest.fixture
 def machines(tmp_path: Path, postgres: Postgres, kind: str) -> Iterator[Any]:
     """Return a function that makes an empty machine."""

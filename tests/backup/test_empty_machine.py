@@ -25,10 +25,8 @@ from tests.support.visitor import Visitor
 BLOCKS = re.findall(
     r"```sh\n(.*?)```", (ROOT / "docs" / "backups.md").read_text(encoding="utf-8"), re.DOTALL
 )
-pytestmark = [
-    pytest.mark.limit(90),
-    pytest.mark.parametrize("kind", ["sqlite", "postgresql and redis"]),
-]
+pytestmark = pytest.mark.limit(90)
+POSTGRESQL = pytest.mark.parametrize("kind", ["postgresql and redis"])
 
 
 async def play(machine: Machine, block: str) -> str:
@@ -206,11 +204,10 @@ async def test_a_damaged_or_newer_backup_changes_nothing(tmp_path: Path, machine
     assert not new.data.exists() or not list(new.data.iterdir())
 
 
+@POSTGRESQL
 async def test_a_password_is_in_no_argument_of_a_process(tmp_path: Path, machines: Any) -> None:
     """PostgreSQL's programs get it by their environment, which other users cannot read."""
     old, copy = machines("old"), tmp_path / "copy"
-    if not old.database:
-        pytest.skip("SQLite has no password")
     async with old.serve() as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
         await site.stop()
@@ -226,13 +223,12 @@ async def test_a_password_is_in_no_argument_of_a_process(tmp_path: Path, machine
     ]
 
 
+@POSTGRESQL
 async def test_a_database_that_a_process_elsewhere_uses_is_refused(
     tmp_path: Path, machines: Any
 ) -> None:
     """Also if that process has another Redis and another data folder."""
     old, new, copy = machines("old"), machines("new"), tmp_path / "copy"
-    if not old.database:
-        pytest.skip("a file of SQLite is locked with its folder")
     async with old.serve() as site, Visitor(site.url) as ann:
         await ann.sign_up("ann")
         await old.does("backup", copy)

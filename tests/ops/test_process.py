@@ -70,7 +70,7 @@ async def test_a_signal_stops_the_process_with_open_sockets(
     async with process(tmp_path / "data") as site, NodeVisitor(site.url) as visitor:
         tabs = [await joined(visitor, mode) for mode in ("polling", "websocket", "upgraded")]
         assert await stopped(site, number) < 5
-        await until(lambda: all(tab.ends() for tab in tabs), 2)
+        await until(lambda: all(tab.ends() for tab in tabs))
         assert tabs[1].ends() == tabs[2].ends() == ["transport close"]
 
 

@@ -130,7 +130,7 @@ def test_a_record_shows_its_public_id_alone() -> None:
 async def test_emits_to_a_session_reach_other_processes_without_its_id(
     tmp_path: Path, modules: tuple[str, ...]
 ) -> None:
-    """Messages on python-socketio's channel do not contain it."""
+    """No message of either channel of emits contains it."""
     async with (
         sites(tmp_path, modules=modules) as (one, two),
         PythonVisitor(one.url) as visitor,
@@ -138,11 +138,17 @@ async def test_emits_to_a_session_reach_other_processes_without_its_id(
         published: list[bytes] = []
         here: Any = one.services.socket_server.manager
 
-        def hear(message: bytes) -> None:
-            published.append(message)
-            here._receive(message)
+        def overheard(receive: Callable[[bytes], None]) -> Callable[[bytes], None]:
+            def hear(message: bytes) -> None:
+                published.append(message)
+                receive(message)
 
-        here._redis.subscribe(Subscriber({"socketio": hear}))
+            return hear
+
+        channels = here.subscriber().channels
+        here._redis.subscribe(
+            Subscriber({channel: overheard(receive) for channel, receive in channels.items()})
+        )
         first = await visitor.socket("websocket", namespaces=("/gossip",))
         visitor.url = two.url
         second = await visitor.socket("websocket", namespaces=("/gossip",))
