@@ -110,14 +110,16 @@ class FaultyProxy:
             while data := await reader.read(_CHUNK):
                 kind, data = await self._until_fault(way, data, writer)
                 if kind == "half":
-                    await asyncio.Event().wait()
-                elif kind == "reset":
+                    while await reader.read(_CHUNK):  # until its sender has given up
+                        pass
+                    break
+                if kind == "reset":
                     for each in pair:
                         _reset(each)
                     return
-                elif kind == "cut":
+                if kind == "cut":
                     break
-                elif kind == "delay":
+                if kind == "delay":
                     await asyncio.sleep(_DELAY)
                 self.passed[way] += len(data)
                 writer.write(data)

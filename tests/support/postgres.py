@@ -93,11 +93,15 @@ class Postgres:
             self._process = None
 
     def kill(self) -> None:
-        """End it and its processes by SIGKILL."""
+        """End it and its processes by SIGKILL; it can be started again on return."""
         if self._process is not None:
+            pids = self._pids()
             self._signal(signal.SIGKILL)
             self._process.wait(20)
             self._process = None
+            # those that still end hold the shared memory
+            while any(map(_runs, pids)):
+                time.sleep(0.01)
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -111,11 +115,17 @@ class Postgres:
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        for pid in [self._process.pid, *map(int, children.read_text().split())]:
+        for pid in self._pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+    def _pids(self) -> list[int]:
+        """Return the ids of its processes; none if it has ended."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        with contextlib.suppress(FileNotFoundError):
+            return [self._process.pid, *map(int, children.read_text().split())]
+        return []
 
     def remove(self) -> None:
         """Stop it and remove its files."""
@@ -138,6 +148,13 @@ class Postgres:
         name = f"latchkey_{self._made}"
         self.run(f"CREATE DATABASE {name} {options}")
         return name
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 class Place:
