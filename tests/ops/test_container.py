@@ -129,7 +129,7 @@ def test_no_service_of_compose_has_rights(name: str) -> None:
 def test_nginx_of_the_container_has_each_process(tmp_path: Path) -> None:
     """nginx accepts what the container makes of deploy/nginx.conf, for this site's name."""
     script = (ROOT / "deploy" / "container" / "nginx.sh").read_text("utf-8")
-    script = script.replace("/opt/latchkey/", f"{ROOT}/").replace("/tmp/", f"{tmp_path}/")
+    script = script.replace("/tmp/", f"{tmp_path}/").replace("/opt/latchkey/", f"{ROOT}/")
     script = script.replace("exec nginx", f"exec {find_program('nginx')} -t -e {tmp_path}/log")
     make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x"
     subprocess.run(

@@ -98,6 +98,11 @@ async def test_a_frozen_process_is_noticed_and_ended_with_its_stacks(tmp_path: P
         manager.bind(address)
         manager.setblocking(False)
 
+        async def ready() -> None:
+            """Wait until the process says that it serves; it may feed the watchdog before."""
+            while (said := await loop.sock_recv(manager, 100)) != b"READY=1":
+                assert said == b"WATCHDOG=1"
+
         async def told() -> bytes:
             """Return what the process tells next; empty if it tells nothing for WatchdogSec=."""
             with contextlib.suppress(TimeoutError):
@@ -105,7 +110,7 @@ async def test_a_frozen_process_is_noticed_and_ended_with_its_stacks(tmp_path: P
             return b""
 
         async with process(tmp_path / "data", port, log=log, **watched) as site:
-            assert await loop.sock_recv(manager, 100) == b"READY=1"
+            await ready()
             assert await told() == b"WATCHDOG=1"
             site.process.send_signal(signal.SIGSTOP)
             while await told():
@@ -117,7 +122,7 @@ async def test_a_frozen_process_is_noticed_and_ended_with_its_stacks(tmp_path: P
             assert site.process.returncode == -signal.SIGABRT
         assert "Fatal Python error: Aborted" in log.read_text()
         async with process(tmp_path / "data", port, **watched) as site:
-            assert await loop.sock_recv(manager, 100) == b"READY=1"
+            await ready()
             async with Visitor(site.url) as visitor:
                 assert (await visitor.get("/healthz"))[0] == 200
 
