@@ -19,7 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def seconds(request: pytest.FixtureRequest) -> float:
     """How long a test that can go on for ever is to run; 0: its short form."""
-    return 60 * float(request.config.getoption("--minutes"))
+    minutes: float = request.config.getoption("--minutes") or 0.0
+    return 60 * minutes
 
 
 @pytest.fixture(autouse=True)
