@@ -43,8 +43,8 @@ def open_tracing(settings: Settings) -> Tracing | None:
 
     return Traces(
         settings.tracing,
-        store="redis" if settings.shared else settings.store,
-        database=settings.database.partition(":")[0],
+        store=settings.store_kind,
+        database=settings.database_kind,
         process=settings.process_number,
     )
 

@@ -21,8 +21,7 @@ def register_metrics(
     survey = metrics.survey
     clients = ClientMetrics(counters, services.socket_server.engine, connections)
     settings = services.settings
-    kind = "redis" if settings.shared else settings.store
-    sessions = StoreMetrics(store, services.expiry, survey, kind=kind)
+    sessions = StoreMetrics(store, services.expiry, survey, kind=settings.store_kind)
     pools = (*services.accounts.calls.workers, services.database.workers)
     process = ProcessMetrics(services.loop_lag, services.stall_log, survey, services.jobs)
     metrics.show(

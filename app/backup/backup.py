@@ -8,9 +8,10 @@ from pathlib import Path
 
 from app.backup import manifest, place, postgresql, sessions
 from app.backup.errors import BackupError
-from app.backup.files import ACCOUNTS, KEYS, SESSIONS, copy_all, write_keys
+from app.backup.files import ACCOUNTS, KEYS, SESSIONS, copy_all
 from app.backup.manifest import Manifest
 from app.ops import data_folder
+from app.ops.key_file import write_keys
 from app.ops.keys import kept_keys, key_file, signing_keys
 from app.settings import Settings
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from app.backup import manifest, postgresql
 from app.backup.errors import BackupError
 from app.backup.files import ACCOUNTS, KEYS, SESSIONS, TABLES, check_database
-from app.backup.manifest import Manifest, kind_of_database
+from app.backup.manifest import Manifest
 from app.database import Schema
 from app.database.revisions import read_revisions
 from app.settings import Settings
@@ -48,10 +48,10 @@ def check_fits(
     found: Manifest, folder: Path, settings: Settings, schemas: Sequence[Schema]
 ) -> None:
     """Raise BackupError unless the settings and this release can take the backup."""
-    if found.database != kind_of_database(settings):
+    if found.database != settings.database_kind:
         raise BackupError(
             f"{folder} has the accounts of {found.database}, and --database is "
-            f"{kind_of_database(settings)}; restore it with the kind of database that it is of"
+            f"{settings.database_kind}; restore it with the kind of database that it is of"
         )
     for schema in schemas:
         revision = found.revisions.get(schema.version_table)

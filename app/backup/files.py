@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote
@@ -69,7 +69,7 @@ def _copy(source: Path, target: Path) -> bool:
 def _copy_database(source: Path, target: Path) -> None:
     """Copy a database as of this moment, including its log, and check the copy."""
     with (
-        contextlib.closing(sqlite3.connect(_read_only(source), uri=True, timeout=10)) as original,
+        contextlib.closing(sqlite3.connect(read_only(source), uri=True, timeout=10)) as original,
         contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy,
     ):
         original.backup(copy)
@@ -77,20 +77,10 @@ def _copy_database(source: Path, target: Path) -> None:
         _check(copy, source)
 
 
-def write_keys(path: Path, keys: Sequence[str]) -> None:
-    """Write a file of keys, one a line, and wait for the disk."""
-    new = path.with_name(f".{path.name}.new")
-    new.touch(mode=0o600)
-    new.write_text("".join(f"{key}\n" for key in keys))
-    data_folder.sync(new)
-    new.replace(path)
-    data_folder.sync(path.parent)
-
-
 def check_database(path: Path) -> None:
     """Raise BackupError if a database is damaged or belongs to another program."""
     try:
-        with contextlib.closing(sqlite3.connect(_read_only(path), uri=True)) as database:
+        with contextlib.closing(sqlite3.connect(read_only(path), uri=True)) as database:
             _check(database, path)
     except sqlite3.Error as error:
         raise BackupError(f"{path} could not be read ({error})") from error
@@ -107,7 +97,8 @@ def _check(database: sqlite3.Connection, path: Path) -> None:
         raise BackupError(f"{path} has no table {table}; it belongs to another program")
 
 
-def _read_only(path: Path) -> str:
+def read_only(path: Path) -> str:
+    """Return the URI by which SQLite opens a file and changes nothing."""
     # SQLite writes a log beside a database even to read it, which fails on a read-only medium
     fixed = not os.access(path.parent, os.W_OK, effective_ids=True) and not _log(path).exists()
     return f"file:{quote(str(path.resolve()))}?mode=ro{'&immutable=1' if fixed else ''}"

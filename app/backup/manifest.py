@@ -14,6 +14,7 @@ import msgspec
 
 from app import __version__
 from app.backup.errors import BackupError
+from app.backup.files import read_only
 from app.ops import data_folder
 from app.settings import Settings
 
@@ -40,19 +41,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, File]  # by the path in the folder
 
 
-def kind_of_database(settings: Settings) -> str:
-    """Return which kind of database --database names."""
-    return "sqlite" if settings.database == "sqlite" else "postgresql"
-
-
 def write(folder: Path, settings: Settings, revisions: Mapping[str, str]) -> Manifest:
     """Write the manifest of a folder that is complete otherwise, and wait for the disk."""
     manifest = Manifest(
         format=_FORMAT,
         version=__version__,
         time=datetime.now(UTC).isoformat(timespec="seconds"),
-        database=kind_of_database(settings),
-        store="redis" if settings.shared else settings.store,
+        database=settings.database_kind,
+        store=settings.store_kind,
         revisions=dict(revisions),
         files={name: _describe(folder / name) for name in _names(folder)},
     )
@@ -97,7 +93,7 @@ def sqlite_revisions(path: Path) -> dict[str, str]:
     """Return the revisions in a copy of an SQLite file, by the table that holds each."""
     if not path.exists():
         return {}
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+    with closing(sqlite3.connect(read_only(path), uri=True)) as database:
         tables = database.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'alembic_version_*'"
         ).fetchall()

@@ -16,10 +16,11 @@ from app.accounts.database import SCHEMA
 from app.backup import manifest, place, postgresql, sessions
 from app.backup.checks import check_fits, readable
 from app.backup.errors import BackupError
-from app.backup.files import KEYS, SESSIONS, copy_all, write_keys
+from app.backup.files import KEYS, SESSIONS, copy_all
 from app.backup.sessions import Filter
 from app.database import Schema
 from app.ops import data_folder
+from app.ops.key_file import write_keys
 from app.ops.keys import kept_keys
 from app.settings import Settings
 from app.stores import Record, SessionStore
@@ -198,9 +199,6 @@ def _restore_keys(path: Path, keys: Sequence[str]) -> None:
     """Make the file of --secret-key-file; one that exists is newer, and stays."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_keys(path, keys)
-    if os.geteuid() == 0:
-        found = path.parent.stat()
-        os.chown(path, found.st_uid, found.st_gid)
 
 
 def _give_to_owner(folder: Path, owner: Path) -> None:

@@ -97,22 +97,12 @@ class Presence:
 
     async def others(self) -> list[str]:
         """Return the `about` of each other running process; raises StoreError."""
-        names = await self._client.execute("SMEMBERS", _PROCESSES)
-        found = [
-            await self._client.execute("HGET", _PROCESS + name.decode(), "")
-            for name in names
-            if name.decode() != self._process
-        ]
-        return [about.decode() for about in found if about is not None]
+        found = await self._descriptions()
+        return [about for name, _, about in found if name != self._process]
 
     async def abouts(self) -> list[tuple[str, str]]:
         """Return the number and the `about` of each running process; raises StoreError."""
-        names = await self._client.execute("SMEMBERS", _PROCESSES)
-        found = [
-            await self._client.execute("HMGET", _PROCESS + name.decode(), "#", "") for name in names
-        ]
-        known = [(number or b"", about) for number, about in found if about is not None]
-        return [(number.decode(), about.decode()) for number, about in known]
+        return [(number, about) for _, number, about in await self._descriptions()]
 
     def describe(self, about: str) -> None:
         """Describe this process otherwise from now on."""
@@ -130,6 +120,17 @@ class Presence:
         await self._background.stop()
         self._client.send("DEL", self._key)
         self._client.send("SREM", _PROCESSES, self._process)
+
+    async def _descriptions(self) -> list[tuple[str, str, str]]:
+        """Return the name, the number and the `about` of each running process."""
+        names = [name.decode() for name in await self._client.execute("SMEMBERS", _PROCESSES)]
+        asked = (self._client.execute("HMGET", _PROCESS + name, "#", "") for name in names)
+        found = zip(names, await asyncio.gather(*asked), strict=True)
+        return [
+            (name, (number or b"").decode(), about.decode())
+            for name, (number, about) in found
+            if about is not None
+        ]
 
     async def _run(self) -> None:
         """Write changes, and heartbeats."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.console import screen, times
@@ -13,7 +13,7 @@ from app.console.program import Call
 from app.console.site_keys import Running, SiteKeys, numbers
 from app.console.table import Column, table
 from app.ops.key_file import KeyFileBusy, alone
-from app.ops.keys import fingerprint, new_key
+from app.ops.keys import accepted_keys, fingerprint, new_key
 
 _COLUMNS = (
     Column("KEY", 16),
@@ -37,28 +37,27 @@ def list_keys(call: Call) -> None:
 
 def rotate(call: Call) -> None:
     """Make a new key sign: first all processes accept it, then they sign with it."""
-    keys = SiteKeys(call.site)
-    keys.require_file()
-    try:
-        with alone(keys.path):
-            _rotate(call, SiteKeys(call.site))
-    except KeyFileBusy as error:
-        raise Failed(str(error)) from None
-    except PermissionError:
-        raise Failed(_not_allowed(keys)) from None
+    _change(call, _rotate)
 
 
 def retire(call: Call) -> None:
     """Accept keys no more: those that are named, or all whose cookies are over."""
+    _change(call, _retire)
+
+
+def _change(call: Call, change: Callable[[Call, SiteKeys], None]) -> None:
+    """Change the file of keys, while no other command does."""
     keys = SiteKeys(call.site)
     keys.require_file()
     try:
         with alone(keys.path):
-            _retire(call, SiteKeys(call.site))
+            change(call, SiteKeys(call.site))  # as the command before this one has left them
     except KeyFileBusy as error:
         raise Failed(str(error)) from None
     except PermissionError:
-        raise Failed(_not_allowed(keys)) from None
+        raise Failed(
+            f"{keys.path} is closed to this user; run the command as root or as the program's user"
+        ) from None
 
 
 def _rotate(call: Call, keys: SiteKeys) -> None:
@@ -165,8 +164,8 @@ def _retired(keys: SiteKeys, names: set[str], others: Sequence[Running]) -> list
 
 def _rows(keys: SiteKeys, running: Sequence[Running]) -> list[dict[str, Any]]:
     """Return what is known of each key, the one that signs last."""
-    everything = (*(key for key in keys.kept if key not in keys.given), *keys.given)
-    return [_row(keys, key, key == everything[-1], running) for key in everything]
+    accepted = accepted_keys(keys.kept, keys.given)
+    return [_row(keys, key, key == accepted[-1], running) for key in accepted]
 
 
 def _row(keys: SiteKeys, key: str, signs: bool, running: Sequence[Running]) -> dict[str, Any]:
@@ -197,7 +196,3 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 def _until(moment: float) -> str:
     return "for ever" if moment == math.inf else f"until {times.shown(moment)}"
-
-
-def _not_allowed(keys: SiteKeys) -> str:
-    return f"{keys.path} is closed to this user; run the command as root or as the program's user"

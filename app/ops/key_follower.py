@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.common.background import Background
 from app.common.log_and_continue import logged
-from app.ops.keys import fingerprint, kept_keys, key_file, note_last_key
+from app.ops.keys import accepted_keys, fingerprint, kept_keys, key_file, note_last_key
 from app.settings import Settings
 
 log = logging.getLogger("latchkey.keys")
@@ -54,8 +54,7 @@ class KeyFollower:
         except (OSError, ValueError) as error:
             log.warning("the keys stay as they are: %s", error)
             return
-        given = self._settings.secret_keys
-        self._use((*(key for key in kept if key not in given), *given))
+        self._use(accepted_keys(kept, self._settings.secret_keys))
 
     async def _run(self) -> None:
         while True:

@@ -36,17 +36,22 @@ def signing_keys(settings: Settings) -> tuple[str, ...]:
     if not settings.secret_keys:
         return kept_keys(path) or (_make_key(path),)
     try:
-        kept = [key for key in kept_keys(path) if key not in settings.secret_keys]
+        accepted = accepted_keys(kept_keys(path), settings.secret_keys)
     except ValueError as error:
         log.warning("%s", error)
-        kept = []
-    if kept:
+        return settings.secret_keys
+    if accepted != settings.secret_keys:
         log.info(
             "%s is accepted besides --secret-keys; delete it when the sessions that it signed "
             "are over",
             path,
         )
-    return (*kept, *settings.secret_keys)
+    return accepted
+
+
+def accepted_keys(kept: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
+    """Return the keys of a file and those of --secret-keys, each once; the last one signs."""
+    return (*(key for key in kept if key not in given), *given)
 
 
 def kept_keys(path: Path) -> tuple[str, ...]:

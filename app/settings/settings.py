@@ -341,6 +341,16 @@ class Settings:
         """Whether several processes share the sessions."""
         return store_urls.is_shared(self.store)
 
+    @property
+    def store_kind(self) -> str:
+        """Where sessions are: "memory", "sqlite" or "redis"."""
+        return "redis" if self.shared else self.store
+
+    @property
+    def database_kind(self) -> str:
+        """Where accounts are: "sqlite" or "postgresql"."""
+        return "sqlite" if self.database == "sqlite" else "postgresql"
+
     def public_link(self, path: str) -> str:
         """Return the address of a page in links for users; the path alone if none is known.
 
