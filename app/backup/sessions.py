@@ -16,7 +16,7 @@ from typing import Any
 
 from app.backup.errors import BackupError
 from app.settings import Settings
-from app.stores import Record, SessionStore
+from app.stores import Record, SessionStore, pages_of
 from app.stores.sqlite import rows
 from app.stores.sqlite.database_file import connect
 
@@ -48,7 +48,7 @@ async def save(settings: Settings, path: Path) -> None:
     """Write all sessions to a new file."""
     async with opened(settings) as store:
         with _file(path) as file:
-            async for page in pages(store):
+            async for page in pages_of(store, _PAGE):
                 file.execute("BEGIN")
                 # a scan may return a record twice
                 file.executemany(_ADD, [rows.to_insert(record) for record in page])
@@ -84,26 +84,16 @@ async def end_in_file(path: Path, filter: Filter) -> int:
 async def end(store: SessionStore, filter: Filter) -> int:
     """Remove the sessions that `filter` does not let stay; return how many."""
     ended = 0
-    async for page in pages(store):
+    async for page in pages_of(store, _PAGE):
         stay = {record.id for record in await filter(page)}
         ends = (store.destroy(record.id) for record in page if record.id not in stay)
         ended += sum(record is not None for record in await asyncio.gather(*ends))
     return ended
 
 
-async def pages(store: SessionStore) -> AsyncIterator[list[Record]]:
-    """Yield all records in pages."""
-    cursor = ""
-    while True:
-        page, cursor = await store.scan(cursor, _PAGE)
-        yield page
-        if not cursor:
-            return
-
-
 async def is_empty(store: SessionStore) -> bool:
     """Whether the store has no session."""
-    async for page in pages(store):
+    async for page in pages_of(store, _PAGE):
         if page:
             return False
     return True

@@ -12,7 +12,7 @@ from app.devices import Devices
 from app.operator.rows import SessionRow
 from app.sessions.authentication import of_record
 from app.sessions.manager import Sessions
-from app.stores import Record, public_id
+from app.stores import Record, pages_of, public_id
 
 _PAGE = 500  # records
 MIN_ID = 6  # characters of a public id that name a session
@@ -39,17 +39,14 @@ class SessionList:
 
     async def all(self, *, seen_before: float | None = None) -> AsyncIterator[list[Record]]:
         """Yield all living sessions in pages, or those that were last seen before a time."""
-        cursor, lifetimes = "", self._sessions.lifetimes
-        while True:
-            page, cursor = await self._sessions.store.scan(cursor, _PAGE)
+        lifetimes = self._sessions.lifetimes
+        async for page in pages_of(self._sessions.store, _PAGE):
             yield [
                 record
                 for record in page
                 if lifetimes.limit_reached(record) is None
                 if seen_before is None or lifetimes.seen(record) < seen_before
             ]
-            if not cursor:
-                return
 
     async def latest(
         self, limit: int, *, seen_before: float | None = None

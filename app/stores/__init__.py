@@ -11,6 +11,7 @@ from app.stores.errors import (
     StoreError,
     StoreUnavailable,
 )
+from app.stores.pages import pages_of
 from app.stores.protocol import MAX_LISTED, Lease, SessionStore
 from app.stores.record import Record, public_id
 
@@ -25,5 +26,6 @@ __all__ = [
     "StoreBusy",
     "StoreError",
     "StoreUnavailable",
+    "pages_of",
     "public_id",
 ]
