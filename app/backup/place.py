@@ -67,7 +67,7 @@ def remove_old(parent: Path, keep: int) -> list[str]:
     )
     old = complete[:-keep]
     for path in old:
-        # renamed first, so that nobody takes what is half removed for a backup
+        # renamed first: a backup that is half removed must not look like a whole one
         leaving = path.with_name(f".{path.name}{_PARTIAL}")
         path.rename(leaving)
         shutil.rmtree(leaving)

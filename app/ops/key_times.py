@@ -46,7 +46,7 @@ class KeyTimes:
             times.made = times.signed_from = self._keys.stat().st_mtime
 
     def note_unknown_end(self, key: str) -> None:
-        """Begin to count now for a key that signs no more, since nobody knows when it did."""
+        """Count from now for a key that signs no more, if the time of its end is unknown."""
         times = self.of(key)
         if times.signed_until is None:
             times.signed_until = time.time()

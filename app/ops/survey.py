@@ -18,8 +18,8 @@ _COUNT_INTERVAL = 60.0  # seconds between two counts of the stored sessions
 class Survey:
     """Asks whether store and database work, and how many sessions are stored.
 
-    An idle process asks nobody by itself, so a scrape does. What takes longer than a second goes
-    on, and the next scrape shows it.
+    An idle process calls neither of them, so a scrape does. The next scrape shows an answer that
+    takes longer than a second.
     """
 
     def __init__(self, readiness: Readiness, stored: Callable[[], Awaitable[int]]) -> None:

@@ -71,7 +71,7 @@ class SessionRecords(Generic[D]):
         return None
 
     async def _lives(self, actor: Actor) -> bool:
-        """Whether the own session of an administrator lives, who acts as somebody else."""
+        """Whether an administrator who acts as another user still has their own session."""
         own = await self.store.load(actor.session_id)
         return own is not None and self.lifetimes.limit_reached(own) is None
 

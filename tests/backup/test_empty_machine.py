@@ -10,12 +10,12 @@ import re
 import shutil
 import sqlite3
 import stat
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.copies import link_program
 from tests.support.forms import PASSWORD, who
 from tests.support.machines import Machine, programs
 from tests.support.paths import ROOT
@@ -33,12 +33,7 @@ async def play(machine: Machine, block: str) -> str:
     """Run a block of the page with the paths of a machine; return what it says."""
     program = machine.data.parent / "opt"
     if not program.exists():
-        (program / ".venv" / "bin").mkdir(parents=True)
-        python = program / ".venv" / "bin" / "python"
-        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-        python.chmod(0o755)
-        for name in ("app", "handlers", "static"):
-            (program / name).symlink_to(ROOT / name)
+        link_program(program)
         store, database = (flag.partition("=")[2] for flag in machine.flags or ("", ""))
         settings = {"LATCHKEY_STORE": store, "LATCHKEY_DATABASE": database, **machine.settings()}
         (program / "env").write_text(

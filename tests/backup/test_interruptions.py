@@ -9,13 +9,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.backup.place import dated
 from app.backup.restore import FILLED
 from app.ops import data_folder
 from app.stores.redis import open_store
@@ -26,7 +26,6 @@ from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.limit(90)
-NAME = "%Y-%m-%dT%H%M%SZ"  # of the folder of a backup
 SQLITE = pytest.mark.parametrize("kind", ["sqlite"])
 BOTH = pytest.mark.parametrize("kind", ["postgresql and redis"])
 
@@ -88,7 +87,7 @@ async def test_a_killed_backup_is_not_seen_as_one(tmp_path: Path, machines: Any)
         await machine.does("verify", copies / "new")
     for _ in range(3):
         # a backup is named by its second
-        await until(lambda: not (copies / time.strftime(NAME, time.gmtime())).exists())
+        await until(lambda: not dated(copies).exists())
         await machine.does("backup", copies, "--keep=1")
         names = sorted(path.name for path in copies.iterdir() if path.name != "new")
         assert len(names) == 1

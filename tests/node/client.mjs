@@ -10,26 +10,10 @@
 import { createInterface } from "node:readline";
 import { NodeWebSocket, Socket as Engine } from "engine.io-client";
 import { Manager } from "socket.io-client";
+import { Jar } from "./jar.mjs";
 
 const managers = new Map();
-const shared = {
-  cookies: new Map(),
-  parseCookies(values) {
-    for (const value of values || []) {
-      const [pair, ...flags] = value.split("; ");
-      const name = pair.slice(0, pair.indexOf("="));
-      if (flags.some((flag) => flag.toLowerCase() === "max-age=0")) this.cookies.delete(name);
-      else this.cookies.set(name, { value: pair.slice(name.length + 1) });
-    }
-  },
-  addCookies(xhr) {
-    xhr.setDisableHeaderCheck(true);
-    if (this.cookies.size) xhr.setRequestHeader("cookie", this.header());
-  },
-  header() {
-    return [...this.cookies].map(([name, cookie]) => `${name}=${cookie.value}`).join("; ");
-  },
-};
+const shared = new Jar();
 
 Object.defineProperty(Engine.prototype, "_cookieJar", {
   get() { return this.opts.jar ? shared : this._ownJar; },

@@ -13,6 +13,7 @@
 import { createInterface } from "node:readline";
 import { NodeWebSocket, Socket as Engine } from "engine.io-client";
 import { Manager } from "socket.io-client";
+import { Jar } from "./jar.mjs";
 
 const [url, first, count, pause] = [process.argv[2], ...process.argv.slice(3, 6).map(Number)];
 const processes = process.argv.slice(6);
@@ -20,28 +21,6 @@ const TRANSPORTS = [["polling", "websocket"], ["websocket"], ["polling"]];
 const PASSWORD = "a long night in the stacks";
 const ANSWER_TIMEOUT = 30_000; // of an ack
 const PAGE_TIMEOUT = 90_000; // more than the proxy's own
-
-class Jar {
-  cookies = new Map();
-
-  parseCookies(values) {
-    for (const value of values || []) {
-      const [pair, ...flags] = value.split("; ");
-      const name = pair.slice(0, pair.indexOf("="));
-      if (flags.some((flag) => flag.toLowerCase() === "max-age=0")) this.cookies.delete(name);
-      else this.cookies.set(name, { value: pair.slice(name.length + 1) });
-    }
-  }
-
-  addCookies(xhr) {
-    xhr.setDisableHeaderCheck(true);
-    if (this.cookies.size) xhr.setRequestHeader("cookie", this.header());
-  }
-
-  header() {
-    return [...this.cookies].map(([name, cookie]) => `${name}=${cookie.value}`).join("; ");
-  }
-}
 
 // The official client has a jar for each connection; a browser has one for all, pages included.
 Object.defineProperty(Engine.prototype, "_cookieJar", { get() { return this.opts.jar; }, set() {} });

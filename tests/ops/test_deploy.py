@@ -7,13 +7,13 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from app.settings import PREFIX, Settings, parse_settings
 from app.web.strict_transport import strict_transport
+from tests.support.copies import link_program
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 
@@ -141,13 +141,7 @@ def test_each_process_in_nginx_has_its_place_everywhere() -> None:
 def test_the_units_command_starts_a_process(tmp_path: Path, number: int) -> None:
     """As systemd would run it: a port of its own, its folder, and READY=1 when it serves."""
     base = free_port() - number
-    (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    python = tmp_path / ".venv" / "bin" / "python"
-    # not a link, by which Python would not find the packages of its environment
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
-    for name in ("app", "handlers", "static"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    link_program(tmp_path)
     command = unit("ExecStart").replace("%i", str(number)).replace("$$", "$")
     command = command.replace("8880", str(base))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import signal
 import ssl
 from pathlib import Path
@@ -16,10 +15,11 @@ import pytest
 
 from tests.support.caddy import Caddy
 from tests.support.cluster import two
+from tests.support.dead_process import first_process_dies
 from tests.support.haproxy import Haproxy
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
-from tests.support.raw import POLLING, WEBSOCKET, Raw
+from tests.support.raw import POLLING, Raw
 from tests.support.visitor import Socket
 from tests.support.waiting import until
 
@@ -130,27 +130,7 @@ async def test_a_process_that_died_is_not_asked_again(
 ) -> None:
     """The other one serves pages and refuses the ids; without both the proxy says a sentence."""
     async with two(tmp_path, postgres, proxy=proxy) as site, site.visitor() as ann:
-        await ann.incr()
-        async with site.raw() as raw:
-            while not (opened := await site.open_sid(raw))[0].startswith("0-"):
-                pass
-        await site.processes[0].stop(signal.SIGKILL)
-        for number in range(10):
-            assert await ann.incr() == 2 + number
-            assert (await ann.get("/"))[0] == 200
-        sid, cookie = opened
-        for method, body in (("GET", None), ("POST", b"3")):
-            async with site.raw() as raw:
-                gone = await raw.ask(
-                    f"{POLLING}&sid={sid}", method=method, body=body, Cookie=cookie
-                )
-                assert (gone.status, json.loads(gone.body)["code"]) == (400, 1)
-        async with site.raw() as raw:
-            gone = await raw.websocket(("Cookie", cookie), path=f"{WEBSOCKET}&sid={sid}")
-            assert (gone.status, json.loads(gone.body)["code"]) == (400, 1)
-        for _ in range(6):
-            async with site.raw() as raw:
-                assert (await raw.websocket()).status == 101
+        await first_process_dies(site, ann)
         await site.processes[1].stop(signal.SIGKILL)
         for path in ("/", POLLING, f"{POLLING}&sid=1-x"):
             async with site.raw() as raw:

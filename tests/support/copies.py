@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import handlers
@@ -26,3 +27,14 @@ def copy_upstream(folder: Path, *without: str) -> Path:
             shutil.copy(module.with_suffix(".py"), folder / "handlers")
     shutil.copy(str(demo_session.__file__), folder / "handlers" / "session.py")
     return folder
+
+
+def link_program(folder: Path) -> None:
+    """Make a folder that has the program where an installation has it, with this Python."""
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    # not a link, by which Python would not find the packages of its environment
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    for name in ("app", "handlers", "static"):
+        (folder / name).symlink_to(ROOT / name)
