@@ -8,29 +8,16 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.common.unix_http import UnixConnection
 from app.settings import SettingsError, read_some
 
 _TIMEOUT = 5.0  # seconds
 _READY = "--ready"
 _EVERY_IPV4, _EVERY_IPV6 = "0.0.0.0", "::"  # noqa: S104  (asked for, not listened on)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP on a Unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -60,7 +47,7 @@ def _connection(
 ) -> http.client.HTTPConnection:
     """Return a connection to the process: by its Unix socket, if it has one."""
     if unix_socket is not None:
-        return _UnixConnection(unix_socket)
+        return UnixConnection(unix_socket, timeout=_TIMEOUT)
     host = {_EVERY_IPV4: "127.0.0.1", _EVERY_IPV6: "::1"}.get(hosts[0], hosts[0])
     return http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
 

@@ -10,6 +10,7 @@ from app.backup import manifest, place, postgresql, sessions
 from app.backup.errors import BackupError
 from app.backup.files import ACCOUNTS, KEYS, SESSIONS, copy_all
 from app.backup.manifest import Manifest
+from app.common.disk import sync
 from app.ops import data_folder
 from app.ops.key_file import write_keys
 from app.ops.keys import kept_keys, key_file, signing_keys
@@ -52,7 +53,7 @@ def _fill(settings: Settings, folder: Path) -> Manifest:
     if settings.shared:
         asyncio.run(sessions.save(settings, folder / SESSIONS))
         (folder / SESSIONS).chmod(0o600)
-        data_folder.sync(folder / SESSIONS)
+        sync(folder / SESSIONS)
     copied = copy_all(settings.data_dir, folder, leave_out=elsewhere)
     if keys := _keys_elsewhere(settings):
         write_keys(folder / KEYS, keys)
@@ -60,7 +61,7 @@ def _fill(settings: Settings, folder: Path) -> Manifest:
         revisions = manifest.sqlite_revisions(folder / ACCOUNTS)
     else:
         revisions = postgresql.dump(settings, folder)
-        data_folder.sync(folder / postgresql.DUMP)
+        sync(folder / postgresql.DUMP)
     if not copied and own_database and not settings.shared:
         raise BackupError(f"there is nothing in {settings.data_dir} to copy")
     return manifest.write(folder, settings, revisions)

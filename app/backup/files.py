@@ -15,6 +15,7 @@ from types import MappingProxyType
 from urllib.parse import quote
 
 from app.backup.errors import BackupError
+from app.common.disk import sync
 from app.ops import data_folder
 
 ACCOUNTS = "accounts.sqlite3"
@@ -45,7 +46,7 @@ def _copy(source: Path, target: Path) -> bool:
         target.mkdir(mode=0o700)
         for path in source.iterdir():
             _copy(path, target / path.name)
-        data_folder.sync(target)
+        sync(target)
         return True
     if not source.is_file() or source.name.endswith(_COMPANIONS):
         return False
@@ -62,7 +63,7 @@ def _copy(source: Path, target: Path) -> bool:
     else:
         shutil.copyfile(source, target)
     target.chmod(0o600)
-    data_folder.sync(target)
+    sync(target)
     return True
 
 

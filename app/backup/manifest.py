@@ -15,7 +15,7 @@ import msgspec
 from app import __version__
 from app.backup.errors import BackupError
 from app.backup.files import read_only
-from app.ops import data_folder
+from app.common.disk import sync
 from app.settings import Settings
 
 NAME = "backup.json"
@@ -55,7 +55,7 @@ def write(folder: Path, settings: Settings, revisions: Mapping[str, str]) -> Man
     path = folder / NAME
     path.write_text(json.dumps(msgspec.to_builtins(manifest), indent=2) + "\n")
     path.chmod(0o600)
-    data_folder.sync(path)
+    sync(path)
     return manifest
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from app.backup import manifest
 from app.backup.errors import BackupError
-from app.ops import data_folder
+from app.common.disk import sync
 
 _DATED = re.compile(r"\d{4}-\d\d-\d\dT\d{6}Z")  # names that `dated` gives
 _PARTIAL = ".partial"
@@ -32,9 +32,9 @@ def new_folder(folder: Path) -> Iterator[Path]:
         yield partial
         for path in [partial, *partial.rglob("*")]:
             if path.is_dir():
-                data_folder.sync(path)
+                sync(path)
         partial.rename(folder)
-        data_folder.sync(folder.parent)
+        sync(folder.parent)
 
 
 @contextlib.contextmanager

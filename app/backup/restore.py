@@ -18,6 +18,7 @@ from app.backup.checks import check_fits, readable
 from app.backup.errors import BackupError
 from app.backup.files import KEYS, SESSIONS, copy_all
 from app.backup.sessions import Filter
+from app.common.disk import sync
 from app.database import Schema
 from app.ops import data_folder
 from app.ops.key_file import write_keys
@@ -112,7 +113,7 @@ class _Restore:
                 raise
         ended = asyncio.run(self._end_orphans(kept=kept))
         for path in self._partial.iterdir():
-            data_folder.sync(path)
+            sync(path)
         _give_to_owner(self._partial, target)
         data_folder.commit_restore(target, self._partial)
         return Restored(names, ended, kept)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from app.ops.data_folder import sync
+from app.common.disk import sync
 
 
 class KeyFileBusy(Exception):

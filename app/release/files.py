@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from app.common.disk import sync
+
 
 def write(path: Path, text: str) -> None:
     """Replace a file, or leave it as it is; it is on disk then."""
@@ -24,12 +26,3 @@ def link(path: Path, target: str) -> None:
     new.symlink_to(target)
     new.replace(path)
     sync(path.parent)
-
-
-def sync(folder: Path) -> None:
-    """Wait until the names in a folder are on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

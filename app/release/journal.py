@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.common.disk import sync
 from app.release import files
 
 _FILE = "change.json"
@@ -34,7 +35,7 @@ class Journal:
     def remove(root: Path) -> None:
         """Note that no change is going on."""
         (root / _FILE).unlink(missing_ok=True)
-        files.sync(root)
+        sync(root)
 
     @staticmethod
     def load(root: Path) -> Journal | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import http.client
 import re
 import shlex
-import socket
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from app.common.unix_http import UnixConnection
 from app.release.commands import run
 from app.release.errors import Stopped
 from app.release.options import Options, numbers
@@ -88,7 +88,9 @@ class Processes:
 def _get(url: str) -> tuple[int, str]:
     """Return the status and the beginning of the body of a page."""
     if url.startswith("unix:"):
-        connection: http.client.HTTPConnection = _UnixConnection(url.removeprefix("unix:"))
+        connection: http.client.HTTPConnection = UnixConnection(
+            Path(url.removeprefix("unix:")), timeout=_LOOK_TIMEOUT
+        )
         path = "/readyz"
     else:
         parts = urlsplit(url)
@@ -102,16 +104,3 @@ def _get(url: str) -> tuple[int, str]:
         return response.status, response.read(200).decode(errors="replace").strip()
     finally:
         connection.close()
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """A connection to a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_LOOK_TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)

@@ -22,7 +22,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.devices": ("app.common", "app.sessions", "app.stores"),
     "app.database": ("app.common", "app.settings", "app.stores"),
     "app.accounts": ("app.common", "app.database", "app.settings", "app.stores"),
-    "app.health": ("app.settings",),
+    "app.health": ("app.common", "app.settings"),
     "app.limits": ("app.common", "app.settings"),
     "app.ops": ("app.accounts", "app.common", "app.sessions", "app.settings", "app.stores"),
     "app.operator": (
@@ -112,7 +112,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.accounts", "app.common", "app.database", "app.extensions", "app.mail", "app.ops"),
         *("app.optional_tracing", "app.settings", "app.stores", "app.web"),
     ),
-    "app.release": (),
+    "app.release": ("app.common",),
     "app.reload": ("app.common", "app.ops", "app.settings"),
     "app.program": (
         *("app.application", "app.backup", "app.common", "app.extensions"),
