@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from app.common.log_and_continue import logged
-from app.ops.module_metrics import OwnCollectors, OwnMetrics
+from app.ops.module_metrics import OwnCollectors, OwnMetrics, collectors
 from app.ops.survey import Survey
 
 log = logging.getLogger("latchkey.metrics")
@@ -27,7 +27,7 @@ class Metrics(Collector):
         self.survey = survey
         self._parts: list[Part] = []
         self._process = ProcessCollector(registry=None)
-        self._own = OwnCollectors(self)
+        self._own = OwnCollectors()
 
     def show(self, *parts: Part) -> None:
         """Show these metrics of the program too."""
@@ -35,7 +35,9 @@ class Metrics(Collector):
 
     def add(self, module: str, metrics: OwnMetrics) -> None:
         """Show the metrics of a module too; raises ValueError if they cannot be shown."""
-        self._own.add(module, metrics)
+        found = collectors(module, metrics)
+        if found:
+            self._own.add(module, found, {family.name for family in self._program()})
 
     async def fresh_text(self) -> bytes:
         """Ask store and database how they are, for a second at most, and return all metrics."""
@@ -44,17 +46,22 @@ class Metrics(Collector):
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
-        registry.register(self._process)
-        registry.register(self._own)
-        return generate_latest(registry)
+        return generate_latest(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics of the program (prometheus_client calls this)."""
+        """Yield all metrics (prometheus_client calls this)."""
+        taken = set()
+        for family in self._program():
+            taken.add(family.name)
+            yield family
+        yield from self._own.collect(taken)
+
+    def _program(self) -> Iterator[Metric]:
+        """Yield the metrics of the program and of its process."""
         for part in self._parts:
             with logged(log, "some metrics could not be read"):
                 yield from list(part())
+        yield from self._process.collect()
 
     async def stop(self) -> None:
         """End the survey under way."""

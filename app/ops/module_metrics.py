@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -18,24 +18,22 @@ log = logging.getLogger("latchkey.metrics")
 OwnMetrics = CollectorRegistry | Collector | Iterable[Collector]
 
 
-class OwnCollectors(Collector):
+class OwnCollectors:
     """Collects the metrics of modules; what one does wrong costs the others nothing."""
 
-    def __init__(self, program: Collector) -> None:
-        """`program` has the metrics whose names are taken."""
-        self._program = program
+    def __init__(self) -> None:
         self._collectors: list[tuple[str, Collector]] = []
         self._reported: set[str] = set()
 
-    def add(self, module: str, metrics: OwnMetrics) -> None:
+    def add(self, module: str, collectors: Sequence[Collector], taken: set[str]) -> None:
         """Add the metrics of a module.
 
-        Raises ValueError if they are no metrics, or if one has the name of another metric.
+        `taken` are the names of the program's metrics. Raises ValueError if a metric has the name
+        of another one.
         """
-        taken = {family.name for family in self._program.collect()}
         for owner, collector in self._collectors:
             taken |= _names(owner, collector)
-        for collector in _collectors(module, metrics):
+        for collector in collectors:
             names = _names(module, collector)
             if twice := names & taken:
                 raise ValueError(
@@ -44,11 +42,8 @@ class OwnCollectors(Collector):
             taken |= names
             self._collectors.append((module, collector))
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of all modules, each name once."""
-        if not self._collectors:
-            return
-        taken = {family.name for family in self._program.collect()}
+    def collect(self, taken: set[str]) -> Iterator[Metric]:
+        """Yield the metrics of all modules, except those whose names are taken."""
         for module, collector in self._collectors:
             for family in _families(module, collector):
                 if family.name not in taken:
@@ -59,8 +54,9 @@ class OwnCollectors(Collector):
                     log.error("metric left out, its name is taken name=%s", family.name)
 
 
-def _collectors(module: str, metrics: Any) -> list[Collector]:
-    found = [metrics] if hasattr(metrics, "collect") else metrics
+def collectors(module: str, metrics: OwnMetrics) -> list[Collector]:
+    """Return the collectors of a module; raises ValueError if its `metrics` are no metrics."""
+    found: Any = [metrics] if hasattr(metrics, "collect") else metrics
     if not isinstance(found, Iterable) or not all(hasattr(each, "collect") for each in found):
         raise ValueError(
             f"{module}: `metrics` is {metrics!r}; assign a CollectorRegistry, a list of metrics of "

@@ -81,7 +81,9 @@ async def test_two_applications_count_apart_if_a_function_makes_the_metrics(
         assert (await scrape(two))["orders_total"] == 0
 
 
-@pytest.mark.parametrize("name", ["orders", "latchkey_connections", "latchkey_requests"])
+@pytest.mark.parametrize(
+    "name", ["orders", "latchkey_connections", "latchkey_requests", "process_cpu_seconds"]
+)
 async def test_a_name_that_is_taken_is_refused_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
