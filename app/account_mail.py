@@ -18,9 +18,9 @@ from app.accounts import (
 from app.common.background import Background
 from app.common.rate_limited_log import RateLimitedLog
 from app.devices.user_agents import describe
-from app.limits import Limits
 from app.mail import InvalidAddress, Mail, clean_address, shown_address
 from app.ops.audit import Audit
+from app.rate_limits import Limits
 
 log = logging.getLogger("latchkey.mail")
 

@@ -1,4 +1,4 @@
-"""`make_app` builds the parts of an application; `app.listeners` connects them."""
+"""`make_app` builds the parts of an application; `app.register_listeners` connects them."""
 
 from __future__ import annotations
 
@@ -32,8 +32,6 @@ from app.extensions import Extension, load_extensions, own_records, schemas
 from app.impersonation import Impersonation
 from app.jobs import Jobs
 from app.lifecycle import Application
-from app.limits import Limits
-from app.listeners import register_listeners
 from app.mail import Mail
 from app.open_store import open_store
 from app.operator import Operator, operator_commands
@@ -53,9 +51,11 @@ from app.ops.survey import Survey
 from app.ops.systemd import Watchdog
 from app.optional_cluster import Cluster, open_cluster
 from app.optional_tracing import Tracing, open_tracing
-from app.own_metrics import register_metrics
 from app.presence import Presence
+from app.rate_limits import Limits
 from app.recovery import Recovery
+from app.register_listeners import register_listeners
+from app.register_metrics import register_metrics
 from app.role_sockets import RoleSockets
 from app.services import Services
 from app.sessions.clock import Clock, SteadyClock

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.accounts.database import SCHEMA
+from app.accounts.schema import SCHEMA
 from app.common.urls import without_credentials
 from app.database import Schema, SchemaError, sqlite
 from app.database.engine import not_opened, open_engine

@@ -29,7 +29,7 @@ from app.hooks import (
 from app.ops.module_metrics import OwnMetrics
 from app.services import Services
 from app.settings import OwnRecords, SettingsError, check_records, declared
-from app.sockets.namespace import BaseNamespace
+from app.sockets.base_namespace import BaseNamespace
 
 
 class InvalidModule(ValueError):

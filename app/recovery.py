@@ -9,8 +9,8 @@ from tornado.web import HTTPError
 
 from app.account_mail import AccountMail
 from app.accounts import Account, Accounts, PasswordReset
-from app.limits import subscriber
 from app.ops.audit import Audit
+from app.rate_limits import subscriber
 from app.sessions.manager import Sessions
 from app.stores import StoreError
 

@@ -25,7 +25,6 @@ from app.database import Database
 from app.devices import Devices, Watchers
 from app.impersonation import Impersonation
 from app.jobs import Job, Jobs, Work
-from app.limits import Limits
 from app.mail import Mail
 from app.operator import Operator
 from app.ops.audit import Audit
@@ -36,6 +35,7 @@ from app.ops.readiness import Readiness
 from app.ops.site_counts import SiteCounts
 from app.ops.stall_log import StallLog
 from app.presence import Presence
+from app.rate_limits import Limits
 from app.recovery import Recovery
 from app.role_sockets import RoleSockets
 from app.sessions.expiry import Expiry

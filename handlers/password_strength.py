@@ -2,7 +2,7 @@
 
 import msgspec
 
-from app.limits import subscriber
+from app.rate_limits import subscriber
 from handlers.password_limit import check_password_limit
 from handlers.session import BaseHandler
 

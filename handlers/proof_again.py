@@ -5,7 +5,7 @@ from typing import Literal, NoReturn
 from tornado.web import HTTPError
 
 from app.accounts import Account, account_key
-from app.limits import subscriber
+from app.rate_limits import subscriber
 from app.web.errors import TooManyRequests
 from handlers.second_factor import kind_of_code, use_code
 from handlers.session import BaseHandler

@@ -3,7 +3,7 @@
 from tornado.web import HTTPError, RequestHandler
 
 from app.accounts import AccountInUse, AccountsUnavailable, InvalidAccount, LastAdministrator
-from app.limits import in_words
+from app.rate_limits import in_words
 from app.web.errors import TooManyRequests, sentence_of
 
 #: What refuses a form.

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from app.limits import subscriber
+from app.rate_limits import subscriber
 from handlers.session import BaseHandler
 
 

@@ -2,8 +2,7 @@
 
 import msgspec
 
-from app.sockets import namespace as base_namespace
-from app.sockets import plain_websocket
+from app.sockets import base_namespace, base_websocket
 from app.web import base_handler
 
 
@@ -15,4 +14,4 @@ class SessionData(msgspec.Struct):
 
 BaseHandler = base_handler.BaseHandler[SessionData]
 BaseNamespace = base_namespace.BaseNamespace[SessionData]
-BaseWebSocket = plain_websocket.BaseWebSocket[SessionData]
+BaseWebSocket = base_websocket.BaseWebSocket[SessionData]

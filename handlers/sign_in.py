@@ -3,7 +3,7 @@
 from tornado.web import HTTPError
 
 from app.accounts import Account, InvalidAccount, NameTaken, Proof, account_key
-from app.limits import subscriber
+from app.rate_limits import subscriber
 from app.sessions.authentication import TRUSTED_DEVICE
 from app.sign_in import SignInRefused
 from handlers.login_code import LoginCodeHandler

@@ -6,12 +6,12 @@ Imports database, settings, stores and common.
 from app.accounts.account import Account, Identity, is_account_id
 from app.accounts.account_changes import AccountChanges
 from app.accounts.account_list import AccountList
+from app.accounts.account_table import Proof
 from app.accounts.accounts import Accounts, open_database
 from app.accounts.administrators import ADMIN, LastAdministrator
 from app.accounts.audit_event import AuditEvent
 from app.accounts.audit_trail import AuditTrail
 from app.accounts.calls import AccountsUnavailable, AddressBusy, DatabaseCalls
-from app.accounts.database import accounts as accounts_table
 from app.accounts.emails import Change, Emails
 from app.accounts.old_names import OldNames
 from app.accounts.one_time_links import RESETS, OneTimeLinks, Purpose, Use
@@ -31,7 +31,7 @@ from app.accounts.recovery_codes import RecoveryCodes
 from app.accounts.required_roles import RoleRequired, refusal, required_roles
 from app.accounts.role_table import UnknownAccount
 from app.accounts.roles import InvalidRole, Roles, check_role
-from app.accounts.table import Proof
+from app.accounts.schema import accounts as accounts_table
 from app.accounts.totp import Totp, TotpOn, TotpState
 from app.accounts.trusted_devices import TrustedDevice, TrustedDevices
 

@@ -11,10 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from app.accounts.account import Account
 from app.accounts.accounts import Accounts
 from app.accounts.administrators import keep_another
-from app.accounts.database import accounts as _accounts
-from app.accounts.database import trusted_devices as _trusted_devices
 from app.accounts.lookalikes import lookalikes, skeleton_of
 from app.accounts.passwords import NameTaken, account_key, clean_name, refuse_issuer
+from app.accounts.schema import accounts as _accounts
+from app.accounts.schema import trusted_devices as _trusted_devices
 from app.database import Database
 
 

@@ -7,10 +7,10 @@ import difflib
 import sqlalchemy as sa
 
 from app.accounts.account import Account
-from app.accounts.database import accounts as _accounts
-from app.accounts.database import roles as _roles
 from app.accounts.passwords import account_key
 from app.accounts.rows import select_accounts, to_account
+from app.accounts.schema import accounts as _accounts
+from app.accounts.schema import roles as _roles
 from app.database import Database
 
 _ESCAPE = "\\"

@@ -7,11 +7,11 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from app.accounts.account import Account, Identity, is_storable
+from app.accounts.account_table import AccountTable, Proof
 from app.accounts.calls import CONNECTIONS, AccountsUnavailable, DatabaseCalls
-from app.accounts.database import SCHEMA
 from app.accounts.password_rules import Strength
 from app.accounts.passwords import clean_name
-from app.accounts.table import AccountTable, Proof
+from app.accounts.schema import SCHEMA
 from app.common.listeners import Listeners
 from app.database import Database, Schema
 from app.settings import Settings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from app.accounts.database import accounts as _accounts
-from app.accounts.database import roles as _roles
 from app.accounts.passwords import InvalidAccount
+from app.accounts.schema import accounts as _accounts
+from app.accounts.schema import roles as _roles
 
 ADMIN = "admin"  # the role
 

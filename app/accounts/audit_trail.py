@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.accounts.audit_event import AuditEvent
-from app.accounts.database import audit_events
+from app.accounts.schema import audit_events
 from app.common.background import Background
 from app.database import Database, DatabaseUnavailable
 

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from app.accounts.account import Account, is_storable
 from app.accounts.accounts import Accounts
-from app.accounts.database import accounts as _accounts
 from app.accounts.one_time_links import take_link
 from app.accounts.rows import select_accounts, to_account
+from app.accounts.schema import accounts as _accounts
 
 _MAX_ACCOUNTS = 5  # of one address that get a mail
 

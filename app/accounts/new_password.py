@@ -2,8 +2,8 @@
 
 import sqlalchemy as sa
 
-from app.accounts.database import accounts as _accounts
-from app.accounts.database import recovery_codes as _codes
+from app.accounts.schema import accounts as _accounts
+from app.accounts.schema import recovery_codes as _codes
 
 
 def set_password(

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from app.accounts.account import Account
 from app.accounts.accounts import Accounts
-from app.accounts.database import accounts as _accounts
-from app.accounts.database import one_time_links as _links
 from app.accounts.rows import lock_existing, select_accounts, to_account
+from app.accounts.schema import accounts as _accounts
+from app.accounts.schema import one_time_links as _links
 from app.accounts.tokens import may_be_token, new_token, token_hash
 
 #: What a link is good for: a new password, or the confirmation of an address. Links for passwords

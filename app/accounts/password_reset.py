@@ -8,12 +8,12 @@ import sqlalchemy as sa
 
 from app.accounts.account import Account
 from app.accounts.accounts import Accounts
-from app.accounts.database import accounts as _accounts
 from app.accounts.new_password import set_password
 from app.accounts.one_time_links import RESETS, OneTimeLinks, take_link
 from app.accounts.passwords import password_hasher
 from app.accounts.recovery_codes import RecoveryCodes
 from app.accounts.rows import lock_account
+from app.accounts.schema import accounts as _accounts
 from app.accounts.totp import Totp
 
 

@@ -13,8 +13,8 @@ from argon2.low_level import Type, hash_secret_raw
 from app.accounts import passwords
 from app.accounts.account import is_storable
 from app.accounts.accounts import Accounts
-from app.accounts.database import recovery_codes as _codes
 from app.accounts.rows import lock_existing
+from app.accounts.schema import recovery_codes as _codes
 
 NUMBER = 10  # codes of one list
 # without letters and digits that look like others: 0 o, 1 i l, 5 s, 2 z

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 
 from app.accounts.account import Account
 from app.accounts.administrators import ADMIN, keep_another
-from app.accounts.database import accounts as _accounts
-from app.accounts.database import roles as _roles
 from app.accounts.passwords import InvalidAccount, account_key
 from app.accounts.rows import lock_account, select_accounts, to_account
+from app.accounts.schema import accounts as _accounts
+from app.accounts.schema import roles as _roles
 from app.database import Database
 
 _MAX_IDS = 500  # in one query

@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.accounts.account import Account
-from app.accounts.database import accounts, roles
 from app.accounts.passwords import DELETED, InvalidAccount
+from app.accounts.schema import accounts, roles
 
 # no role has a space
 _roles = (

@@ -14,10 +14,10 @@ from sqlalchemy.exc import IntegrityError
 
 from app.accounts.account import Account
 from app.accounts.accounts import Accounts
-from app.accounts.database import totp as _totp
-from app.accounts.database import trusted_devices as _trusted_devices
 from app.accounts.passwords import InvalidAccount
 from app.accounts.rows import lock_existing
+from app.accounts.schema import totp as _totp
+from app.accounts.schema import trusted_devices as _trusted_devices
 
 _DIGITS = 6
 _WINDOW = 1  # steps of 30 seconds before and after the server's time

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from app.accounts.account_table import Proof
 from app.accounts.accounts import Accounts
-from app.accounts.database import totp as _totp
-from app.accounts.database import trusted_devices as _devices
-from app.accounts.table import Proof
+from app.accounts.schema import totp as _totp
+from app.accounts.schema import trusted_devices as _devices
 from app.accounts.tokens import may_be_token, new_token, token_hash
 
 _LIFETIME = 30 * 86_400  # seconds

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.accounts import Accounts, open_database, without_orphans
-from app.accounts.database import SCHEMA
+from app.accounts.schema import SCHEMA
 from app.backup import manifest, place, postgresql, sessions
 from app.backup.checks import check_fits, readable
 from app.backup.errors import BackupError

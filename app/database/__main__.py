@@ -19,7 +19,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 import handlers
-from app.accounts.database import SCHEMA
+from app.accounts.schema import SCHEMA
 from app.database.engine import not_opened, open_engine
 from app.database.migrations import downgrade, migrate, states, status
 from app.database.module_schemas import migrations_place

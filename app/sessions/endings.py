@@ -1,4 +1,7 @@
-"""The end of a session: its record is removed, and the listeners are told."""
+"""The end of a session: its record is removed, and the listeners are told.
+
+Who they are says `app/session_end_listeners.py`.
+"""
 
 from __future__ import annotations
 

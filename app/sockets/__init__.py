@@ -3,13 +3,13 @@
 Imports web, services, sessions, stores, transport and common.
 """
 
+from app.sockets.base_namespace import BaseNamespace
+from app.sockets.base_websocket import BaseWebSocket
 from app.sockets.clients import UnknownSocket
 from app.sockets.connection_refused import ConnectionRefused
 from app.sockets.connections import Connections
 from app.sockets.event_decorator import event
 from app.sockets.handshake import HandshakeHandler
-from app.sockets.namespace import BaseNamespace
-from app.sockets.plain_websocket import BaseWebSocket
 
 __all__ = [
     "BaseNamespace",

@@ -15,7 +15,7 @@ from app.common.log_and_continue import logged
 from app.sessions.end_reason import EndReason
 from app.sessions.replacements import Replacement
 from app.sessions.room_name import session_room
-from app.sockets.connection import Connection, PlainWebSocket, SocketIOConnection
+from app.sockets.session_connection import Connection, PlainWebSocket, SocketIOConnection
 from app.sockets.socket_context import SocketContext
 from app.stores import Record
 from app.transport import Peer

@@ -10,14 +10,15 @@ from tornado.web import HTTPError
 
 from app.common.log_context import span
 from app.database import DatabaseUnavailable
-from app.limits import subscriber
+from app.rate_limits import subscriber
 from app.sessions.session import Session, SessionEnded
-from app.sockets.handshake_limits import Admission, Unavailable, open_session
+from app.sockets.handshake_admission import Admission, Unavailable
+from app.sockets.handshake_session import open_session
 from app.sockets.socket_context import SocketContext
 from app.stores import StoreError
 from app.transport import EngineServer, SocketHandler, UnknownSid
+from app.web.cors import trusted_origin
 from app.web.errors import TooManyRequests
-from app.web.origin import trusted_origin
 from app.web.security_headers import SecurityHeaders
 from app.web.session_lookup import SessionLookup
 

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 from app.services import Services
+from app.sockets.base_namespace import BaseNamespace
 from app.sockets.event_table import event_table
-from app.sockets.namespace import BaseNamespace
 from app.sockets.namespace_pattern import NamespacePattern, is_pattern
 
 _Class = type[BaseNamespace[Any]]

@@ -15,10 +15,10 @@ from app.common.log_context import RequestIds
 from app.services import Services
 from app.transport.http.dispatcher import Dispatcher
 from app.web.base_path import OF_THE_HOST, AddSlashHandler, path_below
+from app.web.cors import cors_headers
 from app.web.early_answers import answer_early
 from app.web.forwarded import apply_forwarded
 from app.web.not_found import NotFoundHandler
-from app.web.origin import sharing
 from app.web.route_names import RouteNames, known_method
 from app.web.security_headers import StaticHandler
 from app.web.web_parts import WebParts
@@ -130,7 +130,7 @@ class WebApplication(Dispatcher):
 
     def refusal_headers(self, headers: HTTPHeaders) -> dict[str, str]:
         """Return headers for an answer that comes before a handler, such as 413."""
-        return sharing(headers, self._web.trusted_origins)
+        return cors_headers(headers, self._web.trusted_origins)
 
     def _traced(self, handler: RequestHandler, work: _Work) -> _Work:
         assert self._trace is not None

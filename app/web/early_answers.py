@@ -8,8 +8,9 @@ from collections.abc import Callable
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
+from app.web.cors import trusted_origin
 from app.web.hosts import Hosts
-from app.web.origin import Origins, trusted_origin
+from app.web.origin import Origins
 from app.web.security_headers import SecurityHeaders
 
 _NAMES = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 from tornado.web import HTTPError, authenticated
 
 from app.database import DatabaseUnavailable
-from app.limits import in_words
+from app.rate_limits import in_words
 from app.stores import StoreError
 
 

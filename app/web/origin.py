@@ -11,7 +11,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable
 
-from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.httputil import HTTPServerRequest
 
 _ORIGIN = re.compile(r"(https?)://([^/?#@\\\s]+)")
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?")
@@ -59,30 +59,6 @@ def origin_error(request: HTTPServerRequest, trusted: Callable[[str], bool]) -> 
     if site not in (None, "none"):
         return f"Sec-Fetch-Site is {site[:40]!r} and the Origin is not in --trusted-origins"
     return f"Origin {str(origin)[:200]!r} is neither this host nor in --trusted-origins"
-
-
-def trusted_origin(request: HTTPServerRequest, trusted: Origins) -> str | None:
-    """Return the Origin of this request if it is in --trusted-origins, for CORS headers."""
-    origin: str | None = request.headers.get("Origin")
-    return origin if origin in trusted else None
-
-
-def sharing(headers: HTTPHeaders, trusted: Origins) -> dict[str, str]:
-    """Return the headers that let a page of a trusted origin read a response (Fetch, 3.3).
-
-    `headers` are those of the request.
-    """
-    if not trusted:
-        return {}
-    origin: str | None = headers.get("Origin")
-    if origin is None or origin not in trusted:
-        return {"Vary": "Origin"}
-    return {
-        "Vary": "Origin",
-        "Access-Control-Allow-Origin": origin,
-        "Access-Control-Allow-Credentials": "true",
-        "Access-Control-Expose-Headers": "Retry-After",
-    }
 
 
 @functools.lru_cache(256)  # browsers send few values: saves 8,000 instructions of a handshake

@@ -13,7 +13,7 @@ from app.transport.descriptors import out_of_descriptors
 from app.transport.http.headers import Headers
 from app.transport.tornado_private import begin_response
 from app.web.content_security import Additions, checked, content_security_policy
-from app.web.origin import sharing
+from app.web.cors import cors_headers
 from app.web.origin_check import OriginCheck
 
 
@@ -72,7 +72,7 @@ class SecurityHeaders(OriginCheck):
             self._additions,
         ).copy()
         if web.trusted_origins:
-            headers.update(sharing(request.headers, web.trusted_origins))
+            headers.update(cors_headers(request.headers, web.trusted_origins))
         headers["X-Request-ID"] = request.headers["X-Request-ID"]
         begin_response(self, headers)
         self.set_default_headers()

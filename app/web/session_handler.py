@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic
 import msgspec
 
 from app.accounts import Account
-from app.limits import subscriber
+from app.rate_limits import subscriber
 from app.sessions.authentication import Authentication
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded

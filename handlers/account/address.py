@@ -5,8 +5,8 @@ from typing import NoReturn
 from tornado.web import HTTPError
 
 from app.accounts import InvalidAccount
-from app.limits import in_words
 from app.mail import InvalidAddress, clean_address
+from app.rate_limits import in_words
 from app.web.errors import TooManyRequests
 from app.web.recent_sign_in import recent_sign_in
 from handlers.account.recovery import RecoverySection

@@ -3,7 +3,7 @@
 from tornado.web import HTTPError
 
 from app.accounts import AccountsUnavailable, account_key
-from app.limits import subscriber
+from app.rate_limits import subscriber
 from app.stores import StoreError
 from handlers.account.password_form import PasswordFormHandler
 from handlers.account.sign_in_methods import SignInMethodsSection

@@ -6,7 +6,7 @@ from typing import ClassVar
 from tornado.web import HTTPError, authenticated
 
 from app.accounts import AccountsUnavailable, InvalidAccount, Proof
-from app.limits import subscriber
+from app.rate_limits import subscriber
 from app.stores import StoreError
 from app.web.errors import TooManyRequests
 from app.web.user_only import user_only

@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 from tornado.web import authenticated
 
-from app.limits import subscriber
 from app.mail import shown_address
+from app.rate_limits import subscriber
 from app.web.errors import TooManyRequests
 from app.web.recent_sign_in import recent_sign_in
 from handlers.account.section import AccountSection

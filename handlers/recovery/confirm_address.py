@@ -1,7 +1,7 @@
 """The page behind the link that confirms an address."""
 
-from app.limits import subscriber
 from app.mail import shown_address
+from app.rate_limits import subscriber
 from handlers.recovery.link_page import LinkPage
 from handlers.session import BaseHandler
 

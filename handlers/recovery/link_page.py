@@ -6,7 +6,7 @@ import re
 from typing import ClassVar
 
 from app.accounts import Purpose, Use
-from app.limits import subscriber
+from app.rate_limits import subscriber
 from app.web.errors import TooManyRequests
 from handlers.recovery.link_cookie import LinkCookie
 from handlers.session import BaseHandler

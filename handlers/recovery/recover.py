@@ -10,8 +10,8 @@ from app.accounts import (
     account_key,
     refuse_long_name,
 )
-from app.limits import in_words
 from app.mail import InvalidAddress, clean_address
+from app.rate_limits import in_words
 from app.web.errors import TooManyRequests
 from handlers.login_limit import check_login_limit
 from handlers.password_limit import check_password_limit

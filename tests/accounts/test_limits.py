@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.limits import Limits
+from app.rate_limits import Limits
 from app.settings import Settings
 from tests.support.rates import moved_clock
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from app.accounts import InvalidAccount, NameTaken, account_key, database
+from app.accounts import InvalidAccount, NameTaken, account_key, schema
 from app.accounts.lookalikes import lookalikes, mixes_scripts
 from app.accounts.passwords import Passwords, clean_name
 from app.settings import Settings
@@ -123,7 +123,7 @@ async def test_accounts_that_exist_sign_in_whatever_their_name(tmp_path: Path) -
         row = {"name": CYRILLIC_ADMIN, "key": account_key(CYRILLIC_ADMIN), "created": time.time()}
         row["password_hash"] = Passwords().hash(PASSWORD)
         with accounts._table._database.writing() as connection:
-            connection.execute(sa.insert(database.accounts), row)
+            connection.execute(sa.insert(schema.accounts), row)
         assert await accounts.verify(CYRILLIC_ADMIN, PASSWORD) == CYRILLIC_ADMIN
         with pytest.raises(InvalidAccount):
             await accounts.register(CYRILLIC_ADMIN + "2", PASSWORD)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from app.accounts import open_database
-from app.accounts.database import SCHEMA, accounts
+from app.accounts.schema import SCHEMA, accounts
 from app.database import Schema, SchemaError
 from app.database.engine import open_engine
 from app.database.migrations import pending

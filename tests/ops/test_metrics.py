@@ -15,7 +15,7 @@ from app.backup.backup import backup
 from app.backup.errors import BackupError
 from app.common.histogram import BOUNDS, Histogram
 from app.operator.actor import COMMAND_LINE
-from app.sockets.namespace import BaseNamespace
+from app.sockets.base_namespace import BaseNamespace
 from app.stores import StoreUnavailable
 from app.stores.memory import MemoryStore
 from tests.support.exported import Samples, kinds, scrape, unknown, whole_text

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app import limits
+from app import rate_limits
 from app.devices import watchers as module
 from app.stores import public_id
 from app.stores.memory import MemoryStore
@@ -98,7 +98,7 @@ async def test_the_account_page_is_rate_limited_per_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then the page says how long to wait; other users and other pages are not limited."""
-    monkeypatch.setattr(limits, "_ACCOUNT_PAGES", 5)
+    monkeypatch.setattr(rate_limits, "_ACCOUNT_PAGES", 5)
     async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as bob:
         await ann.sign_up("ann")
         await bob.sign_up("bob")

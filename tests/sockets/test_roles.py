@@ -10,8 +10,7 @@ import pytest
 
 from app import role_sockets
 from app.accounts import AccountsUnavailable
-from app.sockets import event
-from app.sockets import namespace as base_namespace
+from app.sockets import base_namespace, event
 from app.sockets.event_table import event_table
 from app.testing import SocketRefused
 from tests.support.browsers import browser, each_client

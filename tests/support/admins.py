@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.accounts.database import accounts, roles
+from app.accounts.schema import accounts, roles
 from app.testing import Answer
 from tests.support.accounts import account_id
 from tests.support.forms import PASSWORD, send

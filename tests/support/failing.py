@@ -6,7 +6,7 @@ import sys
 
 from app.application import NoData
 from app.program import run
-from app.sockets.namespace import BaseNamespace
+from app.sockets.base_namespace import BaseNamespace
 from app.web.base_handler import BaseHandler
 
 

@@ -13,7 +13,7 @@ import pytest
 from app import __version__
 from app.optional_tracing import open_tracing
 from app.settings import Settings
-from app.sockets.namespace import BaseNamespace
+from app.sockets.base_namespace import BaseNamespace
 from app.web.base_handler import BaseHandler
 from tests.support.fork import fork
 from tests.support.otlp import Collector

@@ -9,7 +9,7 @@ import pytest
 
 from app.application import make_app
 from app.settings import Settings
-from app.sockets.namespace import BaseNamespace
+from app.sockets.base_namespace import BaseNamespace
 from app.stores.memory import MemoryStore
 from tests.support.fork import fork
 from tests.support.raw import POLLING, Raw

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.settings.addresses import origins
-from app.web.origin import Origins, origin_error, trusted_origin
+from app.web.cors import trusted_origin
+from app.web.origin import Origins, origin_error
 from tests.support.raw import Raw
 from tests.support.requests import request
 from tests.support.site import serve

@@ -18,7 +18,7 @@ from app.stores.errors import StoreUnavailable
 from app.stores.locks import Locks
 from app.stores.protocol import MAX_LISTED
 from app.stores.record import Record
-from app.stores.sqlite import health, rows
+from app.stores.sqlite import log_check, rows
 from app.stores.sqlite.database_file import connect, own, remedy
 from app.stores.sqlite.file_identity import FileIdentity, FileWatch
 from app.stores.sqlite.group_commit import GroupCommit
@@ -206,7 +206,7 @@ class SqliteStore:
 
     async def _check_health(self) -> None:
         self._readers.read("SELECT id FROM sessions LIMIT 1", ())
-        check = health.Check(self._path, self._page_size)
+        check = log_check.LogCheck(self._path, self._page_size)
         for mark in check.marks():
             await self._write_mark(mark)
             if await asyncio.to_thread(check.keeps, mark):
@@ -214,7 +214,7 @@ class SqliteStore:
         raise StoreUnavailable(check.damage())
 
     async def _write_mark(self, mark: int) -> None:
-        await self._write(lambda cursor: cursor.execute(health.write_mark(mark)))
+        await self._write(lambda cursor: cursor.execute(log_check.write_mark(mark)))
 
     async def _write(
         self, work: Callable[[sqlite3.Cursor], T], invalidate: Sequence[str] = ()

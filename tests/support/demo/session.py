@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from app.sockets import namespace as base_namespace
-from app.sockets import plain_websocket
+from app.sockets import base_namespace, base_websocket
 from app.web import base_handler
 
 
@@ -17,4 +16,4 @@ class SessionData(msgspec.Struct):
 
 BaseHandler = base_handler.BaseHandler[SessionData]
 BaseNamespace = base_namespace.BaseNamespace[SessionData]
-BaseWebSocket = plain_websocket.BaseWebSocket[SessionData]
+BaseWebSocket = base_websocket.BaseWebSocket[SessionData]

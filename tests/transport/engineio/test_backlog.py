@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.sockets.namespace import BaseNamespace
+from app.sockets.base_namespace import BaseNamespace
 from tests.support.raw_websocket import HANDSHAKE, Closed, frame, plain_client, request
 from tests.support.socket_server import Echo, Server, served
 from tests.support.waiting import until

@@ -15,7 +15,7 @@ from app.accounts.account import new_account_id
 from app.database import Schema, sqlite
 from app.database.errors import DatabaseUnusable, reason
 from app.settings import Settings
-from app.stores.sqlite import health
+from app.stores.sqlite import log_check
 
 
 class RandomId(ColumnElement[str]):
@@ -164,10 +164,10 @@ def _check_sqlite(engine: sa.Engine, path: Path) -> None:
         sqlite.without_transactions(connection)
         connection.execute(sa.select(accounts.c.key).limit(1)).first()
         page_size = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
-        log = health.Check(path, page_size)
+        log = log_check.LogCheck(path, page_size)
         for mark in log.marks():
             try:
-                connection.exec_driver_sql(health.write_mark(mark))
+                connection.exec_driver_sql(log_check.write_mark(mark))
             except OperationalError as error:
                 if "locked" in reason(error):  # by another program, such as a backup, for a while
                     return

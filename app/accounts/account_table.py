@@ -14,9 +14,6 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from app.accounts.account import Account, Identity, new_account_id
 from app.accounts.administrators import keep_another
-from app.accounts.database import OF_ACCOUNT, check
-from app.accounts.database import accounts as _accounts
-from app.accounts.database import identities as _identities
 from app.accounts.lookalikes import lookalikes, skeleton_of
 from app.accounts.new_password import set_password
 from app.accounts.password_rules import PasswordRules
@@ -30,6 +27,9 @@ from app.accounts.passwords import (
     refuse_issuer,
 )
 from app.accounts.rows import lock_existing, select_accounts, to_account
+from app.accounts.schema import OF_ACCOUNT, check
+from app.accounts.schema import accounts as _accounts
+from app.accounts.schema import identities as _identities
 from app.database import Database
 from app.database.errors import reason
 

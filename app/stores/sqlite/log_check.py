@@ -5,7 +5,7 @@ meanwhile. After a crash the next process ignores everything in the log behind t
 check does what that process would do:
 
 1. The caller writes a random number, the mark, into the header of the database.
-2. `Check.keeps` copies the log and reads the mark from the copy, as after a crash.
+2. `LogCheck.keeps` copies the log and reads the mark from the copy, as after a crash.
 3. If it finds another number, the log is damaged.
 
 A checkpoint between 1 and 2 moves the mark out of the log, so the caller tries several marks.
@@ -25,7 +25,7 @@ _ATTEMPTS = 3
 _READ_MARK = "PRAGMA user_version"  # a field of 32 bits, which SQLite leaves to applications
 
 
-class Check:
+class LogCheck:
     """A check of the log of the database at `path`, whose pages have `page_size` bytes.
 
     The caller writes one of the `marks` after the other until the log `keeps` one. If it keeps

@@ -1,4 +1,4 @@
-"""All listeners: who is told when a session ends, a user signs in, an account changes."""
+"""All listeners: who is told when a user signs in, an account changes, a session ends."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from app.extensions import Extension
 from app.hooks import OnAccountChanged, with_services
 from app.optional_cluster import Cluster
 from app.services import Services
+from app.session_end_listeners import session_end_listeners
 from app.sessions.clock import Clock
-from app.sessions.end_reason import EndReason
 from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
 from app.sessions.replacements import Replacement
-from app.sessions.session import Session
 from app.sockets.connections import Connections
-from app.stores import Record
 
 
 def register_listeners(
@@ -31,19 +29,7 @@ def register_listeners(
     sessions, expiry, watchers = services.sessions, services.expiry, services.device_watchers
     clusters = [cluster] if cluster else []
     # a session ends
-    sessions.on_end += [
-        watchers.session_ended,  # account pages of the user remove the row
-        connections.close_session,  # its clients are told why and closed
-        services.counters.session_ended,
-        services.audit.session_ended,
-        *(other.session_ended for other in clusters),  # other processes close their clients
-        services.impersonation.session_ended,  # that of an administrator ends with the other one
-        *(
-            _with_session(sessions, extension.on_session_end)
-            for extension in extensions
-            if extension.on_session_end is not None
-        ),
-    ]
+    sessions.on_end += session_end_listeners(services, connections, cluster, extensions)
     # a session of a user gets a new id, by this process or another one
     sessions.replacements.on_replaced += [
         connections.follow,  # first of all, and without a wait
@@ -132,13 +118,3 @@ def _with_services(hook: OnAccountChanged, services: Services) -> Callable[[str]
 
 async def _end_user(sessions: Sessions[Any], account: Account) -> None:
     await sessions.end_user(account.id)
-
-
-def _with_session(sessions: Sessions[Any], hook: Callable[[Session[Any], EndReason], Any]) -> Any:
-    """Return a listener that calls a hook with the session, in the process that ended it."""
-
-    def listener(session_id: str, reason: EndReason, record: Record | None) -> Any:
-        # if another process ended the session there is no record
-        return None if record is None else hook(Session(sessions.records, record), reason)
-
-    return listener

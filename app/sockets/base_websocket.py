@@ -10,11 +10,12 @@ from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler
 
 from app.database import DatabaseUnavailable
-from app.limits import subscriber
+from app.rate_limits import subscriber
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded, SessionFor
-from app.sockets.connection import SESSION_ENDED
-from app.sockets.handshake_limits import Admission, Unavailable, open_session
+from app.sockets.handshake_admission import Admission, Unavailable
+from app.sockets.handshake_session import open_session
+from app.sockets.session_connection import SESSION_ENDED
 from app.sockets.socket_context import SocketContext
 from app.stores import StoreError
 from app.transport.tornado_private import reason_phrase

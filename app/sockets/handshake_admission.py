@@ -7,10 +7,8 @@ from typing import Any
 from tornado.web import HTTPError
 
 from app.services import Services
-from app.sessions.codec import D
 from app.sessions.session import Session
 from app.web.errors import TooManyRequests
-from app.web.session_lookup import SessionLookup
 
 
 class Unavailable(HTTPError):
@@ -52,24 +50,3 @@ class Admission:
         if self._session_id:
             self._services.connections.release(self._session_id)
             self._session_id = ""
-
-
-async def open_session(
-    handler: SessionLookup[D], session: Session[D] | None, *, is_new: bool
-) -> Session[D]:
-    """Return the session of a handshake, and store one if it has none; let it end in time.
-
-    A session `is_new` if the request's cookie does not name it: its cookie is put on the response.
-    """
-    services = handler.services
-    if not session:
-        session = await services.sessions.create(
-            remote_address=handler.remote_address, user_agent=handler.user_agent
-        )
-    if is_new:
-        handler.send_cookie(session)
-    else:
-        services.sessions.touch(session)
-    assert session.record is not None  # it is stored
-    services.expiry.watch_connected(session.record)
-    return session
