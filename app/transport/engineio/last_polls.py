@@ -54,6 +54,15 @@ class LastPolls:
             self._drop(sid)
         return payload
 
+    def take_all(self, sid: str) -> list[bytes]:
+        """Return all payloads of a closed connection that are left."""
+        kept = self._kept.get(sid)
+        if kept is None:
+            return []
+        self._wheel.stop(kept.timer)
+        self._drop(sid)
+        return kept.payloads
+
     def clear(self) -> None:
         """Drop all payloads: the process stops."""
         self._kept.clear()

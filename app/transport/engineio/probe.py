@@ -35,13 +35,13 @@ class Polling(Protocol):
 class Probe:
     """Answers the client's probe, then lets it upgrade; every other packet fails the probe."""
 
-    __slots__ = ("_answered", "_frames", "_polling", "_socket", "_timer", "_wheel")
+    __slots__ = ("_frames", "_polling", "_socket", "_timer", "_wheel", "answered")
 
     def __init__(self, wheel: Wheel, socket: Socket, polling: Polling) -> None:
         self._wheel = wheel
         self._socket = socket
         self._polling = polling
-        self._answered = False  # the client may upgrade
+        self.answered = False  #: whether the client may upgrade, and polls no more before it does
         self._frames = 0
         self._timer = Timer(socket.fail_probe)
         wheel.start(self._timer, UPGRADE_TIMEOUT)
@@ -51,10 +51,10 @@ class Probe:
         if self.is_flood():
             self._socket.fail_probe()
         elif packet == "2probe":
-            self._answered = True
+            self.answered = True
             self._socket.send(b"3probe")
             self._polling.nudge()  # the client upgrades once no poll is open
-        elif packet[:1] == "5" and self._answered:
+        elif packet[:1] == "5" and self.answered:
             self._socket.upgrade()
         else:
             self._socket.fail_probe()

@@ -11,8 +11,9 @@ from app.transport.engineio.close_reason import Reason
 from app.transport.engineio.connection import Connection
 from app.transport.engineio.frames import FRAGMENT, Control, FrameError
 from app.transport.engineio.linger import Linger
-from app.transport.engineio.message import Message
-from app.transport.engineio.polling import Polling
+from app.transport.engineio.message import MESSAGE, Message, decode_attachment
+from app.transport.engineio.payload import SEPARATOR
+from app.transport.engineio.polling import ABRUPT, Polling
 from app.transport.engineio.probe import Probe
 from app.transport.engineio.server import EngineServer
 from app.transport.engineio.websocket_outbox import Outbox
@@ -45,6 +46,7 @@ class WebSocket(asyncio.Protocol):
     connection: Connection  # set by EngineServer.open or probe()
     __slots__ = (
         "_engine",
+        "_late_code",
         "_linger",
         "_outbox",
         "_probe",
@@ -65,6 +67,7 @@ class WebSocket(asyncio.Protocol):
         if handover.received:
             self._reader.feed(handover.received)
         self._probe: Probe | None = None  # until the client has upgraded
+        self._late_code = 0  # of the close frame, if the connection has closed during the probe
         self._linger: Linger | None = None  # from our close frame on
         # HTTP reads into a buffer of its own; a transport looks at that when it begins to read
         self._transport.pause_reading()
@@ -176,7 +179,13 @@ class WebSocket(asyncio.Protocol):
     def close(self, reason: str, code: int) -> None:
         if reason == Reason.SLOW_CLIENT:
             self._cut(reason)
-        self._end(code or _CODES.get(reason, frames.NORMAL))
+        code = code or _CODES.get(reason, frames.NORMAL)
+        if self._probe is not None and self._probe.answered and reason not in ABRUPT:
+            # the client polls no more, and hears the last packets only once it has upgraded
+            self._late_code = code
+            self._engine.ending.add(self)
+        else:
+            self._end(code)
 
     def _end(self, code: int) -> None:
         """Send the data that waits, the close frame, and then our FIN."""
@@ -293,6 +302,9 @@ class WebSocket(asyncio.Protocol):
     def upgrade(self) -> None:
         """Take the place of polling, and send what no poll has fetched."""
         connection, probe = self.connection, self._probe
+        if connection.closed:
+            self._send_last()
+            return
         polling = connection.transport
         if probe is None or not isinstance(polling, Polling):
             self.fail_probe()
@@ -302,6 +314,16 @@ class WebSocket(asyncio.Protocol):
         connection.upgrade, connection.transport = None, self
         polling.move_to(self)
         connection.receiver.upgraded()
+
+    def _send_last(self) -> None:
+        """Send what no poll of the closed connection has fetched, then the close frame."""
+        for payload in self._engine.last_polls.take_all(self.connection.sid):
+            for packet in payload.decode().split(SEPARATOR):
+                if packet[:1] == MESSAGE.decode():
+                    self.send(packet.encode())
+                elif (attachment := decode_attachment(packet)) is not None:
+                    self._outbox.write(frames.encode(frames.BINARY, attachment))
+        self._end(self._late_code)
 
     def fail_probe(self) -> None:
         """Close this WebSocket and leave the connection on polling."""

@@ -13,6 +13,7 @@ from tests.support.raw_websocket import (
     WebSocket,
 )
 from tests.support.socket_server import Server, served
+from tests.support.waiting import until
 
 
 async def upgrade(server: Server, sid: str) -> WebSocket:
@@ -105,6 +106,56 @@ async def test_an_upgrade_has_a_time_limit(server: Server, monkeypatch: Any) -> 
     assert await websocket.closed() == Closed(None)
     await server.post(sid, "40")
     assert (await server.poll(sid)).body.startswith(b"40")
+
+
+@served()
+async def test_a_connection_that_closes_during_its_upgrade_loses_no_packet(server: Server) -> None:
+    """The client, which polls no more, gets them once it has upgraded, and then the close."""
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    await server.poll(sid)
+    websocket = await upgrade(server, sid)
+    for number in range(20):  # more than one payload of polling
+        await server.sio.emit("between", number)
+    await server.sio.emit("bytes", b"\0\xff")
+    await server.sio.engine.disconnect(sid)
+    assert await websocket.quiet()
+    await websocket.send("5")
+    for number in range(20):
+        assert await websocket.receive() == f'42["between",{number}]'
+    assert await websocket.receive() == '451-["bytes",{"_placeholder":true,"num":0}]'
+    assert await websocket.receive() == b"\0\xff"
+    assert await websocket.closed() == Closed(1000)
+    assert (await server.poll(sid)).status == 400
+    await until(lambda: not server.sio.engine.ending)
+
+
+@served()
+async def test_a_client_that_gives_its_upgrade_up_polls_for_the_last_packets(
+    server: Server,
+) -> None:
+    sid = await server.handshake()
+    await server.post(sid, "40")
+    await server.poll(sid)
+    websocket = await upgrade(server, sid)
+    await server.sio.emit("between")
+    await server.sio.engine.disconnect(sid)
+    await websocket.send("6")
+    assert isinstance(await websocket.closed(), Closed)
+    assert (await server.poll(sid)).body == b'42["between"]'
+    assert (await server.poll(sid)).body == b"1"
+
+
+@served()
+async def test_a_client_that_never_ends_its_upgrade_is_closed_in_time(
+    server: Server, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("app.transport.engineio.probe.UPGRADE_TIMEOUT", 0.1)
+    sid = await server.handshake()
+    websocket = await upgrade(server, sid)
+    await server.sio.engine.disconnect(sid)
+    assert await websocket.closed() == Closed(None)
+    await until(lambda: not server.sio.engine.ending)
 
 
 @served()
