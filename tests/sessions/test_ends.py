@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from app.transport.engineio.probe import Probe
 from tests.support.browsers import browser, each_client, each_mode, ended, joined, session_id
 from tests.support.clock import Clock
 from tests.support.demo.session import BaseNamespace
@@ -48,6 +50,32 @@ async def test_logout_closes_every_namespace(
             assert ended(socket, namespace) == [{"reason": "logout", "reconnect": True}]
             told = [what for name, what, _ in socket.log if name == namespace]
             assert told == ["connect", "event", "disconnect"]
+
+
+async def test_a_client_whose_session_ends_while_it_upgrades_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It polls no more then, and its WebSocket is not yet the transport of its connection."""
+    receive, ends = Probe.receive, set[asyncio.Task[None]]()
+
+    async def end_first(probe: Probe, packet: str | bytes) -> None:
+        """End the session when the client's upgrade has arrived, but was not acted on."""
+        assert await site.services.sessions.end(session_id(visitor.cookie))
+        receive(probe, packet)
+
+    def receive_upgrade(probe: Probe, packet: str | bytes) -> None:
+        if packet == "5" and not ends:
+            ends.add(asyncio.create_task(end_first(probe, packet)))
+        else:
+            receive(probe, packet)
+
+    monkeypatch.setattr(Probe, "receive", receive_upgrade)
+    async with serve(tmp_path) as site, NodeVisitor(site.url) as visitor:
+        await visitor.sign_up("ada")
+        socket = await visitor.socket(reconnection=True)
+        await until(lambda: ended(socket))
+        assert ended(socket) == [{"reason": "revoked", "reconnect": True}]
+        await asyncio.gather(*ends)
 
 
 @each_client
