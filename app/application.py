@@ -59,8 +59,8 @@ from app.register_metrics import register_metrics
 from app.role_sockets import RoleSockets
 from app.services import Services
 from app.sessions.clock import Clock, SteadyClock
-from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
+from app.sessions.periodic_expiry import Expiry
 from app.sessions.session import Session
 from app.settings import Settings, complete
 from app.sign_in import SignIn

@@ -12,8 +12,8 @@ from app.ops.site_counts import SharedCounts
 from app.ops.store_metrics import RedisLink
 from app.presence import Users
 from app.sessions.end_reason import EndReason
-from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
+from app.sessions.periodic_expiry import Expiry
 from app.sessions.session import Session
 from app.settings import Settings
 from app.sockets.connections import Connections

@@ -12,8 +12,8 @@ from app.optional_cluster import Cluster
 from app.services import Services
 from app.session_end_listeners import session_end_listeners
 from app.sessions.clock import Clock
-from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
+from app.sessions.periodic_expiry import Expiry
 from app.sessions.replacements import Replacement
 from app.sockets.connections import Connections
 

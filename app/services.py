@@ -38,8 +38,8 @@ from app.presence import Presence
 from app.rate_limits import Limits
 from app.recovery import Recovery
 from app.role_sockets import RoleSockets
-from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
+from app.sessions.periodic_expiry import Expiry
 from app.sessions.room_name import session_room, user_room
 from app.sessions.session import Session
 from app.settings import Settings

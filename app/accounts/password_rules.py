@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from app.accounts.guessable_words import Word, made_of, parts
-from app.accounts.guesses import guesses
+from app.accounts.password_strength import guesses
 from app.accounts.passwords import MAX_PASSWORD_LENGTH, InvalidAccount, normal_password
 from app.settings import Settings
 

@@ -8,8 +8,8 @@ from app.sessions.clock import Clock, SteadyClock
 from app.sessions.codec import D
 from app.sessions.end_reason import EndReason
 from app.sessions.errors import InvalidData, SessionEnded
-from app.sessions.expiry import Expiry
 from app.sessions.manager import Sessions
+from app.sessions.periodic_expiry import Expiry
 from app.sessions.room_name import session_room
 from app.sessions.session import Session, SessionFor
 

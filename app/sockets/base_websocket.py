@@ -13,7 +13,7 @@ from app.database import DatabaseUnavailable
 from app.rate_limits import subscriber
 from app.sessions.codec import D
 from app.sessions.session import Session, SessionEnded, SessionFor
-from app.sockets.handshake_admission import Admission, Unavailable
+from app.sockets.handshake_limits import Admission, Unavailable
 from app.sockets.handshake_session import open_session
 from app.sockets.session_connection import SESSION_ENDED
 from app.sockets.socket_context import SocketContext

@@ -12,7 +12,7 @@ from app.common.log_context import span
 from app.database import DatabaseUnavailable
 from app.rate_limits import subscriber
 from app.sessions.session import Session, SessionEnded
-from app.sockets.handshake_admission import Admission, Unavailable
+from app.sockets.handshake_limits import Admission, Unavailable
 from app.sockets.handshake_session import open_session
 from app.sockets.socket_context import SocketContext
 from app.stores import StoreError

@@ -95,7 +95,7 @@ def test_zxcvbn_gets_a_long_password_in_parts(monkeypatch: pytest.MonkeyPatch) -
         lengths.append(len(password))
         return zxcvbn("password", words)
 
-    monkeypatch.setattr("app.accounts.guesses.zxcvbn", watched)
+    monkeypatch.setattr("app.accounts.password_strength.zxcvbn", watched)
     rules().judge(("4@8({[<369!1|70$5+72%0" * 6)[:128], "ann")
     assert lengths == [1, 24, 24, 24, 24, 24, 8]
 

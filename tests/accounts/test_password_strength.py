@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.accounts import PasswordRules
-from app.accounts.guesses import guesses
+from app.accounts.password_strength import guesses
 from tests.support.forms import PASSWORD, each_kind, send, who
 from tests.support.site import Site, serve
 from tests.support.visitor import Visitor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -105,12 +104,10 @@ async def test_it_ends_with_all_sockets_and_stays_ended(
         root.url = there.url
         other = await joined(root, "polling")
         assert await other.call("whoami") == "ann"
-        began = asyncio.get_running_loop().time()
         await ENDS[what](Case(there, user, admin))
         for socket in (mine, other):
             await until(lambda socket=socket: ended(socket))
             assert ended(socket) == [{"reason": "revoked", "reconnect": True}]
-        assert asyncio.get_running_loop().time() - began < 10  # of which sign-ins take the most
         for site in (here, there):
             root.url = site.url
             assert await who(root) is None

@@ -61,6 +61,13 @@ def test_a_process_that_was_stopped_as_a_whole_logs_no_stall(
     assert "stalls" not in caplog.text
 
 
+async def ready(manager: socket.socket) -> None:
+    """Wait until the process says that it serves; it may feed the watchdog before."""
+    loop = asyncio.get_running_loop()
+    while (said := await loop.sock_recv(manager, 100)) != b"READY=1":
+        assert said == b"WATCHDOG=1"
+
+
 async def test_systemd_is_told_that_the_loop_runs(tmp_path: Path) -> None:
     """With WatchdogSec=: twice in that time, and not while the loop stalls."""
     address = str(tmp_path / "notify")
@@ -71,7 +78,7 @@ async def test_systemd_is_told_that_the_loop_runs(tmp_path: Path) -> None:
         async with process(
             tmp_path / "data", program=PROGRAM, NOTIFY_SOCKET=address, WATCHDOG_USEC="1000000"
         ) as site:
-            assert await loop.sock_recv(manager, 100) == b"READY=1"
+            await ready(manager)
             for _ in range(3):
                 assert await loop.sock_recv(manager, 100) == b"WATCHDOG=1"
             async with Visitor(site.url) as visitor:
@@ -98,11 +105,6 @@ async def test_a_frozen_process_is_noticed_and_ended_with_its_stacks(tmp_path: P
         manager.bind(address)
         manager.setblocking(False)
 
-        async def ready() -> None:
-            """Wait until the process says that it serves; it may feed the watchdog before."""
-            while (said := await loop.sock_recv(manager, 100)) != b"READY=1":
-                assert said == b"WATCHDOG=1"
-
         async def told() -> bytes:
             """Return what the process tells next; empty if it tells nothing for WatchdogSec=."""
             with contextlib.suppress(TimeoutError):
@@ -110,7 +112,7 @@ async def test_a_frozen_process_is_noticed_and_ended_with_its_stacks(tmp_path: P
             return b""
 
         async with process(tmp_path / "data", port, log=log, **watched) as site:
-            await ready()
+            await ready(manager)
             assert await told() == b"WATCHDOG=1"
             site.process.send_signal(signal.SIGSTOP)
             while await told():
@@ -122,7 +124,7 @@ async def test_a_frozen_process_is_noticed_and_ended_with_its_stacks(tmp_path: P
             assert site.process.returncode == -signal.SIGABRT
         assert "Fatal Python error: Aborted" in log.read_text()
         async with process(tmp_path / "data", port, **watched) as site:
-            await ready()
+            await ready(manager)
             async with Visitor(site.url) as visitor:
                 assert (await visitor.get("/healthz"))[0] == 200
 

@@ -266,7 +266,7 @@ async def test_a_session_that_cannot_be_ended_keeps_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The next round tries again to end it."""
-    monkeypatch.setattr("app.sessions.expiry._BATCH_SIZE", 1)
+    monkeypatch.setattr("app.sessions.periodic_expiry._BATCH_SIZE", 1)
     clock = Clock()
     async with (
         serve(tmp_path, clock=clock, expiry_interval=0.05) as site,

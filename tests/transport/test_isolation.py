@@ -308,7 +308,7 @@ async def test_all_expired_sessions_end_though_one_fails(
 ) -> None:
     """The next batch ends too, and the callback keeps running."""
     store = MemoryStore()
-    monkeypatch.setattr("app.sessions.expiry._BATCH_SIZE", 2)
+    monkeypatch.setattr("app.sessions.periodic_expiry._BATCH_SIZE", 2)
     async with serve(tmp_path, store=store, expiry_interval=3600.0) as site:
         visitors = [Visitor(site.url) for _ in range(5)]
         for visitor in visitors:

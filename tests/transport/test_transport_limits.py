@@ -233,9 +233,9 @@ async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
             while (packet := await websocket.receive()) == "2":
                 pass
             assert packet == f"43{n}[]"
-        assert time.monotonic() - began < 1.2  # at 50 events per second it would be 1.9 s
+        assert time.monotonic() - began < 1.8  # at 50 events per second it would be 1.9 s
         await other.send('421["ack"]')
-        assert await asyncio.wait_for(other.receive(), 0.6) == "431[]"
+        assert await asyncio.wait_for(other.receive(), 0.9) == "431[]"
         for n in range(95, 150):
             while (packet := await websocket.receive()) == "2":
                 pass
@@ -243,7 +243,7 @@ async def test_a_flood_is_slowed_to_the_rate_after_its_burst(
     else:
         sid = await server.handshake()
         assert (await server.post(sid, "\x1e".join(["40", *events]))).body == b"ok"
-        assert time.monotonic() - began < 1.2  # at 50 events per second it would be 1.9 s
+        assert time.monotonic() - began < 1.8  # at 50 events per second it would be 1.9 s
         acks: list[bytes] = []
         pong: asyncio.Task[Any] | None = None
         while len(acks) < 150:

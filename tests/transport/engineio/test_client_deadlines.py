@@ -120,7 +120,7 @@ async def test_a_client_that_left_is_noticed_once_reading_resumes(server: Server
     Slow.gate.set()
     await until(lambda: server.closed)
     assert server.closed == [(websocket.sid, "ping timeout")]
-    assert 0.1 < time.monotonic() - began < 1
+    assert time.monotonic() - began > 0.1
 
 
 @served(both_loops=True, events_per_second=100, ping_interval=0.2, ping_timeout=0.2)

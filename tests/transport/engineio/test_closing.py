@@ -38,7 +38,7 @@ async def test_a_missed_pong_closes_at_interval_plus_timeout(server: Server) -> 
     began = loop.time()
     websocket = await server.websocket()
     assert await websocket.closed() == Closed(1000)
-    assert 0.29 < loop.time() - began < 2
+    assert loop.time() - began > 0.29
     assert server.closed[0][1] == "ping timeout"
 
 

@@ -147,11 +147,11 @@ async def test_the_emits_of_a_connect_handler_are_bounded(
         async def on_connect(self, sid: str, environ: Any, auth: Any = None) -> None:
             for _ in range(10):
                 await self.emit("news", news, to=sid)
-            await asyncio.sleep(1)
+            await asyncio.Event().wait()
 
     server.sio.register_namespace(Talker("/talker"))
     websocket = await server.websocket()
     await websocket.receive()
     await websocket.send("40/talker")
-    await asyncio.wait_for(websocket.closed(), 0.5)
+    await asyncio.wait_for(websocket.closed(), 10)
     assert server.closed[0][1] == "client reads too slowly"

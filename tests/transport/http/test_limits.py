@@ -114,7 +114,8 @@ async def test_a_slow_head_gets_408() -> None:
 
         trickling = asyncio.create_task(trickle())
         assert status(await client.rest()) == 408
-        assert 0.25 < asyncio.get_running_loop().time() - began < 1.5
+        assert asyncio.get_running_loop().time() - began > 0.25
+        assert not trickling.done()
         trickling.cancel()
         await client.close()
 
