@@ -92,9 +92,11 @@ class Child:
         return outputs
 
     def send_signal(self, number: int) -> None:
+        """Send a signal; do nothing if the program has just ended, as `subprocess` does."""
         if self.returncode is not None:
             raise ProcessLookupError(f"the program ended with {self.returncode}")
-        os.kill(self.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
