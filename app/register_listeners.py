@@ -1,4 +1,4 @@
-"""All listeners: who is told when a user signs in, an account changes, a session ends."""
+"""All listeners: who is told when a user signs in, an account changes, a session gets a new id."""
 
 from __future__ import annotations
 

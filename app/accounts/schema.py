@@ -1,4 +1,4 @@
-"""The tables of accounts, and the check that it can be written."""
+"""The tables of accounts, and the check that their database can be written."""
 
 from __future__ import annotations
 

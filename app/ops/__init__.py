@@ -1,4 +1,4 @@
 """Operation: metrics, audit log, readiness, systemd, signing keys, the data folder.
 
-Imports sessions, stores, settings and common.
+Imports accounts, sessions, stores, settings and common.
 """

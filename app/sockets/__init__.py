@@ -1,6 +1,6 @@
 """Sockets: base classes of namespaces and plain WebSockets, handshake, connections by session.
 
-Imports web, services, sessions, stores, transport and common.
+Imports accounts, database, rate_limits, services, sessions, stores, transport, web and common.
 """
 
 from app.sockets.base_namespace import BaseNamespace

@@ -1,6 +1,7 @@
 """The test kit for forks: an application in the test's process, and visitors with a cookie jar.
 
-Imports everything, and `handlers`. Nothing imports it but tests. Needs the extra `testing`.
+Imports accounts, application, module_list, services, sessions, settings, stores and handlers.
+Nothing imports it but tests. Needs the extra `testing`.
 """
 
 from app.testing.answer import Answer

@@ -1,4 +1,4 @@
 """Traces of pages, events and calls of stores, sent by OpenTelemetry; needs the extra `tracing`.
 
-May import `app.common` and `app.stores`. Nothing of it is imported unless --tracing is set.
+Imports stores and common. Nothing of it is imported unless --tracing is set.
 """

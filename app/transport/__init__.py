@@ -1,7 +1,7 @@
 """The protocols: HTTP/1.1, Engine.IO 4 and Socket.IO 5. It knows nothing of login sessions.
 
-`http` imports neither of the others, `engineio` may import `http`, `socketio` may import
-`engineio`; all import app.common only.
+Imports common. Inside, `http` imports neither of the others, `engineio` may import `http`, and
+`socketio` may import `engineio`.
 """
 
 from app.transport.engineio.close_reason import Reason

@@ -1,4 +1,5 @@
 """Pages: base class of handlers, session lookup, cookies, hosts, origins and security headers.
 
-Imports services, sessions, stores, settings, limits, socketio_client, transport/http and common.
+Imports accounts, database, rate_limits, services, sessions, settings, sign_in, socketio_client,
+stores, transport and common.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -323,6 +324,16 @@ def test_no_import_is_for_types_only() -> None:
 def test_a_module_imports_only_what_its_room_may_import() -> None:
     """Imports for types and inside of functions count too."""
     assert [found for name in MODULES for found in forbidden(name, imported(name))] == []
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if MODULES[room].stem == "__init__"])
+def test_a_room_says_what_it_may_import(room: str) -> None:
+    """In its docstring: `Imports a, b and c.`, as the table has them."""
+    text = ast.get_docstring(tree(room)) or ""
+    (said,) = re.findall(r"\bImports ([^.]+)\.", text)
+    names = set(re.split(r",\s+|\s+and\s+", said))
+    allowed = {name.removeprefix("app.") for name in ROOMS[room]}
+    assert names == (allowed or {"nothing else of app"})
 
 
 def test_no_files_import_each_other() -> None:
