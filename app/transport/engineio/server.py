@@ -81,7 +81,8 @@ class EngineServer:
         self.closed_by = Counter(dict.fromkeys(Reason.ALL, 0))
         self.throttled = 0  # times that a client was faster than events_per_second
         self.last_polls = LastPolls(self.wheel)
-        #: WebSockets that have sent their close frame and wait for the client to go.
+        #: WebSockets that wait for the client to go, after their close frame, or to end its upgrade
+        #: before that.
         self.ending: set[Socket] = set()
         self._due: list[Reader] = []
         self._unflushed: list[Outbox] = []

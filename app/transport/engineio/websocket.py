@@ -13,7 +13,7 @@ from app.transport.engineio.frames import FRAGMENT, Control, FrameError
 from app.transport.engineio.linger import Linger
 from app.transport.engineio.message import MESSAGE, Message, decode_attachment
 from app.transport.engineio.payload import SEPARATOR
-from app.transport.engineio.polling import ABRUPT, Polling
+from app.transport.engineio.polling import Polling
 from app.transport.engineio.probe import Probe
 from app.transport.engineio.server import EngineServer
 from app.transport.engineio.websocket_outbox import Outbox
@@ -33,6 +33,8 @@ _CODES = types.MappingProxyType(
         Reason.SHUTDOWN: frames.GOING_AWAY,
     }
 )
+#: Why the server closes a client that has done nothing wrong: it may have something to tell.
+_TOLD = frozenset({Reason.SERVER, Reason.SHUTDOWN, Reason.JOIN_TIMEOUT})
 
 
 class WebSocket(asyncio.Protocol):
@@ -179,8 +181,9 @@ class WebSocket(asyncio.Protocol):
     def close(self, reason: str, code: int) -> None:
         if reason == Reason.SLOW_CLIENT:
             self._cut(reason)
+            return
         code = code or _CODES.get(reason, frames.NORMAL)
-        if self._probe is not None and self._probe.answered and reason not in ABRUPT:
+        if self._probe is not None and self._probe.answered and reason in _TOLD:
             # the client polls no more, and hears the last packets only once it has upgraded
             self._late_code = code
             self._engine.ending.add(self)
@@ -191,8 +194,7 @@ class WebSocket(asyncio.Protocol):
         """Send the data that waits, the close frame, and then our FIN."""
         if self.state >= _CLOSING:
             return
-        self._outbox.write(frames.encode_close(code))
-        self._outbox.flush()
+        self._outbox.write_last(frames.encode_close(code))
         if self.state < _CLOSED:
             self._begin_closing()
             if self._outbox.empty:
@@ -318,10 +320,10 @@ class WebSocket(asyncio.Protocol):
     def _send_last(self) -> None:
         """Send what no poll of the closed connection has fetched, then the close frame."""
         for payload in self._engine.last_polls.take_all(self.connection.sid):
-            for packet in payload.decode().split(SEPARATOR):
-                if packet[:1] == MESSAGE.decode():
-                    self.send(packet.encode())
-                elif (attachment := decode_attachment(packet)) is not None:
+            for packet in payload.split(SEPARATOR.encode()):
+                if packet.startswith(MESSAGE):
+                    self.send(packet)
+                elif (attachment := decode_attachment(packet.decode())) is not None:
                     self._outbox.write(frames.encode(frames.BINARY, attachment))
         self._end(self._late_code)
 

@@ -82,6 +82,15 @@ class Outbox:
         self._queue.add_first(frame)
         return self._sent + len(frame)
 
+    def write_last(self, frame: bytes) -> None:
+        """Send the close frame behind all that waits, however much that is."""
+        if self.congested:
+            self.flush()
+            self._queue.add(frame)
+        else:
+            self.write(frame)
+            self.flush()
+
     def flush(self) -> None:
         """Write everything collected so far, in one call, if the socket takes it."""
         frames = self._frames

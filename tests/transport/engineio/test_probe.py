@@ -160,9 +160,9 @@ async def test_a_client_that_never_ends_its_upgrade_is_closed_in_time(
 
 
 @served()
-async def test_closing_a_connection_closes_its_probe(server: Server) -> None:
-    """No WebSocket stays open."""
+async def test_a_client_that_leaves_during_its_upgrade_is_closed_at_once(server: Server) -> None:
+    """It is told nothing more, so its WebSocket does not wait."""
     sid = await server.handshake()
     websocket = await upgrade(server, sid)
     await server.post(sid, "1")
-    assert isinstance(await websocket.closed(), Closed)
+    assert await asyncio.wait_for(websocket.closed(), 5) == Closed(1000)

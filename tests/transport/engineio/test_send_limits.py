@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.raw_websocket import plain_client
+from tests.support.raw_websocket import Closed, plain_client
 from tests.support.socket_server import Echo, Server, served
 from tests.support.waiting import until
 
@@ -134,6 +134,18 @@ async def test_the_backlog_is_bounded_within_one_turn_of_the_loop(
         assert server.sio.engine.connections[sid].transport.waiting() < 5_500_000
     await until(lambda: server.closed)
     assert server.closed == [(sid, "client reads too slowly")]
+
+
+@served(max_send_backlog=300_000)
+async def test_the_close_frame_follows_a_message_of_any_size(server: Server) -> None:
+    """One message may be larger than the backlog, and the close frame is none."""
+    websocket = await server.client()
+    large = "x" * 20_000_000
+    await server.sio.emit("large", large)
+    await server.sio.engine.disconnect(websocket.sid)
+    assert await websocket.receive() == f'42["large","{large}"]'
+    assert await websocket.closed() == Closed(1000)
+    assert server.closed == [(websocket.sid, "server disconnect")]
 
 
 @pytest.mark.parametrize("news", ["x" * 50_000, b"x" * 50_000])
