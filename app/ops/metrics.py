@@ -10,7 +10,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from app.common.log_and_continue import logged
-from app.ops.module_metrics import OwnCollectors, OwnMetrics, collectors
+from app.ops.module_metrics import OwnCollectors, OwnMetrics, collectors_of
 from app.ops.survey import Survey
 
 log = logging.getLogger("latchkey.metrics")
@@ -35,7 +35,7 @@ class Metrics(Collector):
 
     def add(self, module: str, metrics: OwnMetrics) -> None:
         """Show the metrics of a module too; raises ValueError if they cannot be shown."""
-        found = collectors(module, metrics)
+        found = collectors_of(module, metrics)
         if found:
             self._own.add(module, found, {family.name for family in self._program()})
 

@@ -54,7 +54,7 @@ class OwnCollectors:
                     log.error("metric left out, its name is taken name=%s", family.name)
 
 
-def collectors(module: str, metrics: OwnMetrics) -> list[Collector]:
+def collectors_of(module: str, metrics: OwnMetrics) -> list[Collector]:
     """Return the collectors of a module; raises ValueError if its `metrics` are no metrics."""
     found: Any = [metrics] if hasattr(metrics, "collect") else metrics
     if not isinstance(found, Iterable) or not all(hasattr(each, "collect") for each in found):
