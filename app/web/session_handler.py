@@ -58,23 +58,26 @@ class SessionHandler(SecurityHeaders, SessionLookup[D], Generic[D]):
         """Sign in an account, or a user without one: see `services.sign_in`."""
         return await self.services.sign_in(self, account, method=method, confirm=confirm)
 
-    async def regenerate(self, *, confirm: Confirm | None = None) -> bool:
+    async def regenerate(self, *, confirm: Confirm | None = None, whole: bool = True) -> bool:
         """Give this browser a new session id for the same user; return whether it has one.
 
         `confirm`: as for `services.sign_in`. It stands for a proof of the user just now, so sockets
-        stay, and go on under the new id; without it they are closed, and come back.
+        stay, and go on under the new id; without it they are closed, and come back. It is not
+        `whole` if it is the password of a user with two-step sign-in: the time of the last proof
+        stays as it is.
 
-        If the session has ended meanwhile, the browser gets a new one only if `confirm` proves the
-        user; raises SessionEnded without it, and SignInRefused if a hook `may_sign_in` refuses.
+        If the session has ended meanwhile, the browser gets a new one only if a whole `confirm`
+        proves the user; otherwise raises SessionEnded. Raises SignInRefused if a hook `may_sign_in`
+        refuses.
         """
         user_id, user_name = self.session.user_id, self.session.user
         if user_id is None or user_name is None:
             raise RuntimeError("only the session of a user is regenerated; a visitor signs in")
         proof = None
-        if confirm is not None:  # it stands for a proof just now, such as the old password
+        if confirm is not None and whole:  # it stands for a proof just now, as the old password
             now = self.services.sessions.clock()
             proof = msgspec.structs.replace(self.session.authentication, time=now)
-        await self._renew(user_id, user_name, proof, keep_sockets=proof is not None)
+        await self._renew(user_id, user_name, proof, keep_sockets=confirm is not None)
         return confirm is None or await self.services.sign_in.regenerated(self, confirm)
 
     async def sign_out(self) -> None:

@@ -4,6 +4,7 @@ from tornado.web import HTTPError
 
 from app.accounts import AccountsUnavailable, account_key
 from app.rate_limits import subscriber
+from app.sessions import SessionEnded
 from app.stores import StoreError
 from handlers.account.password_form import PasswordFormHandler
 from handlers.account.sign_in_methods import SignInMethodsSection
@@ -20,6 +21,7 @@ class PasswordHandler(PasswordFormHandler, SignInMethodsSection):
         accounts = self.services.accounts
         await check_password_limit(self)
         proof = await self.prove(password)
+        two_steps = await self.services.totp.is_on(self.user_id)
         # before the change, because the other sessions could not be ended without the store
         await self.services.sessions.store.ping()
         address = subscriber(self.remote_address)
@@ -31,9 +33,16 @@ class PasswordHandler(PasswordFormHandler, SignInMethodsSection):
             self.services.account_mail.password_changed(changed.account, "on the account page")
         try:
             # another device may have changed the password again and ended this session
-            if not await self.regenerate(confirm=lambda: accounts.still_valid(changed, new)):
+            if not await self.regenerate(
+                confirm=lambda: accounts.still_valid(changed, new), whole=not two_steps
+            ):
                 raise HTTPError(409, "Your password was changed once more just now; sign in again.")
             await self.services.sessions.end_user(self.user_id, keep=self.session.id)
+        except SessionEnded as error:
+            await self.services.sessions.end_user(self.user_id)
+            self.become_visitor()
+            sentence = "Your password is changed, but you were signed out meanwhile; sign in again."
+            raise HTTPError(403, sentence) from error
         except StoreError as error:
             sentence = (
                 "Your password is changed, but the session store does not answer. "

@@ -9,13 +9,18 @@ from app.accounts import AccountsUnavailable, InvalidAccount, Proof
 from app.rate_limits import subscriber
 from app.stores import StoreError
 from app.web.errors import TooManyRequests
+from app.web.recent_sign_in import recent_sign_in
 from app.web.user_only import user_only
 from handlers.account.section import AccountSection
+from handlers.proof_again import PROOF_MINUTES
 from handlers.refusal import refusal
 
 
 class PasswordFormHandler(AccountSection):
-    """A form that asks for the password again, because a session alone may be stolen."""
+    """A form that asks for the password again, because a session alone may be stolen.
+
+    With two-step sign-in on, it also needs a recent proof, of which a code is a part.
+    """
 
     form: ClassVar[str]
 
@@ -23,9 +28,17 @@ class PasswordFormHandler(AccountSection):
     @user_only
     async def post(self) -> None:
         try:
-            await self.act()
+            # with two-step sign-in the password alone proves too little
+            if await self.services.totp.is_on(self.user_id):
+                await self._act_with_recent_proof()
+            else:
+                await self.act()
         except (InvalidAccount, AccountsUnavailable, HTTPError) as error:
             await self._refuse(*refusal(self, error))
+
+    @recent_sign_in(minutes=PROOF_MINUTES)
+    async def _act_with_recent_proof(self) -> None:
+        await self.act()
 
     async def act(self) -> None:
         """Do the change and answer; the message of an error is shown beside the form."""

@@ -7,10 +7,12 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pyotp
 import pytest
 
+from tests.support.browsers import session_id
 from tests.support.clock import Clock
 from tests.support.forms import PASSWORD, ask, each_kind, send, who
 from tests.support.second_factors import code, wrong
@@ -240,3 +242,58 @@ async def test_a_sign_in_on_a_trusted_device_is_no_proof(tmp_path: Path) -> None
         answer = await send(device, "json", TOTP + "/off")
         assert (answer.status, answer.error) == (403, "reauthenticate")
         assert await here.since() is not None
+
+
+@pytest.mark.asvs("7.5.1")
+async def test_the_password_alone_proves_too_little(tmp_path: Path) -> None:
+    """It neither changes the password, nor deletes the account, nor leads to the end of it."""
+    new = "another horse battery"
+    async with scene(tmp_path) as here:
+        secret = await here.turn_on()
+        here.clock.now += 3600
+        for path, fields in (
+            ("/account/password", {"password": PASSWORD, "new_password": new}),
+            ("/account/delete", {"password": PASSWORD}),
+            (TOTP + "/off", {}),
+        ):
+            answer = await send(here.ann, "json", path, **fields)
+            assert (answer.status, answer.json()) == (403, {"error": "reauthenticate"})
+        assert await who(here.ann) == "Ann"
+        proof = {"password": PASSWORD, "code": code(secret, here.clock)}
+        assert (await send(here.ann, "json", "/reauthenticate", **proof)).status == 204
+        change = {"password": PASSWORD, "new_password": new}
+        assert (await send(here.ann, "json", "/account/password", **change)).status == 204
+
+
+async def test_a_change_of_the_password_does_not_keep_a_proof_recent(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        await here.turn_on()
+        old, new = PASSWORD, "another horse battery"
+        for _ in range(2):
+            here.clock.now += 240  # the first proof is the sign-up
+            fields = {"password": old, "new_password": new}
+            assert (await send(here.ann, "json", "/account/password", **fields)).status == 204
+            old, new = new, old
+        here.clock.now += 240
+        answer = await send(here.ann, "json", TOTP + "/off")
+        assert (answer.status, answer.json()) == (403, {"error": "reauthenticate"})
+
+
+async def test_a_session_that_ended_during_the_change_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(tmp_path) as here:
+        await here.turn_on()
+        accounts, sessions = here.site.services.accounts, here.site.services.sessions
+        change, id = accounts.change_password, session_id(here.ann.cookie)
+
+        async def change_after_the_end(*args: Any, **options: Any) -> Any:
+            await sessions.end(id)
+            return await change(*args, **options)
+
+        monkeypatch.setattr(accounts, "change_password", change_after_the_end)
+        fields = {"password": PASSWORD, "new_password": "another horse battery"}
+        answer = await send(here.ann, "json", "/account/password", **fields)
+        assert answer.status == 403
+        assert "signed out meanwhile" in answer.text
+        assert await who(here.ann) is None
