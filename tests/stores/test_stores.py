@@ -381,6 +381,12 @@ async def test_a_store_answers_a_ping(kind: str, tmp_path: Path) -> None:
         await store.ping()
 
 
+async def test_simultaneous_pings_do_not_disturb_each_other(kind: str, tmp_path: Path) -> None:
+    """None of them reads what another one has written."""
+    async with opened(kind, tmp_path) as store:
+        await asyncio.gather(*(store.ping() for _ in range(10)))
+
+
 async def test_closing_twice_is_harmless(kind: str, tmp_path: Path) -> None:
     """The second call does nothing."""
     async with opened(kind, tmp_path) as store:

@@ -36,7 +36,6 @@ class RedisStore:
     def __init__(self, client: RedisClient) -> None:
         """The client has to tell the store's `subscribers` of messages: see `subscribe`."""
         self._client = client
-        self._process = secrets.token_hex(8)
         self._cache = RecordCache()
         # RedisLocks alone do the same with two round trips for each edit
         self._locks = KeptLeases(RedisLocks(client, self._cache))
@@ -156,9 +155,10 @@ class RedisStore:
 
     async def ping(self) -> None:
         # a Redis that is full, cannot save, or is a replica refuses the write
-        key, value = f"{PREFIX}ping:{self._process}", secrets.token_hex(8)
-        await self._client.execute("SET", key, value, "PX", _PING_TTL)
-        if await self._client.execute("GET", key) != value.encode():
+        name = secrets.token_hex(8)  # a key of its own: other pings may run at the same time
+        key = f"{PREFIX}ping:{name}"
+        await self._client.execute("SET", key, name, "PX", _PING_TTL)
+        if await self._client.execute("GET", key) != name.encode():
             raise StoreUnavailable("Redis does not keep what is written to it; check its settings")
 
     async def close(self) -> None:
