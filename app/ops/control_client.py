@@ -22,14 +22,14 @@ def call(folder: Path, command: str, arguments: Mapping[str, Any], *, timeout: f
     """
     line = json.dumps({"command": command, "arguments": arguments}).encode() + b"\n"
     refused = ""
-    for path in sorted(folder.glob("control*.sock")):
+    for path in _sockets(folder):
         try:
             with unix_socket.connect(path, timeout=timeout) as sock:
                 sock.sendall(line)
                 with sock.makefile("rb") as answers:
                     answer = answers.readline()
         except PermissionError:
-            refused = f"{path} is closed to this user; run the command as the program's user"
+            refused = _closed(path)
             continue
         except OSError:
             continue  # a process that has died left it, or this one stops
@@ -41,6 +41,21 @@ def call(folder: Path, command: str, arguments: Mapping[str, Any], *, timeout: f
     raise NoProcess(
         f"no process of the data folder {folder} answers; start it, or name another --data-dir"
     )
+
+
+def _sockets(folder: Path) -> list[Path]:
+    """Return the control sockets in a data folder; raises CommandFailed if none can be seen."""
+    try:
+        folder.stat()  # `glob` of some Pythons hides the error
+    except PermissionError:
+        raise CommandFailed(_closed(folder)) from None  # a folder above is closed
+    except OSError:
+        return []
+    return sorted(folder.glob("control*.sock"))
+
+
+def _closed(path: Path) -> str:
+    return f"{path} is closed to this user; run the command as the program's user"
 
 
 def _result(answer: dict[str, Any]) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import importlib
 import json
 import os
 import signal
@@ -312,3 +314,26 @@ async def test_another_user_is_refused(
     monkeypatch.setattr("app.common.unix_socket.connect", refuse)
     with pytest.raises(CommandFailed, match="run the command as the program's user"):
         control_client.call(Path(folder.partition("=")[2]), "accounts.list", {}, timeout=5)
+
+
+@pytest.mark.parametrize("program", ["app.accounts", "app.sessions"])
+def test_a_data_folder_below_a_closed_one_is_refused(
+    program: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With one sentence and exit code 1; the tests may be root, whom no folder is closed to."""
+    data = tmp_path / "data"
+    stat = Path.stat
+
+    def refuse(path: Path, **options: Any) -> os.stat_result:
+        if path == data:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    main = importlib.import_module(f"{program}.__main__").main
+    assert main(["list", f"--data-dir={data}"]) == 1
+    sentence = f"{data} is closed to this user; run the command as the program's user"
+    assert capsys.readouterr().err == f"latchkey: {sentence}\n"
