@@ -110,9 +110,10 @@ class AccountTable:
             "id": account.id,
             "announced": announced,
         }
+        similar = _of(lookalikes(key)).limit(1)
         try:
             with self._database.writing() as connection:
-                if connection.execute(_of(lookalikes(key)).limit(1)).first():
+                if connection.execute(similar).first():
                     raise NameTaken("This name looks like one that is taken; choose another one.")
                 connection.execute(sa.insert(_accounts), row)
                 if identity is not None:

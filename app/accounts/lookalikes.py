@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import string
 import unicodedata
 from collections import defaultdict
 
@@ -20,7 +21,7 @@ _COMBINED_SCRIPTS = (
     frozenset(("LATIN", "HAN", "BOPOMOFO")),
     frozenset(("LATIN", "HAN", "HANGUL")),
 )
-_MAX_SPELLINGS = 256  # of one name in one script
+_MAX_SPELLINGS = 1024  # of one name in one script
 
 
 def mixes_scripts(name: str) -> bool:
@@ -32,21 +33,21 @@ def mixes_scripts(name: str) -> bool:
 def lookalikes(key: str) -> set[str]:
     """Return other keys that look like this key; each uses the letters of one script.
 
-    They are its skeleton (UTS 39, 4) and the spellings of the skeleton in each script. An ASCII
-    character looks only like itself: `rn` differs from `m` and `1` from `l`, because names of
-    honest users have both.
+    They are its skeleton (UTS 39, 4) and its spellings in each script, with letters that look like
+    those of the key, be they small or capital, since a name may be shown in any case: `kate` is
+    like KATE in Cyrillic. An ASCII character looks only like itself: `rn` differs from `m` and `1`
+    from `l`, because names of honest users have both.
     """
-    skeleton = skeleton_of(key)
-    found = {skeleton}
-    for script, letters in _spellings().items():
-        own = _ANY_SCRIPT | {script}
-        choices = [
-            letters.get(letter) or [letter][: categories.alias(letter) in own]
-            for letter in skeleton
-        ]
-        if math.prod(map(len, choices)) > _MAX_SPELLINGS:
-            choices = [some[:1] for some in choices]
-        spelt = map("".join, itertools.product(*choices))  # none if a letter has no choice
+    found = {skeleton_of(key), _key_of(skeleton_of(key.upper()))}
+    for script in _letters():
+        choices = list(itertools.takewhile(bool, (_choices(letter, script) for letter in key)))
+        if len(choices) < len(key):
+            continue  # a letter has no choice
+        while math.prod(map(len, choices)) > _MAX_SPELLINGS:
+            most = max(map(len, choices))
+            place = max(at for at, some in enumerate(choices) if len(some) == most)
+            choices[place] = choices[place][:-1]  # without the least usual one
+        spelt = map("".join, itertools.product(*choices))
         found.update(unicodedata.normalize("NFC", text) for text in spelt)
     return found - {key}
 
@@ -77,16 +78,46 @@ def _prototypes() -> dict[str, str]:
     return found
 
 
+def _key_of(text: str) -> str:
+    return unicodedata.normalize("NFKC", text.casefold())
+
+
+@functools.lru_cache(maxsize=20_000)
+def _looks(letter: str) -> set[str]:
+    """Return the skeletons of a letter of a key: as a small letter and as a capital."""
+    looks = {skeleton_of(shown) for shown in (letter, letter.lower(), letter.upper())}
+    looks.add(_prototypes().get(letter, letter))
+    if "l" in looks and not letter.isascii():
+        looks.add("I")  # it has the skeleton l
+    return looks
+
+
+@functools.lru_cache(maxsize=20_000)
+def _choices(letter: str, script: str) -> list[str]:
+    """Return what looks like a letter of a key in a script, the most usual first."""
+    own = _ANY_SCRIPT | {script}
+    letters = _letters()[script]
+    found = {letter} if categories.alias(letter) in own else set()
+    for look in _looks(letter):
+        parts = [
+            letters.get(part, set()) | ({_key_of(part)} if categories.alias(part) in own else set())
+            for part in look
+        ]
+        if math.prod(map(len, parts)) <= _MAX_SPELLINGS:
+            found.update(map("".join, itertools.product(*parts)))
+    return sorted(found, key=lambda one: (not one.isascii(), one))
+
+
 @functools.cache
-def _spellings() -> dict[str, dict[str, list[str]]]:
-    """Return, for each script, the lower-case letters of it that look like a letter."""
-    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for letter, prototype in sorted(_prototypes().items()):  # the usual letters come first
+def _letters() -> dict[str, dict[str, set[str]]]:
+    """Return, for each script, the letters of keys that have a look."""
+    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    keys = {_key_of(letter) for letter in _prototypes()} | set(string.ascii_lowercase)
+    for letter in keys:
+        if len(letter) > 1 or letter != _key_of(letter):
+            continue
         script = str(categories.alias(letter))
-        if letter == unicodedata.normalize("NFKC", letter.casefold()) and script not in _ANY_SCRIPT:
-            found[script][prototype].append(letter)
-    for script, letters in found.items():
-        for prototype, spelt in letters.items():
-            if categories.alias(prototype[0]) == script:
-                spelt.insert(0, prototype)
+        if script not in _ANY_SCRIPT:
+            for look in _looks(letter):
+                found[script][look].add(letter)
     return found

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.accounts import InvalidAccount, NameTaken, account_key, schema
+from app.accounts.account_changes import AccountChanges
 from app.accounts.lookalikes import lookalikes, mixes_scripts
 from app.accounts.passwords import Passwords, clean_name
 from app.settings import Settings
@@ -62,6 +63,11 @@ def test_a_name_in_one_writing_system_mixes_no_scripts(name: str) -> None:
         ("ニロ", "二口"),  # Katakana and Han
         ("eyeyeyeyeyey", "\u0435\u0443" * 6),  # spelt in more ways than are tried
         ("coco 2", "\u0441\u043e\u0441\u043e 2"),
+        ("her", "\u043d\u0435\u0433"),  # Her, a capital and small letters
+        ("niki", "\u03bd\u03b9\u03ba\u03b9"),  # NIKI; the skeleton of a Greek I is l
+        ("bob 3", "\u0432\u043e\u0432 3"),  # BOB 3; a capital of Cyrillic looks like the digit
+        ("bob", "\ua4d0\ua4f3\ua4d0"),  # Lisu, which has only capitals
+        ("petpetpetpet", "\u0440\u0435\u0442" * 4),  # PETPETPETPET
     ],
 )
 def test_names_that_look_the_same_are_lookalikes_both_ways(one: str, other: str) -> None:
@@ -106,6 +112,50 @@ async def test_the_database_refuses_a_lookalike_in_any_order(place: Place) -> No
             await accounts.register("\u0410\u0440\u0435", PASSWORD)
         await accounts.register("max", PASSWORD)
         await accounts.register("mac", PASSWORD)
+
+
+@pytest.mark.attack("A15")
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("KATE", "\u041a\u0410\u0422\u0415"),  # Cyrillic
+        ("BOB", "\u0412\u041e\u0412"),
+        ("HOST", "\u041d\u041e\u0405\u0422"),
+        ("ZETA", "\u0396\u0395\u03a4\u0391"),  # Greek
+        ("MIKE", "\u13b7\u13a5\u13e6\u13ac"),  # Cherokee
+    ],
+)
+async def test_a_name_that_looks_like_another_in_capitals_is_refused(
+    place: Place, one: str, other: str
+) -> None:
+    """In either order, registered or renamed to, and whichever case the first has."""
+    async with opened(place) as accounts:
+        changes = AccountChanges(accounts.database, accounts)
+        for first, second in ((one, other), (other, one), (one.lower(), other)):
+            made = [await accounts.add("max"), await accounts.add(first)]
+            with pytest.raises(NameTaken, match="looks like"):
+                await accounts.register(second, PASSWORD)
+            with pytest.raises(NameTaken, match="looks like"):
+                await changes.rename(made[0], second)
+            for account in made:
+                assert await accounts.remove(account)
+
+
+def test_common_names_are_no_lookalikes() -> None:
+    """Neither those of one alphabet, nor those of several."""
+    names = """
+        alan alana alex alexis amy ana ann anna anne bill billy bob bobby rob robby hob carl karl
+        cate kate carol karol dan dana daniel danielle eric erik gene jean jan jana jane jill jim
+        joe jon john juan julia julie kim lea lee leo lil lola lori mac max mark marc maria marie
+        mary nick nic nina noel paul paula pete peter ray roy sam sara sarah tim tom tony toni vic
+        will willy zoe il ll li l1 1l o0 0o oo 00 kern kem user1 userl zoë josé jose renée renee
+        иван анна антон борис вера виктор галина елена игорь катя кирилл ксения лариса макс максим
+        марина мария марк николай нина оксана олег ольга павел роман рома света сергей соня тамара
+        тарас татьяна тома юлия юрий яна άννα γιώργος ελένη ζωή ηρώ κώστας μαρία νίκος ρένα σοφία
+        τάσος υβόννη
+    """
+    keys = {account_key(name) for name in names.split()}
+    assert not [(key, found) for key in keys if (found := lookalikes(key) & keys)]
 
 
 @pytest.mark.limit(60)
