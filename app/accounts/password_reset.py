@@ -99,9 +99,7 @@ class PasswordReset:
         if account is None or use_code is None:
             return None
         found = account
-        if await self._totp.is_on(account_id):
-            await check_app_codes(account_id)
-        now = self._totp.now()
+        two_step, now = await self._totp.is_on(account_id), self._totp.now()
 
         def change() -> bool:
             use_app_code = self._totp.find(account_id, app_code, now)
@@ -117,7 +115,11 @@ class PasswordReset:
                     raise AppCodeRequired(found)
                 return _set(connection, account_id, password_hash)
 
-        changed = await self._accounts.calls.hash(change, address=address)
+        changed = await self._accounts.calls.hash(
+            change,
+            check_limits=(lambda: check_app_codes(account_id)) if two_step else None,
+            address=address,
+        )
         return account if changed else None
 
 

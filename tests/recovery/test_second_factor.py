@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.accounts import calls
 from tests.accounts.test_login_code import NEW, Scene, scene, step_one, step_two
 from tests.support.accounts import account_id
 from tests.support.forms import each_kind, send, who
@@ -112,3 +114,18 @@ async def test_guessed_codes_of_the_app_are_limited_beside_a_recovery_code(
         answer = await send(thief, "json", "/recover/code", **fields, app_code=here.code())
         assert answer.status == 429
     assert caplog.text.count("reason='wrong code'") == 10
+
+
+@pytest.mark.asvs("6.3.1")
+async def test_codes_of_the_app_guessed_at_once_are_limited_as_those_one_by_one(
+    tmp_path: Path,
+) -> None:
+    """A burst gets no more tries than the limit and the few that are being looked up."""
+    async with recovering(tmp_path) as (here, thief, (code, *_)):
+        fields = {"username": "Ann", "code": code, "new_password": NEW, "app_code": here.wrong()}
+        answers = await asyncio.gather(
+            *(send(thief, "json", "/recover/code", **fields) for _ in range(40))
+        )
+        statuses = [answer.status for answer in answers]
+        assert set(statuses) == {401, 429}
+        assert 10 <= statuses.count(401) < 10 + calls._WORKERS
