@@ -2,7 +2,7 @@
 
 import contextlib
 
-from app.accounts import Account, AccountsUnavailable, Proof
+from app.accounts import Account, AccountsUnavailable, Proof, TotpState
 from app.sign_in import SignInRefused
 from app.web.errors import TooManyRequests
 from handlers.second_factor import kind_of_code, use_code
@@ -38,15 +38,17 @@ class LoginCodeHandler(SignInForm):
         proof = self._proof
         assert proof is not None
         assert proof.account is not None
+        # before the code is checked, which proves no later factor
+        factor = await self.services.totp.state(proof.account.id) if trust else None
         method = await self._check(proof.account, code)
         if not method:
             return False
         if not await self.services.sign_in(self, proof.account, method=method, confirm=self._fits):
             raise SignInRefused("Your password was changed just now; sign in again.")
         self._forget_proven()
-        if trust:
+        if factor is not None:
             with contextlib.suppress(AccountsUnavailable):  # the next sign-in asks for a code
-                await self._trust(proof, proof.account)
+                await self._trust(proof, proof.account, factor)
         return True
 
     def target(self) -> str:
@@ -95,10 +97,11 @@ class LoginCodeHandler(SignInForm):
         )
         return ""
 
-    async def _trust(self, proof: Proof, account: Account) -> None:
-        token = await self.services.trusted_devices.trust(proof, self.user_agent)
-        cookie = self.web.login_cookies.set_trusted(account.id, token, secure=self.secure)
-        self.add_header("Set-Cookie", cookie)
+    async def _trust(self, proof: Proof, account: Account, factor: TotpState) -> None:
+        token = await self.services.trusted_devices.trust(proof, factor, self.user_agent)
+        if token:
+            cookie = self.web.login_cookies.set_trusted(account.id, token, secure=self.secure)
+            self.add_header("Set-Cookie", cookie)
 
     def _forget_proven(self) -> None:
         self.add_header("Set-Cookie", self.web.login_cookies.forget_proven(secure=self.secure))

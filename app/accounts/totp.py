@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from app.accounts.account import Account
 from app.accounts.accounts import Accounts
 from app.accounts.passwords import InvalidAccount
-from app.accounts.rows import lock_existing
+from app.accounts.rows import lock_account, lock_existing
 from app.accounts.schema import totp as _totp
 from app.accounts.schema import trusted_devices as _trusted_devices
 
@@ -164,6 +164,7 @@ class Totp:
         mine = _totp.c.account_id == account_id
         devices = _trusted_devices.c.account_id == account_id
         with self._database.writing() as connection:
+            lock_account(connection, account_id)  # no device is trusted meanwhile
             connection.execute(sa.delete(_trusted_devices).where(devices))
             on = sa.select(_totp.c.confirmed).where(mine, _totp.c.confirmed.is_not(None))
             was_on = connection.execute(on).first() is not None

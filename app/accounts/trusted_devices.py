@@ -10,9 +10,11 @@ import sqlalchemy as sa
 
 from app.accounts.account_table import Proof
 from app.accounts.accounts import Accounts
+from app.accounts.rows import lock_account
 from app.accounts.schema import totp as _totp
 from app.accounts.schema import trusted_devices as _devices
 from app.accounts.tokens import may_be_token, new_token, token_hash
+from app.accounts.totp import TotpState
 
 _LIFETIME = 30 * 86_400  # seconds
 
@@ -44,11 +46,15 @@ class TrustedDevices:
         self._calls = accounts.calls
         self._clock = clock
 
-    async def trust(self, proof: Proof, user_agent: str) -> str:
-        """Return a token for the browser of a user who has shown password and code."""
+    async def trust(self, proof: Proof, factor: TotpState, user_agent: str) -> str:
+        """Return a token for the browser of a user who has shown password and code.
+
+        `factor` is the second factor as it was before the code was checked. Returns "" if it was
+        turned off meanwhile, or the account was disabled or deleted.
+        """
         token, now = new_token(), self._clock()
         assert proof.account is not None
-        row = {
+        row: dict[str, str | float] = {
             "token_hash": token_hash(token),
             "account_id": proof.account.id,
             "password_state": _password_state(proof),
@@ -56,8 +62,8 @@ class TrustedDevices:
             "created": now,
             "expires": now + _LIFETIME,
         }
-        await self._calls.run(lambda: self._insert(row, now))
-        return token
+        inserted = await self._calls.run(lambda: self._insert(row, factor.secret, now))
+        return token if inserted else ""
 
     async def knows(self, proof: Proof, token: str) -> bool:
         """Return whether this token stands for the code of a user who has shown the password."""
@@ -94,10 +100,23 @@ class TrustedDevices:
 
     # -- blocking calls --
 
-    def _insert(self, row: dict[str, object], now: float) -> None:
+    def _insert(self, row: dict[str, str | float], secret: str, now: float) -> bool:
+        account_id = str(row["account_id"])
+        in_force = sa.select(_totp.c.account_id).where(
+            _totp.c.account_id == account_id,
+            _totp.c.secret == secret,
+            _totp.c.confirmed.is_not(None),
+        )
         with self._database.writing() as connection:
+            # who turns two-step sign-in off or disables the account locks it too
+            account = lock_account(connection, account_id)
+            if account is None or account.disabled is not None:
+                return False
+            if connection.execute(in_force).first() is None:
+                return False
             connection.execute(sa.delete(_devices).where(_devices.c.expires <= now))
             connection.execute(sa.insert(_devices), row)
+            return True
 
     def _first(self, query: sa.Select[tuple[str]]) -> bool:
         with self._database.engine.connect() as connection:

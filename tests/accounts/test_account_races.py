@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from app.accounts import Account
+from tests.accounts.test_login_code import scene, step_one, step_two
 from tests.support.accounts import account_id
 from tests.support.demo import MODULES
 from tests.support.demo.session import BaseHandler
 from tests.support.devices import NEW, id_of, ids
 from tests.support.fork import fork
 from tests.support.forms import PASSWORD, Answer, ask, each_kind, send, who
+from tests.support.second_factors import enrol
 from tests.support.site import Site, serve
 from tests.support.visitor import Visitor
 from tests.support.watched_store import WatchedStore
@@ -279,3 +281,21 @@ async def test_another_spelling_is_another_account(tmp_path: Path) -> None:
         answer = await send(old, "json", "/account/delete", password=PASSWORD)
         assert answer.status == 403
         assert await accounts.verify("ann", PASSWORD) == "ANN"
+
+
+async def test_a_second_factor_that_is_replaced_during_a_sign_in_is_asked_for_at_the_next(
+    tmp_path: Path,
+) -> None:
+    """The device that was to be trusted for the old one is not trusted for the new one."""
+    async with scene(tmp_path) as here, Visitor(here.site.url) as ann:
+        services, user_id = here.site.services, await account_id(here.site, "Ann")
+        await step_one(ann)
+        held = Held(services.trusted_devices, "trust")
+        login = asyncio.ensure_future(step_two(ann, here.code(), trust="yes"))
+        await asyncio.wait_for(held.reached.wait(), 5)
+        await services.totp.remove(user_id)
+        await enrol(here.site, "Ann")
+        held.go_on.set()
+        assert (await login).status == 204
+        await ann.sign_out()
+        assert (await step_one(ann)).status == 401

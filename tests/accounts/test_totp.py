@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 
 import pyotp
 import pytest
+import sqlalchemy as sa
 from pyotp.totp import TOTP
 
-from app.accounts import Account, Accounts, InvalidAccount, Totp, TotpOn, TrustedDevices
+from app.accounts import (
+    Account,
+    Accounts,
+    InvalidAccount,
+    Proof,
+    Totp,
+    TotpOn,
+    TrustedDevices,
+)
 from app.accounts.account_changes import AccountChanges
 from tests.support.accounts import opened
 from tests.support.clock import Clock
 from tests.support.forms import PASSWORD
 from tests.support.postgres import Place
 from tests.support.second_factors import code, wrong
+from tests.support.waiting import until
 
 
 class Parts:
@@ -33,6 +44,12 @@ class Parts:
         assert await self.totp.confirm(self.ann.id, code(secret, self.clock))
         self.clock.now += 60
         return secret
+
+    async def trust(self, proof: Proof, user_agent: str) -> str:
+        """Trust a device of Ann, whose second factor is on; return its token."""
+        factor = await self.totp.state(self.ann.id)
+        assert factor is not None
+        return await self.devices.trust(proof, factor, user_agent)
 
 
 @contextlib.asynccontextmanager
@@ -129,7 +146,7 @@ async def test_a_second_factor_that_is_off_is_forgotten(place: Place) -> None:
     async with parts(place) as here:
         secret = await here.enrol()
         proof = await here.accounts.prove("Ann", PASSWORD)
-        token = await here.devices.trust(proof, "Firefox")
+        token = await here.trust(proof, "Firefox")
         assert await here.totp.remove(here.ann.id)
         assert not await here.totp.remove(here.ann.id)
         assert not await here.totp.check(here.ann.id, code(secret, here.clock))
@@ -142,7 +159,7 @@ async def test_an_account_that_is_deleted_has_no_second_factor(place: Place) -> 
     async with parts(place) as here:
         await here.enrol()
         proof = await here.accounts.prove("Ann", PASSWORD)
-        await here.devices.trust(proof, "Firefox")
+        await here.trust(proof, "Firefox")
         await here.accounts.remove(here.ann)
         with pytest.raises(InvalidAccount, match="does not exist"):
             await here.totp.begin(here.ann.id)
@@ -170,7 +187,7 @@ async def test_a_token_is_valid_for_thirty_days_for_its_account(place: Place) ->
     async with parts(place) as here:
         await here.enrol()
         proof = await here.accounts.prove("Ann", PASSWORD)
-        token = await here.devices.trust(proof, "Firefox\0")
+        token = await here.trust(proof, "Firefox\0")
         bob = await here.accounts.create("Bob", PASSWORD)
         assert await here.devices.knows(proof, token)
         assert not await here.devices.knows(bob, token)
@@ -179,7 +196,7 @@ async def test_a_token_is_valid_for_thirty_days_for_its_account(place: Place) ->
         here.clock.now += 30 * 86_400
         assert not await here.devices.knows(proof, token)
         assert await here.devices.list(here.ann.id) == ()
-        await here.devices.trust(proof, "Safari")
+        await here.trust(proof, "Safari")
         assert len(place.run("SELECT * FROM trusted_devices")) == 1
 
 
@@ -188,7 +205,7 @@ async def test_another_password_ends_the_trust(place: Place) -> None:
     async with parts(place) as here:
         await here.enrol()
         proof = await here.accounts.prove("Ann", PASSWORD)
-        token = await here.devices.trust(proof, "Firefox")
+        token = await here.trust(proof, "Firefox")
         await here.accounts.change_password(proof, "another password")
         changed = await here.accounts.prove("Ann", "another password")
         assert not await here.devices.knows(changed, token)
@@ -199,7 +216,7 @@ async def test_an_account_that_was_disabled_trusts_no_device_of_before(place: Pl
     async with parts(place) as here:
         await here.enrol()
         proof = await here.accounts.prove("Ann", PASSWORD)
-        token = await here.devices.trust(proof, "Firefox")
+        token = await here.trust(proof, "Firefox")
         changes = AccountChanges(here.accounts.database, here.accounts)
         for disabled in (True, False):
             await changes.set_disabled(here.ann, disabled)
@@ -214,7 +231,7 @@ async def test_devices_are_forgotten_one_by_one_or_all(place: Place) -> None:
         proof = await here.accounts.prove("Ann", PASSWORD)
         tokens = []
         for agent in ("Firefox", "Safari", "Edge"):
-            tokens.append(await here.devices.trust(proof, agent))
+            tokens.append(await here.trust(proof, agent))
             here.clock.now += 1
         listed = await here.devices.list(here.ann.id)
         assert [device.user_agent for device in listed] == ["Edge", "Safari", "Firefox"]
@@ -223,3 +240,54 @@ async def test_devices_are_forgotten_one_by_one_or_all(place: Place) -> None:
         assert [await here.devices.knows(proof, token) for token in tokens] == [True, True, False]
         assert await here.devices.forget(here.ann.id) == 2
         assert not await here.devices.knows(proof, tokens[0])
+
+
+@pytest.mark.asvs("6.5.6")
+@pytest.mark.parametrize("change", ["off", "off and on", "disabled", "deleted"])
+async def test_a_change_during_a_sign_in_leaves_no_device_trusted(
+    place: Place, change: str
+) -> None:
+    """The device was to be trusted for the second factor and the account of before."""
+    async with parts(place) as here:
+        await here.enrol()
+        proof, factor = (
+            await here.accounts.prove("Ann", PASSWORD),
+            await here.totp.state(here.ann.id),
+        )
+        assert factor is not None
+        if change == "disabled":
+            await AccountChanges(here.accounts.database, here.accounts).set_disabled(here.ann, True)
+        elif change == "deleted":
+            await here.accounts.remove(here.ann)
+        else:
+            await here.totp.remove(here.ann.id)
+        if change == "off and on":
+            await here.enrol()
+        assert await here.devices.trust(proof, factor, "Firefox") == ""
+    assert place.run("SELECT * FROM trusted_devices") == []
+
+
+async def test_to_turn_the_second_factor_off_waits_for_a_device_that_is_being_trusted(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And forgets it as well."""
+    reached, go_on = threading.Event(), threading.Event()
+    insert = sa.insert
+
+    def held(table: sa.Table) -> sa.Insert:
+        reached.set()
+        go_on.wait(5)
+        return insert(table)
+
+    async with parts(place) as here:
+        await here.enrol()
+        proof = await here.accounts.prove("Ann", PASSWORD)
+        monkeypatch.setattr(sa, "insert", held)
+        trusting = asyncio.ensure_future(here.trust(proof, "Firefox"))
+        await until(reached.is_set)
+        removal = asyncio.ensure_future(here.totp.remove(here.ann.id))
+        await asyncio.sleep(0.2)  # time to remove, if it did not wait
+        go_on.set()
+        assert await trusting
+        assert await removal
+    assert place.run("SELECT * FROM trusted_devices") == []

@@ -43,7 +43,7 @@ async def test_trusted_devices_are_forgotten_and_all_are_told(site: Site) -> Non
     services, id = site.services, await account_id(site, "eve")
     await enrol(site, "eve")
     proof = await services.accounts.prove("eve", PASSWORD)
-    await services.trusted_devices.trust(proof, "Firefox")
+    assert await services.trusted_devices.trust(proof, await services.totp.state(id), "Firefox")
     told: list[str] = []
     services.accounts.on_changed += [told.append]
     boss, account = Actor(name="Boss", id="u:boss", address=""), proof.account
