@@ -168,10 +168,20 @@ def _check_sqlite(engine: sa.Engine, path: Path) -> None:
         for mark in log.marks():
             try:
                 connection.exec_driver_sql(log_check.write_mark(mark))
+                if log.keeps(mark) or _keeps_mark_of_another(connection, log, mark):
+                    return
             except OperationalError as error:
                 if "locked" in reason(error):  # by another program, such as a backup, for a while
                     return
                 raise
-            if log.keeps(mark):
-                return
     raise DatabaseUnusable(log.damage())
+
+
+def _keeps_mark_of_another(connection: sa.Connection, log: log_check.LogCheck, mark: int) -> bool:
+    """Whether another process has overwritten our mark, and the log keeps its mark."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # nobody writes a mark until we have looked
+    try:
+        latest = connection.exec_driver_sql(log_check.READ_MARK).scalar_one()
+        return bool(latest != mark) and log.keeps(latest)
+    finally:
+        connection.exec_driver_sql("ROLLBACK")

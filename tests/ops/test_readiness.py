@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from app.ops.readiness import Readiness
+from app.stores.sqlite.log_check import LogCheck, write_mark
 from tests.support.postgres import Postgres
 from tests.support.readiness import failed
 from tests.support.redis_server import shared_server
@@ -72,6 +77,27 @@ async def test_checks_leave_no_account(tmp_path: Path, postgres: Postgres) -> No
         engine: Any = site.services.accounts._table._engine
         with engine.connect() as connection:
             assert connection.exec_driver_sql("SELECT count(*) FROM accounts").scalar() == 0
+
+
+async def test_processes_that_check_one_file_at_once_are_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each overwrites the other's mark; that is no damage."""
+    keeps = LogCheck.keeps
+    overwritten = 0
+
+    def keeps_after_another(log: LogCheck, mark: int) -> bool:
+        nonlocal overwritten
+        other = sqlite3.connect(log._path, timeout=0)
+        with contextlib.closing(other), contextlib.suppress(sqlite3.OperationalError):
+            other.execute(write_mark(mark % 1000 + 1))  # refused while the check looks
+            overwritten += 1
+        return keeps(log, mark)
+
+    async with serve(tmp_path) as site:
+        monkeypatch.setattr(LogCheck, "keeps", keeps_after_another)
+        assert await site.services.accounts.answers()
+    assert overwritten
 
 
 async def test_a_redis_that_refuses_writes_is_not_ready(tmp_path: Path) -> None:

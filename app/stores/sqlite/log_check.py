@@ -9,6 +9,7 @@ check does what that process would do:
 3. If it finds another number, the log is damaged.
 
 A checkpoint between 1 and 2 moves the mark out of the log, so the caller tries several marks.
+Another process that checks the same database overwrites the mark; that is for the caller to see.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _ATTEMPTS = 3
-_READ_MARK = "PRAGMA user_version"  # a field of 32 bits, which SQLite leaves to applications
+READ_MARK = "PRAGMA user_version"  # a field of 32 bits, which SQLite leaves to applications
 
 
 class LogCheck:
@@ -91,5 +92,5 @@ def _create_empty(path: Path, page_size: int) -> None:
 
 def _read_mark(path: Path) -> int:
     with contextlib.closing(sqlite3.connect(path)) as recovered:
-        mark: int = recovered.execute(_READ_MARK).fetchone()[0]
+        mark: int = recovered.execute(READ_MARK).fetchone()[0]
         return mark
