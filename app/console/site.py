@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from app.console.errors import Failed, WrongCall
 from app.console.product import LoadProduct
 from app.ops.control import CommandFailed
-from app.ops.control_client import NoProcess, call
+from app.ops.control_client import NoProcess, ProcessHangs, call
 from app.settings import SettingsError, is_shared, read_some
 
 _TIMEOUT = 120.0  # seconds for one answer; all sessions of a user may have to end
@@ -65,7 +65,10 @@ class Site:
             if self._own is None:
                 try:
                     return call(self.data_dir, command, arguments, timeout=_TIMEOUT)
-                except NoProcess:
+                except (NoProcess, ProcessHangs) as error:
+                    # the files of a process that hangs are still its own
+                    if isinstance(error, ProcessHangs) and not is_shared(self._store):
+                        raise
                     self._own = self._open(command)
             return self._own.call(command, arguments)
         except CommandFailed as error:

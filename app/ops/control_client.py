@@ -10,24 +10,34 @@ from typing import Any
 from app.common import unix_socket
 from app.ops.control import CommandFailed
 
+#: Seconds after which a process that answers nothing is taken to hang.
+_HUNG_AFTER = 10.0
+#: Every process answers this at once, by the error that it knows no such command.
+_QUESTION = b'{"command": ""}\n'
+
 
 class NoProcess(CommandFailed):
     """No process of the data folder answers."""
 
 
+class ProcessHangs(CommandFailed):
+    """A process of the data folder runs, but does not answer; it was asked to do nothing."""
+
+
 def call(folder: Path, command: str, arguments: Mapping[str, Any], *, timeout: float) -> Any:
     """Have a process that uses this data folder run a command; return its result.
 
-    `timeout` is in seconds. Raises CommandFailed with a sentence, NoProcess if none answers.
+    `timeout` is in seconds. Raises CommandFailed with a sentence, NoProcess if there is none, and
+    ProcessHangs if those that run do not answer.
     """
     line = json.dumps({"command": command, "arguments": arguments}).encode() + b"\n"
-    refused = ""
+    refused, hangs = "", None
     for path in _sockets(folder):
         try:
-            with unix_socket.connect(path, timeout=timeout) as sock:
-                sock.sendall(line)
-                with sock.makefile("rb") as answers:
-                    answer = answers.readline()
+            answer = _ask(path, line, timeout)
+        except ProcessHangs as error:
+            hangs = error
+            continue
         except PermissionError:
             refused = _closed(path)
             continue
@@ -38,9 +48,37 @@ def call(folder: Path, command: str, arguments: Mapping[str, Any], *, timeout: f
         refused = f"the process behind {path} closed the connection; see its log"
     if refused:
         raise CommandFailed(refused)
+    if hangs is not None:
+        raise hangs
     raise NoProcess(
         f"no process of the data folder {folder} answers; start it, or name another --data-dir"
     )
+
+
+def _ask(path: Path, line: bytes, timeout: float) -> bytes:
+    """Return a process's answer to a request; nothing if it closes the connection.
+
+    Raises OSError, ProcessHangs, and CommandFailed if the answer does not come in time.
+    """
+    with unix_socket.connect(path, timeout=_HUNG_AFTER) as sock, sock.makefile("rb") as answers:
+        try:
+            sock.sendall(_QUESTION)
+            if not answers.readline():
+                return b""
+        except TimeoutError:
+            raise ProcessHangs(
+                f"the process behind {path} hangs: it has not answered for {_HUNG_AFTER:g} s. "
+                "Nothing was changed; end it by `kill -9`, start it again, and repeat the command"
+            ) from None
+        sock.settimeout(timeout)
+        try:
+            sock.sendall(line)
+            return answers.readline()
+        except TimeoutError:
+            raise CommandFailed(
+                f"the process behind {path} has not answered within {timeout:g} s; what you asked "
+                "for may still be done"
+            ) from None
 
 
 def _sockets(folder: Path) -> list[Path]:
