@@ -78,6 +78,11 @@ async def _upgrade(
     return remains
 
 
+def _http_connections() -> set[int]:
+    """Return the ids of all HTTP connections in this process."""
+    return {id(thing) for thing in gc.get_objects() if isinstance(thing, HttpConnection)}
+
+
 @pytest.mark.parametrize("upgraded", [Upgraded, UpgradedPlain])
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -89,18 +94,18 @@ def test_a_transport_is_handed_over_with_the_bytes_already_read(
 
     async def hand_over() -> None:
         async with http_site(ssl=contexts[0]) as site:
-            client = Client(*await asyncio.open_connection("127.0.0.1", site.port, ssl=contexts[1]))
             gc.collect()
+            others = _http_connections()  # of other tests in this process
+            client = Client(*await asyncio.open_connection("127.0.0.1", site.port, ssl=contexts[1]))
             gc.disable()
             try:
                 remains = await _upgrade(site, client, upgraded)
                 assert not site.server.connections
-                await asyncio.sleep(0.01)
-                assert [ref() for ref in remains] == [None] * 3
-                assert not any(isinstance(o, HttpConnection) for o in gc.get_objects())
+                await until(lambda: [ref() for ref in remains] == [None] * 3, 3)
+                await until(lambda: _http_connections() <= others, 3)
             finally:
                 gc.enable()
-            await client.close()
+                await client.close()  # uvloop would wait for it at its end
             await asyncio.sleep(0.05)
 
     if loop == "uvloop":
