@@ -121,6 +121,7 @@ async def test_an_emit_stays_in_its_namespace_and_its_last_client_ends_it(
         await second.emit("leave", namespace="/room/blue")
         await until(lambda: "/room/blue" not in server.namespace_handlers)
         assert "/room/blue" not in server.manager.rooms
+        await until(lambda: first.ends("/room/blue"))  # else it is connected, and joins nothing
         await first.join("/room/blue")
         assert await first.call("number", namespace="/room/blue") == 1
         await first.join("/room/closed")
