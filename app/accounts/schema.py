@@ -179,7 +179,7 @@ def _check_sqlite(engine: sa.Engine, path: Path) -> None:
 
 def _keeps_mark_of_another(connection: sa.Connection, log: log_check.LogCheck, mark: int) -> bool:
     """Whether another process has overwritten our mark, and the log keeps its mark."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")  # nobody writes a mark until we have looked
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # no process writes a mark during the look
     try:
         latest = connection.exec_driver_sql(log_check.READ_MARK).scalar_one()
         return bool(latest != mark) and log.keeps(latest)

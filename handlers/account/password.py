@@ -21,6 +21,7 @@ class PasswordHandler(PasswordFormHandler, SignInMethodsSection):
         accounts = self.services.accounts
         await check_password_limit(self)
         proof = await self.prove(password)
+        # read after the proof: another device may have turned it on since `post` has looked
         two_steps = await self.services.totp.is_on(self.user_id)
         # before the change, because the other sessions could not be ended without the store
         await self.services.sessions.store.ping()

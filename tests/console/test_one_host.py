@@ -323,7 +323,7 @@ def test_a_data_folder_below_a_closed_one_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """With one sentence and exit code 1; the tests may be root, whom no folder is closed to."""
+    """With one sentence and exit code 1; the tests may run as root, which may open every folder."""
     data = tmp_path / "data"
     stat = Path.stat
 

@@ -20,7 +20,7 @@ from app.ops.control_client import ProcessHangs, call
 
 @contextlib.contextmanager
 def frozen(path: Path) -> Iterator[socket.socket]:
-    """Listen as a process does that was stopped: the kernel accepts, and nobody answers."""
+    """Listen as a stopped process does: the kernel accepts connections, and no answer comes."""
     made = unix_socket.listen(path, 0o600)
     try:
         yield made.sock

@@ -36,7 +36,7 @@ def delete(folder: Path) -> None:
 
 def replace(folder: Path) -> None:
     """Put a copy of the folder in its place, as a restore by hand does."""
-    # a copy of a socket would listen to nobody
+    # a copy of a socket has no listener
     shutil.copytree(folder, folder.with_name("copy"), ignore=shutil.ignore_patterns("*.sock"))
     shutil.rmtree(folder)
     folder.with_name("copy").rename(folder)
