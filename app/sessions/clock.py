@@ -70,7 +70,8 @@ class SteadyClock:
         return self._step != 0
 
     def __call__(self) -> float:
-        now = self._elapsed()
+        elapsed = self._elapsed  # Python 3.11 is slow to call an attribute that is no method
+        now = elapsed()
         if now >= self._next_check:
             self._check(now)
         return now + self._offset

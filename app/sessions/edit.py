@@ -68,7 +68,8 @@ class Edit(Generic[D]):
             draft = codec.draft(stored)
         else:
             # mostly without a wait; one more coroutine here costs 0.1 µs
-            lease = self._lease = records.store.try_lock(self.session_id)
+            try_lock = records.store.try_lock
+            lease = self._lease = try_lock(self.session_id)
             if lease is None:
                 lease = self._lease = await self._wait_for_lock()
             else:
@@ -91,7 +92,10 @@ class Edit(Generic[D]):
             await self.abandon()
             raise
         self._draft = draft
-        self._outer = _open_around()
+        outer = _innermost.get()
+        while outer is not None and not outer.active:  # closed since
+            outer = outer._outer
+        self._outer = outer
         self.active = True
         _innermost.set(self)
         return draft
@@ -165,7 +169,7 @@ class Edit(Generic[D]):
 
     def _refuse_nested(self) -> None:
         """Raise RuntimeError inside a block of this session, whose lock would never be free."""
-        edit = _open_around()
+        edit = _innermost.get()
         while edit is not None:
             if edit.active and edit.session_id == self.session_id:
                 raise RuntimeError(
@@ -203,11 +207,3 @@ class Edit(Generic[D]):
             if reason is not None:
                 await records.endings.end(self.session_id, reason)
         raise SessionEnded(self.session_id) from None
-
-
-def _open_around() -> Edit[Any] | None:
-    """Return the innermost open block around the code that runs now."""
-    edit = _innermost.get()
-    while edit is not None and not edit.active:
-        edit = edit._outer
-    return edit

@@ -38,7 +38,8 @@ class Lifetimes:
 
     def limit_reached(self, record: Record) -> EndReason | None:
         """Return which limit has ended this session, or None while it lives."""
-        now, timeouts = self.clock(), self.timeouts
+        clock, timeouts = self.clock, self.timeouts
+        now = clock()
         # activity that the record lacks only moves the end to a later time
         if (
             now < record.expires
@@ -69,7 +70,8 @@ class Lifetimes:
 
         `cookie_returned`: the client sent the session's cookie.
         """
-        now = self.clock()
+        clock = self.clock
+        now = clock()
         if now >= record.expires and self.limit_reached(record) is not None:
             return False
         self.activity.note(record, now, cookie_returned)

@@ -234,7 +234,8 @@ class Sessions(Generic[D]):
 
     def try_mark_active(self, session_id: str) -> bool:
         """Do what `mark_active` does, without a wait; return False if it has to be awaited."""
-        record = self.store.cached(session_id)
+        cached = self.store.cached
+        record = cached(session_id)
         return record is not None and self.lifetimes.touch(record)
 
     # -- end --

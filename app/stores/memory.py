@@ -142,12 +142,14 @@ class MemoryLease(msgspec.Struct, eq=False):  # faster to create than other obje
     __repr__ = object.__repr__  # a log must not show the id
 
     async def save(self, data: bytes) -> Record:
+        store, id, record = self._store, self._id, self.record
         try:
-            record = self._current().with_data(data)
-            self._store._records[self._id] = record
-            return record
+            if record is None or store._records.get(id) is not record:
+                record = self._current()
+            saved = store._records[id] = record.with_data(data)
+            return saved
         finally:
-            self._store._locks.release(self._id)
+            store._locks.release(id)
 
     async def replace(self, record: Record, note: bytes = b"") -> None:
         try:

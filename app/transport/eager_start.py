@@ -16,6 +16,8 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import IO, Any
 
 _Future = asyncio.Future
+# Python 3.11 finds `task.done` slowly, as it does all methods of Futures and their subclasses.
+_is_done, _loop_of = asyncio.Future.done, asyncio.Future.get_loop
 _ENDED = object()
 
 
@@ -48,11 +50,11 @@ class EagerTask(asyncio.Future[None]):
             _leave_task(loop, outer)
         _enter_task(loop, this)
         try:
-            task._step(loop)
+            EagerTask._step(task, loop)
         finally:
             if outer is not None:
                 _enter_task(loop, outer)
-        if not task.done():
+        if not _is_done(this):
             _register_task(this)
         return task
 
@@ -102,7 +104,7 @@ class EagerTask(asyncio.Future[None]):
             else:
                 awaited = self._context.run(self._throw, error)
             if awaited is not _ENDED:
-                self._wait_for(awaited, loop)
+                EagerTask._wait_for(self, awaited, loop)
             elif self._must_cancel:
                 _Future.cancel(self, self._message)
             else:
@@ -165,14 +167,15 @@ class EagerTask(asyncio.Future[None]):
                 awaited.result()
             except BaseException as failure:
                 error = failure
-        loop: Any = self.get_loop()
+        loop: Any = _loop_of(self)
         _enter_task(loop, self)  # type: ignore[arg-type]
         try:
-            self._step(loop, error)
+            EagerTask._step(self, loop, error)
         finally:
             error = None  # whose traceback refers to this frame
-            if self._when_ended is not None and self.done():
-                self._when_ended(self)
+            when_ended = self._when_ended
+            if when_ended is not None and _is_done(self):
+                when_ended(self)
 
     # -- what debuggers ask --
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import logging
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -21,6 +20,7 @@ log = logging.getLogger("latchkey.tasks")
 _Loop = asyncio.AbstractEventLoop
 _Task = asyncio.Task[None]
 _Coroutine = Coroutine[Any, Any, None]
+_is_done = asyncio.Future.done  # Python 3.11 finds `task.done` slowly
 
 
 if sys.version_info >= (3, 12):
@@ -41,6 +41,8 @@ class Tasks:
 
     def __init__(self) -> None:
         self._context = contextvars.copy_context()
+        # that of the first task: Python 3.11 needs a system call to find it
+        self._loop: _Loop | None = None
         # the loop itself has only weak references to tasks
         self._waiting: dict[_Task, tuple[_Coroutine, Callable[[_Task], None] | None]] = {}
 
@@ -60,8 +62,12 @@ class Tasks:
         coroutine raises is reported to the loop's exception handler. `context` is one of
         `new_context`.
         """
-        task = _begin(coroutine, self._loop, context or self._context.copy())
-        if task.done():
+        if context is None:
+            context = self._context.copy()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        task = _begin(coroutine, self._loop, context)
+        if _is_done(task):
             return False
         self._waiting[task] = coroutine, done
         _call_when_ended(task, self._ended)
@@ -76,11 +82,6 @@ class Tasks:
     def waiting(self) -> Mapping[_Task, _Coroutine]:
         """Return the tasks that have not ended, and the coroutine that each of them runs."""
         return {task: coroutine for task, (coroutine, _) in self._waiting.items()}
-
-    @functools.cached_property
-    def _loop(self) -> _Loop:
-        """The loop of the first task; Python 3.11 needs a system call to find it."""
-        return asyncio.get_running_loop()
 
     def _ended(self, task: _Task) -> None:
         _, done = self._waiting.pop(task)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable
+
+from app.common.cached_value import cached_value
 
 #: A loop that is late by more than these seconds was blocked by a handler that does not await.
 _BLOCKED = 0.1
@@ -25,7 +26,7 @@ class Alarm:
         self._handle: asyncio.Handle | None = None
         self._rung = False  # the time has come, and the loop reads first
 
-    @functools.cached_property
+    @cached_value
     def _loop(self) -> asyncio.AbstractEventLoop:
         """The loop that it runs in; asking for the running one is a system call."""
         return asyncio.get_running_loop()
@@ -91,7 +92,7 @@ class Wheel:
         self._alarm = Alarm(self._wake)
         self._next = -1
 
-    @functools.cached_property
+    @cached_value
     def _loop(self) -> asyncio.AbstractEventLoop:
         """The loop that the timers run in; asking for the running one is a system call."""
         return asyncio.get_running_loop()

@@ -28,6 +28,7 @@ POLICY_VIOLATION, TOO_BIG = 1008, 1009
 _FIN, _MASKED = 0x80, 0x80
 _NOT_UTF8 = "text is not UTF-8"
 _WHOLE_TEXT = _FIN | TEXT
+_SHORT_HEAD = 6  # bytes before the payload of a masked frame of up to 125 bytes
 _SHORT_TEXT = tuple(bytes((_FIN | TEXT, size)) for size in range(126))  # heads of such frames
 
 
@@ -71,7 +72,7 @@ class FrameParser:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit  # bytes in one message, all its fragments together
-        self._short = _MASKED + min(limit, 125)  # the second byte of short frames is at most that
+        self._short = _SHORT_HEAD + min(limit, 125)  # bytes of the longest short frame
         self._buffer: bytes | bytearray = b""
         self._at = 0  # 0 while nothing is ready
         self._needed = 2  # bytes from _at on before it is worth looking again
@@ -102,27 +103,23 @@ class FrameParser:
         A frame that does not complete its message gives FRAGMENT, so that it can be charged for.
         """
         while self.ready:
-            buffer, at = self._buffer, self._at
-            first, second = buffer[at], buffer[at + 1]
+            buffer, at, ready = self._buffer, self._at, self.ready
             if (
-                first == _WHOLE_TEXT
-                and _MASKED <= second <= self._short
+                buffer[0] == _WHOLE_TEXT
+                and buffer[1] == _MASKED + ready - _SHORT_HEAD
+                and _SHORT_HEAD <= ready <= self._short
+                and not at
                 and self._fragments is None
                 and type(buffer) is bytes
             ):
                 # Nearly every frame: short, text, and all that was read. The rest of the method
-                # would do, but needs 0.9 µs more.
-                end = at + 6 + second - _MASKED
-                if end <= len(buffer):
-                    if end < len(buffer):
-                        self._take(at, end)
-                    else:
-                        self._buffer, self._at, self._needed = b"", 0, 2
-                        self.size, self.ready = self.ready, 0
-                    try:
-                        return unmask(buffer[at + 2 : at + 6], buffer[at + 6 : end]).decode()
-                    except UnicodeDecodeError:
-                        raise FrameError(INVALID_DATA, _NOT_UTF8) from None
+                # would do, but needs 1.3 µs more.
+                self._buffer, self.size, self.ready = b"", ready, 0
+                try:
+                    return unmask(buffer[2:6], buffer[6:]).decode()
+                except UnicodeDecodeError:
+                    raise FrameError(INVALID_DATA, _NOT_UTF8) from None
+            first, second = buffer[at], buffer[at + 1]
             size = second & 0x7F
             if not second & _MASKED:
                 raise FrameError(PROTOCOL_ERROR, "a client's frames must be masked")

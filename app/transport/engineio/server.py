@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections import Counter
 from typing import Any, Protocol
 
 import msgspec
 
+from app.common.cached_value import cached_value
 from app.common.log_and_continue import logged
 from app.common.rate_limited_log import RateLimitedLog
 from app.transport.engineio.close_reason import Reason
@@ -89,12 +89,12 @@ class EngineServer:
         self._ids = Ids()
         self._client_log = RateLimitedLog(log)
 
-    @functools.cached_property
+    @cached_value
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop that the server runs in, from the first connection on."""
         return asyncio.get_running_loop()
 
-    @functools.cached_property
+    @cached_value
     def turns(self) -> Turns:
         """Turns of the loop, shared by the large messages of all clients."""
         return Turns(self.loop)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from tornado.httputil import (
 )
 from tornado.websocket import WebSocketHandler
 
+from app.common.cached_value import cached_value
 from app.common.log_context import request_id
 from app.transport import tornado_private
 from app.transport.http.exchange import Exchange
@@ -44,7 +44,7 @@ class Dispatcher(tornado.web.Application):
         #: Wraps the work on each request; None: it runs as it is.
         self.around: Around | None = None
 
-    @functools.cached_property
+    @cached_value
     def done(self) -> asyncio.Future[None]:
         """The end of a body that is here already."""
         done = asyncio.get_running_loop().create_future()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import functools
 from http.cookies import SimpleCookie
 
 from tornado.escape import parse_qs_bytes
 from tornado.httputil import HTTPFile, HTTPInputError, split_host_and_port
 
+from app.common.cached_value import cached_value
 from app.transport.http.cookies import cookie_jar
 from app.transport.http.exchange import Exchange
 from app.transport.tornado_private import BareRequest
@@ -35,26 +35,26 @@ class Request(BareRequest):
         self.server_connection = server_connection
         self.body = b""
 
-    @functools.cached_property
-    def host_name(self) -> str:  # type: ignore[override]
+    @cached_value
+    def host_name(self) -> str:
         return split_host_and_port(self.host.lower())[0]
 
-    @functools.cached_property
+    @cached_value
     def cookies(self) -> SimpleCookie:  # pyright: ignore[reportIncompatibleMethodOverride]
         return cookie_jar(self.headers.get_list("Cookie"))
 
-    @functools.cached_property
-    def query_arguments(self) -> dict[str, list[bytes]]:  # type: ignore[override]
+    @cached_value
+    def query_arguments(self) -> dict[str, list[bytes]]:
         return parse_qs_bytes(self.query, keep_blank_values=True)
 
-    @functools.cached_property
-    def arguments(self) -> dict[str, list[bytes]]:  # type: ignore[override]
+    @cached_value
+    def arguments(self) -> dict[str, list[bytes]]:
         return copy.deepcopy(self.query_arguments)
 
-    @functools.cached_property
-    def body_arguments(self) -> dict[str, list[bytes]]:  # type: ignore[override]
+    @cached_value
+    def body_arguments(self) -> dict[str, list[bytes]]:
         return {}
 
-    @functools.cached_property
-    def files(self) -> dict[str, list[HTTPFile]]:  # type: ignore[override]
+    @cached_value
+    def files(self) -> dict[str, list[HTTPFile]]:
         return {}

@@ -8,11 +8,11 @@ makes a task for every event. See also `Library` and `Rooms`.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from app.common.cached_value import cached_value
 from app.common.log_and_continue import logged
 from app.transport.engineio.close_reason import Reason
 from app.transport.engineio.connection import Connection
@@ -78,7 +78,7 @@ class SocketServer(Library):
         self._membership = Membership(self)
         self._events = Events(self, self._listener.event_failed, around_event)
 
-    @functools.cached_property
+    @cached_value
     def done(self) -> asyncio.Future[None]:
         """What is awaited where there is nothing to wait for."""
         done = self.engine.loop.create_future()

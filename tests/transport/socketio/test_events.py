@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.transport.socketio import packet_json
+from tests.support.attributes import has_dict
 from tests.support.raw_websocket import Closed
 from tests.support.socket_server import Server, served
 
@@ -98,6 +99,17 @@ async def test_an_emit_is_encoded_once_for_all_receivers(server: Server, monkeyp
     assert len(encoded) == 1
     for client in clients:
         assert await client.receive() == '42["news",1]'
+
+
+@served()
+async def test_what_all_events_read_keeps_its_attributes_without_a_dict(server: Server) -> None:
+    """With one, Python 3.11 would need 5 % more for each event."""
+    client = await server.client()
+    await client.send('420["ack"]')
+    assert (await client.receive()).startswith("430")
+    sio = server.sio
+    for shared in (sio, sio.engine, sio.engine.wheel, sio.manager, sio.tasks):
+        assert not has_dict(shared), shared
 
 
 @served()
