@@ -40,8 +40,9 @@ class Histogram:
 
     def observe(self, seconds: float) -> None:
         """Count one more."""
-        self._unsorted.append(seconds)
-        if len(self._unsorted) >= _MOST_UNSORTED:
+        unsorted = self._unsorted
+        unsorted.append(seconds)
+        if len(unsorted) >= _MOST_UNSORTED:
             self._sort()
 
     @property

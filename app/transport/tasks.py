@@ -20,13 +20,13 @@ log = logging.getLogger("latchkey.tasks")
 _Loop = asyncio.AbstractEventLoop
 _Task = asyncio.Task[None]
 _Coroutine = Coroutine[Any, Any, None]
-_is_done = asyncio.Future.done  # Python 3.11 finds `task.done` slowly
 
 
 if sys.version_info >= (3, 12):
 
-    def _begin(coroutine: _Coroutine, loop: _Loop, context: contextvars.Context) -> _Task:
-        return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
+    def _begin(coroutine: _Coroutine, loop: _Loop, context: contextvars.Context) -> _Task | None:
+        task = asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
+        return None if task.done() else task
 
     _call_when_ended = asyncio.Task.add_done_callback
 else:
@@ -67,7 +67,7 @@ class Tasks:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         task = _begin(coroutine, self._loop, context)
-        if _is_done(task):
+        if task is None:
             return False
         self._waiting[task] = coroutine, done
         _call_when_ended(task, self._ended)

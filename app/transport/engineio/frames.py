@@ -83,9 +83,11 @@ class FrameParser:
 
     def feed(self, data: bytes) -> None:
         """Add what was read from the socket."""
-        if not self._buffer:
+        if not self._buffer:  # nothing waits, nearly always
             self._buffer = data
-        elif isinstance(self._buffer, bytearray):
+            self.ready = len(data) if len(data) >= self._needed else 0
+            return
+        if isinstance(self._buffer, bytearray):
             self._buffer += data
         else:
             self._buffer = bytearray(self._buffer)[self._at :] + data

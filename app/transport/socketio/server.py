@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from app.common.cached_value import cached_value
 from app.common.log_and_continue import logged
 from app.transport.engineio.close_reason import Reason
 from app.transport.engineio.connection import Connection
@@ -48,6 +47,8 @@ class SocketServer(Library):
     manager: Rooms
     environ: dict[str, dict[str, Any]]
     manager_initialized: bool
+    #: What is awaited where there is nothing to wait for; set by the first connection.
+    done: asyncio.Future[None]
 
     def __init__(
         self,
@@ -78,13 +79,6 @@ class SocketServer(Library):
         self._membership = Membership(self)
         self._events = Events(self, self._listener.event_failed, around_event)
 
-    @cached_value
-    def done(self) -> asyncio.Future[None]:
-        """What is awaited where there is nothing to wait for."""
-        done = self.engine.loop.create_future()
-        done.set_result(None)
-        return done
-
     # Connections
 
     def opened(self, connection: Connection) -> Peer:
@@ -92,6 +86,8 @@ class SocketServer(Library):
         if not self.manager_initialized:
             self.manager_initialized = True
             self.manager.initialize()
+            self.done = self.engine.loop.create_future()
+            self.done.set_result(None)
         self.environ[connection.sid] = connection.environ
         peer = self.peers[connection.sid] = Peer(self, connection)
         self._listener.opened(peer)
