@@ -33,6 +33,7 @@ from app.impersonation import Impersonation
 from app.jobs import Jobs
 from app.lifecycle import Application
 from app.mail import Mail
+from app.module_start_and_stop import StartAndStop
 from app.open_store import open_store
 from app.operator import Operator, operator_commands
 from app.ops import data_folder
@@ -68,7 +69,6 @@ from app.socketio_client import CDN_SCRIPT, client_script
 from app.sockets.connections import Connections
 from app.sockets.handshake import HandshakeHandler
 from app.sockets.namespaces import Namespaces
-from app.start_and_stop import StartAndStop
 from app.stores import SessionStore
 from app.stores.counted import CountedStore, StoreCounts
 from app.stores.readiness_check import StoreCheck

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from app.common.background import cancel_all
+from app.module_start_and_stop import StartAndStop
 from app.ops.control import Command, ControlSocket
 from app.ops.data_folder import FolderLock
 from app.ops.key_follower import KeyFollower
 from app.ops.listening import Listening, listen
 from app.services import Services
-from app.start_and_stop import StartAndStop
 from app.stores import StoreError
 from app.transport.http.server import HttpServer
 from app.transport.socketio.server import CLIENT_CLOSE_TIMEOUT

@@ -32,6 +32,7 @@ from app.console import key_program
 from app.console.product import Product
 from app.extensions import InvalidModule, load_extensions, own_records, own_variables, schemas
 from app.module_list import listed
+from app.module_start_and_stop import StartFailed
 from app.ops.data_folder import FolderBusy
 from app.ops.listening import Listening, listen
 from app.ops.log_format import set_up_log
@@ -46,7 +47,6 @@ from app.settings import (
     parse_program_settings,
     parse_settings,
 )
-from app.start_and_stop import StartFailed
 from app.stores import StoreError
 from app.stores.sqlite.database_file import FileOwned
 

@@ -73,9 +73,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.settings", "app.sign_in", "app.sockets"),
     ),
     "app.module_list": ("app.extensions",),
-    "app.start_and_stop": ("app.common", "app.services", "app.settings"),
+    "app.module_start_and_stop": ("app.common", "app.services", "app.settings"),
     "app.lifecycle": (
-        *("app.common", "app.ops", "app.services", "app.settings", "app.start_and_stop"),
+        *("app.common", "app.ops", "app.services", "app.settings", "app.module_start_and_stop"),
         *("app.stores", "app.transport", "app.web"),
     ),
     "app.optional_cluster": (
@@ -105,7 +105,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("app.sessions", "app.settings"),
         *("app.role_sockets", "app.sign_in", "app.sockets"),
         *("app.emit", "app.impersonation", "app.operator"),
-        *("app.start_and_stop", "app.stores", "app.transport", "app.web"),
+        *("app.module_start_and_stop", "app.stores", "app.transport", "app.web"),
     ),
     "app.console": (
         *("app.accounts", "app.application", "app.common", "app.extensions", "app.ops"),
@@ -124,7 +124,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "app.program": (
         *("app.application", "app.backup", "app.common", "app.extensions"),
         *("app.module_list", "app.ops"),
-        *("app.reload", "app.settings", "app.start_and_stop", "app.stores"),
+        *("app.reload", "app.settings", "app.module_start_and_stop", "app.stores"),
         *("app.check", "app.console"),
     ),
     "app.testing": (

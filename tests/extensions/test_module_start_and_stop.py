@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from app.module_start_and_stop import StartFailed
 from app.settings import SettingsError
-from app.start_and_stop import StartFailed
 from tests.support.fork import fork
 from tests.support.ports import free_port
 from tests.support.process import Process, process
