@@ -62,9 +62,10 @@ class Edit(Generic[D]):
         Raises SessionEnded, StoreBusy, StoreUnavailable, and RuntimeError inside a block of the
         same session, which would wait for its own lock.
         """
-        records, codec = self._records, self._records.codec
-        stored = codec.blank
+        records = self._records
+        codec = records.codec
         if not self.session_id:
+            stored = codec.blank
             draft = codec.draft(stored)
         else:
             # mostly without a wait; one more coroutine here costs 0.1 µs
@@ -85,8 +86,8 @@ class Edit(Generic[D]):
                 return await self.begin()  # the session has a new id
         try:
             # encoded again, since another release may have stored the same data in another form
-            self._before = codec.encode(draft)
-            if self._before != stored:
+            before = self._before = codec.encode(draft)
+            if before != stored:
                 self._unknown = codec.unknown(draft, stored)
         except BaseException:
             await self.abandon()

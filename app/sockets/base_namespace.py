@@ -161,14 +161,17 @@ class BaseNamespace(TypedNamespace, Generic[D]):
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
         """Dispatch one event (python-socketio calls this)."""
-        handler = self._by_event.get(event)  # which has neither of these two
-        if handler is None and event in ("connect", "disconnect"):
-            return await (self._connect if event == "connect" else self._disconnect)(*args)
+        handler = self._by_event.get(event)
+        if handler is None:
+            if event in ("connect", "disconnect"):
+                return await (self._connect if event == "connect" else self._disconnect)(*args)
+            handler = self._handlers.find(event)
+            if handler is None:
+                return self._refuse(event, handler, len(args) - 1)
         sid: str = args[0]
         began = perf_counter()
         try:
-            handler = handler or self._handlers.find(event)
-            if handler is None or not handler.minimum <= len(args) <= handler.maximum:
+            if not handler.minimum <= len(args) <= handler.maximum:
                 return self._refuse(event, handler, len(args) - 1)
             client = self._clients[sid]
             set_current(client)
@@ -185,8 +188,7 @@ class BaseNamespace(TypedNamespace, Generic[D]):
         except Exception as error:
             return await self._errors.report(self._clients[sid].session_id, event, error)
         finally:
-            if handler is not None:
-                handler.seconds.observe(perf_counter() - began)
+            handler.seconds.observe(perf_counter() - began)
 
     def _refuse(self, event: str, handler: EventHandler | None, count: int) -> Any:
         if handler is None and self.ignore_unknown:

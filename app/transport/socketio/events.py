@@ -68,7 +68,6 @@ class Events:
         self, peer: Peer, namespace: str, sid: str, id: int | None, data: list[Any]
     ) -> None:
         """Run the handler of one event, then send its result as the ack."""
-        event = data[0]
         server = self._server
         try:
             handler = server.namespace_handlers.get(namespace)
@@ -76,7 +75,7 @@ class Events:
                 data.insert(1, sid)
                 result = await handler.trigger_event(*data)
             else:
-                result = await server.trigger(event, namespace, sid, *data[1:])
+                result = await server.trigger(data[0], namespace, sid, *data[1:])
         except Exception:
             log.exception("the handler of an event in %r failed", namespace)
             self._failed()
@@ -87,7 +86,8 @@ class Events:
         try:
             packet = packets.encode_ack(namespace, id, answer)
         except Exception as error:
-            log.error("the ack of event %r in %r cannot be sent: %s", event[:100], namespace, error)
+            event = data[0][:100]
+            log.error("the ack of event %r in %r cannot be sent: %s", event, namespace, error)
             self._failed()
             packet = packets.encode_ack(namespace, id, [_internal_error()])
         peer.connection.send(packet)
