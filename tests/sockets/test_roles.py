@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.support.browsers import browser, each_client
 from tests.support.demo.session import BaseNamespace
 from tests.support.fork import fork
 from tests.support.node_client import NodeSocket, NodeVisitor
+from tests.support.raw_websocket import WebSocket
 from tests.support.site import Site, serve
 from tests.support.users import user_id
 from tests.support.visitor import Visitor
@@ -234,14 +236,21 @@ async def test_a_role_lost_during_a_connect_ends_it(
             return found
 
         monkeypatch.setattr(roles, "of", slow)
-        connecting = asyncio.create_task(ann.socket("/desk", "/", transport="websocket"))
+        # python-socketio's client would ignore a DISCONNECT that comes right after the CONNECT
+        websocket = await WebSocket.connect(urlsplit(site.url).port or 0, Cookie=ann.cookie)
+        await websocket.receive()  # OPEN
+        await websocket.send("40")
+        assert (await websocket.receive()).startswith("40{")
+        await websocket.send("40/desk,")
         await until(lambda: held.waiting == 1)
         await take(site, ann, "moderator")
         held.open.set()
-        desk = await connecting
-        assert await desk.ended() == "server disconnect"
+        assert (await websocket.receive()).startswith("40/desk,{")
+        assert await websocket.receive() == "41/desk,"
         await until(lambda: not site.services.role_sockets._by_user)
-        assert await desk.call("incr", namespace="/") == 1
+        await websocket.send('420["incr"]')
+        assert await websocket.receive() == "430[1]"
+        await websocket.leave()
 
 
 async def test_single_events_need_a_role(tmp_path: Path, modules: tuple[str, ...]) -> None:
