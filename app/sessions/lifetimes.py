@@ -26,7 +26,8 @@ class Lifetimes:
     ) -> None:
         """`connected` tells whether a session has a live connection in this process."""
         self._store = store
-        # the method itself: to call the object, as each event does twice, takes 0.1 µs more
+        # The method itself: to call the object, as each event does twice, takes 0.1 µs more. Python
+        # 3.11 calls a local name faster than an attribute that is no method of the class.
         self.clock = clock.__call__
         self._connected = connected
         self.timeouts = timeouts

@@ -145,7 +145,7 @@ class MemoryLease(msgspec.Struct, eq=False):  # faster to create than other obje
         store, id, record = self._store, self._id, self.record
         try:
             if record is None or store._records.get(id) is not record:
-                record = self._current()
+                record = self._current()  # it was touched meanwhile, or is gone
             saved = store._records[id] = record.with_data(data)
             return saved
         finally:

@@ -115,7 +115,7 @@ class FrameParser:
                 and type(buffer) is bytes
             ):
                 # Nearly every frame: short, text, and all that was read. The rest of the method
-                # would do, but needs 1.3 µs more.
+                # would do, but needs twice the time: 0.5 µs more.
                 self._buffer, self.size, self.ready = b"", ready, 0
                 try:
                     return unmask(buffer[2:6], buffer[6:]).decode()
