@@ -22,6 +22,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import selectors
 import signal
 import socket
@@ -111,6 +112,43 @@ class Child:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+class Program:
+    """A running program: the part of `subprocess.Popen` that the bench uses."""
+
+    def __init__(self, module: str, *arguments: str, output: int) -> None:
+        """Start `python -m MODULE ARGUMENTS`; both outputs go to the file descriptor."""
+        request = _Request(module, arguments, dict(os.environ), _umask(), str(ROOT))
+        with Path(os.devnull).open("rb") as nothing:
+            self._connection = request.send([nothing.fileno(), output, output])
+        self._connection.setblocking(True)
+        self._lines = self._connection.makefile("rb")
+        self.pid = int(self._lines.readline())
+        self._returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while the program runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until the program has ended; raises TimeoutExpired after `timeout` seconds."""
+        if self._returncode is None:
+            # the connection is closed after the exit code
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired([], timeout or 0.0)
+            self._returncode = int(self._lines.readline())
+            self._lines.close()
+            self._connection.close()
+        return self._returncode
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal; do nothing if the program has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, sig)
 
 
 class _Output(asyncio.StreamReaderProtocol):
