@@ -29,6 +29,7 @@ from bench.report import as_json, figure, summary, table
 from bench.rows import ROWS, Row, Target
 from bench.run import Result, rotated, run_row
 from tests.support import preloaded
+from tests.support.ports import free_port
 from tests.support.requirements import skip
 
 pytestmark = pytest.mark.skipif(
@@ -75,7 +76,11 @@ _start_program = process.start_program
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Servers]:
-    with mock.patch.object(process, "start_program", start_program), Servers() as running:
+    # no other program takes a port between the choice of it and its use
+    with (
+        mock.patch.multiple(process, start_program=start_program, free_port=free_port),
+        Servers() as running,
+    ):
         yield running
 
 
