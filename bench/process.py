@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT = 30.0  # seconds until a server must listen
@@ -24,6 +25,32 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Program(Protocol):
+    """A running program: the part of `subprocess.Popen` that a server needs."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int, /) -> None: ...
+
+
+def start_program(argv: Sequence[str], output: BinaryIO) -> Program:
+    """Start a program whose outputs go to a file."""
+    return subprocess.Popen(
+        argv,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "NODE_ENV": "production"},
+        start_new_session=True,  # Ctrl-C reaches the bench, and the bench stops its servers
+    )
+
+
 class Server:
     """A running server, measured by what the operating system knows of its process."""
 
@@ -32,15 +59,7 @@ class Server:
         self._log = log
         self._collects = "--expose-gc" in argv
         with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                argv,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "NODE_ENV": "production"},
-                start_new_session=True,  # Ctrl-C reaches the bench, and the bench stops its servers
-            )
+            self._process = start_program(argv, output)
         # Linux numbers the CPU clock of a process so: clock_getcpuclockid(3) without a C call.
         self._cpu_clock = (~self._process.pid << 3) | 2
 
@@ -97,9 +116,9 @@ class Server:
             time.sleep(0.3)
 
     def stop(self) -> None:
-        self._process.terminate()
+        self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._process.send_signal(signal.SIGKILL)
             self._process.wait()

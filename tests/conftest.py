@@ -16,12 +16,13 @@ import pytest
 import pytest_asyncio
 
 from app.accounts import passwords
-from tests.support import groups, leftovers
+from tests.support import compiled, groups, leftovers
 from tests.support.chromium import launched
 from tests.support.postgres import Place, Postgres
 
 # node and npm of the dev extra, for machines that have none
 os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
+compiled.keep()
 leftovers.begin()
 
 # folders of tests that take minutes each
@@ -48,6 +49,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path in _LONG and not any(collection_path.name in arg for arg in config.args):
         return True
     return None
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Let the workers share the compilation of all test files out among them."""
+    worker = getattr(session.config, "workerinput", None)
+    if worker is not None and session.config.args_source is not pytest.Config.ArgsSource.ARGS:
+        number, workers = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+        files = sorted(Path(__file__).parent.rglob("test_*.py"))
+        short = [path for path in files if not set(_LONG) & set(path.parents)]
+        compiled.share_out(short, number, workers)
 
 
 def pytest_collection_finish() -> None:

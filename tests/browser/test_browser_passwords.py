@@ -14,12 +14,16 @@ from tests.support.site import serve
 
 pytestmark = [pytest.mark.limit(60), pytest.mark.asyncio(loop_scope="session")]
 
+SCORED = """(score) => document.querySelector(".strength").dataset.score === score"""
+
 
 async def judged(page: Any, score: str, sentence: str) -> None:
     """Wait until the meter says this."""
     from playwright.async_api import expect
 
     meter = page.locator(".strength")
+    # sees it in the next frame; `expect` would look after 0.35 and 0.85 s
+    await page.wait_for_function(SCORED, arg=score)
     await expect(meter).to_have_attribute("data-score", score)
     await expect(meter.get_by_role("status")).to_contain_text(sentence)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -12,7 +9,7 @@ import pytest
 
 from tests.support.copies import copy_upstream
 from tests.support.postgres import Place
-from tests.support.process import Process, process
+from tests.support.process import Process, process, run_copy
 from tests.support.visitor import Visitor
 
 CHAT = '''"""A chat that stores its messages."""
@@ -52,16 +49,10 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def run(project: Path, *arguments: str) -> tuple[int, str, str]:
+async def run(project: Path, *arguments: str) -> tuple[int, str, str]:
     """Run the command; return its exit code, its output and its errors."""
-    done = subprocess.run(
-        [sys.executable, "-m", "app.database", *arguments],
-        cwd=project,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode, done.stdout, done.stderr
+    quiet = {"PYTHONDONTWRITEBYTECODE": "1"}  # no __pycache__ beside the migrations
+    return await run_copy(project, *arguments, program="app.database", **quiet)
 
 
 @pytest.mark.limit(120)
@@ -80,26 +71,28 @@ async def test_a_table_changes_and_its_rows_stay(
     async with server() as serving, Visitor(serving.url) as ann:
         assert (await ann.post("/chat", json={"text": "hello"})).status == 200
 
-    code, out, error = run(project, "revision", "chat", "-m", "Messages", *kind)
+    code, out, error = await run(project, "revision", "chat", "-m", "Messages", *kind)
     assert (code, error) == (0, ""), error
     assert out.startswith("handlers/chat_migrations/")
-    assert run(project, "revision", "chat", "-m", "again", *kind)[1].endswith("is written\n")
+    assert (await run(project, "revision", "chat", "-m", "again", *kind))[1].endswith(
+        "is written\n"
+    )
     (project / "handlers" / "chat.py").write_text(CHAT.replace(COLUMN, MORE))
-    assert run(project, "revision", "handlers.chat", "-m", "Rooms", *kind)[0] == 0
+    assert (await run(project, "revision", "handlers.chat", "-m", "Rooms", *kind))[0] == 0
     assert len(list(folder.iterdir())) == 2
     first = next(path.stem.rpartition("_")[2] for path in folder.glob("*_messages_*"))
 
-    code, out, error = run(project, "current", *at)
+    code, out, error = await run(project, "current", *at)
     assert (code, "handlers.chat: without a revision" in out) == (0, True)
     async with server() as serving, Visitor(serving.url) as ann:
         assert (await ann.post("/chat", json={"text": "bye"})).status == 200
     rows = [(1, "hello", "lobby"), (2, "bye", "lobby")]
     assert place.run("SELECT id, text, room FROM messages ORDER BY id") == rows
 
-    code, out, error = run(project, "downgrade", "chat", first, *at)
+    code, out, error = await run(project, "downgrade", "chat", first, *at)
     assert (code, f"handlers.chat: {first}; newest: " in out) == (0, True), error
     assert place.run("SELECT * FROM messages ORDER BY id") == [row[:2] for row in rows]
-    code, out, error = run(project, "upgrade", *at)
+    code, out, error = await run(project, "upgrade", *at)
     assert (code, out.count(", the newest")) == (0, 2), error
 
 
@@ -113,16 +106,16 @@ async def test_a_table_changes_and_its_rows_stay(
         (("current", "--database=postgresql://127.0.0.1:1/x"), 1, "could not be opened"),
     ],
 )
-def test_a_wrong_call_gets_a_sentence(
+async def test_a_wrong_call_gets_a_sentence(
     project: Path, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    found, out, error = run(project, *arguments)
+    found, out, error = await run(project, *arguments)
     assert (found, out, error.count("\n")) == (code, "", 1), error
     assert said in error
 
 
-def test_an_empty_revision_is_for_data(project: Path) -> None:
-    assert run(project, "revision", "chat", "-m", "Messages")[0] == 0
-    assert run(project, "revision", "chat", "-m", "Fill", "--empty")[0] == 0
+async def test_an_empty_revision_is_for_data(project: Path) -> None:
+    assert (await run(project, "revision", "chat", "-m", "Messages"))[0] == 0
+    assert (await run(project, "revision", "chat", "-m", "Fill", "--empty"))[0] == 0
     (path,) = (project / "handlers" / "chat_migrations").glob("*_fill_*")
     assert "def upgrade() -> None:\n    pass\n" in path.read_text()

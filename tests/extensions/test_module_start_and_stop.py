@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 
 from app.module_start_and_stop import StartFailed
 from app.settings import SettingsError
+from tests.support import preloaded
 from tests.support.fork import fork
 from tests.support.ports import free_port
 from tests.support.process import Process, process
@@ -218,13 +220,9 @@ def write_product(folder: Path, mode: str) -> Path:
     return folder / "told"
 
 
-async def start(folder: Path, port: int = 0) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "product", f"--port={port}", f"--data-dir={folder / 'data'}"),
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+async def start(folder: Path, port: int = 0) -> preloaded.Child:
+    flags = (f"--port={port}", f"--data-dir={folder / 'data'}")
+    return await preloaded.start("product", *flags, environ=os.environ, root=folder)
 
 
 async def test_the_program_starts_and_stops_modules(tmp_path: Path) -> None:

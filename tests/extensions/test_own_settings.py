@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, assert_type
@@ -12,8 +10,9 @@ from typing import Any, assert_type
 import pytest
 
 from app.extensions import InvalidModule, load_extensions, own_records
-from app.settings import PREFIX, Settings, SettingsError, parse_settings, setting, values
+from app.settings import Settings, SettingsError, parse_settings, setting, values
 from tests.support.fork import fork
+from tests.support.process import run_copy
 from tests.support.site import serve
 
 
@@ -178,6 +177,7 @@ if __name__ == "__main__":
 """
 MODULE = """
 import dataclasses
+import sys
 
 from app.settings import setting, values
 
@@ -196,45 +196,39 @@ async def on_start(services):
 """
 
 
-def program(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+async def program(folder: Path, *arguments: str, **environ: str) -> tuple[int, str, str]:
+    """Run the product; return its exit code, its output and its errors."""
     (folder / "product").mkdir(exist_ok=True)
     (folder / "product" / "__init__.py").write_text("")
     (folder / "product" / "__main__.py").write_text(PROGRAM)
     (folder / "product" / "oidc.py").write_text(MODULE)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return subprocess.run(
-        [sys.executable, "-m", "product", *arguments],
-        cwd=folder,
-        env={**clean, "COLUMNS": "200", **environ},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environ = {"COLUMNS": "200", **environ}
+    return await run_copy(folder, *arguments, program="product", **environ)
 
 
-def test_the_program_reads_them_and_shows_them_in_its_help(tmp_path: Path) -> None:
+async def test_the_program_reads_them_and_shows_them_in_its_help(tmp_path: Path) -> None:
     """In a group of their own; a missing one is refused with code 2."""
-    done = program(tmp_path, "--help")
-    assert "settings of oidc:\n" in done.stdout
-    assert "--oidc-issuer VALUE" in done.stdout
-    assert "URL of the issuer (required)" in done.stdout
-    done = program(tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("latchkey: --oidc-issuer is missing")
+    _, out, _ = await program(tmp_path, "--help")
+    assert "settings of oidc:\n" in out
+    assert "--oidc-issuer VALUE" in out
+    assert "URL of the issuer (required)" in out
+    code, out, error = await program(tmp_path)
+    assert (code, out) == (2, "")
+    assert error.startswith("latchkey: --oidc-issuer is missing")
     issuer = {"LATCHKEY_OIDC_ISSUER": "https://id.example.com"}
-    done = program(tmp_path, "--port=0", **issuer)
-    assert done.stdout == "issuer https://id.example.com https://id.example.com\n"
+    _, out, _ = await program(tmp_path, "--port=0", **issuer)
+    assert out == "issuer https://id.example.com https://id.example.com\n"
 
 
-def test_commands_accept_the_variables_of_modules(tmp_path: Path) -> None:
+async def test_commands_accept_the_variables_of_modules(tmp_path: Path) -> None:
     """A backup runs in the environment of the server; a misspelt variable is refused there too."""
     issuer = {"LATCHKEY_OIDC_ISSUER": "https://id.example.com"}
-    done = program(tmp_path, "backup", str(tmp_path / "copy"), **issuer)
-    assert "is no setting" not in done.stderr
-    done = program(tmp_path, "backup", str(tmp_path / "copy"), LATCHKEY_OIDC_ISSEUR="x")
-    assert done.returncode == 2
-    assert "LATCHKEY_OIDC_ISSEUR is no setting" in done.stderr
+    _, _, error = await program(tmp_path, "backup", str(tmp_path / "copy"), **issuer)
+    assert "is no setting" not in error
+    wrong = {"LATCHKEY_OIDC_ISSEUR": "x"}
+    code, _, error = await program(tmp_path, "backup", str(tmp_path / "copy"), **wrong)
+    assert code == 2
+    assert "LATCHKEY_OIDC_ISSEUR is no setting" in error
 
 
 def test_type_checkers_know_them() -> None:

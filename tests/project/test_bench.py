@@ -6,16 +6,18 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
+from unittest import mock
 from xml.etree import ElementTree
 
 import pytest
 
 import handlers
 from app.module_list import listed
-from bench import work
+from bench import process, work
 from bench.__main__ import exit_status
 from bench.clients import HttpClient, LoadError, SocketClient, frame
 from bench.contestants import LINEUP, Servers
@@ -26,6 +28,8 @@ from bench.process import Server, StartError
 from bench.report import as_json, figure, summary, table
 from bench.rows import ROWS, Row, Target
 from bench.run import Result, rotated, run_row
+from tests.support import preloaded
+from tests.support.ports import free_port
 from tests.support.requirements import skip
 
 pytestmark = pytest.mark.skipif(
@@ -59,9 +63,24 @@ def result_of(rounds: dict[str, list[float]], *targets: Target) -> Result:
     return Result(row, figures)
 
 
+def start_program(argv: Sequence[str], output: BinaryIO) -> process.Program:
+    """Start a program as the bench does, but the program of this repository without imports."""
+    words = list(argv[1:])
+    if words[:2] == ["-m", "app"]:
+        return preloaded.Program(*words[1:], output=output.fileno())
+    return _start_program(argv, output)
+
+
+_start_program = process.start_program
+
+
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Servers]:
-    with Servers() as running:
+    # no other program takes a port between the choice of it and its use
+    with (
+        mock.patch.multiple(process, start_program=start_program, free_port=free_port),
+        Servers() as running,
+    ):
         yield running
 
 

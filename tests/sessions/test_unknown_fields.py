@@ -268,7 +268,8 @@ routes = [(r"/theme", ThemeHandler)]
 def release(folder: Path, *, newer: bool) -> Path:
     """Copy the program; the newer release has one more field, and a page that sets it."""
     for part in ("app", "handlers", "static", "tests/support/demo"):
-        shutil.copytree(ROOT / part, folder / part)
+        # another process may be about to rename a `.pyc.NUMBER`
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("*.pyc.*"))
     if newer:
         demo = folder / "tests" / "support" / "demo"
         add(demo / "session.py", "count: int = 0\n", '    theme: str = ""\n')

@@ -275,7 +275,7 @@ async def test_a_batch_does_not_wait_when_all_callers_have_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch waits for more writes only while some of the expected ones are missing."""
-    monkeypatch.setattr(group_commit, "_GATHER_TIMEOUT", 10.0)
+    monkeypatch.setattr(group_commit, "_GATHER_TIMEOUT", 4.0)
     async with opened("sqlite", tmp_path) as store:
         tasks, ended = Tasks(), asyncio.Semaphore(0)
 

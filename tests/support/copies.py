@@ -16,7 +16,8 @@ def copy_upstream(folder: Path, *without: str) -> Path:
 
     `without` are names of files and folders to leave out. Returns the folder.
     """
-    ignored = shutil.ignore_patterns(*without)
+    # another process may be about to rename a `.pyc.NUMBER`
+    ignored = shutil.ignore_patterns("*.pyc.*", *without)
     # with __pycache__, so that each start of the copy need not compile the program
     for name in ("app", "static", "handlers/templates"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)

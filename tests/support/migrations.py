@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from app.accounts import open_database
 from app.database import Schema
 from app.settings import Settings
-from tests.support.paths import ROOT
+from tests.support import preloaded
 from tests.support.postgres import Place
 
 SCRIPT = '''"""A migration."""
@@ -72,17 +73,10 @@ async def start(place: Place, *schemas: Schema) -> None:
     await open_database(place.settings, schemas).close()
 
 
-async def begin_process(place: Place, folder: Path, *columns: str) -> asyncio.subprocess.Process:
+async def begin_process(place: Place, folder: Path, *columns: str) -> preloaded.Child:
     """Begin a process that opens the database when it gets a line, with migrations in a folder."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "tests.support.migrations", place.database, str(place.data_dir), str(folder)),
-        *columns,
-        cwd=ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    arguments = (place.database, str(place.data_dir), str(folder), *columns)
+    return await preloaded.start("tests.support.migrations", *arguments, environ=os.environ)
 
 
 def main(database: str, data_dir: str, folder: str, *columns: str) -> None:

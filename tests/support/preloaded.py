@@ -1,10 +1,14 @@
 """Programs that start without imports: they fork from a process that has imported all they need.
 
-    python -m tests.support.preloaded SOCKET
+    python -m tests.support.preloaded SOCKET program|packages
 
 A start of `python -m app` takes 0.75 s of CPU, of which 0.6 s are imports. The suite starts
 programs hundreds of times, and so imports once in each of its workers. A forked program has a
 process, arguments, environment, umask, standard streams, signals and exit code of its own.
+It hashes passwords at argon2's lowest cost, as tests do.
+
+A copy of the program in another folder forks from a process that has imported the packages alone,
+and imports the files of its folder.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import selectors
 import signal
 import socket
@@ -30,15 +35,22 @@ from pathlib import Path
 
 from tests.support.paths import ROOT
 
+# of the program in this repository, besides the modules of handlers
 MODULES = (
     "app.__main__",
+    "app.program",
     "app.accounts.__main__",
+    "app.database.postgresql",
     "tests.support.demo.counter",
-    "handlers.account",
-    "handlers.password_strength",
-    "handlers.counter",
-    "handlers.health",
-    "handlers.sign_in",
+    "sqlalchemy.dialects.sqlite",
+    "uvloop",
+)
+# what a copy of the program imports from elsewhere
+PACKAGES = (
+    *("aiohttp", "aiosmtplib", "alembic.command", "argon2", "confusable_homoglyphs.confusables"),
+    *("hiredis", "itsdangerous", "msgspec", "prometheus_client", "psycopg", "pyotp"),
+    *("redis.asyncio", "socketio", "sqlalchemy.dialects.postgresql", "sqlalchemy.dialects.sqlite"),
+    *("tornado.httpserver", "tornado.web", "tornado.websocket", "uvloop", "zxcvbn_rs_py"),
 )
 
 
@@ -50,7 +62,7 @@ class Child:
         self.returncode: int | None = None
         self.stdout: asyncio.StreamReader | None = None
         self.stderr: asyncio.StreamReader | None = None
-        self._stdin = os.fdopen(stdin, "wb", 0)
+        self.stdin = os.fdopen(stdin, "wb", 0)
         self._outputs: list[_Output] = []
         self._ended = asyncio.create_task(self._end(connection))
 
@@ -58,7 +70,7 @@ class Child:
         reader, writer = connection
         self.returncode = int(await reader.readline())
         writer.close()
-        self._stdin.close()
+        self.stdin.close()
         for output in self._outputs:
             await output.closed.wait()
 
@@ -85,8 +97,8 @@ class Child:
         """Write to the standard input, read both outputs to their end, and wait."""
         assert self.stdout is not None
         assert self.stderr is not None
-        with self._stdin:
-            self._stdin.write(typed or b"")
+        with self.stdin:
+            self.stdin.write(typed or b"")
         outputs = await asyncio.gather(self.stdout.read(), self.stderr.read())
         await self.wait()
         return outputs
@@ -100,6 +112,43 @@ class Child:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+class Program:
+    """A running program: the part of `subprocess.Popen` that the bench uses."""
+
+    def __init__(self, module: str, *arguments: str, output: int) -> None:
+        """Start `python -m MODULE ARGUMENTS`; both outputs go to the file descriptor."""
+        request = _Request(module, arguments, dict(os.environ), _umask(), str(ROOT))
+        with Path(os.devnull).open("rb") as nothing:
+            self._connection = request.send([nothing.fileno(), output, output])
+        self._connection.setblocking(True)
+        self._lines = self._connection.makefile("rb")
+        self.pid = int(self._lines.readline())
+        self._returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while the program runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until the program has ended; raises TimeoutExpired after `timeout` seconds."""
+        if self._returncode is None:
+            # the connection is closed after the exit code
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired([], timeout or 0.0)
+            self._returncode = int(self._lines.readline())
+            self._lines.close()
+            self._connection.close()
+        return self._returncode
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal; do nothing if the program has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, sig)
 
 
 class _Output(asyncio.StreamReaderProtocol):
@@ -116,16 +165,20 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def start(
-    module: str, *arguments: str, environ: Mapping[str, str], stderr: int | None = None
+    module: str,
+    *arguments: str,
+    environ: Mapping[str, str],
+    root: Path = ROOT,
+    stderr: int | None = None,
 ) -> Child:
-    """Start `python -m MODULE ARGUMENTS` in the repository's folder, with pipes.
+    """Start `python -m MODULE ARGUMENTS` with pipes, in the repository's folder or that of a copy.
 
     `stderr` is a file descriptor to use in place of a pipe.
     """
     (read_in, write_in), (read_out, write_out) = os.pipe(), os.pipe()
     read_error, write_error = (None, stderr) if stderr is not None else os.pipe()
     theirs = [read_in, write_out, write_error]
-    request = _Request(module, arguments, dict(environ), _umask())
+    request = _Request(module, arguments, dict(environ), _umask(), str(root))
     reader, writer = await asyncio.open_unix_connection(sock=request.send(theirs))
     for pipe in theirs:
         if pipe != stderr:
@@ -136,12 +189,12 @@ async def start(
 
 
 @functools.cache
-def _server() -> str:
+def _server(loaded: str) -> str:
     """Start the process that programs fork from; return the path of its socket."""
     folder = tempfile.TemporaryDirectory(prefix="latchkey-preloaded-")
     path = str(Path(folder.name, "socket"))
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.preloaded", path],
+        [sys.executable, "-m", "tests.support.preloaded", path, loaded],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -165,11 +218,12 @@ class _Request:
     arguments: tuple[str, ...]
     environ: dict[str, str]
     umask: int
+    root: str
 
     def send(self, streams: list[int]) -> socket.socket:
         """Ask for a process with these standard streams; return the connection for answers."""
         connection = socket.socket(socket.AF_UNIX)
-        connection.connect(_server())
+        connection.connect(_server("program" if self.root == str(ROOT) else "packages"))
         socket.send_fds(connection, [b"+"], streams)
         connection.sendall(json.dumps(vars(self)).encode() + b"\n")
         connection.setblocking(False)
@@ -181,9 +235,19 @@ class _Request:
         os.environ.clear()
         os.environ.update(self.environ)
         sys.argv[1:] = self.arguments
+        sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in self.environ
+        if self.root != str(ROOT):
+            self._go_to_copy()
         # runpy warns of a module that is imported already
         sys.modules.pop(f"{self.module}.__main__", None)
         runpy.run_module(self.module, run_name="__main__", alter_sys=True)
+
+    def _go_to_copy(self) -> None:
+        """Let Python find the files of the copy, as it does for `python -m` in its folder."""
+        os.chdir(self.root)
+        sys.path[0] = self.root
+        for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+            del sys.modules[name]
 
 
 def _umask() -> int:
@@ -258,9 +322,27 @@ class _Server:
                 connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 
-def main(path: str) -> None:
+def _load_program() -> None:
+    """Import all that the program in this repository needs."""
     for module in MODULES:
         importlib.import_module(module)
+    import handlers
+    from app.accounts import password_strength, passwords
+    from app.module_list import listed
+
+    for module in listed(handlers):
+        importlib.import_module(module)
+    passwords.MEMORY_COST, passwords.TIME_COST = 8, 1
+    password_strength.guesses("password", ())  # loads the lists of words
+
+
+def _load_packages() -> None:
+    for module in PACKAGES:
+        importlib.import_module(module)
+
+
+def main(path: str, loaded: str) -> None:
+    _load_program() if loaded == "program" else _load_packages()
     gc.collect()
     gc.freeze()
     server = _Server(path)
@@ -271,4 +353,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -78,11 +78,12 @@ async def _start(
     root: Path = ROOT,
     stderr: int | None = None,
 ) -> Running:
-    """Start a program; as a command if it has other files, or settings of Python or the loader."""
-    given = [name for name, value in environ.items() if os.environ.get(name) != value]
-    if root != ROOT or any(name.startswith(("PYTHON", "LD_")) for name in given):
+    """Start a program; as a command if it has settings of Python or the loader."""
+    given = {name for name, value in environ.items() if os.environ.get(name) != value}
+    given.discard("PYTHONDONTWRITEBYTECODE")
+    if any(name.startswith(("PYTHON", "LD_")) for name in given):
         return await _start_command(program, *arguments, environ=environ, root=root, stderr=stderr)
-    return await preloaded.start(program, *arguments, environ=environ, stderr=stderr)
+    return await preloaded.start(program, *arguments, environ=environ, root=root, stderr=stderr)
 
 
 async def _start_command(
@@ -105,8 +106,15 @@ async def run(
 
     Settings of the environment that the tests run in are left out. `typed` is its input.
     """
+    return await run_copy(ROOT, *arguments, program=program, typed=typed, **environ)
+
+
+async def run_copy(
+    root: Path, *arguments: str, program: str = "app", typed: str = "", **environ: str
+) -> tuple[int, str, str]:
+    """Run a program as `run` does, in the folder of a copy."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    child = await _start(program, *arguments, environ={**clean, **environ})
+    child = await _start(program, *arguments, environ={**clean, **environ}, root=root)
     try:
         out, err = await asyncio.wait_for(child.communicate(typed.encode() or None), 25)
     except TimeoutError:
