@@ -52,7 +52,7 @@ class Request(BareRequest):
         return copy.deepcopy(self.query_arguments)
 
     @cached_value
-    def body_arguments(self) -> dict[str, list[bytes]]:
+    def body_arguments(self) -> dict[str, list[bytes]]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return {}
 
     @cached_value
