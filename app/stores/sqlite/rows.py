@@ -34,7 +34,7 @@ INSERT = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 UPDATE = "UPDATE sessions SET data = ?, version = version + 1 WHERE id = ? AND version = ?"
-TOUCH = "UPDATE sessions SET seen = ?1, expires = max(expires, ?2) WHERE id = ?3 AND seen <= ?1"
+TOUCH = "UPDATE sessions SET seen = ?, expires = max(expires, ?) WHERE id = ? AND seen <= ?"
 DELETE = "DELETE FROM sessions WHERE id = ?"
 DELETE_VERSION = "DELETE FROM sessions WHERE id = ? AND version = ?"
 DELETE_EXPIRED = "DELETE FROM sessions WHERE id = ? AND expires <= ?"

@@ -83,7 +83,7 @@ class SqliteStore:
         await self._write(lambda cursor: cursor.execute(rows.INSERT, values))
 
     async def touch(self, seen: Mapping[str, tuple[float, float]]) -> None:
-        values = [(last, expires, id) for id, (last, expires) in seen.items()]
+        values = [(last, expires, id, last) for id, (last, expires) in seen.items()]
         await self._write(
             lambda cursor: cursor.executemany(rows.TOUCH, values), invalidate=list(seen)
         )
