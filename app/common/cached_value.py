@@ -11,9 +11,9 @@ T = TypeVar("T")
 class cached_value(Generic[T]):  # noqa: N801  # a decorator, like `property`
     """Decorates a method without arguments: its result is kept in an attribute of that name.
 
-    `functools.cached_property` keeps it in the object's `__dict__`. Python 3.11 stores attributes
-    without a dict until somebody asks for `__dict__`; from then on it needs more than twice as
-    long to read any attribute of that object.
+    `functools.cached_property` keeps it in the object's `__dict__`. Python 3.11 stores the
+    attributes of an object without a dict until code reads its `__dict__`. After that, each
+    attribute of the object takes more than twice as long to read.
     """
 
     def __init__(self, compute: Callable[[Any], T]) -> None:

@@ -167,7 +167,7 @@ class BaseNamespace(TypedNamespace, Generic[D]):
                 return await (self._connect if event == "connect" else self._disconnect)(*args)
             handler = self._handlers.find(event)
             if handler is None:
-                return self._refuse(event, handler, len(args) - 1)
+                return self._refuse(event, None, len(args) - 1)
         sid: str = args[0]
         began = perf_counter()
         try:

@@ -6,10 +6,10 @@ import gc
 
 
 def has_dict(instance: object) -> bool:
-    """Whether somebody has asked for the object's `__dict__`, or it has too many attributes.
+    """Tell whether Python keeps the object's attributes in a dict.
 
-    Python 3.11 needs more than twice as long to read an attribute from then on. To ask here makes
-    the answer true for good.
+    It does so once code has read `__dict__`, and for objects with many attributes. With a dict,
+    Python 3.11 needs more than twice as long to read one. This function reads `__dict__` itself.
     """
     before = gc.get_referents(instance)
     attributes = vars(instance)
