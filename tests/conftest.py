@@ -61,12 +61,6 @@ def pytest_collection(session: pytest.Session) -> None:
         compiled.share_out(short, number, workers)
 
 
-def pytest_collection_finish() -> None:
-    """Take what is loaded out of the garbage collections that tests ask for; they took 50 ms."""
-    gc.collect()
-    gc.freeze()
-
-
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Limit the time of a coroutine test, so that its failure shows the line where it waits."""
     if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
@@ -89,6 +83,13 @@ def cheap_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     if request.node.get_closest_marker("real_hashes") is None:
         monkeypatch.setattr(passwords, "MEMORY_COST", 8)
         monkeypatch.setattr(passwords, "TIME_COST", 1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_garbage() -> None:
+    """Take what is loaded out of the garbage collections that tests ask for; they took 60 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

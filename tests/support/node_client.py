@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import fcntl
 import functools
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -136,11 +138,50 @@ class NodeSocket:
         return await self._driver.do(command, name=self._name, **options)
 
 
-class Driver:
-    """The Node process; a command goes in as a line of JSON, answers and events come out."""
+class _Node:
+    """A Node process that loads the official client once, for all tests of this process."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self, certificate: Path | None) -> None:
+        """Start it; `certificate` is that of an authority to trust."""
+        self._folder = tempfile.TemporaryDirectory(prefix="latchkey-node-")
+        self.path = str(Path(self._folder.name, "socket"))
+        trust = {} if certificate is None else {"NODE_EXTRA_CA_CERTS": str(certificate)}
+        # the official client's own warnings go to stderr and are shown with a failing test
+        self._process = subprocess.Popen(
+            [install(), str(FOLDER / "client.mjs"), self.path],
+            env={**os.environ, **trust},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"ready\n"
+        atexit.register(self._stop)
+
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def _stop(self) -> None:
+        self._process.communicate()
+        self._folder.cleanup()
+
+
+_nodes: dict[Path | None, _Node] = {}
+
+
+def _node(certificate: Path | None) -> _Node:
+    """Return the process that trusts this certificate; another one if it has crashed."""
+    node = _nodes.get(certificate)
+    if node is None or not node.runs:
+        node = _nodes[certificate] = _Node(certificate)
+    return node
+
+
+class Driver:
+    """A browser in the Node process; a command goes in as a line of JSON."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._lines, self._writer = reader, writer
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._sockets: dict[str, NodeSocket] = {}
         self._last = 0
@@ -148,26 +189,16 @@ class Driver:
 
     @classmethod
     async def start(cls, certificate: Path | None = None) -> Driver:
-        """Start Node; `certificate` is that of an authority to trust."""
-        trust = {} if certificate is None else {"NODE_EXTRA_CA_CERTS": str(certificate)}
-        # the official client's own warnings go to stderr and are shown with a failing test
-        process = await asyncio.create_subprocess_exec(
-            install(),
-            str(FOLDER / "client.mjs"),
-            env={**os.environ, **trust},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_LONGEST_LINE,
-        )
-        return cls(process)
+        """Start a browser; `certificate` is that of an authority to trust."""
+        path = _node(certificate).path
+        return cls(*await asyncio.open_unix_connection(path, limit=_LONGEST_LINE))
 
     async def do(self, command: str, **options: Any) -> Any:
         """Run one command and return its answer; raises RuntimeError with the client's error."""
-        assert self._process.stdin is not None
         self._last += 1
         self._waiting[self._last] = answer = asyncio.get_running_loop().create_future()
         line = json.dumps({"id": self._last, "do": command, **options})
-        self._process.stdin.write(line.encode() + b"\n")
+        self._writer.write(line.encode() + b"\n")
         return await answer
 
     async def connect(
@@ -187,18 +218,14 @@ class Driver:
         return str(await self.do("cookie", name=socket._name))
 
     async def stop(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            await asyncio.wait_for(self._process.wait(), 5)
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
-        await self._reader
+        """Close all connections of this browser."""
+        self._writer.write_eof()
+        await asyncio.wait_for(self._reader, 5)
+        self._writer.close()
+        await self._writer.wait_closed()
 
     async def _read(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
+        async for line in self._lines:
             message = json.loads(line)
             if "id" not in message:
                 self._sockets[message["name"]].log.append(
