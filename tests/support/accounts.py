@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from app.accounts import Accounts, open_database
 from app.settings import Settings
+from tests.support import made_tables
 from tests.support.forms import PASSWORD
 from tests.support.postgres import Place
 from tests.support.process import run
@@ -29,6 +30,8 @@ async def opened(place: Place) -> AsyncIterator[Accounts]:
 @contextlib.asynccontextmanager
 async def opened_at(settings: Settings) -> AsyncIterator[Accounts]:
     """Open the accounts of these settings and close them at the end."""
+    if settings.database == "sqlite":
+        made_tables.put(settings.data_dir)
     database = open_database(settings)
     accounts = Accounts(database)
     try:

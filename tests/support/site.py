@@ -13,6 +13,7 @@ from app import testing
 from app.sessions.clock import SteadyClock
 from app.stores import SessionStore
 from app.testing.site import PATHS
+from tests.support import made_tables
 from tests.support.demo import MODULES
 from tests.support.demo.session import SessionData
 
@@ -44,12 +45,15 @@ async def serve(
 
     The rest is that of `app.testing.serve`.
     """
+    data_dir = tmp_path / "data"
+    if settings.get("database", "sqlite") == "sqlite":
+        made_tables.put(data_dir)
     async with testing.serve(
         store=store,
         clock=clock or SteadyClock(),
         modules=modules,
         data_type=data_type,
-        data_dir=tmp_path / "data",
+        data_dir=data_dir,
         cheap_hashes=False,  # conftest.py decides
         **settings,
     ) as site:
