@@ -61,6 +61,13 @@ def pytest_collection(session: pytest.Session) -> None:
         compiled.share_out(short, number, workers)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the tests of a worker, so that all processors have work."""
+    if hasattr(config, "workerinput"):
+        groups.spread(items)
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Limit the time of a coroutine test, so that its failure shows the line where it waits."""
     if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):

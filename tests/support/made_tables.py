@@ -6,7 +6,7 @@ import functools
 import tempfile
 from pathlib import Path
 
-from app.accounts.accounts import SCHEMA
+from app.accounts.schema import SCHEMA
 from app.database.engine import open_engine
 from app.database.migrations import migrate
 from app.database.sqlite import FILE
