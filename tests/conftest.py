@@ -115,7 +115,11 @@ async def chromium() -> AsyncIterator[Any]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """An empty database for accounts; a test that takes it runs once on each kind."""
-    kind = request.param
-    return Place(tmp_path, request.getfixturevalue("postgres") if kind == "postgresql" else None)
+    if request.param == "sqlite":
+        yield Place(tmp_path, None)
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.lent() as name:
+        yield Place(tmp_path, server, name)

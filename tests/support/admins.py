@@ -58,9 +58,9 @@ async def two_places(
         async with serve(tmp_path, store="sqlite", **options) as site:
             yield site, site
         return
-    database = postgres.url(postgres.database())
-    async with sites(tmp_path, database=database, **options) as (here, there):
-        yield here, there
+    with postgres.lent() as name:
+        async with sites(tmp_path, database=postgres.url(name), **options) as (here, there):
+            yield here, there
 
 
 each_place = pytest.mark.parametrize("kind", ["sqlite", "redis and postgresql"])

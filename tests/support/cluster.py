@@ -107,6 +107,7 @@ async def two(
     store: str = "",
 ) -> AsyncIterator[Cluster]:
     """Two processes behind nginx, or another proxy."""
-    database = postgres.url(postgres.database())
-    async with Cluster(tmp_path, database, flags, proxy=proxy, store=store) as cluster:
-        yield cluster
+    with postgres.lent() as name:
+        database = postgres.url(name)
+        async with Cluster(tmp_path, database, flags, proxy=proxy, store=store) as cluster:
+            yield cluster
