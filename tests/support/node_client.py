@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import fcntl
 import functools
 import json
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from app.testing import Answer
+from tests.support.helper_process import HelperProcess
 from tests.support.requirements import skip
 from tests.support.visitor import Visitor
 
@@ -138,42 +137,17 @@ class NodeSocket:
         return await self._driver.do(command, name=self._name, **options)
 
 
-class _Node:
-    """A Node process that loads the official client once, for all tests of this process."""
-
-    def __init__(self, certificate: Path | None) -> None:
-        """Start it; `certificate` is that of an authority to trust."""
-        self._folder = tempfile.TemporaryDirectory(prefix="latchkey-node-")
-        self.path = str(Path(self._folder.name, "socket"))
-        trust = {} if certificate is None else {"NODE_EXTRA_CA_CERTS": str(certificate)}
-        # the official client's own warnings go to stderr and are shown with a failing test
-        self._process = subprocess.Popen(
-            [install(), str(FOLDER / "client.mjs"), self.path],
-            env={**os.environ, **trust},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == b"ready\n"
-        atexit.register(self._stop)
-
-    @property
-    def runs(self) -> bool:
-        return self._process.poll() is None
-
-    def _stop(self) -> None:
-        self._process.communicate()
-        self._folder.cleanup()
+_nodes: dict[Path | None, HelperProcess] = {}  # by the certificate that each trusts
 
 
-_nodes: dict[Path | None, _Node] = {}
-
-
-def _node(certificate: Path | None) -> _Node:
-    """Return the process that trusts this certificate; another one if it has crashed."""
+def _node(certificate: Path | None) -> HelperProcess:
+    """Return the Node process that trusts this certificate; another one if it has crashed."""
     node = _nodes.get(certificate)
     if node is None or not node.runs:
-        node = _nodes[certificate] = _Node(certificate)
+        trust = {} if certificate is None else {"NODE_EXTRA_CA_CERTS": str(certificate)}
+        # the official client's own warnings go to stderr and are shown with a failing test
+        node = HelperProcess(install(), str(FOLDER / "client.mjs"), environ={**os.environ, **trust})
+        _nodes[certificate] = node
     return node
 
 

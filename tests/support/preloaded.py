@@ -1,6 +1,6 @@
 """Programs that start without imports: they fork from a process that has imported all they need.
 
-    python -m tests.support.preloaded SOCKET program|packages
+    python -m tests.support.preloaded program|packages SOCKET
 
 A start of `python -m app` takes 0.75 s of CPU, of which 0.6 s are imports. The suite starts
 programs hundreds of times, and so imports once in each of its workers. A forked program has a
@@ -28,11 +28,11 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.helper_process import HelperProcess
 from tests.support.paths import ROOT
 
 # of the program in this repository, besides the modules of handlers
@@ -191,23 +191,7 @@ async def start(
 @functools.cache
 def _server(loaded: str) -> str:
     """Start the process that programs fork from; return the path of its socket."""
-    folder = tempfile.TemporaryDirectory(prefix="latchkey-preloaded-")
-    path = str(Path(folder.name, "socket"))
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.preloaded", path, loaded],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert server.stdout is not None
-    assert server.stdout.readline() == b"ready\n"
-
-    def stop() -> None:
-        server.communicate()
-        folder.cleanup()
-
-    atexit.register(stop)
-    return path
+    return HelperProcess(sys.executable, "-m", "tests.support.preloaded", loaded).path
 
 
 @dataclass
@@ -358,7 +342,7 @@ def _end_at_once(exit_code: list[int]) -> None:
         os._exit(exit_code[0])
 
 
-def main(path: str, loaded: str) -> None:
+def main(loaded: str, path: str) -> None:
     exit_code: list[int] = []  # of a program that has ended without an error of Python
     atexit.register(_end_at_once, exit_code)  # the first one that is registered runs last
     _load_program() if loaded == "program" else _load_packages()
