@@ -15,7 +15,7 @@ import pytest
 
 from app.module_start_and_stop import StartFailed
 from app.settings import SettingsError
-from tests.support import preloaded
+from tests.support import forked
 from tests.support.fork import fork
 from tests.support.ports import free_port
 from tests.support.process import Process, process
@@ -220,9 +220,9 @@ def write_product(folder: Path, mode: str) -> Path:
     return folder / "told"
 
 
-async def start(folder: Path, port: int = 0) -> preloaded.Child:
+async def start(folder: Path, port: int = 0) -> forked.Child:
     flags = (f"--port={port}", f"--data-dir={folder / 'data'}")
-    return await preloaded.start("product", *flags, environ=os.environ, root=folder)
+    return await forked.start("product", *flags, environ=os.environ, root=folder)
 
 
 async def test_the_program_starts_and_stops_modules(tmp_path: Path) -> None:

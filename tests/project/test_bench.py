@@ -28,7 +28,7 @@ from bench.process import Server, StartError
 from bench.report import as_json, figure, summary, table
 from bench.rows import ROWS, Row, Target
 from bench.run import Result, rotated, run_row
-from tests.support import preloaded
+from tests.support import forked
 from tests.support.ports import free_port
 from tests.support.requirements import skip
 
@@ -67,7 +67,7 @@ def start_program(argv: Sequence[str], output: BinaryIO) -> process.Program:
     """Start a program as the bench does, but the program of this repository without imports."""
     words = list(argv[1:])
     if words[:2] == ["-m", "app"]:
-        return preloaded.Program(*words[1:], output=output.fileno())
+        return forked.Program(*words[1:], output=output.fileno())
     return _start_program(argv, output)
 
 

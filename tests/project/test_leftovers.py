@@ -15,19 +15,19 @@ from tests.support.waiting import until
 
 RUN = """
 import asyncio, os, pathlib, subprocess, sys
-from tests.support import leftovers, preloaded
+from tests.support import forked, leftovers
 from tests.support.redis_server import RedisServer
 
 async def main():
     leftovers.begin()
     redis = RedisServer(pathlib.Path(sys.argv[1], "redis"))
     redis.start()
-    forked = await preloaded.start(
+    program = await forked.start(
         "app", "--port=0", "--data-dir=" + sys.argv[1], environ=os.environ
     )
-    await forked.stdout.readline()
+    await program.stdout.readline()
     plain = subprocess.Popen(["sleep", "60"])
-    print(redis.process.pid, forked.pid, plain.pid, flush=True)
+    print(redis.process.pid, program.pid, plain.pid, flush=True)
     await asyncio.sleep(60)
 
 asyncio.run(main())

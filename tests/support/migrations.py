@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from app.accounts import open_database
 from app.database import Schema
 from app.settings import Settings
-from tests.support import preloaded
+from tests.support import forked
 from tests.support.postgres import Place
 
 SCRIPT = '''"""A migration."""
@@ -73,10 +73,10 @@ async def start(place: Place, *schemas: Schema) -> None:
     await open_database(place.settings, schemas).close()
 
 
-async def begin_process(place: Place, folder: Path, *columns: str) -> preloaded.Child:
+async def begin_process(place: Place, folder: Path, *columns: str) -> forked.Child:
     """Begin a process that opens the database when it gets a line, with migrations in a folder."""
     arguments = (place.database, str(place.data_dir), str(folder), *columns)
-    return await preloaded.start("tests.support.migrations", *arguments, environ=os.environ)
+    return await forked.start("tests.support.migrations", *arguments, environ=os.environ)
 
 
 def main(database: str, data_dir: str, folder: str, *columns: str) -> None:

@@ -1,4 +1,4 @@
-"""Programs that start without imports: they fork from a process that has imported all they need.
+"""The process that programs of tests fork from: it has imported all they need.
 
     python -m tests.support.preloaded program|packages SOCKET
 
@@ -16,23 +16,17 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import functools
 import gc
 import importlib
 import json
 import os
 import runpy
-import select
 import selectors
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from tests.support.helper_process import HelperProcess
 from tests.support.paths import ROOT
 
 # of the program in this repository, besides the modules of handlers
@@ -54,148 +48,8 @@ PACKAGES = (
 )
 
 
-class Child:
-    """A running program: the part of asyncio's subprocess class that tests use."""
-
-    def __init__(self, pid: int, stdin: int, connection: Connection) -> None:
-        self.pid = pid
-        self.returncode: int | None = None
-        self.stdout: asyncio.StreamReader | None = None
-        self.stderr: asyncio.StreamReader | None = None
-        self.stdin = os.fdopen(stdin, "wb", 0)
-        self._outputs: list[_Output] = []
-        self._ended = asyncio.create_task(self._end(connection))
-
-    async def _end(self, connection: Connection) -> None:
-        reader, writer = connection
-        self.returncode = int(await reader.readline())
-        writer.close()
-        self.stdin.close()
-        for output in self._outputs:
-            await output.closed.wait()
-
-    async def read(self, stdout: int, stderr: int | None) -> None:
-        """Read the program's outputs from these pipes."""
-        self.stdout = await self._reader(stdout)
-        if stderr is not None:
-            self.stderr = await self._reader(stderr)
-
-    async def _reader(self, pipe: int) -> asyncio.StreamReader:
-        reader = asyncio.StreamReader()
-        output = _Output(reader)
-        self._outputs.append(output)
-        file = os.fdopen(pipe, "rb", 0)
-        await asyncio.get_running_loop().connect_read_pipe(lambda: output, file)
-        return reader
-
-    async def wait(self) -> int | None:
-        """Wait until the program has ended; return its exit code, negative after a signal."""
-        await asyncio.shield(self._ended)
-        return self.returncode
-
-    async def communicate(self, typed: bytes | None = None) -> tuple[bytes, bytes]:
-        """Write to the standard input, read both outputs to their end, and wait."""
-        assert self.stdout is not None
-        assert self.stderr is not None
-        with self.stdin:
-            self.stdin.write(typed or b"")
-        outputs = await asyncio.gather(self.stdout.read(), self.stderr.read())
-        await self.wait()
-        return outputs
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal; do nothing if the program has just ended, as `subprocess` does."""
-        if self.returncode is not None:
-            raise ProcessLookupError(f"the program ended with {self.returncode}")
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-
-class Program:
-    """A running program: the part of `subprocess.Popen` that the bench uses."""
-
-    def __init__(self, module: str, *arguments: str, output: int) -> None:
-        """Start `python -m MODULE ARGUMENTS`; both outputs go to the file descriptor."""
-        request = _Request(module, arguments, dict(os.environ), _umask(), str(ROOT))
-        with Path(os.devnull).open("rb") as nothing:
-            self._connection = request.send([nothing.fileno(), output, output])
-        self._connection.setblocking(True)
-        self._lines = self._connection.makefile("rb")
-        self.pid = int(self._lines.readline())
-        self._returncode: int | None = None
-
-    def poll(self) -> int | None:
-        """Return the exit code, or None while the program runs."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self.wait(0)
-        return None
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait until the program has ended; raises TimeoutExpired after `timeout` seconds."""
-        if self._returncode is None:
-            # the connection is closed after the exit code
-            if not select.select([self._connection], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired([], timeout or 0.0)
-            self._returncode = int(self._lines.readline())
-            self._lines.close()
-            self._connection.close()
-        return self._returncode
-
-    def send_signal(self, sig: int) -> None:
-        """Send a signal; do nothing if the program has ended."""
-        if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, sig)
-
-
-class _Output(asyncio.StreamReaderProtocol):
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        super().__init__(reader)
-        self.closed = asyncio.Event()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self.closed.set()
-
-
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-async def start(
-    module: str,
-    *arguments: str,
-    environ: Mapping[str, str],
-    root: Path = ROOT,
-    stderr: int | None = None,
-) -> Child:
-    """Start `python -m MODULE ARGUMENTS` with pipes, in the repository's folder or that of a copy.
-
-    `stderr` is a file descriptor to use in place of a pipe.
-    """
-    (read_in, write_in), (read_out, write_out) = os.pipe(), os.pipe()
-    read_error, write_error = (None, stderr) if stderr is not None else os.pipe()
-    theirs = [read_in, write_out, write_error]
-    request = _Request(module, arguments, dict(environ), _umask(), str(root))
-    reader, writer = await asyncio.open_unix_connection(sock=request.send(theirs))
-    for pipe in theirs:
-        if pipe != stderr:
-            os.close(pipe)
-    child = Child(int(await reader.readline()), write_in, (reader, writer))
-    await child.read(read_out, read_error)
-    return child
-
-
-@functools.cache
-def _server(loaded: str) -> str:
-    """Start the process that programs fork from; return the path of its socket."""
-    return HelperProcess(sys.executable, "-m", "tests.support.preloaded", loaded).path
-
-
 @dataclass
-class _Request:
+class Request:
     """A module to run as a program."""
 
     module: str
@@ -203,15 +57,6 @@ class _Request:
     environ: dict[str, str]
     umask: int
     root: str
-
-    def send(self, streams: list[int]) -> socket.socket:
-        """Ask for a process with these standard streams; return the connection for answers."""
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(_server("program" if self.root == str(ROOT) else "packages"))
-        socket.send_fds(connection, [b"+"], streams)
-        connection.sendall(json.dumps(vars(self)).encode() + b"\n")
-        connection.setblocking(False)
-        return connection
 
     def run(self) -> None:
         """Become the program."""
@@ -234,13 +79,6 @@ class _Request:
             del sys.modules[name]
 
 
-def _umask() -> int:
-    """Return the umask of this process, which can only be read by setting it."""
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask
-
-
 class _Server:
     """Forks a process for each request, and answers with its pid and later its exit code."""
 
@@ -255,7 +93,7 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._waker.fileno())
 
-    def serve(self) -> _Request | None:
+    def serve(self) -> Request | None:
         """Serve until the standard input ends; in a forked process, return what to run."""
         with selectors.DefaultSelector() as selector:
             for file in (self._listener, self._woken, sys.stdin):
@@ -270,11 +108,11 @@ class _Server:
                 if sys.stdin in ready:
                     return None
 
-    def _fork(self) -> _Request | None:
+    def _fork(self) -> Request | None:
         connection, _ = self._listener.accept()
         _, streams, _, _ = socket.recv_fds(connection, 1, 3)
         with connection.makefile() as lines:
-            request = _Request(**json.loads(lines.readline()))
+            request = Request(**json.loads(lines.readline()))
         pid = os.fork()
         if pid == 0:
             self._leave(connection, streams)

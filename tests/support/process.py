@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from app.settings import PREFIX
-from tests.support import preloaded
+from tests.support import forked
 from tests.support.paths import ROOT
 
-Running = asyncio.subprocess.Process | preloaded.Child
+Running = asyncio.subprocess.Process | forked.Child
 
 
 class Process:
@@ -83,7 +83,7 @@ async def _start(
     given.discard("PYTHONDONTWRITEBYTECODE")
     if any(name.startswith(("PYTHON", "LD_")) for name in given):
         return await _start_command(program, *arguments, environ=environ, root=root, stderr=stderr)
-    return await preloaded.start(program, *arguments, environ=environ, root=root, stderr=stderr)
+    return await forked.start(program, *arguments, environ=environ, root=root, stderr=stderr)
 
 
 async def _start_command(
@@ -116,7 +116,7 @@ async def run_copy(
     clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     child = await _start(program, *arguments, environ={**clean, **environ}, root=root)
     try:
-        out, err = await asyncio.wait_for(child.communicate(typed.encode() or None), 25)
+        out, err = await asyncio.wait_for(child.communicate(typed.encode()), 25)
     except TimeoutError:
         child.kill()
         await child.wait()
