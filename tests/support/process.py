@@ -93,7 +93,7 @@ async def _start_command(
         *(sys.executable, "-m", program, *arguments),
         cwd=root,
         env=environ,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE if stderr is None else stderr,
     )
