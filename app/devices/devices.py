@@ -101,7 +101,4 @@ class Devices:
             asked = {record.id: record for record in found if record.user_id == user_id}
             # these take the places of the least recently seen
             records = dict([*records.items()][: _MAX_DEVICES - len(asked)]) | asked
-        living = [
-            record for record in records.values() if self._lifetimes.limit_reached(record) is None
-        ]
-        return living, max(0, more)
+        return self._lifetimes.living(records.values()), max(0, more)

@@ -64,8 +64,7 @@ class SessionList:
     async def of_user(self, user_id: str, limit: int) -> list[SessionRow]:
         """Return the living sessions of a user, the last seen first."""
         records = await self._sessions.store.of_user(user_id, limit)
-        reached = self._sessions.lifetimes.limit_reached
-        return await self.rows([record for record in records if reached(record) is None])
+        return await self.rows(self._sessions.lifetimes.living(records))
 
     async def find(self, id: str) -> Record | None:
         """Return the session whose public id is or begins so; raises Ambiguous."""

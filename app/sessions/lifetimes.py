@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -49,6 +49,14 @@ class Lifetimes:
         ):
             return None
         return self.next_limit(record) if now >= self.deadline(record) else None
+
+    def living(self, records: Iterable[Record]) -> list[Record]:
+        """Return the records of the sessions that have not ended, the last seen first.
+
+        Records come from a store in the order of the activity that was written.
+        """
+        living = [record for record in records if self.limit_reached(record) is None]
+        return sorted(living, key=self.seen, reverse=True)
 
     def next_limit(self, record: Record) -> EndReason:
         """Return which limit has ended, or will end, this session."""

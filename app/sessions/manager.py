@@ -93,11 +93,10 @@ class Sessions(Generic[D]):
     async def of_user(self, user_id: str, limit: int = MAX_LISTED) -> list[Session[D]]:
         """Return the living sessions of an account, the last seen first, at most `limit`."""
         found = []
-        for record in await self.store.of_user(user_id, limit):
-            if self.lifetimes.limit_reached(record) is None:
-                session = await from_record(self.records, record)
-                if session is not None:
-                    found.append(session)
+        for record in self.lifetimes.living(await self.store.of_user(user_id, limit)):
+            session = await from_record(self.records, record)
+            if session is not None:
+                found.append(session)
         return found
 
     def visitor(

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from app.accounts import NameTaken, accounts_table
 from app.operator import COMMAND_LINE, Actor
-from app.stores import StoreUnavailable
+from app.stores import StoreUnavailable, public_id
 from tests.support.demo.session import BaseHandler
 from tests.support.fork import fork
 from tests.support.forms import PASSWORD, send, who
@@ -284,6 +284,25 @@ async def test_a_change_of_roles_is_in_the_trail(site: Site, ann: Visitor) -> No
         ("role change", "Boss", "-moderator"),
         ("role change", "Boss", "+admin +moderator"),
     ]
+
+
+async def test_sessions_of_a_user_are_listed_the_last_seen_first(tmp_path: Path) -> None:
+    """Also by activity that is not written yet."""
+    async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as later:
+        await ann.sign_up("ann")
+        await later.sign_in("ann")
+        services, user_id = site.services, (await the(site, "ann")).id
+        await services.sessions.lifetimes.activity.flush(force=True)
+
+        async def listed() -> list[str]:
+            rows = await services.operator.sessions(user_id)
+            sessions = await services.sessions.of_user(user_id)
+            assert [row.id for row in rows] == [public_id(session.id) for session in sessions]
+            return [row.id for row in rows]
+
+        before = await listed()
+        await ann.get("/account")
+        assert await listed() == before[::-1]
 
 
 async def test_all_sessions_are_listed_the_last_seen_first(tmp_path: Path) -> None:
