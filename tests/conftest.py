@@ -32,10 +32,10 @@ _TEST_TIMEOUT = 30.0  # seconds, unless the test has the mark `limit(seconds)`
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Run the whole suite in two processes per core, since tests often wait; a part in one."""
+    """Run the whole suite in three processes per core, since tests often wait; a part in one."""
     if config.args_source is pytest.Config.ArgsSource.ARGS:
         return 0
-    return 2 * len(os.sched_getaffinity(0))
+    return 3 * len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(optionalhook=True)
