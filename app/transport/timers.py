@@ -67,14 +67,20 @@ class Alarm:
 
 
 class Timer:
-    """Something that is due once; `Wheel.start` arms it, again and again if need be."""
+    """Something that is due once; `Wheel.start` arms it, again and again if need be.
 
-    __slots__ = ("_tick", "due", "run")
+    A subclass says in `run` what it does then.
+    """
 
-    def __init__(self, run: Callable[[], None]) -> None:
-        self.run = run
+    __slots__ = ("_tick", "due")
+
+    def __init__(self) -> None:
         self.due = 0.0  # loop time, seconds
         self._tick = -1  # the slot it lies in; -1: none
+
+    def run(self) -> None:
+        """Do what is due."""
+        raise NotImplementedError
 
 
 class Wheel:

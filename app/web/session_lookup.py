@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from typing import Any, Generic
 
 from app.database import DatabaseUnavailable
@@ -16,6 +17,8 @@ from app.web.session_cookie import CookieId
 
 log = logging.getLogger("latchkey.pages")
 
+_TOO_LATE = "a new session needs its cookie on the response; edit it before the first flush()"
+
 
 class SessionLookup(OriginCheck, Generic[D]):
     """A handler that finds the session of its request and sends the session cookie.
@@ -25,18 +28,25 @@ class SessionLookup(OriginCheck, Generic[D]):
 
     def visitor(self) -> Session[D]:
         """Return a session that is created by its first edit."""
+        # the handler refers to its session: with a weak reference back, both are freed at once
+        handler = weakref.ref(self)
+
+        async def may_create() -> None:
+            this = handler()
+            if this is None:
+                raise RuntimeError(_TOO_LATE)
+            await this._may_create()
+
         return self.services.sessions.visitor(
             remote_address=self.remote_address,
             user_agent=self.user_agent,
-            may_create=self._may_create,
+            may_create=may_create,
         )
 
     async def _may_create(self) -> None:
         """Raise if a session cannot be created for this request."""
         if response_begun(self):
-            raise RuntimeError(
-                "a new session needs its cookie on the response; edit it before the first flush()"
-            )
+            raise RuntimeError(_TOO_LATE)
         wait = await self.services.limits.new_session(self.remote_address)
         if wait:
             self.services.counters.limits["handshakes_per_minute"] += 1

@@ -31,29 +31,29 @@ class Sender(Protocol):
         """Close the client, which has taken nothing for too long."""
 
 
-class Backlog:
+class Backlog(Timer):
     """Watches a client for which more than `--send-buffer` bytes wait.
 
     The client is slow once it has taken nothing for `--send-timeout` seconds.
     """
 
-    __slots__ = ("_clock", "_progress", "_sender", "_timer")
+    __slots__ = ("_clock", "_progress", "_sender")
 
     def __init__(self, clock: Clock, sender: Sender) -> None:
+        super().__init__()
         self._clock = clock
         self._sender = sender
         self._progress = Progress(clock, sender.taken())
-        self._timer = Timer(self._check)
         self._check_later()
 
     def stop(self) -> None:
         """Stop watching."""
-        self._clock.wheel.stop(self._timer)
+        self._clock.wheel.stop(self)
 
     def _check_later(self) -> None:
-        self._clock.wheel.start(self._timer, self._clock.settings.send_timeout / _CHECKS)
+        self._clock.wheel.start(self, self._clock.settings.send_timeout / _CHECKS)
 
-    def _check(self) -> None:
+    def run(self) -> None:
         settings = self._clock.settings
         if self._sender.waiting() <= settings.send_buffer:
             self._sender.caught_up()

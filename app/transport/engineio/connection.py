@@ -257,3 +257,5 @@ class Connection:
                     transport.close(reason, code)
         with logged(log, "the end of a connection could not be announced sid=%s", self.sid):
             self.receiver.closed(reason)
+            # it refers to this object, which without it is freed now, not by the garbage collector
+            del self.receiver

@@ -30,7 +30,7 @@ class Client(Protocol):
     def close(self, reason: str) -> None: ...
 
 
-class Heartbeat:
+class Heartbeat(Timer):
     """Pings the client every --ping-interval; closes it if no pong comes in --ping-timeout.
 
     The deadline moves while the client still takes what was sent before the ping; then the client
@@ -46,10 +46,10 @@ class Heartbeat:
         "_pinged_at",
         "_taken",
         "_time_left",
-        "_timer",
     )
 
     def __init__(self, clock: Clock, connection: Client) -> None:
+        super().__init__()
         self._clock = clock
         self._connection = connection
         #: The transport that the last ping went to, and how far it reaches there; None: answered.
@@ -59,8 +59,7 @@ class Heartbeat:
         self._behind = False  # whether it had yet to come to the ping at that time
         self._paused_at = 0.0  # loop time at which the server stopped reading; 0: it reads
         self._time_left = 0.0  # seconds to the deadline at that time; 0: not known yet
-        self._timer = Timer(self._run)
-        clock.wheel.start(self._timer, clock.settings.ping_interval)
+        clock.wheel.start(self, clock.settings.ping_interval)
 
     def pong(self) -> None:
         """Wait for the next ping, if the client has really received the last one.
@@ -73,14 +72,14 @@ class Heartbeat:
         transport, mark = self._mark
         if transport is not self._connection.transport or transport.delivered(mark):
             self._mark, self._time_left = None, 0.0
-            self._start(self._clock.settings.ping_interval)
+            self._clock.wheel.start(self, self._clock.settings.ping_interval)
 
     def check(self) -> None:
         """Close the client now if its deadline has passed, without waiting for the timer."""
         clock = self._clock
-        passed = self._mark is not None and self._timer.due <= clock.loop.time()
+        passed = self._mark is not None and self.due <= clock.loop.time()
         if passed and not clock.wheel.late:
-            self._run()
+            self.run()
 
     def pause(self) -> None:
         """Stop the deadline for the pong: the server does not read."""
@@ -94,19 +93,18 @@ class Heartbeat:
         if self._mark is None or not since:
             return
         settings = self._clock.settings
-        left = left or min(self._timer.due - since, settings.ping_timeout)
-        self._start(max(left, 0.0))
+        left = left or min(self.due - since, settings.ping_timeout)
+        self._clock.wheel.start(self, max(left, 0.0))
         if self._clock.loop.time() - self._pinged_at >= settings.ping_interval:
             self._ping_again()
 
     def stop(self) -> None:
-        """Stop the timer: the connection closes."""
-        self._clock.wheel.stop(self._timer)
+        """Stop for good, and let go of the connection: it closes."""
+        self._clock.wheel.stop(self)
+        self._mark = None
+        del self._connection
 
-    def _start(self, seconds: float) -> None:
-        self._clock.wheel.start(self._timer, seconds)
-
-    def _run(self) -> None:
+    def run(self) -> None:
         if self._mark is None:
             self._ping()
             return
@@ -114,11 +112,11 @@ class Heartbeat:
         if more is None:
             self._close()
         else:
-            self._start(more)
+            self._clock.wheel.start(self, more)
 
     def _ping(self) -> None:
         clock, transport = self._clock, self._connection.transport
-        clock.wheel.extend(self._timer, clock.settings.ping_timeout)
+        clock.wheel.extend(self, clock.settings.ping_timeout)
         mark = transport.ping()
         self._mark = transport, mark
         self._taken, self._pinged_at = transport.taken(), clock.loop.time()
@@ -139,7 +137,7 @@ class Heartbeat:
         if was_behind and self._taken != before:
             return settings.ping_timeout  # it may have come to the ping a moment ago
         if self._connection.busy and self._paused_at:
-            self._time_left = self._time_left or self._timer.due - self._paused_at
+            self._time_left = self._time_left or self.due - self._paused_at
             self._ping_again()
             return settings.ping_interval
         if not self._connection.busy and transport.unread():

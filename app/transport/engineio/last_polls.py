@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-import functools
-from typing import NamedTuple
-
 from app.transport.engineio.connection import Connection
 from app.transport.timers import Timer, Wheel
 
 
-class _Kept(NamedTuple):
-    connection: Connection
-    payloads: list[bytes]
-    timer: Timer
-    seconds: float
+class _Kept(Timer):
+    """The payloads for one client, each kept for so many seconds."""
+
+    __slots__ = ("_all", "connection", "payloads", "seconds")
+
+    def __init__(
+        self,
+        all_kept: dict[str, _Kept],
+        connection: Connection,
+        payloads: list[bytes],
+        seconds: float,
+    ) -> None:
+        super().__init__()
+        self._all = all_kept
+        self.connection = connection
+        self.payloads = payloads
+        self.seconds = seconds
+
+    def run(self) -> None:
+        """Drop them: the client has not come."""
+        self._all.pop(self.connection.sid, None)
 
 
 class LastPolls:
@@ -31,10 +44,9 @@ class LastPolls:
 
     def keep(self, connection: Connection, payloads: list[bytes], seconds: float) -> None:
         """Keep the answers to the last polls of a closed connection, each for so many seconds."""
-        sid = connection.sid
-        timer = Timer(functools.partial(self._drop, sid))
-        self._kept[sid] = _Kept(connection, payloads, timer, seconds)
-        self._wheel.start(timer, seconds)
+        kept = _Kept(self._kept, connection, payloads, seconds)
+        self._kept[connection.sid] = kept
+        self._wheel.start(kept, seconds)
 
     def find(self, sid: str) -> Connection | None:
         """Return a closed connection that has payloads left."""
@@ -48,10 +60,9 @@ class LastPolls:
             return None
         payload = kept.payloads.pop(0)
         if kept.payloads:
-            self._wheel.start(kept.timer, kept.seconds)
+            self._wheel.start(kept, kept.seconds)
         else:
-            self._wheel.stop(kept.timer)
-            self._drop(sid)
+            self._drop(kept)
         return payload
 
     def take_all(self, sid: str) -> list[bytes]:
@@ -59,13 +70,13 @@ class LastPolls:
         kept = self._kept.get(sid)
         if kept is None:
             return []
-        self._wheel.stop(kept.timer)
-        self._drop(sid)
+        self._drop(kept)
         return kept.payloads
 
     def clear(self) -> None:
         """Drop all payloads: the process stops."""
         self._kept.clear()
 
-    def _drop(self, sid: str) -> None:
-        self._kept.pop(sid, None)
+    def _drop(self, kept: _Kept) -> None:
+        self._wheel.stop(kept)
+        self._kept.pop(kept.connection.sid, None)

@@ -31,24 +31,24 @@ class Socket(Protocol):
         """Cut the connection at once."""
 
 
-class Linger:
+class Linger(Timer):
     """Waits for the client to take what was sent and to close, then cuts the socket.
 
     The client has LINGER seconds once it has taken everything. Until then it is cut if it takes
     nothing for --send-timeout.
     """
 
-    __slots__ = ("_began", "_clock", "_dropped", "_progress", "_socket", "_timer")
+    __slots__ = ("_began", "_clock", "_dropped", "_progress", "_socket")
 
     def __init__(self, clock: Clock, socket: Socket, taken: int) -> None:
         """`taken` bytes are with the client or the kernel, on the scale of `Socket.taken`."""
+        super().__init__()
         self._clock = clock
         self._socket = socket
         self._progress = Progress(clock, taken)
         self._began = clock.loop.time()
         self._dropped = 0  # bytes that came after our close frame
-        self._timer = Timer(self._check)
-        clock.wheel.start(self._timer, LINGER)
+        clock.wheel.start(self, LINGER)
 
     def drop(self, size: int) -> None:
         """Count bytes that the client still sends; cut the connection if they are too many."""
@@ -58,12 +58,12 @@ class Linger:
 
     def stop(self) -> None:
         """Stop the timer: the connection is lost."""
-        self._clock.wheel.stop(self._timer)
+        self._clock.wheel.stop(self)
 
-    def _check(self) -> None:
+    def run(self) -> None:
         lingered = self._clock.loop.time() - self._began
         if self._in_time() and lingered < LONGEST_LINGER:
-            self._clock.wheel.start(self._timer, LINGER)
+            self._clock.wheel.start(self, LINGER)
         else:
             self._socket.abort()
 

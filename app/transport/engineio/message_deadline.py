@@ -25,26 +25,26 @@ class Reader(Protocol):
         """Close the connection: the client has broken the protocol."""
 
 
-class MessageDeadline:
+class MessageDeadline(Timer):
     """Closes a client that does not send the rest of a message in time."""
 
-    __slots__ = ("_clock", "_connection", "_timer")
+    __slots__ = ("_clock", "_connection")
 
     def __init__(self, clock: Clock, connection: Reader) -> None:
+        super().__init__()
         self._clock = clock
         self._connection = connection
-        self._timer = Timer(self._passed)
-        clock.wheel.start(self._timer, MESSAGE_TIMEOUT)
+        clock.wheel.start(self, MESSAGE_TIMEOUT)
 
     def stop(self) -> None:
         """Stop the deadline: the message is complete, or the connection closes."""
-        self._clock.wheel.stop(self._timer)
+        self._clock.wheel.stop(self)
 
-    def _passed(self) -> None:
+    def run(self) -> None:
         connection = self._connection
         if connection.busy or connection.transport.congested:
-            self._clock.wheel.start(self._timer, MESSAGE_TIMEOUT)  # the server does not read
+            self._clock.wheel.start(self, MESSAGE_TIMEOUT)  # the server does not read
         elif connection.transport.unread():
-            self._clock.wheel.start(self._timer, 0)
+            self._clock.wheel.start(self, 0)
         else:
             connection.refuse(ProtocolError("the rest of a message did not arrive in time"))

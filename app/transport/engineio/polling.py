@@ -84,7 +84,7 @@ class Polling:
         self._room: asyncio.Future[None] | None = None  # of a POST that waits
 
     def send(self, packet: bytes | Message) -> None:
-        if self.connection.closed or self._stalled:
+        if self._stalled:
             return
         backlog = self._size
         size = len(packet) + OVERHEAD
@@ -165,13 +165,14 @@ class Polling:
         together and none is lost with a poll whose client has disconnected.
         """
         if wait and not self._outbox:
+            connection = self.connection
             self._wake = self._engine.loop.create_future()
-            limit = UPGRADE_POLL if self.connection.upgrade is not None else None
+            limit = UPGRADE_POLL if connection.upgrade is not None else None
             done, _ = await asyncio.wait({self._wake}, timeout=limit)
             self._wake = None
             if not done:
                 return NOOP
-            if self.connection.transport is not self:
+            if connection.transport is not self:
                 return None
         return self._final or self._payload()
 
@@ -203,6 +204,13 @@ class Polling:
     def close(self, reason: str, code: int) -> None:
         self.caught_up()
         self.resume()
+        self._keep_rest(reason)
+        # it refers to this object, which without it is freed now, not by the garbage collector
+        del self.connection
+        self._carrier = None
+
+    def _keep_rest(self, reason: str) -> None:
+        """Let the open poll, or the next ones, fetch what is left, and the end."""
         end = NOOP if reason == Reason.CLIENT else CLOSE
         if self._wake is not None and not self._outbox:
             self._final = end

@@ -32,19 +32,22 @@ class Polling(Protocol):
         """Let the open poll return."""
 
 
-class Probe:
+class Probe(Timer):
     """Answers the client's probe, then lets it upgrade; every other packet fails the probe."""
 
-    __slots__ = ("_frames", "_polling", "_socket", "_timer", "_wheel", "answered")
+    __slots__ = ("_frames", "_polling", "_socket", "_wheel", "answered")
 
     def __init__(self, wheel: Wheel, socket: Socket, polling: Polling) -> None:
+        super().__init__()
         self._wheel = wheel
         self._socket = socket
         self._polling = polling
         self.answered = False  #: whether the client may upgrade, and polls no more before it does
         self._frames = 0
-        self._timer = Timer(socket.fail_probe)
-        wheel.start(self._timer, UPGRADE_TIMEOUT)
+        wheel.start(self, UPGRADE_TIMEOUT)
+
+    def run(self) -> None:
+        self._socket.fail_probe()
 
     def receive(self, packet: str | bytes) -> None:
         """Act on a packet of the client."""
@@ -69,4 +72,4 @@ class Probe:
 
     def stop(self) -> None:
         """Stop the timer: the upgrade is done, or the WebSocket closes."""
-        self._wheel.stop(self._timer)
+        self._wheel.stop(self)

@@ -23,8 +23,6 @@ class Limits(Clock, Protocol):
 class Reader(Protocol):
     """A connection that reads only while its bucket has tokens."""
 
-    closed: bool
-
     def throttle(self, *, control: bool) -> None:
         """Stop reading: the bucket is empty."""
 
@@ -32,24 +30,20 @@ class Reader(Protocol):
         """Read again if nothing else prevents it: the bucket has a token."""
 
 
-class TokenBucket:
+class TokenBucket(Timer):
     """Holds the tokens of two seconds. While it is empty, the connection does not read.
 
     Its state is one time (GCRA), since a token is spent for every event.
     """
 
-    __slots__ = ("_connection", "_full", "_limits", "_timer")
+    __slots__ = ("_connection", "_full", "_limits", "empty")
 
     def __init__(self, limits: Limits, connection: Reader) -> None:
+        super().__init__()
         self._limits = limits
-        self._connection = connection
+        self._connection: Reader | None = connection  # None: it has closed
         self._full = 0.0  # loop time at which the bucket will be full again
-        self._timer: Timer | None = None  # runs while the bucket is empty
-
-    @property
-    def empty(self) -> bool:
-        """Whether reading has to wait for the next token."""
-        return self._timer is not None
+        self.empty = False  #: whether reading has to wait for the next token
 
     def spend(self, size: int = 0, *, control: bool = False) -> None:
         """Charge for a frame or packet of this many bytes: one token, and one for each 10 kB.
@@ -63,10 +57,10 @@ class TokenBucket:
         now, full = limits.loop.time(), self._full
         cost = limits.refill * (1 + size // BYTES_PER_TOKEN)
         self._full = full = (full if full > now else now) + cost
-        if full > now + limits.most_owed and self._timer is None and not self._connection.closed:
+        if full > now + limits.most_owed and not self.empty and self._connection is not None:
             limits.throttled += 1
-            self._timer = Timer(self._refilled)
-            limits.wheel.start(self._timer, full - now - limits.most_owed)
+            self.empty = True
+            limits.wheel.start(self, full - now - limits.most_owed)
             self._connection.throttle(control=control)
 
     def charge(self, events: int) -> None:
@@ -76,10 +70,11 @@ class TokenBucket:
             self._full = max(self._full, limits.loop.time()) + events * limits.refill
 
     def stop(self) -> None:
-        """Stop the timer: the connection closes."""
-        if self._timer is not None:
-            self._limits.wheel.stop(self._timer)
+        """Let go of the connection: it closes."""
+        self._connection = None
+        self._limits.wheel.stop(self)
 
-    def _refilled(self) -> None:
-        self._timer = None
-        self._connection.update_busy()
+    def run(self) -> None:
+        self.empty = False
+        if self._connection is not None:
+            self._connection.update_busy()

@@ -24,7 +24,7 @@ from app.transport.http.exchange import Handover
 log = logging.getLogger("app.transport")
 
 # Python 3.11 needs 0.1 µs to find a member in its class.
-_ACCEPTED, _PROBING, _OPEN, _CLOSING, _CLOSED = State
+_ACCEPTED, _PROBING, _OPEN, _CLOSING, _CLOSED, _LOST = State
 
 _CODES = types.MappingProxyType(
     {
@@ -269,9 +269,15 @@ class WebSocket(asyncio.Protocol):
         self._engine.ending.discard(self)
         self._stop_timers()
         self._lost(Reason.TRANSPORT_ERROR if exc else Reason.TRANSPORT_CLOSE)
+        self.state = _LOST
+        # these refer to this object; without them it is freed now, not by the garbage collector
+        self._probe = self._linger = None
+        del self.connection, self._outbox, self._reader
 
     def _lost(self, reason: str) -> None:
         """Tell the connection; a probe that is lost leaves it on polling."""
+        if self.state is _LOST:
+            return
         connection = self.connection
         if connection.transport is self:
             connection.close(reason)

@@ -14,7 +14,7 @@ from app.transport.settings import TransportSettings
 from app.transport.socket_buffers import unread
 
 # Python 3.11 needs 0.1 µs to find a member in its class.
-_, _PROBING, _, _CLOSING, _ = State
+_PROBING, _CLOSING = State.PROBING, State.CLOSING
 
 
 class Engine(Protocol):

@@ -12,4 +12,5 @@ class State(enum.IntEnum):
     PROBING = 1  # the client tries it, for a connection on polling
     OPEN = 2  # it carries the packets of its connection
     CLOSING = 3  # the close frame is sent; nothing is sent after it, what comes is dropped
-    CLOSED = 4  # the socket is lost or about to be
+    CLOSED = 4  # the socket is about to be lost
+    LOST = 5  # the connection has been told, and is let go of

@@ -47,6 +47,19 @@ class Server(Protocol):
     def peer_closed(self, peer: Peer, reason: str) -> None: ...
 
 
+class JoinDeadline(Timer):
+    """Closes a client that is in no namespace for too long."""
+
+    __slots__ = ("_peer",)
+
+    def __init__(self, peer: Peer) -> None:
+        super().__init__()
+        self._peer = peer
+
+    def run(self) -> None:
+        self._peer.not_joined()
+
+
 class Peer:
     """The namespaces that a connection is in, and its messages in them."""
 
@@ -78,7 +91,7 @@ class Peer:
         self.session: dict[str, Any] | None = None  # python-socketio's per-connection data
         self._left: LeftNamespaces | None = None
         self._incomplete: BinaryPacket | None = None  # waits for attachments
-        self._join: Timer | None = None  # runs while the client is in no namespace
+        self._join: JoinDeadline | None = None  # runs while the client is in no namespace
         self.update_join_timer()
 
     @property
@@ -141,6 +154,7 @@ class Peer:
         self._incomplete = None
         if self._join is not None:
             self._server.wheel.stop(self._join)
+            self._join = None
         self._server.peer_closed(self, reason)
 
     # Namespaces
@@ -152,10 +166,11 @@ class Peer:
             wheel.stop(self._join)
             self._join = None
         elif not self.clients and not self.connection.closed and self._join is None:
-            self._join = Timer(self._not_joined)
+            self._join = JoinDeadline(self)
             wheel.start(self._join, self._server.join_timeout)
 
-    def _not_joined(self) -> None:
+    def not_joined(self) -> None:
+        """Close the client: it has been in no namespace for too long."""
         if self._join is not None and self.joining:  # a connect handler has not finished
             self._server.wheel.start(self._join, self._server.join_timeout)
         else:
