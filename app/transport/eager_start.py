@@ -24,30 +24,36 @@ _ENDED = object()
 class EagerTask(asyncio.Future[None]):
     """Has what `asyncio.Task` has; `begin` makes one."""
 
-    __slots__ = ("_awaited", "_context", "_coroutine", "_must_cancel", "_steps", "_when_ended")
+    __slots__ = ("_awaited", "_context", "_coroutine", "_ended", "_must_cancel", "_steps")
     _coroutine: Coroutine[Any, Any, None]
     _context: contextvars.Context
     _steps: Generator[Any, Any, None]
     _awaited: asyncio.Future[Any] | None  # what the coroutine waits for
     _must_cancel: bool  # whether the next step is a CancelledError
-    _when_ended: Callable[[Any], None] | None
+    _ended: Callable[[Any], None]
     _cancellations = 0  # requests to cancel it, less those that were taken back
     _message: Any = None  # of that CancelledError
     _name = ""
 
     @classmethod
     def begin(
-        cls, coroutine: Coroutine[Any, Any, None], loop: Any, context: contextvars.Context
+        cls,
+        coroutine: Coroutine[Any, Any, None],
+        loop: Any,
+        context: contextvars.Context,
+        ended: Callable[[Any], None],
     ) -> Any:  # an asyncio.Task to type checkers
         """Make a task for this coroutine, and take its first step in this context.
 
-        Returns the task if it waits for something, and None if it has ended.
+        Returns None if it has ended, and the task if it waits for something. Then `ended` is called
+        with the task as soon as it ends: a done callback would come a turn of the loop later, and
+        take an event that waits 0.6 µs.
         """
         task: EagerTask = cls(loop=loop)  # an __init__ that calls that of Future takes 0.2 µs
         this: Any = task
         task._coroutine, task._steps = coroutine, coroutine.__await__()
         task._context, task._must_cancel = context, False
-        task._awaited = task._when_ended = None
+        task._awaited, task._ended = None, ended
         outer: Any = asyncio.current_task(loop)
         if outer is not None:
             _leave_task(loop, outer)
@@ -61,13 +67,6 @@ class EagerTask(asyncio.Future[None]):
             return None
         _register_task(this)
         return task
-
-    def call_when_ended(self, callback: Callable[[Any], None]) -> None:
-        """Call this with the task as soon as it has ended.
-
-        A done callback would come a turn of the loop later, and take an event that waits 0.6 µs.
-        """
-        self._when_ended = callback
 
     def cancel(self, msg: Any | None = None) -> bool:
         if self.done():
@@ -177,9 +176,8 @@ class EagerTask(asyncio.Future[None]):
             EagerTask._step(self, loop, error)
         finally:
             error = None  # whose traceback refers to this frame
-            when_ended = self._when_ended
-            if when_ended is not None and _is_done(self):
-                when_ended(self)
+            if _is_done(self):
+                self._ended(self)
 
     # -- what debuggers ask --
 

@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import logging
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from app.common.background import cancel_all
@@ -20,20 +20,23 @@ log = logging.getLogger("latchkey.tasks")
 _Loop = asyncio.AbstractEventLoop
 _Task = asyncio.Task[None]
 _Coroutine = Coroutine[Any, Any, None]
+_Ended = Callable[[_Task], None]
 
 
 if sys.version_info >= (3, 12):
 
-    def _begin(coroutine: _Coroutine, loop: _Loop, context: contextvars.Context) -> _Task | None:
+    def _begin(
+        coroutine: _Coroutine, loop: _Loop, context: contextvars.Context, ended: _Ended
+    ) -> _Task | None:
         task = asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
-        return None if task.done() else task
-
-    _call_when_ended = asyncio.Task.add_done_callback
+        if task.done():
+            return None
+        task.add_done_callback(ended)
+        return task
 else:
     from app.transport.eager_start import EagerTask
 
     _begin = EagerTask.begin
-    _call_when_ended = EagerTask.call_when_ended
 
 
 class Tasks:
@@ -43,8 +46,8 @@ class Tasks:
         self._context = contextvars.copy_context()
         # that of the first task: Python 3.11 needs a system call to find it
         self._loop: _Loop | None = None
-        # the loop itself has only weak references to tasks
-        self._waiting: dict[_Task, tuple[_Coroutine, Callable[[_Task], None] | None]] = {}
+        # each with what to call at its end; the loop itself has only weak references to tasks
+        self._waiting: dict[_Task, _Ended | None] = {}
 
     def new_context(self) -> contextvars.Context:
         """Return a context for one task, to set variables in before `start`."""
@@ -53,7 +56,7 @@ class Tasks:
     def start(
         self,
         coroutine: _Coroutine,
-        done: Callable[[_Task], None] | None = None,
+        done: _Ended | None = None,
         context: contextvars.Context | None = None,
     ) -> bool:
         """Run `coroutine` in a new task until it waits or ends; return whether it waits.
@@ -66,11 +69,10 @@ class Tasks:
             context = self._context.copy()
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        task = _begin(coroutine, self._loop, context)
+        task = _begin(coroutine, self._loop, context, self._ended)
         if task is None:
             return False
-        self._waiting[task] = coroutine, done
-        _call_when_ended(task, self._ended)
+        self._waiting[task] = done
         return True
 
     async def stop(self) -> None:
@@ -79,11 +81,11 @@ class Tasks:
         if left:
             log.error("handlers still run after they were cancelled count=%d", len(left))
 
-    def waiting(self) -> Mapping[_Task, _Coroutine]:
-        """Return the tasks that have not ended, and the coroutine that each of them runs."""
-        return {task: coroutine for task, (coroutine, _) in self._waiting.items()}
+    def waiting(self) -> list[_Task]:
+        """Return the tasks that have not ended."""
+        return list(self._waiting)
 
     def _ended(self, task: _Task) -> None:
-        _, done = self._waiting.pop(task)
+        done = self._waiting.pop(task)
         if done is not None:
             done(task)

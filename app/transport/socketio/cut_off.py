@@ -7,7 +7,6 @@ import inspect
 import logging
 import types
 from collections import Counter
-from collections.abc import Coroutine
 from typing import Any
 
 from app.transport.tasks import Tasks
@@ -25,7 +24,7 @@ _HANDLERS = types.MappingProxyType(
 async def cut_off(tasks: Tasks, waited: float) -> None:
     """Cancel the handlers that still run after so many seconds; one log line for each kind."""
     waiting = tasks.waiting()
-    kinds = Counter(map(_handler_of, waiting.values()))
+    kinds = Counter(_handler_of(task.get_coro()) for task in waiting)
     for (handler, namespace), count in kinds.items():
         log.warning(
             "handler cut off by the stop handler=%s namespace=%s count=%d after=%.1fs",
@@ -40,7 +39,7 @@ async def cut_off(tasks: Tasks, waited: float) -> None:
         await asyncio.wait(waiting, timeout=CANCEL_TIMEOUT)
 
 
-def _handler_of(coroutine: Coroutine[Any, Any, None]) -> tuple[str, str]:
+def _handler_of(coroutine: Any) -> tuple[str, str]:
     """Return the name of the handler that a coroutine of the server runs, and its namespace.
 
     It is read from the coroutine when the process stops, so that no event has to note it.
