@@ -7,6 +7,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -62,6 +63,8 @@ class Database:
         except BaseException:
             self.engine.dispose()
             raise
+        # an application that cannot be built is never closed, only freed
+        weakref.finalize(self, self.engine.dispose).atexit = False
         #: The threads of jobs; metrics show what they do.
         self.workers = Workers("database", threads=_THREADS, max_queue=_MAX_QUEUE, share=_MAX_QUEUE)
         # in a thread of its own, because no call waits for a checkpoint
