@@ -49,6 +49,8 @@ class Membership:
         """Act on a CONNECT packet of the client."""
         if namespace in peer.clients or namespace in peer.joining:
             self._leave_first(peer, namespace)
+            if peer.connection.closed:  # by the disconnect handler
+                return
         made = self._server.made
         if made.has(namespace) or not self._exists(namespace):
             if len(peer.clients) + len(peer.joining) >= MAX_NAMESPACES:

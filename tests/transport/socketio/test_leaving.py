@@ -230,6 +230,26 @@ async def test_a_client_whose_disconnect_handler_runs_gets_no_emits(server: Serv
     Dawdler.gate.set()
 
 
+class Closer(Echo):
+    """Closes the connection of a client that leaves."""
+
+    async def on_disconnect(self, sid: str, reason: str) -> None:
+        for peer in list(self.server.peers.values()):
+            peer.close()
+
+
+@served(namespaces=(Echo, Closer))
+async def test_a_disconnect_handler_may_close_the_connection_of_a_client_that_joins_again(
+    server: Server,
+) -> None:
+    """The client does not join then, and nothing fails."""
+    websocket = await joined(server, CUSTOM)
+    await websocket.send("40/custom,")
+    await websocket.closed()
+    assert server.closed == [(websocket.sid, "server disconnect")]
+    assert not server.sio.leaving
+
+
 @served(namespaces=(Echo, Club))
 async def test_a_client_disconnected_in_its_connect_handler_joins_and_leaves(
     server: Server,
