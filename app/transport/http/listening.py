@@ -10,8 +10,10 @@ from ssl import SSLContext
 from typing import Any
 
 from app.common import unix_socket
+from app.common.background import cancel_all
 
 _BACKLOG = 1024  # connections that may wait to be accepted
+_LAST_HANDSHAKES_TIMEOUT = 2.0  # seconds for those of TLS that begin with the stop
 
 
 class Listener:
@@ -66,10 +68,16 @@ class Listener:
         for server in self._servers:
             server.close()
         self._servers.clear()
-        for accepted in waiting:
-            with contextlib.suppress(OSError):  # it has gone again
-                await loop.connect_accepted_socket(self._protocol, accepted, ssl=self._ssl)
+        serving = {loop.create_task(self._serve_accepted(accepted)) for accepted in waiting}
+        if serving:
+            _, silent = await asyncio.wait(serving, timeout=_LAST_HANDSHAKES_TIMEOUT)
+            await cancel_all(silent)
         await asyncio.sleep(0)  # and a transport tells its protocol of itself one turn later
+
+    async def _serve_accepted(self, accepted: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):  # it has gone again
+            await loop.connect_accepted_socket(self._protocol, accepted, ssl=self._ssl)
 
 
 def _accept_all(listening: socket.socket) -> Iterator[socket.socket]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import tornado.web
 from tornado.iostream import StreamClosedError
 
 from app.transport.http import writer as http_writer
+from tests.support import socket_server
 from tests.support.http_client import Client, request, status
 from tests.support.http_site import HttpSite, http_site
 from tests.support.raw import POLLING, Raw
@@ -247,3 +249,16 @@ async def test_a_half_closed_client_gets_its_page_after_the_store_has_saved(tmp_
         raw.writer.write_eof()
         assert (await raw.answer()).status == 200
         await raw.until_end()
+
+
+@pytest.mark.parametrize("loop", socket_server.LOOPS)
+def test_clients_that_do_not_begin_tls_do_not_hold_up_the_stop(loop: str) -> None:
+    """They wait to be accepted when the server stops; their handshakes have a minute otherwise."""
+
+    async def body() -> None:
+        async with contextlib.AsyncExitStack() as stack, socket_server.serve(tls=True) as server:
+            for _ in range(5):
+                silent = socket.create_connection(("127.0.0.1", server.port))
+                stack.callback(silent.close)
+
+    socket_server.run(body(), timeout=10, loop=loop)
