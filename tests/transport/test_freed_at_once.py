@@ -7,10 +7,9 @@ connections for 0.3 s.
 from __future__ import annotations
 
 import asyncio
-import gc
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -23,6 +22,7 @@ from app.transport.engineio.websocket_outbox import Outbox
 from app.transport.engineio.websocket_reader import Reader
 from app.transport.http.connection import HttpConnection
 from app.transport.socketio.peer import JoinDeadline, Peer
+from tests.support.freed import in_memory, no_collections
 from tests.support.raw_websocket import HANDSHAKE
 from tests.support.socket_server import Server, served
 from tests.support.waiting import until
@@ -33,17 +33,7 @@ OF_A_CONNECTION = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _no_collections() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-def left() -> list[str]:
-    """Return the class of each part of a connection that is still in memory."""
-    return [type(each).__name__ for each in gc.get_objects() if isinstance(each, OF_A_CONNECTION)]
+__all__ = ["no_collections"]
 
 
 async def client_closes(server: Server) -> None:
@@ -133,6 +123,7 @@ WAYS = (
 )
 
 
+@pytest.mark.usefixtures("no_collections")
 @pytest.mark.parametrize("end", WAYS)
 @served(both_loops=True, ping_interval=0.3, ping_timeout=0.3, events_per_second=100)
 async def test_an_ended_connection_is_freed_at_once(
@@ -140,4 +131,4 @@ async def test_an_ended_connection_is_freed_at_once(
 ) -> None:
     await end(server)
     server.clients.clear()
-    await until(lambda: not left(), 5)
+    await until(lambda: not in_memory(*OF_A_CONNECTION), 5)

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-
 import pytest
 from tornado.web import RequestHandler
 
+from tests.support.freed import in_memory, no_collections
 from tests.support.site import Site
 from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
-
-@pytest.fixture(autouse=True)
-def _no_collections() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
+__all__ = ["no_collections"]
 
 
-def left() -> list[str]:
-    return [type(each).__name__ for each in gc.get_objects() if isinstance(each, RequestHandler)]
-
-
+@pytest.mark.usefixtures("no_collections")
 async def test_handlers_of_visitors_and_users_are_freed(site: Site, visitor: Visitor) -> None:
     """Only Tornado's templates keep the handler that renders them, until a collection."""
     assert (await visitor.get("/healthz"))[0] == 200
@@ -34,4 +23,4 @@ async def test_handlers_of_visitors_and_users_are_freed(site: Site, visitor: Vis
     socket = await visitor.socket()
     await socket.call("incr")
     await socket.close()
-    await until(lambda: not left(), 5)
+    await until(lambda: not in_memory(RequestHandler), 5)
