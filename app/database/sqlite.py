@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -36,7 +37,7 @@ def engine(path: Path, connections: int) -> sa.Engine:
     )
 
     def configure(connection: sqlite3.Connection, entry: Any) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_log(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("SELECT * FROM sqlite_master").fetchall()  # opens the log
@@ -57,6 +58,24 @@ def engine(path: Path, connections: int) -> sa.Engine:
     event.listen(engine, "checkout", refuse_lost)
     event.listen(engine, "begin", begin)
     return engine
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Let the file have a log (WAL); wait for other processes that open a new file as well.
+
+    SQLite itself does not wait for them.
+    """
+    deadline = time.monotonic() + _LOCK_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # of an extended code
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def locking(connection: sa.Connection) -> sa.Connection:
