@@ -54,6 +54,9 @@ class Served(Protocol):
     url: str
 
 
+_TIMEOUT = 15_000  # milliseconds for what a page shows, on a busy machine
+
+
 class Person:
     """A person with a browser of their own: one cookie jar, as many tabs as they like."""
 
@@ -100,9 +103,12 @@ async def person(
 
     A window has cookies, a cache and connections of its own.
     """
+    from playwright.async_api import expect
+
+    expect.set_options(timeout=_TIMEOUT)
     context = await chromium.new_context(**options)
     try:
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(_TIMEOUT)
         someone = Person(site, context, expected)
         yield someone
     finally:
