@@ -1,4 +1,4 @@
-"""A database that nobody closes, since its application could not be built."""
+"""Freeing a database closes its connections, also when its application could not be built."""
 
 from __future__ import annotations
 
