@@ -42,11 +42,26 @@ class Devices:
 
         If there are too many, the least recently seen are left out.
         """
-        records, more = await self._latest(user_id, asking)
-        records.sort(key=lambda record: (record.created, record.id), reverse=True)
+        records, more = await self.latest(user_id, asking)
         devices = await self.of_records(records)
         devices.more = more
         return devices
+
+    async def latest(self, user_id: str, asking: Collection[str]) -> tuple[list[Record], int]:
+        """Return the records of one list, the latest sign-in first, and how many are left out."""
+        store = self._sessions.store
+        records = {record.id: record for record in await store.of_user(user_id, _MAX_DEVICES)}
+        more = 0
+        if len(records) >= _MAX_DEVICES:
+            more = await store.count(user_id) - _MAX_DEVICES
+            missing = [id for id in asking if id not in records][:_MAX_DEVICES]
+            found = (await store.load_many(missing)).values() if missing else ()
+            asked = {record.id: record for record in found if record.user_id == user_id}
+            # these take the places of the least recently seen
+            records = dict([*records.items()][: _MAX_DEVICES - len(asked)]) | asked
+        living = self._lifetimes.living(records.values())
+        living.sort(key=lambda record: (record.created, record.id), reverse=True)
+        return living, max(0, more)
 
     async def of_records(self, records: Sequence[Record]) -> DeviceList:
         """Return these sessions as devices, in this order; they may be of several users."""
@@ -88,17 +103,3 @@ class Devices:
         Repeats until no other session is left, so that a sign-in meanwhile is ended too.
         """
         return await self._sessions.end_user(user_id, keep=keep)
-
-    async def _latest(self, user_id: str, asking: Collection[str]) -> tuple[list[Record], int]:
-        """Return the records of one list, and the number of those left out."""
-        store = self._sessions.store
-        records = {record.id: record for record in await store.of_user(user_id, _MAX_DEVICES)}
-        more = 0
-        if len(records) >= _MAX_DEVICES:
-            more = await store.count(user_id) - _MAX_DEVICES
-            missing = [id for id in asking if id not in records][:_MAX_DEVICES]
-            found = (await store.load_many(missing)).values() if missing else ()
-            asked = {record.id: record for record in found if record.user_id == user_id}
-            # these take the places of the least recently seen
-            records = dict([*records.items()][: _MAX_DEVICES - len(asked)]) | asked
-        return self._lifetimes.living(records.values()), max(0, more)

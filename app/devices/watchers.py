@@ -118,10 +118,12 @@ class Watchers:
     async def _send(self, user_id: str, watch: _Watch) -> None:
         ids = {session_id() for session_id, _ in watch.sockets.values()}
         asking = ids - {""}
-        devices = await self._devices.rows(user_id, asking)
+        records, _ = await self._devices.latest(user_id, asking)
         if not watch.sockets:  # they left meanwhile
             return
-        self._index(user_id, watch, devices)
+        # before their connections are read: one that changes then has the list built again
+        self._index(user_id, watch, {record.id for record in records})
+        devices = await self._devices.of_records(records)
         for sid, (current_id, send) in list(watch.sockets.items()):
             session_id = current_id()
             # a session that ended without this process knowing gets no list of its former user
@@ -134,12 +136,12 @@ class Watchers:
                 await send(sid, devices.seen_by(session_id))
             await asyncio.sleep(0)  # one user may have thousands of sockets
 
-    def _index(self, user_id: str, watch: _Watch, devices: DeviceList) -> None:
-        """Remember the sessions of this list as those of this user."""
-        for session_id in watch.session_ids - devices.keys():
+    def _index(self, user_id: str, watch: _Watch, session_ids: set[str]) -> None:
+        """Remember the sessions of a list as those of this user."""
+        for session_id in watch.session_ids - session_ids:
             self._users.pop(session_id, None)
-        watch.session_ids = set(devices)
-        self._users.update(dict.fromkeys(devices, user_id))
+        watch.session_ids = session_ids
+        self._users.update(dict.fromkeys(session_ids, user_id))
 
     def _forget(self, watch: _Watch) -> None:
         watch.task.cancel()

@@ -1,5 +1,6 @@
 """The namespace of the account page: its sockets get the list of devices."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -11,6 +12,15 @@ from handlers.session import BaseNamespace
 _REVOKE_COST = 10  # events that a `revoke` counts as
 
 
+@dataclass
+class _Page:
+    """What a socket of the page watches, and knows."""
+
+    user_id: str
+    connected: int  # when it connected, in seconds since 1970
+    devices: dict[str, Device] | None = None  # the last list by id, none before the first
+
+
 class AccountNamespace(BaseNamespace):
     """The sockets of the page; a visitor gets the connect error `unauthorized`."""
 
@@ -18,8 +28,7 @@ class AccountNamespace(BaseNamespace):
 
     def __init__(self, *options: Any) -> None:
         super().__init__(*options)
-        self._users: dict[str, str] = {}  # account ids by sid
-        self._seen: dict[str, dict[str, Device]] = {}  # the last list, by sid
+        self._pages: dict[str, _Page] = {}  # by sid
 
     async def on_connect(self, sid: str) -> bool:
         try:
@@ -27,43 +36,45 @@ class AccountNamespace(BaseNamespace):
         except SessionEnded:
             return False
         assert session.user_id is not None
-        self._users[sid] = session.user_id
+        self._pages[sid] = _Page(session.user_id, int(self.services.sessions.clock()))
         self.services.device_watchers.watch(
             session.user_id, sid, lambda: self.session_for(sid).session_id, self._send
         )
         return True
 
     def on_disconnect(self, sid: str) -> None:
-        self._seen.pop(sid, None)
-        user = self._users.pop(sid, None)
-        if user is not None:
-            self.services.device_watchers.unwatch(user, sid)
+        page = self._pages.pop(sid, None)
+        if page is not None:
+            self.services.device_watchers.unwatch(page.user_id, sid)
 
     async def on_revoke(self, sid: str, id: Any) -> bool | dict[str, str]:
         """Sign out the device with this public id and ack true."""
-        user = self._users.get(sid)
-        if user is None:  # the client has disconnected
+        page = self._pages.get(sid)
+        if page is None:  # the client has disconnected
             raise SessionEnded("")
         self.charge(sid, _REVOKE_COST)
-        if await self.services.devices.revoke(user, str(id)):
+        if await self.services.devices.revoke(page.user_id, str(id)):
             session = await self.session_for(sid)
             self.services.audit.add(
                 "session end",
                 user=session.user,
                 address=session.remote_address,
                 reason="one device",
-                user_id=user,
+                user_id=page.user_id,
                 actor=session.actor,
             )
             return True
         return {"error": "unknown session"}
 
     async def _send(self, sid: str, devices: list[Device]) -> None:
-        """Send the list, and after the first one tell of each device that is new in it."""
-        now = {device.id: device for device in devices}
-        before = self._seen.get(sid, now)
-        if sid in self._users:
-            self._seen[sid] = now
+        """Tell of each device that has signed in since the last list, and send the list."""
+        page = self._pages.get(sid)
+        if page is None:  # the client has disconnected
+            return
+        now, before = {device.id: device for device in devices}, page.devices
+        if before is None:  # the first list, which may come after a sign-in
+            before = {id: device for id, device in now.items() if device.signed_in < page.connected}
+        page.devices = now
         for device in _new(before, now):
             await self.emit("signed in", msgspec.to_builtins(device), to=sid)
         await self.emit("sessions", msgspec.to_builtins(devices), to=sid)

@@ -148,3 +148,17 @@ async def test_a_new_device_is_told_to_the_others(site: Site, ann: Visitor) -> N
         await until(lambda: len(told()) > before)
         assert told().count("signed in") == 1
         await socket.close()
+
+
+async def test_a_device_that_signs_in_before_the_first_list_is_told(
+    site: Site, ann: Visitor
+) -> None:
+    """The page has been shown without it."""
+    async with Visitor(site.url) as phone:
+        await ann.sign_up("ann")
+        socket = await ann.socket("websocket", namespaces=("/account",))
+        await phone.sign_in("ann")
+        await until(lambda: "sessions" in [name for name, _ in socket.events("/account")])
+        (told,) = [data for name, data in socket.events("/account") if name == "signed in"]
+        assert told[0]["current"] is False
+        await socket.close()

@@ -275,12 +275,12 @@ async def test_a_name_of_markup_stays_text_in_live_rows(tmp_path: Path, chromium
         await known(site)
         page = await sign_in(ann)
         await live(page)
-        rows_of = site.services.devices.rows
+        of_records = site.services.devices.of_records
 
         async def evil(*arguments: Any) -> Any:
             import msgspec
 
-            found = await rows_of(*arguments)
+            found = await of_records(*arguments)
             markup = "<img src=x onerror=alert(1)>"
             for id, device in found.items():
                 found[id] = msgspec.structs.replace(
@@ -288,7 +288,7 @@ async def test_a_name_of_markup_stays_text_in_live_rows(tmp_path: Path, chromium
                 )
             return found
 
-        site.services.devices.rows = evil
+        site.services.devices.of_records = evil
         site.services.device_watchers.changed(await account_id(site, "Ann"))
         from playwright.async_api import expect
 

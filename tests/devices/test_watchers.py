@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.devices import Devices
+from app.devices.user_agents import UserAgent, describe
 from tests.support.accounts import account_id
 from tests.support.browsers import browser, each_client, joined, session_id
 from tests.support.clock import Clock
@@ -87,6 +88,31 @@ async def test_an_upgrade_changes_the_row(tmp_path: Path) -> None:
         await socket.close()
         await until(lambda: len(heard) == 3)
         assert heard == [["polling"], ["websocket"], []]
+
+
+@pytest.mark.usefixtures("no_refresh")
+async def test_a_connection_that_opens_while_a_list_is_built_shows(
+    site: Site, ann: Visitor, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list that has the device for the first time is followed by one with its connection."""
+    await ann.sign_up("ann")
+    watch = await watching(ann)
+    await shown(watch, lambda rows: rows[0]["connections"] == ["websocket"])
+    connected = asyncio.Event()
+    building = asyncio.Event()
+
+    async def describe_later(headers: set[str]) -> dict[str, UserAgent]:
+        building.set()
+        await connected.wait()
+        return await describe(headers)
+
+    monkeypatch.setattr("app.devices.devices.describe", describe_later)
+    await visitor.sign_in("ann")
+    await asyncio.wait_for(building.wait(), 5)
+    await joined(visitor, "websocket")
+    connected.set()
+    rows = await shown(watch, lambda rows: len(rows) == 2 and rows[1]["connections"])
+    assert rows[1]["connections"] == ["websocket"]
 
 
 async def test_the_same_list_is_not_sent_twice(
@@ -200,13 +226,13 @@ async def test_no_list_is_built_without_watchers(
 ) -> None:
     """Comings and goings of users without an open account page ask the store for nothing."""
     looks: list[str] = []
-    rows = Devices.rows
+    latest = Devices.latest
 
     async def counted(self: Devices, user: str, asking: Any) -> Any:
         looks.append(user)
-        return await rows(self, user, asking)
+        return await latest(self, user, asking)
 
-    monkeypatch.setattr(Devices, "rows", counted)
+    monkeypatch.setattr(Devices, "latest", counted)
     async with serve(tmp_path) as site, Visitor(site.url) as ann, Visitor(site.url) as bob:
         await ann.sign_up("ann")
         await bob.sign_up("bob")

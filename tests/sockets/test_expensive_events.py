@@ -125,16 +125,16 @@ async def test_a_list_that_takes_long_is_computed_less_often(
         await ann.sign_up("ann")
         user_id = await account_id(site, "ann")
         devices, watchers = site.services.devices, site.services.device_watchers
-        rows = devices.rows
+        latest = devices.latest
 
         async def slow(*arguments: Any) -> Any:
             began = loop.time()
             watchers.changed(user_id)
             await asyncio.sleep(took)
             spans.append((began, loop.time()))
-            return await rows(*arguments)
+            return await latest(*arguments)
 
-        monkeypatch.setattr(devices, "rows", slow)
+        monkeypatch.setattr(devices, "latest", slow)
         socket = await watching(ann)
         await until(lambda: watchers.changed(user_id) or len(spans) >= 4)
         await socket.close()
