@@ -19,6 +19,7 @@ from app.transport.engineio.last_polls import LastPolls
 from app.transport.engineio.message import Message
 from app.transport.engineio.receiver_protocol import Receiver
 from app.transport.engineio.transport import Transport
+from app.transport.flush_queue import FlushQueue
 from app.transport.loop_turns import Turns
 from app.transport.settings import TransportSettings
 from app.transport.timers import Wheel
@@ -40,19 +41,13 @@ class Socket(Protocol):
     def abort(self) -> None: ...
 
 
-class Outbox(Protocol):
-    """The outgoing side of a WebSocket."""
-
-    def flush(self) -> None: ...
-    def fail(self) -> None: ...
-
-
 class Reader(Protocol):
     """The incoming side of a WebSocket."""
 
     due: bool
 
     def read(self) -> None: ...
+    def fail(self) -> None: ...
 
 
 class NewTransport(Transport, Protocol):
@@ -85,7 +80,8 @@ class EngineServer:
         #: before that.
         self.ending: set[Socket] = set()
         self._due: list[Reader] = []
-        self._unflushed: list[Outbox] = []
+        #: The outgoing sides of WebSockets that collect what their clients are sent.
+        self.unflushed = FlushQueue()
         self._ids = Ids()
         self._client_log = RateLimitedLog(log)
 
@@ -166,30 +162,26 @@ class EngineServer:
             )
 
     def read_soon(self, reader: Reader) -> None:
-        """Let `reader` act on what it was fed, after the reads of this turn of the loop."""
+        """Let `reader` act on what it was fed, after the reads of this turn of the loop.
+
+        The answers are written together after that, or after a millisecond.
+        """
         if not self._due:
             self.loop.call_soon(self._read)
         self._due.append(reader)
 
     def _read(self) -> None:
         due, self._due = self._due, []
+        self.unflushed.held = True
         for reader in due:
-            if reader.due:
-                reader.read()
-
-    def flush_soon(self, outbox: Outbox) -> None:
-        """Write what `outbox` collects once, at the end of this turn of the loop."""
-        if not self._unflushed:
-            self.loop.call_soon(self._flush)
-        self._unflushed.append(outbox)
-
-    def _flush(self) -> None:
-        unflushed, self._unflushed = self._unflushed, []
-        for outbox in unflushed:
             try:
-                outbox.flush()
+                if reader.due:
+                    reader.read()
             except Exception:
-                outbox.fail()
+                reader.fail()
+            self.unflushed.flush_if_late()
+        self.unflushed.held = False
+        self.unflushed.flush()
 
     # Faults of clients
 

@@ -79,11 +79,9 @@ class WebSocket(asyncio.Protocol):
     def start(self, state: State = _OPEN) -> None:
         """Begin with the frames that have arrived since the 101."""
         self.state = state
-        self._outbox.corked = False
+        self._outbox.uncork()
         if self._reader.due:
             self._reader.read()
-        else:
-            self._outbox.flush()
 
     # Reading
 
@@ -97,6 +95,7 @@ class WebSocket(asyncio.Protocol):
         """Treat a client that has shut its side as disconnected; waiting data still goes out."""
         if self._reader.due:
             self._reader.read()
+        self._outbox.flush()
         if self.state < _CLOSING:
             self._begin_closing()
             self._lost(Reason.TRANSPORT_CLOSE)

@@ -8,6 +8,7 @@ from typing import Protocol
 from app.transport.clock import Clock
 from app.transport.engineio.backlog import Backlog
 from app.transport.engineio.frame_queue import FrameQueue
+from app.transport.flush_queue import FlushQueue
 from app.transport.socket_buffers import unacknowledged
 
 _FLUSH_AT = 65536  # bytes; collecting more than this would only hold memory
@@ -17,8 +18,7 @@ class Engine(Clock, Protocol):
     """The Engine.IO server, which all WebSockets share."""
 
     max_backlog: int  # bytes
-
-    def flush_soon(self, outbox: Outbox) -> None: ...
+    unflushed: FlushQueue
 
 
 class Socket(Protocol):
@@ -60,7 +60,7 @@ class Outbox:
         self._sent = 0  # given to the transport
         self._backlog: Backlog | None = None  # while much waits
         self.congested = False  # the socket takes no more for now
-        self.corked = True  # the caller of `write` calls `flush` itself
+        self.corked = True  # the caller of `write` calls `uncork` or `flush` itself
         if engine.settings.send_buffer < _FLUSH_AT:
             transport.set_write_buffer_limits(engine.settings.send_buffer)
 
@@ -68,11 +68,17 @@ class Outbox:
         """Send a frame, together with the others of this turn of the loop."""
         frames = self._frames
         if not frames and not self.corked:
-            self._engine.flush_soon(self)
+            self._engine.unflushed.add(self)
         frames.append(frame)
         self._size += len(frame)
         if self._size > _FLUSH_AT:
             self.flush()
+
+    def uncork(self) -> None:
+        """Send what was collected, and what comes, at the end of this turn of the loop."""
+        self.corked = False
+        if self._frames:
+            self._engine.unflushed.add(self)
 
     def write_first(self, frame: bytes) -> int:
         """Send a frame before those that wait; return how far it reaches, on `taken`'s scale."""

@@ -44,6 +44,9 @@ class Socket(Protocol):
     def failed(self, error: Exception) -> None:
         """End the WebSocket: this was raised in acting on its frames, and is being handled."""
 
+    def fail(self) -> None:
+        """Log the exception that is being handled, and cut the connection."""
+
 
 class Reader:
     """Acts on the frames of the client, unless something holds it up.
@@ -129,8 +132,7 @@ class Reader:
         except Exception as error:
             socket.failed(error)
         finally:
-            outbox.corked = False
-        outbox.flush()
+            outbox.uncork()
         if connection.busy or outbox.congested or self._paused:
             self.update()
 
@@ -149,6 +151,10 @@ class Reader:
     def unread(self) -> bool:
         """Return whether bytes of the client wait to be read or acted on."""
         return self.due or self._queued or unread(self._transport) > 0
+
+    def fail(self) -> None:
+        """Log the exception that is being handled, and cut the connection."""
+        self._socket.fail()
 
     def stop(self) -> None:
         """Drop the bytes that were fed: the WebSocket closes. It reads on, and drops all of it."""

@@ -123,6 +123,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
         The client may also have left. The server notices when it writes, or at a deadline.
         """
+        self.writer.flush()
         requests, exchange = self.requests, self.requests.exchange
         if not (requests.open and requests.awaited_by_half_closed):
             return False
@@ -191,6 +192,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Let go of the transport; return it with what was read but not used."""
         if self._transport.is_closing() or self.writer.half_closed:
             raise StreamClosedError
+        self.writer.flush()
         self.requests.move(ConnectionState.DETACHED)
         self.server.connections.forget(self)
         if self._paused:
@@ -244,6 +246,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         last (RFC 9112, 9.6): so our side is closed first, and what comes is dropped for a while.
         """
         unread = bool(self.requests.input.take()) or unread
+        self.writer.flush()
         self.writer.watch()
         if self._transport.is_closing():
             return

@@ -194,6 +194,8 @@ class Exchange(httputil.HTTPConnection):
         except httputil.HTTPOutputError:
             connection.abort()  # the client must not take this for a whole response
             raise
+        if response.whole:
+            return connection.writer.write_soon(data)
         return connection.writer.write(data)
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:

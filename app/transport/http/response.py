@@ -37,6 +37,11 @@ class Response:
         """Whether the handler has given it a head."""
         return self.status > 0
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of its body, whose length the head tells, has been returned."""
+        return self._remaining == 0
+
     def begin(
         self, start_line: ResponseStartLine, headers: HTTPHeaders, date: str, last: bool
     ) -> bytes:

@@ -15,6 +15,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerConnectionDelegate
 
 from app.common.rate_limited_log import RateLimitedLog
 from app.transport.descriptors import Descriptors, failed_accept
+from app.transport.flush_queue import FlushQueue, Writer
 from app.transport.http.connection import HttpConnection
 from app.transport.http.listening import Listener
 from app.transport.http.open_connections import OpenConnections
@@ -73,6 +74,7 @@ class HttpServer:
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
         self.read_buffer = memoryview(bytearray(_READ_SIZE))
         interval = min(1.0, header_timeout / 4, body_timeout / 4, keep_alive_timeout / 4)
+        self._unflushed = FlushQueue()
         self.connections = OpenConnections[HttpConnection](interval)
         self._listener = Listener(lambda: HttpConnection(self), ssl, header_timeout)
         self._dated, self._date = 0, ""
@@ -116,6 +118,11 @@ class HttpServer:
         if now != self._dated:
             self._dated, self._date = now, formatdate(now, usegmt=True)
         return self._date
+
+    def flush_soon(self, writer: Writer) -> None:
+        """Flush this writer with others, at the end of this turn of the loop at the latest."""
+        self._unflushed.add(writer)
+        self._unflushed.flush_if_late()
 
     def _move(self, state: ServerState) -> None:
         self.state = follow(SERVER, self.state, state)

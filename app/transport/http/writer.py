@@ -13,6 +13,8 @@ from app.transport.socket_buffers import unacknowledged
 
 log = logging.getLogger("app.transport.http")
 
+#: Bytes of a response that may wait for the end of the turn; more would only hold memory.
+_MAX_HELD_SIZE = 16_384
 #: Seconds for the next piece of a response to a client that has shut its side.
 HALF_CLOSED_TIMEOUT = 10.0
 #: The same for a GET, which may wait for long, and whose client has more likely left.
@@ -28,6 +30,7 @@ class Server(Protocol):
     def loop(self) -> asyncio.AbstractEventLoop: ...
     @property
     def done(self) -> asyncio.Future[None]: ...
+    def flush_soon(self, writer: HttpWriter) -> None: ...
 
 
 class HttpWriter:
@@ -35,6 +38,7 @@ class HttpWriter:
 
     __slots__ = (
         "_half_closed_due",
+        "_held",
         "_server",
         "_stuck_due",
         "_taken",
@@ -48,6 +52,7 @@ class HttpWriter:
         self._server = server
         self._transport = transport
         self.congested = False  # the socket takes no more for now
+        self._held = b""  # a response that is written at the end of this turn of the loop
         self._waiters: list[asyncio.Future[None]] = []
         self._written = 0  # bytes of responses
         self._taken = 0  # how many had reached the client when _stuck_due was set
@@ -57,23 +62,52 @@ class HttpWriter:
 
     def write(self, data: bytes) -> asyncio.Future[None]:
         """Write; the future is done once the client reads fast enough for more."""
-        try:
-            # uvloop's write() raises if connection_lost() is about to come
-            if self._transport.is_closing():
-                return self.gone()
-            self._written += len(data)
-            self._transport.write(data)
-            if self._half_closed_due:
-                self.half_close(getting=False)
-        except Exception:
-            log.exception("a write failed, the connection is cut")
-            self._transport.abort()
+        if self._transport.is_closing():
             return self.gone()
+        self._written += len(data)
+        held, self._held = self._held, b""
+        if not self._write_now(held + data):
+            return self.gone()
+        if self._half_closed_due:
+            self.half_close(getting=False)
         if not self.congested:
             return self.done
         waiter: asyncio.Future[None] = self._server.loop.create_future()
         self._waiters.append(waiter)
         return waiter
+
+    def write_soon(self, data: bytes) -> asyncio.Future[None]:
+        """Write a whole response, with those to other clients, at the end of this turn."""
+        large = len(data) > _MAX_HELD_SIZE
+        if large or self._held or self.congested or self._half_closed_due:
+            return self.write(data)
+        if self._transport.is_closing():
+            return self.gone()
+        self._written += len(data)
+        self._held = data
+        self._server.flush_soon(self)
+        return self.done
+
+    def flush(self) -> None:
+        """Write what is held."""
+        held, self._held = self._held, b""
+        if held and not self._transport.is_closing():
+            self._write_now(held)
+
+    def _write_now(self, data: bytes) -> bool:
+        """Return whether the transport takes this; if not, cut the connection."""
+        try:
+            # uvloop's write() raises if connection_lost() is about to come
+            self._transport.write(data)
+        except Exception:
+            self.fail()
+            return False
+        return True
+
+    def fail(self) -> None:
+        """Log the exception that is being handled, and cut the connection."""
+        log.exception("a write failed, the connection is cut")
+        self._transport.abort()
 
     @property
     def done(self) -> asyncio.Future[None]:
@@ -110,7 +144,8 @@ class HttpWriter:
 
     def untaken(self) -> int:
         """Return how many bytes of responses have not reached the client's machine."""
-        return self._transport.get_write_buffer_size() + unacknowledged(self._transport)
+        unwritten = len(self._held) + self._transport.get_write_buffer_size()
+        return unwritten + unacknowledged(self._transport)
 
     def watch(self) -> None:
         """Give the client the time of a body to take some of the response."""

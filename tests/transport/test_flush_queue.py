@@ -1,0 +1,264 @@
+"""What several clients are sent in one turn of the loop is written one right after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+import tornado.web
+
+from app.transport import flush_queue
+from app.transport.engineio.websocket_reader import Reader
+from app.transport.flush_queue import FlushQueue
+from app.transport.http.connection import HttpConnection
+from app.transport.http.exchange import Exchange
+from tests.support.http_client import request, status
+from tests.support.http_site import HttpSite, http_site
+from tests.support.raw_websocket import frame
+from tests.support.socket_server import Echo, Server, served
+from tests.support.waiting import until
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Recorded:
+    """A transport that notes each write."""
+
+    def __init__(self, transport: Any, notes: list[str]) -> None:
+        self._transport, self._notes = transport, notes
+
+    def write(self, data: bytes) -> None:
+        self._notes.append("write")
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class Named:
+    """A writer of the queue that notes when it is flushed."""
+
+    def __init__(self, name: str, notes: list[str]) -> None:
+        self.name, self.notes = name, notes
+
+    def flush(self) -> None:
+        if self.name == "broken":
+            raise RuntimeError("made to fail")
+        self.notes.append(self.name)
+
+    def fail(self) -> None:
+        self.notes.append(f"{self.name} fails")
+
+
+async def test_writers_are_flushed_once_at_the_end_of_the_turn() -> None:
+    """One that fails keeps no other from it."""
+    notes: list[str] = []
+    queue = FlushQueue()
+    for name in ("first", "broken", "last"):
+        queue.add(Named(name, notes))
+    assert notes == []
+    await asyncio.sleep(0)
+    assert notes == ["first", "broken fails", "last"]
+    await asyncio.sleep(0.01)
+    assert len(notes) == 3
+
+
+async def test_a_writer_that_waits_for_a_millisecond_is_late() -> None:
+    notes: list[str] = []
+    queue = FlushQueue()
+    queue.flush_if_late()
+    queue.add(Named("first", notes))
+    time.sleep(0.002)  # a handler that takes long
+    queue.add(Named("second", notes))
+    queue.flush_if_late()
+    assert notes == ["first", "second"]
+    await asyncio.sleep(0.01)
+    assert len(notes) == 2
+
+
+async def test_a_held_queue_waits_for_its_owner() -> None:
+    notes: list[str] = []
+    queue = FlushQueue()
+    queue.held = True
+    queue.add(Named("first", notes))
+    await asyncio.sleep(0.01)
+    assert notes == []
+    queue.held = False
+    queue.flush()
+    assert notes == ["first"]
+    queue.add(Named("second", notes))
+    await asyncio.sleep(0)
+    assert notes == ["first", "second"]
+
+
+class Noted(Echo):
+    """Notes each event."""
+
+    notes: list[str]
+
+    async def on_ask(self, sid: str) -> str:
+        self.notes.append("event")
+        return "answer"
+
+
+def sockets_of(server: Server, notes: list[str]) -> list[Any]:
+    """Return the server's WebSockets, in the order of their clients, their writes noted."""
+    sockets: list[Any] = []
+    for client in server.clients:
+        websocket: Any = server.sio.engine.connections[client.sid].transport
+        websocket._outbox._transport = Recorded(websocket._transport, notes)
+        sockets.append(websocket)
+    return sockets
+
+
+@pytest.mark.parametrize("wait", [60.0, 0.0], ids=["quick events", "slow events"])
+@served(namespaces=(Noted,), both_loops=True)
+async def test_answers_leave_after_all_events_of_the_turn(
+    server: Server, wait: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the events take long: then the answers to the first do not wait for the others."""
+    notes: list[str] = []
+    monkeypatch.setattr(Noted, "notes", notes, raising=False)
+    monkeypatch.setattr(flush_queue, "_MAX_WAIT", wait)
+    clients = [await server.client() for _ in range(3)]
+    for websocket in sockets_of(server, notes):
+        websocket.data_received(frame(0x81, b'421["ask"]'))
+    for client in clients:
+        assert await client.receive() == '431["answer"]'
+    assert notes == (["event", "write"] * 3 if not wait else ["event"] * 3 + ["write"] * 3)
+
+
+@served(namespaces=(Noted,), both_loops=True)
+async def test_an_answer_to_a_client_that_shuts_its_side_leaves(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end may come in the turn of its event."""
+    notes: list[str] = []
+    monkeypatch.setattr(Noted, "notes", notes, raising=False)
+    client = await server.client()
+    (websocket,) = sockets_of(server, notes)
+    websocket.data_received(frame(0x81, b'421["ask"]'))
+    if not websocket.eof_received():  # as a loop does
+        websocket._transport.close()
+    assert await client.receive() == '431["answer"]'
+    assert notes == ["event", "write"]
+
+
+@served(both_loops=True)
+async def test_a_client_whose_events_cannot_be_read_is_cut_alone(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others are answered at once, and emits of the next turn leave."""
+    clients = [await server.client() for _ in range(3)]
+    sockets = sockets_of(server, [])
+    read = Reader.read
+
+    def fail_once(reader: Reader) -> None:
+        if reader is sockets[0]._reader:
+            raise RuntimeError("made to fail")
+        read(reader)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Reader, "read", fail_once)
+        for websocket in sockets:
+            websocket.data_received(frame(0x81, b'421["ack"]'))
+        for client in clients[1:]:
+            assert await client.receive() == "431[]"
+    await until(lambda: server.closed)
+    assert server.closed == [(clients[0].sid, "transport error")]
+    assert "a WebSocket failed and is cut" in caplog.text
+    await server.sio.emit("news")
+    for client in clients[1:]:
+        assert await client.receive() == '42["news"]'
+
+
+async def connections_of(site: HttpSite, clients: int) -> list[HttpConnection]:
+    """Return the server's connections once so many clients are there."""
+    await until(lambda: len(site.server.connections) == clients)
+    return list(site.server.connections)
+
+
+def ask(connection: HttpConnection, head: bytes = GET) -> None:
+    """Let a request arrive in this turn of the loop."""
+    connection.server.read_buffer[: len(head)] = head
+    connection.buffer_updated(len(head))
+
+
+@pytest.mark.parametrize("wait", [60.0, 0.0], ids=["quick pages", "slow pages"])
+async def test_responses_leave_after_all_requests_of_the_turn(
+    wait: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the pages take long."""
+    monkeypatch.setattr(flush_queue, "_MAX_WAIT", wait)
+    async with http_site() as site:
+        clients = [await site.client() for _ in range(3)]
+        notes: list[str] = []
+        for connection in await connections_of(site, 3):
+            writer: Any = connection.writer
+            writer._transport = Recorded(writer._transport, notes)
+            ask(connection)
+            notes.append("request")
+        for client in clients:
+            assert status((await client.response())[0]) == 200
+        assert notes == (["write", "request"] * 3 if not wait else ["request"] * 3 + ["write"] * 3)
+        for client in clients:
+            await client.close()
+
+
+async def test_a_held_response_is_counted_as_untaken() -> None:
+    """A drain, and the answer to a poll, wait for it."""
+    async with http_site() as site:
+        client = await site.client()
+        (connection,) = await connections_of(site, 1)
+        ask(connection)
+        untaken = connection.writer.untaken()
+        head, body = await client.response()
+        assert untaken == len(head) + len(body)
+        assert connection.writer.untaken() == 0
+        await client.close()
+
+
+@pytest.mark.parametrize("end", ["next", "EOF", "close"])
+async def test_a_held_response_leaves_before_what_follows_it(end: str) -> None:
+    """The next response, the end of the client's side, and the end of the connection."""
+    async with http_site() as site:
+        client = await site.client()
+        (connection,) = await connections_of(site, 1)
+        ask(connection)
+        if end == "next":
+            ask(connection, request("/second"))
+        elif end == "EOF":
+            if not connection.eof_received():  # as a loop does
+                connection.writer._transport.close()
+        else:
+            connection.close_soon()
+        answer = await client.rest()
+        assert status(answer) == 200
+        assert answer.count(b"HTTP/1.1 200") == (2 if end == "next" else 1)
+        await client.close()
+
+
+async def test_a_held_response_leaves_before_the_connection_is_handed_over() -> None:
+    class Upgrade(tornado.web.RequestHandler):
+        def get(self) -> None:
+            exchange = self.request.connection
+            assert isinstance(exchange, Exchange)
+            self.clear_header("Content-Type")
+            self.set_status(101)
+            self.finish()
+            handover = exchange.hand_over()
+            handover.transport.write(handover.unsent + b"upgraded")
+            handover.transport.close()
+
+    async with http_site() as site:
+        site.app.add_handlers(".*", [("/upgrade", Upgrade)])
+        client = await site.client()
+        (connection,) = await connections_of(site, 1)
+        ask(connection)
+        ask(connection, GET.replace(b"/ ", b"/upgrade "))
+        answer = await client.rest()
+        assert answer.index(b"HTTP/1.1 200") < answer.index(b"HTTP/1.1 101")
+        assert answer.endswith(b"upgraded")
+        await client.close()
