@@ -111,6 +111,7 @@ class Application:
             header_timeout=_CLIENT_TIMEOUT,
             body_timeout=_CLIENT_TIMEOUT,
             refusal_headers=self.web.refusal_headers,
+            unflushed=self.services.socket_server.engine.unflushed,
         )
         sockets, kept = self._listening.sockets, self._listening.inherited
         await self.http_server.listen(sockets, kept=kept)

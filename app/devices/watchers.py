@@ -121,7 +121,7 @@ class Watchers:
         records, _ = await self._devices.latest(user_id, asking)
         if not watch.sockets:  # they left meanwhile
             return
-        # before their connections are read: one that changes then has the list built again
+        # before the connections are read: if one changes after that, the list is built again
         self._index(user_id, watch, {record.id for record in records})
         devices = await self._devices.of_records(records)
         for sid, (current_id, send) in list(watch.sockets.items()):

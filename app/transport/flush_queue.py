@@ -1,4 +1,4 @@
-"""Writes to many clients, one right after the other at the end of a turn of the loop."""
+"""Answers to several clients in one turn of the loop, written one right after the other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 from time import monotonic
 from typing import Protocol
 
-_MAX_WAIT = 0.001  # seconds that an answer waits for others
+#: Seconds after which what was collected is written once the present handler returns.
+_MAX_WAIT = 0.001
 
 
 class Writer(Protocol):
@@ -20,11 +21,11 @@ class Writer(Protocol):
 
 
 class FlushQueue:
-    """The writers that have something to write in this turn of the loop.
+    """The writers that have something to write in this turn of the loop, which all servers share.
 
-    A program on the same machine, such as nginx, may sleep until it is written to. A write that
-    wakes it can cost a virtual machine three times as much as another one. Of several writes, one
-    right after the other, only the first wakes it.
+    A program on the same machine, such as nginx, may sleep until it is sent something. On a virtual
+    machine a write that wakes it can cost three times as much as one that does not. If several
+    writes follow one another at once, only the first wakes it.
     """
 
     __slots__ = ("_since", "_writers", "held")
@@ -32,10 +33,10 @@ class FlushQueue:
     def __init__(self) -> None:
         self._writers: list[Writer] = []
         self._since = 0.0  # when the first of them was added
-        self.held = False  #: whether the caller of `add` calls `flush` itself
+        self.held = False  #: whether whoever has set this calls `flush`
 
     def add(self, writer: Writer) -> None:
-        """Flush this writer at the end of this turn of the loop."""
+        """Flush this writer at the end of this turn of the loop, or of the time it is held."""
         if not self._writers:
             self._since = monotonic()
             if not self.held:

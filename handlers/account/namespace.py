@@ -14,11 +14,11 @@ _REVOKE_COST = 10  # events that a `revoke` counts as
 
 @dataclass
 class _Page:
-    """What a socket of the page watches, and knows."""
+    """A socket of the page: whose devices it watches, and which it was sent."""
 
     user_id: str
     connected: int  # when it connected, in seconds since 1970
-    devices: dict[str, Device] | None = None  # the last list by id, none before the first
+    devices: dict[str, Device] | None = None  # the last list by id; None before the first
 
 
 class AccountNamespace(BaseNamespace):

@@ -182,7 +182,10 @@ async def serve(
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
     contexts = tls_contexts() if tls else (None, None)
     http = HttpServer(
-        application, max_body_size=settings.get("max_message_size", 10**6), ssl=contexts[0]
+        application,
+        max_body_size=settings.get("max_message_size", 10**6),
+        ssl=contexts[0],
+        unflushed=sio.engine.unflushed,
     )
     sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
     await http.listen(sockets)

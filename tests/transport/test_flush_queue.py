@@ -1,9 +1,10 @@
-"""What several clients are sent in one turn of the loop is written one right after the other."""
+"""Answers to several clients in one turn of the loop are written one right after the other."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from app.transport.http.exchange import Exchange
 from tests.support.http_client import request, status
 from tests.support.http_site import HttpSite, http_site
 from tests.support.raw_websocket import frame
-from tests.support.socket_server import Echo, Server, served
+from tests.support.site import Site
+from tests.support.socket_server import Echo, Server, served, tls_contexts
+from tests.support.visitor import Visitor
 from tests.support.waiting import until
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -130,6 +133,56 @@ async def test_answers_leave_after_all_events_of_the_turn(
     assert notes == (["event", "write"] * 3 if not wait else ["event"] * 3 + ["write"] * 3)
 
 
+@served(both_loops=True)
+async def test_a_response_does_not_wait_for_slow_events_of_the_same_turn(server: Server) -> None:
+    """They share a queue."""
+    notes: list[str] = []
+    clients = [await server.client() for _ in range(2)]
+
+    def slow(message: Any) -> None:
+        time.sleep(0.002)
+        notes.append("event")
+
+    for client in clients:
+        connection: Any = server.sio.engine.connections[client.sid]
+        connection.receiver = SimpleNamespace(received=slow)
+        connection.transport.data_received(frame(0x81, b"4"))
+    server.sio.engine.unflushed.add(Named("response", notes))
+    await until(lambda: notes.count("event") == 2)
+    assert notes == ["event", "response", "event"]
+
+
+async def test_pages_and_events_of_the_program_share_a_queue(site: Site, visitor: Visitor) -> None:
+    queue = site.services.socket_server.engine.unflushed
+    queue.held = True
+    page = asyncio.create_task(visitor.get("/"))
+    await until(lambda: queue._writers)
+    queue.held = False
+    queue.flush()
+    assert (await page)[0] == 200
+
+
+@served(both_loops=True)
+async def test_an_event_that_ends_the_program_leaves_no_queue_held(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients are still told of the stop."""
+
+    def exit_now(reader: Reader) -> None:
+        raise SystemExit
+
+    notes: list[str] = []
+    await server.client()
+    (websocket,) = sockets_of(server, notes)
+    with monkeypatch.context() as patched:
+        patched.setattr(Reader, "read", exit_now)
+        websocket._reader.due = True
+        server.sio.engine._due.append(websocket._reader)
+        with pytest.raises(SystemExit):
+            server.sio.engine._read()
+    assert not server.sio.engine.unflushed.held
+
+
 @served(namespaces=(Noted,), both_loops=True)
 async def test_an_answer_to_a_client_that_shuts_its_side_leaves(
     server: Server, monkeypatch: pytest.MonkeyPatch
@@ -207,8 +260,48 @@ async def test_responses_leave_after_all_requests_of_the_turn(
             await client.close()
 
 
+async def test_the_next_request_waits_until_a_held_response_is_taken() -> None:
+    """Before the next one begins, and may be an upgrade, the held response is written."""
+    async with http_site() as site:
+        client = await site.client()
+        (connection,) = await connections_of(site, 1)
+
+        class Full(Recorded):
+            def write(self, data: bytes) -> None:
+                super().write(data)
+                connection.pause_writing()  # as a transport with a full buffer does
+
+        notes: list[str] = []
+        writer: Any = connection.writer
+        writer._transport = Full(writer._transport, notes)
+        ask(connection)
+        assert notes == []
+        ask(connection, GET.replace(b"/ ", b"/second "))
+        assert notes == ["write"]
+        assert connection.requests.exchange is None
+        connection.resume_writing()
+        assert status((await client.response())[0]) == 200
+        assert b"/second" in (await client.response())[1]
+        await client.close()
+
+
+async def test_with_tls_a_response_leaves_at_once() -> None:
+    """A transport of TLS drops what is written after the client's end."""
+    server, client = tls_contexts()
+    async with http_site(ssl=server) as site:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port, ssl=client)
+        (connection,) = await connections_of(site, 1)
+        notes: list[str] = []
+        held: Any = connection.writer
+        held._transport = Recorded(held._transport, notes)
+        ask(connection)
+        assert notes == ["write"]
+        assert (await reader.read(1000)).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
 async def test_a_held_response_is_counted_as_untaken() -> None:
-    """A drain, and the answer to a poll, wait for it."""
+    """A stop, and the heartbeat of a polling client, wait until it has left."""
     async with http_site() as site:
         client = await site.client()
         (connection,) = await connections_of(site, 1)
@@ -220,9 +313,9 @@ async def test_a_held_response_is_counted_as_untaken() -> None:
         await client.close()
 
 
-@pytest.mark.parametrize("end", ["next", "EOF", "close"])
+@pytest.mark.parametrize("end", ["next", "EOF", "close", "abort"])
 async def test_a_held_response_leaves_before_what_follows_it(end: str) -> None:
-    """The next response, the end of the client's side, and the end of the connection."""
+    """The next response, the end of the client's side, and both ends of the connection."""
     async with http_site() as site:
         client = await site.client()
         (connection,) = await connections_of(site, 1)
@@ -232,8 +325,10 @@ async def test_a_held_response_leaves_before_what_follows_it(end: str) -> None:
         elif end == "EOF":
             if not connection.eof_received():  # as a loop does
                 connection.writer._transport.close()
-        else:
+        elif end == "close":
             connection.close_soon()
+        else:
+            connection.abort()
         answer = await client.rest()
         assert status(answer) == 200
         assert answer.count(b"HTTP/1.1 200") == (2 if end == "next" else 1)

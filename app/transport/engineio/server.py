@@ -80,7 +80,7 @@ class EngineServer:
         #: before that.
         self.ending: set[Socket] = set()
         self._due: list[Reader] = []
-        #: The outgoing sides of WebSockets that collect what their clients are sent.
+        #: What clients are sent at the end of this turn of the loop.
         self.unflushed = FlushQueue()
         self._ids = Ids()
         self._client_log = RateLimitedLog(log)
@@ -164,7 +164,8 @@ class EngineServer:
     def read_soon(self, reader: Reader) -> None:
         """Let `reader` act on what it was fed, after the reads of this turn of the loop.
 
-        The answers are written together after that, or after a millisecond.
+        The answers are written together once all readers have acted; sooner if, after one of them,
+        the first answer has waited for a millisecond.
         """
         if not self._due:
             self.loop.call_soon(self._read)
@@ -173,15 +174,20 @@ class EngineServer:
     def _read(self) -> None:
         due, self._due = self._due, []
         self.unflushed.held = True
-        for reader in due:
-            try:
-                if reader.due:
-                    reader.read()
-            except Exception:
-                reader.fail()
-            self.unflushed.flush_if_late()
-        self.unflushed.held = False
-        self.unflushed.flush()
+        try:
+            for reader in due:
+                self._read_from(reader)
+                self.unflushed.flush_if_late()
+        finally:
+            self.unflushed.held = False
+            self.unflushed.flush()
+
+    def _read_from(self, reader: Reader) -> None:
+        try:
+            if reader.due:
+                reader.read()
+        except Exception:
+            reader.fail()
 
     # Faults of clients
 

@@ -75,7 +75,7 @@ class Outbox:
             self.flush()
 
     def uncork(self) -> None:
-        """Send what was collected, and what comes, at the end of this turn of the loop."""
+        """Write what was collected, and each later frame, at the end of its turn of the loop."""
         self.corked = False
         if self._frames:
             self._engine.unflushed.add(self)

@@ -192,7 +192,6 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Let go of the transport; return it with what was read but not used."""
         if self._transport.is_closing() or self.writer.half_closed:
             raise StreamClosedError
-        self.writer.flush()
         self.requests.move(ConnectionState.DETACHED)
         self.server.connections.forget(self)
         if self._paused:
@@ -228,7 +227,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             started = exchange.response.started
             exchange.abandon()
             if started:
-                self._transport.abort()
+                self.abort()
                 return
             added = self.server.refusal_headers(exchange.head.headers)
         self.writer.write(refusal(status, self.server.date, added))
@@ -262,7 +261,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._read_or_pause()
 
     def abort(self) -> None:
-        """Cut the connection at once."""
+        """Write the response that is held, then cut the connection."""
+        self.writer.flush()
         self._transport.abort()
 
     def close_soon(self) -> None:

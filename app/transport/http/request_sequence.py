@@ -167,7 +167,10 @@ class Requests:
     def _begin(self) -> bool:
         """Start with the next request if its head is here."""
         server, connection = self._server, self._connection
-        if not self.input.data or connection.writer.congested:
+        if not self.input.data:
+            return False
+        connection.writer.flush()  # the client may not take the response to its last request
+        if connection.writer.congested:
             return False
         head = self.input.take_head(server.max_header_size)
         if head is None:

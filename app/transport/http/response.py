@@ -39,7 +39,7 @@ class Response:
 
     @property
     def whole(self) -> bool:
-        """Whether all of its body, whose length the head tells, has been returned."""
+        """Whether all of the body was returned, as its length in the head or its absence tells."""
         return self._remaining == 0
 
     def begin(

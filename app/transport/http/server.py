@@ -48,11 +48,13 @@ class HttpServer:
         keep_alive_timeout: float = 75.0,
         ssl: SSLContext | None = None,
         refusal_headers: Callable[[HTTPHeaders], Mapping[str, str]] = lambda _: {},
+        unflushed: FlushQueue | None = None,
     ) -> None:
         """Build a server for the running loop.
 
         `refusal_headers` are added where the server itself refuses a request of these headers: one
-        whose body is too large, too slow or malformed.
+        whose body is too large, too slow or malformed. `unflushed` is the queue of the server that
+        connections are handed over to.
         """
         self.app = app
         self.max_body_size = max_body_size
@@ -74,7 +76,7 @@ class HttpServer:
         #: One buffer for all reads: it is read out before the loop comes to the next socket.
         self.read_buffer = memoryview(bytearray(_READ_SIZE))
         interval = min(1.0, header_timeout / 4, body_timeout / 4, keep_alive_timeout / 4)
-        self._unflushed = FlushQueue()
+        self._unflushed = unflushed or FlushQueue()
         self.connections = OpenConnections[HttpConnection](interval)
         self._listener = Listener(lambda: HttpConnection(self), ssl, header_timeout)
         self._dated, self._date = 0, ""
@@ -120,7 +122,10 @@ class HttpServer:
         return self._date
 
     def flush_soon(self, writer: Writer) -> None:
-        """Flush this writer with others, at the end of this turn of the loop at the latest."""
+        """Flush this writer, together with others, at the end of this turn of the loop.
+
+        If the first of them has waited for a millisecond, flush them now.
+        """
         self._unflushed.add(writer)
         self._unflushed.flush_if_late()
 

@@ -39,6 +39,7 @@ class HttpWriter:
     __slots__ = (
         "_half_closed_due",
         "_held",
+        "_may_hold",
         "_server",
         "_stuck_due",
         "_taken",
@@ -53,6 +54,8 @@ class HttpWriter:
         self._transport = transport
         self.congested = False  # the socket takes no more for now
         self._held = b""  # a response that is written at the end of this turn of the loop
+        # with TLS there is no half of a connection, so no write may follow the client's end
+        self._may_hold = transport.can_write_eof()
         self._waiters: list[asyncio.Future[None]] = []
         self._written = 0  # bytes of responses
         self._taken = 0  # how many had reached the client when _stuck_due was set
@@ -78,8 +81,8 @@ class HttpWriter:
 
     def write_soon(self, data: bytes) -> asyncio.Future[None]:
         """Write a whole response, with those to other clients, at the end of this turn."""
-        large = len(data) > _MAX_HELD_SIZE
-        if large or self._held or self.congested or self._half_closed_due:
+        fits = self._may_hold and len(data) <= _MAX_HELD_SIZE
+        if not fits or self._held or self.congested or self._half_closed_due:
             return self.write(data)
         if self._transport.is_closing():
             return self.gone()
