@@ -158,7 +158,7 @@ async def test_a_device_that_signs_in_before_the_first_list_is_told(
         await ann.sign_up("ann")
         socket = await ann.socket("websocket", namespaces=("/account",))
         await phone.sign_in("ann")
-        await until(lambda: "sessions" in [name for name, _ in socket.events("/account")])
+        await until(lambda: "signed in" in [name for name, _ in socket.events("/account")])
         (told,) = [data for name, data in socket.events("/account") if name == "signed in"]
         assert told[0]["current"] is False
         await socket.close()
