@@ -33,10 +33,11 @@ class FlushQueue:
     def __init__(self) -> None:
         self._writers: list[Writer] = []
         self._since = 0.0  # when the first of them was added
-        self.held = False  #: whether whoever has set this calls `flush`
+        #: Whether `add` leaves the flush to the Engine.IO server, which is acting on events.
+        self.held = False
 
     def add(self, writer: Writer) -> None:
-        """Flush this writer at the end of this turn of the loop, or of the time it is held."""
+        """Flush this writer at the end of this turn, or when the Engine.IO server does."""
         if not self._writers:
             self._since = monotonic()
             if not self.held:
